@@ -1,0 +1,259 @@
+/*
+ * The guest's RAM.
+ *
+ * One anonymous MAP_NORESERVE mapping, so that a guest costs what it touches.
+ * Parts of it are replaced by private file mappings (ram_load): a kernel or an
+ * initrd is then shared through the page cache until the guest writes to it.
+ * Trusts nobody: every address and length is checked against the two regions.
+ * Owns the mapping. Any thread may read and write; only the main thread, and
+ * only before the vCPUs run, creates, loads and destroys.
+ */
+#include "mem/ram.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "mem/bytes.h"
+#include "mem/log.h"
+
+#ifndef MAP_HUGE_SHIFT
+#define MAP_HUGE_SHIFT 26
+#endif
+#ifndef MADV_POPULATE_WRITE /* Linux 5.14; older headers lack it */
+#define MADV_POPULATE_WRITE 23
+#endif
+
+static const struct page_kind {
+	uint64_t size;
+	int map_flags;
+	const char *name;
+} page_kinds[] = {
+	[RAM_PAGES_OFF] = {RAM_PAGE, 0, "4K"},
+	[RAM_PAGES_THP] = {RAM_PAGE, 0, "4K"},
+	[RAM_PAGES_2M] = {2ULL << 20, MAP_HUGETLB | (21 << MAP_HUGE_SHIFT),
+			  "2M"},
+	[RAM_PAGES_1G] = {1ULL << 30, MAP_HUGETLB | (30 << MAP_HUGE_SHIFT),
+			  "1G"},
+};
+
+/* A host address whose large pages line up with the guest's. */
+#define HOST_ALIGN (2ULL << 20)
+
+static uint8_t *map_small(uint64_t size)
+{
+	uint64_t room = size + HOST_ALIGN;
+	uint8_t *at = mmap(NULL, room, PROT_READ | PROT_WRITE,
+			   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	uint64_t skip;
+
+	if (at == MAP_FAILED)
+		return at;
+	skip = round_up((uintptr_t)at, HOST_ALIGN) - (uintptr_t)at;
+	if (skip)
+		munmap(at, skip);
+	if (HOST_ALIGN - skip)
+		munmap(at + skip + size, HOST_ALIGN - skip);
+	return at + skip;
+}
+
+static int map_ram(struct ram *ram, const struct ram_options *options)
+{
+	const struct page_kind *kind = &page_kinds[options->pages];
+	uint8_t *host;
+
+	if (kind->map_flags)
+		host = mmap(NULL, options->size, PROT_READ | PROT_WRITE,
+			    MAP_PRIVATE | MAP_ANONYMOUS | kind->map_flags, -1,
+			    0);
+	else
+		host = map_small(options->size);
+	if (host == MAP_FAILED) {
+		int error = errno;
+
+		if (kind->map_flags)
+			log_error("cannot get %llu MiB of RAM in %s huge "
+				  "pages: %s; reserve them first, as in "
+				  "/sys/kernel/mm/hugepages/hugepages-%llukB/"
+				  "nr_hugepages",
+				  (unsigned long long)(options->size >> 20),
+				  kind->name, strerror(error),
+				  (unsigned long long)(kind->size >> 10));
+		else
+			log_error("cannot get %llu MiB of address space for "
+				  "RAM: %s; give a smaller --memory or raise "
+				  "ulimit -v",
+				  (unsigned long long)(options->size >> 20),
+				  strerror(error));
+		return -error;
+	}
+	ram->page = kind->size;
+	ram->region[0].host = host;
+	return 0;
+}
+
+static int prefault(uint8_t *host, uint64_t size)
+{
+	if (!madvise(host, size, MADV_POPULATE_WRITE))
+		return 0;
+	if (errno != EINVAL) /* EINVAL: a host before Linux 5.14 */
+		return -errno;
+	for (uint64_t at = 0; at < size; at += RAM_PAGE)
+		((volatile uint8_t *)host)[at] = 0;
+	return 0;
+}
+
+/* Advice that the host cannot take is said once and does not stop us. */
+static void advise(uint8_t *host, uint64_t size, int advice, const char *what)
+{
+	if (madvise(host, size, advice))
+		log_warn("%s has no effect: this host's kernel says: %s", what,
+			 strerror(errno));
+}
+
+int ram_create(struct ram *ram, const struct ram_options *options)
+{
+	uint64_t size = options->size, low;
+	int error;
+
+	*ram = (struct ram){.size = size};
+	if (size < RAM_PAGE || size % page_kinds[options->pages].size) {
+		log_error("--memory is not a multiple of its %s pages",
+			  page_kinds[options->pages].name);
+		return -EINVAL;
+	}
+	error = map_ram(ram, options);
+	if (error)
+		return error;
+	low = size < RAM_GAP_START ? size : RAM_GAP_START;
+	ram->region[0].size = low;
+	ram->region[1] = (struct ram_region){
+		.start = GPA(RAM_HIGH_START),
+		.size = size - low,
+		.host = ram->region[0].host + low,
+	};
+	if (options->pages == RAM_PAGES_THP)
+		advise(ram->region[0].host, size, MADV_HUGEPAGE,
+		       "hugepages=thp");
+	if (options->mergeable)
+		advise(ram->region[0].host, size, MADV_MERGEABLE, "mergeable");
+	if (options->prefault)
+		error = prefault(ram->region[0].host, size);
+	if (error) {
+		log_error("cannot prefault %llu MiB of RAM: %s; give a "
+			  "smaller --memory",
+			  (unsigned long long)(size >> 20), strerror(-error));
+		ram_destroy(ram);
+	}
+	return error;
+}
+
+void ram_destroy(struct ram *ram)
+{
+	if (ram->region[0].host)
+		munmap(ram->region[0].host, ram->size);
+	*ram = (struct ram){0};
+}
+
+void *ram_span(const struct ram *ram, gpa at, uint64_t len)
+{
+	for (unsigned i = 0; i < ARRAY_LEN(ram->region); i++) {
+		const struct ram_region *region = &ram->region[i];
+		uint64_t offset = at.v - region->start.v;
+
+		if (at.v >= region->start.v && len && offset < region->size &&
+		    len <= region->size - offset)
+			return region->host + offset;
+	}
+	return NULL;
+}
+
+int ram_read(const struct ram *ram, void *to, gpa from, uint64_t len)
+{
+	const void *host = ram_span(ram, from, len);
+
+	if (!host)
+		return len ? -EFAULT : 0;
+	memcpy(to, host, len);
+	return 0;
+}
+
+int ram_write(const struct ram *ram, gpa to, const void *from, uint64_t len)
+{
+	void *host = ram_span(ram, to, len);
+
+	if (!host)
+		return len ? -EFAULT : 0;
+	memcpy(host, from, len);
+	return 0;
+}
+
+int ram_clear(const struct ram *ram, gpa at, uint64_t len)
+{
+	void *host = ram_span(ram, at, len);
+
+	if (!host)
+		return len ? -EFAULT : 0;
+	memset(host, 0, len);
+	return 0;
+}
+
+static int read_all(int fd, uint8_t *to, uint64_t offset, uint64_t len)
+{
+	while (len) {
+		ssize_t n = pread(fd, to, len, (off_t)offset);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0)
+			return n ? -errno : -ENODATA;
+		to += n;
+		offset += (uint64_t)n;
+		len -= (uint64_t)n;
+	}
+	return 0;
+}
+
+/* Map whole pages; the file must hold all of them, or a touch would be SIGBUS.
+ */
+static int map_pages(uint8_t *host, int fd, uint64_t offset, uint64_t len)
+{
+	if (mmap(host, len, PROT_READ | PROT_WRITE,
+		 MAP_PRIVATE | MAP_FIXED | MAP_NORESERVE, fd,
+		 (off_t)offset) != MAP_FAILED)
+		return 0;
+	return -errno;
+}
+
+int ram_load(struct ram *ram, gpa at, int fd, uint64_t offset, uint64_t len,
+	     bool copy)
+{
+	uint8_t *host = ram_span(ram, at, len);
+	uint64_t head, body;
+	bool may;
+	int error;
+
+	if (!host)
+		return len ? -EFAULT : 0;
+	if (offset > INT64_MAX - len)
+		return -ENODATA;
+	error = may_map(fd, offset, len, &may);
+	if (error)
+		return error;
+	head = -at.v & (RAM_PAGE - 1);
+	if (copy || !may || ram->page != RAM_PAGE ||
+	    (at.v ^ offset) % RAM_PAGE || len < head + RAM_PAGE)
+		return read_all(fd, host, offset, len);
+	body = (len - head) & ~(RAM_PAGE - 1);
+	error = read_all(fd, host, offset, head);
+	if (!error)
+		error = map_pages(host + head, fd, offset + head, body);
+	if (error == -ENODEV) /* a file that cannot be mapped */
+		error = read_all(fd, host + head, offset + head, body);
+	if (!error)
+		error = read_all(fd, host + head + body, offset + head + body,
+				 len - head - body);
+	return error;
+}

@@ -1,0 +1,75 @@
+/*
+ * The guest's RAM: one private mapping of the host, shown to the guest as one
+ * region from 0 and, where it is larger than 3 GiB, a second one from 4 GiB.
+ *
+ *	guest   0 .......... 3 GiB    (devices)    4 GiB ..........
+ *	host    host ........ host + 3 GiB, contiguous .............
+ *
+ * Every function takes a length and checks the whole range; what is not RAM
+ * is -EFAULT (or NULL). Not locked: the guest may write at any time, so data
+ * that is judged must be copied out first (ram_read).
+ */
+#ifndef MEM_RAM_H
+#define MEM_RAM_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "mem/gpa.h"
+
+#define RAM_GAP_START  0xC0000000ULL  /* end of low RAM at most: 3 GiB */
+#define RAM_HIGH_START 0x100000000ULL /* start of high RAM: 4 GiB */
+#define RAM_PAGE       4096ULL
+#define RAM_MIN_SIZE   (32ULL << 20)
+
+enum ram_pages { RAM_PAGES_OFF, RAM_PAGES_THP, RAM_PAGES_2M, RAM_PAGES_1G };
+
+struct ram_options {
+	uint64_t size;	      /* bytes, a multiple of 4096 */
+	enum ram_pages pages; /* the host pages behind it */
+	bool prefault;	      /* allocate all of it now */
+	bool mergeable;	      /* offer it to KSM */
+};
+
+struct ram_region {
+	gpa start;
+	uint64_t size; /* bytes; 0 where there is no such region */
+	uint8_t *host;
+};
+
+struct ram {
+	struct ram_region region[2]; /* low, high */
+	uint64_t size;		     /* bytes of both */
+	uint64_t page;		     /* host page size behind it, bytes */
+};
+
+/* Logs and returns -errno on failure, with nothing to destroy then. */
+int ram_create(struct ram *ram, const struct ram_options *options);
+void ram_destroy(struct ram *ram);
+
+/*
+ * The host address of [at, at + len), valid until ram_destroy; NULL unless
+ * every byte of it is RAM of one region. `len` 0 is NULL.
+ */
+void *ram_span(const struct ram *ram, gpa at, uint64_t len);
+
+/* Copy out of and into RAM: 0, or -EFAULT and nothing copied. */
+int ram_read(const struct ram *ram, void *to, gpa from, uint64_t len);
+int ram_write(const struct ram *ram, gpa to, const void *from, uint64_t len);
+
+/* Zero a range: 0 or -EFAULT. */
+int ram_clear(const struct ram *ram, gpa at, uint64_t len);
+
+/*
+ * Put `len` bytes of `fd` from byte `offset` at `at`. Where address and offset
+ * agree modulo the page size (and `copy` is false and RAM has small pages) the
+ * whole pages are mapped copy-on-write from the file, so that guests share one
+ * copy; the rest, and everything otherwise, is read. 0, -EFAULT where the
+ * range is not RAM, -ENODATA where the file is too short, or the -errno of
+ * the system call; not logged: the caller knows the name and what it was for.
+ */
+int ram_load(struct ram *ram, gpa at, int fd, uint64_t offset, uint64_t len,
+	     bool copy);
+
+#endif

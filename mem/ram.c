@@ -216,8 +216,22 @@ static int read_all(int fd, uint8_t *to, uint64_t offset, uint64_t len)
 	return 0;
 }
 
-/* Map whole pages; the file must hold all of them, or a touch would be SIGBUS.
+/*
+ * Only a regular file that holds all of the range is mapped: a touch past a
+ * file's end would be SIGBUS.
  */
+static int may_map(int fd, uint64_t offset, uint64_t len, bool *may)
+{
+	struct stat st;
+
+	if (fstat(fd, &st))
+		return -errno;
+	*may = S_ISREG(st.st_mode);
+	if (*may && (uint64_t)st.st_size < offset + len)
+		return -ENODATA;
+	return 0;
+}
+
 static int map_pages(uint8_t *host, int fd, uint64_t offset, uint64_t len)
 {
 	if (mmap(host, len, PROT_READ | PROT_WRITE,

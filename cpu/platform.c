@@ -1,0 +1,235 @@
+/*
+ * The platform's event ports.
+ *
+ * Each port is a row of a table. vCPU threads call in; what they find out is
+ * kept in atomics and the main thread is woken through wake_fd, so that no
+ * vCPU waits for anything here. A guest may write whatever it likes, at any
+ * rate: the worst it can do is to end itself.
+ *
+ * Why 0x472: pvpanic is only heard of where the guest has its driver. Linux
+ * with PLATFORM_REBOOT_WORDS on its command line writes the BIOS's warm boot
+ * flag before every reset (arch/x86/kernel/reboot.c): 0x1234 for a reboot, 0
+ * for a panic. A third value, put there before the start, tells a guest that
+ * died of a triple fault without a word.
+ */
+#include "cpu/platform.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "mem/bytes.h"
+#include "mem/log.h"
+
+#define BOOT_FLAG	  GPA(0x472)
+#define BOOT_FLAG_WARM	  0x1234
+#define BOOT_FLAG_COLD	  0
+#define BOOT_FLAG_PLANTED 0xa55a
+
+/* docs/specs/pvpanic of QEMU: what the device can be told. */
+#define PVPANIC_PANICKED     1
+#define PVPANIC_CRASH_LOADED 2
+
+/* ACPI 6.4, 4.8.3.7, sleep control register: SLP_TYPx and SLP_EN. */
+#define SLEEP_TYPE(value) ((value) >> 2 & 7)
+#define SLEEP_ENABLE	  0x20
+
+#define I8042_PULSE_RESET 0xfe
+
+static void wake(struct platform *p)
+{
+	const uint64_t one = 1;
+
+	/* EAGAIN: the counter is full, so the reader is woken already */
+	while (write(p->wake_fd, &one, sizeof(one)) < 0 && errno == EINTR)
+		;
+}
+
+void platform_end(struct platform *p, enum end_reason reason, unsigned status)
+{
+	uint32_t none = 0;
+
+	if (atomic_compare_exchange_strong(
+		    &p->ending, &none, (uint32_t)reason << 8 | (status & 0xff)))
+		wake(p);
+}
+
+struct ending platform_ending(const struct platform *p)
+{
+	uint32_t ending = atomic_load(&p->ending);
+
+	return (struct ending){.reason = (enum end_reason)(ending >> 8),
+			       .status = ending & 0xff};
+}
+
+void platform_reset(struct platform *p, bool triple_fault)
+{
+	uint8_t bytes[2] = {0};
+	enum end_reason reason = triple_fault ? END_CRASH : END_REBOOT;
+
+	if (p->reboot_words && !ram_read(p->ram, bytes, BOOT_FLAG, 2)) {
+		uint16_t flag = get_le16(bytes);
+
+		if (flag == BOOT_FLAG_WARM)
+			reason = END_REBOOT;
+		else if (flag == BOOT_FLAG_COLD)
+			reason = END_PANIC;
+	}
+	platform_end(p, reason, reason == END_REBOOT ? 0 : STATUS_CRASH);
+}
+
+void platform_press_button(struct platform *p)
+{
+	const uint64_t one = 1;
+
+	atomic_fetch_or(&p->events, PLATFORM_EVENT_BUTTON);
+	while (write(p->button_fd, &one, sizeof(one)) < 0 && errno == EINTR)
+		;
+}
+
+static uint8_t read_pvpanic(struct platform *p)
+{
+	(void)p;
+	return PVPANIC_PANICKED | PVPANIC_CRASH_LOADED;
+}
+
+/* A guest whose crash kernel takes over goes on. */
+static void write_pvpanic(struct platform *p, uint8_t value)
+{
+	if (value & PVPANIC_PANICKED)
+		platform_end(p, END_PANIC, STATUS_CRASH);
+}
+
+static void write_exit(struct platform *p, uint8_t value)
+{
+	platform_end(p, END_EXITED, value);
+}
+
+static void write_ready(struct platform *p, uint8_t value)
+{
+	uint64_t none = 0;
+
+	(void)value;
+	if (atomic_compare_exchange_strong(&p->ready_ns, &none, report_now()))
+		wake(p);
+}
+
+static void write_sleep(struct platform *p, uint8_t value)
+{
+	if (value & SLEEP_ENABLE && SLEEP_TYPE(value) == PLATFORM_S5_TYPE)
+		platform_end(p, END_POWEROFF, 0);
+}
+
+static void write_reset(struct platform *p, uint8_t value)
+{
+	if (value == PLATFORM_RESET_VALUE)
+		platform_reset(p, false);
+}
+
+static uint8_t read_zero(struct platform *p)
+{
+	(void)p;
+	return 0;
+}
+
+static uint8_t read_events(struct platform *p)
+{
+	return atomic_exchange(&p->events, 0);
+}
+
+static void write_i8042(struct platform *p, uint8_t value)
+{
+	if (value == I8042_PULSE_RESET)
+		platform_reset(p, false);
+}
+
+static const struct port {
+	uint16_t number;
+	uint8_t (*read)(struct platform *p);		  /* NULL: all ones */
+	void (*write)(struct platform *p, uint8_t value); /* NULL: ignored */
+} ports[PLATFORM_PORTS] = {
+	{PLATFORM_PORT_I8042, NULL, write_i8042},
+	{PLATFORM_PORT_PVPANIC, read_pvpanic, write_pvpanic},
+	{PLATFORM_PORT_EXIT, NULL, write_exit},
+	{PLATFORM_PORT_READY, NULL, write_ready},
+	{PLATFORM_PORT_SLEEP, read_zero, write_sleep},
+	{PLATFORM_PORT_STATUS, read_zero, NULL},
+	{PLATFORM_PORT_RESET, read_zero, write_reset},
+	{PLATFORM_PORT_BUTTON, read_events, NULL},
+};
+
+/* Each port is a bus device of one byte, so `len` is 1. */
+static void port_read(void *device, uint64_t offset, uint8_t *data,
+		      unsigned len)
+{
+	const struct platform_port *bound = device;
+	const struct port *port = &ports[bound->index];
+
+	(void)offset;
+	(void)len;
+	*data = port->read ? port->read(bound->platform) : 0xff;
+}
+
+static void port_write(void *device, uint64_t offset, const uint8_t *data,
+		       unsigned len)
+{
+	const struct platform_port *bound = device;
+	const struct port *port = &ports[bound->index];
+
+	(void)offset;
+	(void)len;
+	if (port->write)
+		port->write(bound->platform, *data);
+}
+
+static const struct bus_ops port_ops = {port_read, port_write};
+
+static int add_ports(struct platform *p, struct bus *pio)
+{
+	int error = 0;
+
+	for (unsigned i = 0; i < PLATFORM_PORTS && !error; i++) {
+		p->port[i] = (struct platform_port){p, i};
+		error = bus_add(pio, ports[i].number, 1, &port_ops,
+				&p->port[i]);
+	}
+	if (error)
+		log_error("the platform's ports do not fit on the bus");
+	return error;
+}
+
+int platform_create(struct platform *p, struct vm *vm, const struct ram *ram,
+		    bool reboot_words)
+{
+	uint8_t planted[2];
+	int error = 0;
+
+	*p = (struct platform){.ram = ram, .reboot_words = reboot_words};
+	p->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	p->button_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (p->wake_fd < 0 || p->button_fd < 0) {
+		error = -errno;
+		log_error("eventfd: %s", strerror(errno));
+		goto out;
+	}
+	error = add_ports(p, &vm->pio);
+	put_le16(planted, BOOT_FLAG_PLANTED);
+	if (!error && reboot_words)
+		error = ram_write(ram, BOOT_FLAG, planted, sizeof(planted));
+	if (!error)
+		error = vm_irqfd(vm, p->button_fd, VM_GSI_BUTTON);
+out:
+	if (error)
+		platform_destroy(p);
+	return error;
+}
+
+void platform_destroy(struct platform *p)
+{
+	if (p->wake_fd >= 0)
+		close(p->wake_fd);
+	if (p->button_fd >= 0)
+		close(p->button_fd);
+	p->wake_fd = p->button_fd = -1;
+}

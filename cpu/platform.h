@@ -1,0 +1,69 @@
+/*
+ * The platform's event ports: what a guest says about its own life (panic,
+ * exit status, ready, power off, reset) and the power button.
+ */
+#ifndef CPU_PLATFORM_H
+#define CPU_PLATFORM_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "cpu/report.h"
+#include "cpu/vm.h"
+#include "mem/ram.h"
+
+#define PLATFORM_PORT_I8042   0x64  /* 0xFE pulses the reset line */
+#define PLATFORM_PORT_PVPANIC 0x505 /* ACPI QEMU0001 */
+#define PLATFORM_PORT_EXIT    0x506 /* write: ends the guest, that status */
+#define PLATFORM_PORT_READY   0x507 /* write: the guest is ready */
+#define PLATFORM_PORT_SLEEP   0x600 /* ACPI sleep control register */
+#define PLATFORM_PORT_STATUS  0x601 /* ACPI sleep status register */
+#define PLATFORM_PORT_RESET   0x602 /* ACPI reset register */
+#define PLATFORM_PORT_BUTTON  0x604 /* pending events; a read clears them */
+
+#define PLATFORM_RESET_VALUE  1
+#define PLATFORM_S5_TYPE      5
+#define PLATFORM_EVENT_BUTTON 1 /* bit 0 of PLATFORM_PORT_BUTTON */
+
+/*
+ * Words on a kernel command line that make Linux leave at 0x472 what kind of
+ * reset it wants: 0x1234 for a reboot, 0 for a panic.
+ */
+#define PLATFORM_REBOOT_WORDS "warm,panic_cold"
+
+#define PLATFORM_PORTS 8
+
+struct platform {
+	const struct ram *ram;
+	bool reboot_words; /* PLATFORM_REBOOT_WORDS were given to the guest */
+	int wake_fd;	   /* eventfd: something below has changed */
+	int button_fd;	   /* eventfd: irqfd of the button's GSI */
+	_Atomic uint32_t ending; /* reason << 8 | status; 0 while it runs */
+	_Atomic uint64_t ready_ns;
+	_Atomic uint8_t events;
+	struct platform_port {
+		struct platform *platform;
+		unsigned index;
+	} port[PLATFORM_PORTS]; /* what the bus hands back */
+};
+
+/* Adds the ports to vm's bus. 0 or -errno, logged. */
+int platform_create(struct platform *platform, struct vm *vm,
+		    const struct ram *ram, bool reboot_words);
+void platform_destroy(struct platform *platform);
+
+/* The first ending counts; later ones are ignored. Any thread. */
+void platform_end(struct platform *platform, enum end_reason reason,
+		  unsigned status);
+
+/* A reset asked for by a port, or (`triple_fault`) by giving up. Any thread. */
+void platform_reset(struct platform *platform, bool triple_fault);
+
+/* reason END_NONE while the guest runs. Any thread. */
+struct ending platform_ending(const struct platform *platform);
+
+/* ACPI 6.4, 5.6.9: sets the event and raises the interrupt of the device. */
+void platform_press_button(struct platform *platform);
+
+#endif

@@ -1,0 +1,342 @@
+/*
+ * The guest's processors.
+ *
+ * A vCPU thread knows three things: the buses, the platform (to say that the
+ * guest has ended) and its own kvm_run page. It is stopped by setting `stop`
+ * and immediate_exit and then sending it a signal whose handler does nothing:
+ * whichever comes first, KVM_RUN returns. Nothing that the guest does is
+ * trusted: addresses go to bus_read and bus_write, which check them, and
+ * lengths come from KVM. An end that mote cannot go on from ends the guest, not
+ * mote.
+ */
+#include "cpu/vcpu.h"
+
+#include <errno.h>
+#include <linux/kvm.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "cpu/cpuid.h"
+#include "cpu/entry.h"
+#include "mem/bytes.h"
+#include "mem/log.h"
+
+#define STACK_SIZE  (64u << 10)
+#define SIGNAL_KICK SIGRTMIN
+
+static int fail(const char *call)
+{
+	int error = errno;
+
+	log_error("%s: %s", call, strerror(error));
+	return -error;
+}
+
+static void count(struct vcpu *cpu, enum vcpu_counter counter)
+{
+	uint64_t n = atomic_load_explicit(&cpu->counter[counter],
+					  memory_order_relaxed);
+
+	/* one writer, so no locked instruction is needed */
+	atomic_store_explicit(&cpu->counter[counter], n + 1,
+			      memory_order_relaxed);
+}
+
+static void exit_io(struct vcpu *cpu)
+{
+	struct kvm_run *run = cpu->run;
+	uint8_t *data = (uint8_t *)run + run->io.data_offset;
+
+	count(cpu, VCPU_PIO);
+	for (uint32_t i = 0; i < run->io.count; i++, data += run->io.size) {
+		if (run->io.direction == KVM_EXIT_IO_IN)
+			bus_read(&cpu->all->vm->pio, run->io.port, data,
+				 run->io.size);
+		else
+			bus_write(&cpu->all->vm->pio, run->io.port, data,
+				  run->io.size);
+	}
+}
+
+static void exit_mmio(struct vcpu *cpu)
+{
+	struct kvm_run *run = cpu->run;
+
+	count(cpu, VCPU_MMIO);
+	if (run->mmio.is_write)
+		bus_write(&cpu->all->vm->mmio, run->mmio.phys_addr,
+			  run->mmio.data, run->mmio.len);
+	else
+		bus_read(&cpu->all->vm->mmio, run->mmio.phys_addr,
+			 run->mmio.data, run->mmio.len);
+}
+
+static void exit_shutdown(struct vcpu *cpu)
+{
+	platform_reset(cpu->all->platform, true);
+}
+
+static void exit_system_event(struct vcpu *cpu)
+{
+	struct platform *platform = cpu->all->platform;
+
+	switch (cpu->run->system_event.type) {
+	case KVM_SYSTEM_EVENT_SHUTDOWN:
+		platform_end(platform, END_POWEROFF, 0);
+		break;
+	case KVM_SYSTEM_EVENT_RESET:
+		platform_reset(platform, false);
+		break;
+	default:
+		platform_end(platform, END_PANIC, STATUS_CRASH);
+	}
+}
+
+static uint64_t instruction_pointer(struct vcpu *cpu)
+{
+	struct kvm_regs regs;
+
+	return ioctl(cpu->fd, KVM_GET_REGS, &regs) ? 0 : regs.rip;
+}
+
+static void crash(struct vcpu *cpu, const char *what, uint64_t detail)
+{
+	log_error("the guest crashed: vCPU %u, %s 0x%llx, at RIP 0x%llx",
+		  cpu->id, what, (unsigned long long)detail,
+		  (unsigned long long)instruction_pointer(cpu));
+	platform_end(cpu->all->platform, END_CRASH, STATUS_CRASH);
+}
+
+static void exit_internal(struct vcpu *cpu)
+{
+	struct kvm_run *run = cpu->run;
+	const uint8_t *insn = run->emulation_failure.insn_bytes;
+	bool emulation = run->internal.suberror == KVM_INTERNAL_ERROR_EMULATION;
+	char bytes[3 * 16 + 1] = "";
+
+	if (emulation && run->emulation_failure.ndata >= 1 &&
+	    run->emulation_failure.flags &
+		    KVM_INTERNAL_ERROR_EMULATION_FLAG_INSTRUCTION_BYTES)
+		for (unsigned i = 0;
+		     i < run->emulation_failure.insn_size && i < 15; i++)
+			snprintf(bytes + 3 * i, 4, " %02x", insn[i]);
+	if (*bytes)
+		log_error("KVM cannot emulate the instruction%s", bytes);
+	crash(cpu, "KVM internal error", run->internal.suberror);
+}
+
+static void exit_entry_failed(struct vcpu *cpu)
+{
+	crash(cpu, "entry refused by the processor, reason",
+	      cpu->run->fail_entry.hardware_entry_failure_reason);
+}
+
+/* Signals only interrupt; a halt wakes up again by itself. */
+static void exit_nothing(struct vcpu *cpu)
+{
+	(void)cpu;
+}
+
+typedef void (*exit_handler)(struct vcpu *cpu);
+
+static const exit_handler exit_handlers[] = {
+	[KVM_EXIT_IO] = exit_io,
+	[KVM_EXIT_MMIO] = exit_mmio,
+	[KVM_EXIT_INTR] = exit_nothing,
+	[KVM_EXIT_SHUTDOWN] = exit_shutdown,
+	[KVM_EXIT_SYSTEM_EVENT] = exit_system_event,
+	[KVM_EXIT_INTERNAL_ERROR] = exit_internal,
+	[KVM_EXIT_FAIL_ENTRY] = exit_entry_failed,
+};
+
+static void handle_exit(struct vcpu *cpu)
+{
+	uint32_t reason = cpu->run->exit_reason;
+
+	count(cpu, VCPU_EXITS);
+	if (reason < ARRAY_LEN(exit_handlers) && exit_handlers[reason])
+		exit_handlers[reason](cpu);
+	else
+		crash(cpu, "unexpected KVM exit", reason);
+}
+
+/* KVM_RUN failed: true where the vCPU can go on. */
+static bool handle_error(struct vcpu *cpu, int error)
+{
+	switch (error) {
+	case EINTR:
+		/*
+		 * A kick, or SIGSTOP and SIGCONT: the guest's watchdogs are
+		 * told that time has passed. EINVAL: it has no kvmclock.
+		 */
+		count(cpu, VCPU_SIGNALS);
+		ioctl(cpu->fd, KVM_KVMCLOCK_CTRL, 0);
+		return true;
+	case EAGAIN:
+		return true;
+	case EFAULT:
+		crash(cpu,
+		      "memory that the host cannot give (is it full, or "
+		      "did an image file shrink?), errno",
+		      (uint64_t)error);
+		return false;
+	default:
+		crash(cpu, "KVM_RUN failed, errno", (uint64_t)error);
+		return false;
+	}
+}
+
+static void *vcpu_thread(void *arg)
+{
+	struct vcpu *cpu = arg;
+	struct vcpus *all = cpu->all;
+
+	while (!atomic_load_explicit(&all->stop, memory_order_acquire) &&
+	       !atomic_load_explicit(&all->platform->ending,
+				     memory_order_relaxed)) {
+		if (!ioctl(cpu->fd, KVM_RUN, 0))
+			handle_exit(cpu);
+		else if (!handle_error(cpu, errno))
+			break;
+	}
+	return NULL;
+}
+
+static int create_one(struct vcpu *cpu, struct vm *vm)
+{
+	void *run;
+
+	cpu->fd = ioctl(vm->fd, KVM_CREATE_VCPU, cpu->id);
+	if (cpu->fd < 0)
+		return fail("KVM_CREATE_VCPU");
+	run = mmap(NULL, vm->run_size, PROT_READ | PROT_WRITE, MAP_SHARED,
+		   cpu->fd, 0);
+	if (run == MAP_FAILED)
+		return fail("mmap of a vCPU");
+	cpu->run = run;
+	return 0;
+}
+
+static int set_cpuid(struct vcpus *vcpus, const struct vcpu_options *options)
+{
+	/* too large for the stack; used once, by the main thread */
+	static struct cpuid cpuid;
+	int khz = ioctl(vcpus->cpu[0].fd, KVM_GET_TSC_KHZ, 0);
+	const struct cpuid_options shown = {
+		.count = vcpus->count,
+		.tsc_khz = khz > 0 ? (uint32_t)khz : 0,
+		.tsc_deadline = vcpus->vm->tsc_deadline,
+		.nested = options->nested,
+	};
+	int error = cpuid_create(&cpuid, vcpus->vm->kvm_fd, &shown);
+
+	for (unsigned i = 0; i < vcpus->count && !error; i++) {
+		cpuid_set_id(&cpuid, i);
+		if (ioctl(vcpus->cpu[i].fd, KVM_SET_CPUID2, &cpuid.header))
+			error = fail("KVM_SET_CPUID2");
+	}
+	return error;
+}
+
+int vcpus_create(struct vcpus *vcpus, struct vm *vm, struct platform *platform,
+		 const struct vcpu_options *options)
+{
+	int error = 0;
+
+	vcpus->vm = vm;
+	vcpus->platform = platform;
+	if (options->count > vm->cpus_max) {
+		log_error("--cpus %u: this host's KVM allows %u at most",
+			  options->count, vm->cpus_max);
+		return -EINVAL;
+	}
+	for (unsigned i = 0; i < options->count && !error; i++) {
+		struct vcpu *cpu = &vcpus->cpu[vcpus->count++];
+
+		cpu->all = vcpus;
+		cpu->id = i;
+		error = create_one(cpu, vm);
+	}
+	if (!error)
+		error = set_cpuid(vcpus, options);
+	for (unsigned i = 0; i < vcpus->count && !error; i++)
+		error = entry_set_msrs(vcpus->cpu[i].fd);
+	if (!error)
+		error = entry_set_vcpu(vcpus->cpu[0].fd, options->entry,
+				       options->boot_params);
+	return error;
+}
+
+static void on_kick(int number)
+{
+	(void)number;
+}
+
+int vcpus_start(struct vcpus *vcpus)
+{
+	const struct sigaction action = {.sa_handler = on_kick};
+	pthread_attr_t attr;
+	int error = 0;
+
+	if (sigaction(SIGNAL_KICK, &action, NULL))
+		return fail("sigaction");
+	pthread_attr_init(&attr);
+	pthread_attr_setstacksize(&attr, STACK_SIZE);
+	for (unsigned i = 0; i < vcpus->count && !error; i++) {
+		struct vcpu *cpu = &vcpus->cpu[i];
+
+		error = -pthread_create(&cpu->thread, &attr, vcpu_thread, cpu);
+		cpu->started = !error;
+	}
+	pthread_attr_destroy(&attr);
+	if (error)
+		log_error("cannot start a vCPU's thread: %s", strerror(-error));
+	return error;
+}
+
+void vcpus_stop(struct vcpus *vcpus)
+{
+	atomic_store_explicit(&vcpus->stop, true, memory_order_release);
+	for (unsigned i = 0; i < vcpus->count; i++) {
+		struct vcpu *cpu = &vcpus->cpu[i];
+
+		if (!cpu->started)
+			continue;
+		/* read by KVM_RUN before it enters the guest */
+		*(volatile uint8_t *)&cpu->run->immediate_exit = 1;
+		pthread_kill(cpu->thread, SIGNAL_KICK);
+	}
+	for (unsigned i = 0; i < vcpus->count; i++) {
+		if (vcpus->cpu[i].started)
+			pthread_join(vcpus->cpu[i].thread, NULL);
+		vcpus->cpu[i].started = false;
+	}
+}
+
+void vcpus_destroy(struct vcpus *vcpus)
+{
+	vcpus_stop(vcpus);
+	for (unsigned i = 0; i < vcpus->count; i++) {
+		struct vcpu *cpu = &vcpus->cpu[i];
+
+		if (cpu->run)
+			munmap(cpu->run, vcpus->vm->run_size);
+		if (cpu->fd >= 0)
+			close(cpu->fd);
+	}
+	vcpus->count = 0;
+}
+
+uint64_t vcpus_counter(const struct vcpus *vcpus, enum vcpu_counter counter)
+{
+	uint64_t sum = 0;
+
+	for (unsigned i = 0; i < vcpus->count; i++)
+		sum += atomic_load_explicit(&vcpus->cpu[i].counter[counter],
+					    memory_order_relaxed);
+	return sum;
+}

@@ -1,0 +1,197 @@
+/*
+ * One KVM virtual machine.
+ *
+ * The order of the calls is the design's: memory slots before the interrupt
+ * controllers before the vCPUs, because every change of a slot or a route after
+ * a vCPU exists waits for a grace period. There is no PIT: timers are the
+ * LAPIC's. KVM's irqchip always brings a PIC; its inputs are masked here, since
+ * a guest with reduced-hardware ACPI never initialises it and must not get its
+ * interrupts. Trusts the host's kernel. Owns the two descriptors. Main thread.
+ */
+#include "cpu/vm.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/kvm.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include "mem/bytes.h"
+#include "mem/log.h"
+
+/* Three pages that Intel's real mode emulation needs, outside of RAM. */
+#define TSS_ADDRESS 0xFFFBD000UL
+
+static const struct open_help {
+	int error;
+	const char *help;
+} open_help[] = {
+	{ENOENT, "this machine has no KVM: load kvm-intel or kvm-amd, and "
+		 "switch virtualisation on in its firmware or its host"},
+	{EACCES, "you may not use it: 'sudo usermod -aG kvm $USER', then log "
+		 "in again"},
+	{EPERM, "you may not use it here: let this container or cgroup have "
+		"the device"},
+	{ENODEV, "its module finds no virtualisation in this processor"},
+};
+
+static int open_kvm(void)
+{
+	int fd = open("/dev/kvm", O_RDWR | O_CLOEXEC);
+	int error = errno;
+	const char *help = "check the device";
+
+	if (fd >= 0)
+		return fd;
+	for (size_t i = 0; i < ARRAY_LEN(open_help); i++)
+		if (open_help[i].error == error)
+			help = open_help[i].help;
+	log_error("cannot open /dev/kvm: %s; %s", strerror(error), help);
+	return -error;
+}
+
+static const struct needed_cap {
+	int cap;
+	const char *name;
+} needed_caps[] = {
+	{KVM_CAP_IRQCHIP, "an in-kernel interrupt controller"},
+	{KVM_CAP_USER_MEMORY, "memory slots"},
+	{KVM_CAP_EXT_CPUID, "KVM_GET_SUPPORTED_CPUID"},
+	{KVM_CAP_IRQFD, "irqfd"},
+	{KVM_CAP_IOEVENTFD, "ioeventfd"},
+	{KVM_CAP_IMMEDIATE_EXIT, "immediate_exit (Linux 4.13)"},
+};
+
+static int check_caps(struct vm *vm)
+{
+	for (size_t i = 0; i < ARRAY_LEN(needed_caps); i++) {
+		if (ioctl(vm->kvm_fd, KVM_CHECK_EXTENSION, needed_caps[i].cap) >
+		    0)
+			continue;
+		log_error("/dev/kvm lacks %s; this host's kernel is too old "
+			  "or built without it",
+			  needed_caps[i].name);
+		return -ENOSYS;
+	}
+	return 0;
+}
+
+int vm_open(struct vm *vm)
+{
+	int n, error;
+
+	*vm = (struct vm){.kvm_fd = -1, .fd = -1};
+	vm->kvm_fd = open_kvm();
+	if (vm->kvm_fd < 0)
+		return vm->kvm_fd;
+	n = ioctl(vm->kvm_fd, KVM_GET_API_VERSION, 0);
+	if (n != KVM_API_VERSION) {
+		log_error("/dev/kvm is not KVM: its API version is %d, not %d",
+			  n, KVM_API_VERSION);
+		error = -ENODEV;
+		goto out;
+	}
+	error = check_caps(vm);
+	if (error)
+		goto out;
+	n = ioctl(vm->kvm_fd, KVM_CHECK_EXTENSION, KVM_CAP_MAX_VCPUS);
+	vm->cpus_max = n < 1 ? 1 : (unsigned)n;
+	if (vm->cpus_max > VM_CPUS_MAX)
+		vm->cpus_max = VM_CPUS_MAX;
+	vm->tsc_deadline = ioctl(vm->kvm_fd, KVM_CHECK_EXTENSION,
+				 KVM_CAP_TSC_DEADLINE_TIMER) > 0;
+	n = ioctl(vm->kvm_fd, KVM_GET_VCPU_MMAP_SIZE, 0);
+	error = n < (int)sizeof(struct kvm_run) ? -ENODEV : 0;
+	vm->run_size = (size_t)n;
+out:
+	if (error)
+		vm_destroy(vm);
+	return error;
+}
+
+static int fail(const char *call)
+{
+	int error = errno;
+
+	log_error("%s: %s", call, strerror(error));
+	return -error;
+}
+
+static int add_slots(struct vm *vm, const struct ram *ram)
+{
+	for (unsigned i = 0; i < ARRAY_LEN(ram->region); i++) {
+		const struct ram_region *region = &ram->region[i];
+		struct kvm_userspace_memory_region slot = {
+			.slot = i,
+			.guest_phys_addr = region->start.v,
+			.memory_size = region->size,
+			.userspace_addr = (uintptr_t)region->host,
+		};
+
+		if (region->size &&
+		    ioctl(vm->fd, KVM_SET_USER_MEMORY_REGION, &slot))
+			return fail("KVM_SET_USER_MEMORY_REGION");
+	}
+	return 0;
+}
+
+/*
+ * Both 8259s with every input masked; elcr_mask is the constant that KVM's own
+ * reset leaves (arch/x86/kvm/i8259.c: the lines that may be level-triggered).
+ */
+static int mask_pic(struct vm *vm)
+{
+	static const uint8_t elcr_mask[] = {0xf8, 0xde};
+
+	for (unsigned i = 0; i < ARRAY_LEN(elcr_mask); i++) {
+		struct kvm_irqchip chip = {.chip_id = i};
+
+		chip.chip.pic.imr = 0xff;
+		chip.chip.pic.elcr_mask = elcr_mask[i];
+		if (ioctl(vm->fd, KVM_SET_IRQCHIP, &chip))
+			return fail("KVM_SET_IRQCHIP");
+	}
+	return 0;
+}
+
+int vm_create(struct vm *vm, const struct ram *ram)
+{
+	int error;
+
+	do
+		vm->fd = ioctl(vm->kvm_fd, KVM_CREATE_VM, 0);
+	while (vm->fd < 0 && errno == EINTR);
+	if (vm->fd < 0) {
+		error = errno;
+		log_error("KVM_CREATE_VM: %s%s", strerror(error),
+			  error == EBUSY ? "; another hypervisor has the "
+					   "processor: stop it"
+					 : "");
+		return -error;
+	}
+	error = add_slots(vm, ram);
+	if (error)
+		return error;
+	if (ioctl(vm->fd, KVM_SET_TSS_ADDR, TSS_ADDRESS))
+		return fail("KVM_SET_TSS_ADDR");
+	if (ioctl(vm->fd, KVM_CREATE_IRQCHIP, 0))
+		return fail("KVM_CREATE_IRQCHIP");
+	return mask_pic(vm);
+}
+
+int vm_irqfd(struct vm *vm, int event_fd, unsigned gsi)
+{
+	struct kvm_irqfd irqfd = {.fd = (uint32_t)event_fd, .gsi = gsi};
+
+	return ioctl(vm->fd, KVM_IRQFD, &irqfd) ? fail("KVM_IRQFD") : 0;
+}
+
+void vm_destroy(struct vm *vm)
+{
+	if (vm->fd >= 0)
+		close(vm->fd);
+	if (vm->kvm_fd >= 0)
+		close(vm->kvm_fd);
+	vm->fd = vm->kvm_fd = -1;
+}

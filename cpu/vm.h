@@ -1,0 +1,48 @@
+/*
+ * One KVM virtual machine: memory slots, the in-kernel interrupt controllers
+ * (IOAPIC and LAPIC; no PIT, the PIC masked) and the two device buses.
+ */
+#ifndef CPU_VM_H
+#define CPU_VM_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "cpu/bus.h"
+#include "mem/ram.h"
+
+#define VM_GSI_BUTTON 3	 /* ACPI event device */
+#define VM_GSI_SERIAL 4	 /* 16550A */
+#define VM_GSI_VIRTIO 5	 /* first of the virtio-mmio slots */
+#define VM_GSI_COUNT  24 /* pins of KVM's IOAPIC */
+
+#define VM_CPUS_MAX 254 /* xAPIC IDs 0..253; 255 is the broadcast */
+
+struct vm {
+	int kvm_fd; /* /dev/kvm */
+	int fd;
+	size_t run_size;   /* bytes of a vCPU's struct kvm_run mapping */
+	unsigned cpus_max; /* what this host allows */
+	bool tsc_deadline; /* the LAPIC timer has TSC-deadline mode */
+	struct bus pio, mmio;
+};
+
+/*
+ * Opens /dev/kvm and checks that it can do what mote needs. 0 or -errno,
+ * logged with how to mend it.
+ */
+int vm_open(struct vm *vm);
+
+/*
+ * Creates the machine over `ram`, which must outlive it: memory slots, then
+ * interrupt controllers, the quickest order (design, section 4). Logs.
+ */
+int vm_create(struct vm *vm, const struct ram *ram);
+
+/* An eventfd whose counting raises an edge on `gsi`; logs. */
+int vm_irqfd(struct vm *vm, int event_fd, unsigned gsi);
+
+void vm_destroy(struct vm *vm);
+
+#endif

@@ -36,7 +36,8 @@ SRC	:= $(wildcard main.c) \
 	   $(filter-out $(GEN),$(wildcard $(DIRS:%=%/*.c)))
 UNIT	:= $(wildcard tests/unit/test_*.c)
 FUZZ	:= $(wildcard tests/fuzz/fuzz_*.c)
-GUEST	:= $(filter-out tests/guest/lib%,$(wildcard tests/guest/*.c))
+GUESTLIB := $(wildcard tests/guest/lib*.c)
+GUEST	:= $(filter-out $(GUESTLIB),$(wildcard tests/guest/*.c))
 
 # $(call note,KEY,FILES): what the files' `/* KEY: ... */` lines name.
 note	= $(if $2,$(shell sed -n 's|^/\* $1:\(.*\)\*/$$|\1|p' $2))
@@ -85,7 +86,7 @@ FUZZFLAGS := $(LANG_C) $(filter-out $(GCCWARN),$(WARN)) -O1 -g \
 GUESTFLAGS := -std=c11 $(WARN) -O1 -m64 -ffreestanding -nostdlib -static \
 	   -mno-red-zone -mgeneral-regs-only -fno-pie -no-pie \
 	   -fno-stack-protector -fno-asynchronous-unwind-tables \
-	   -fcf-protection=none -I.
+	   -fcf-protection=none -ffunction-sections -fdata-sections -I.
 # Only what is used is linked: libcap-ng from the day that the jail includes it.
 CAPNG	:= $(if $(wildcard seccomp/*.c),$(if $(shell \
 	   grep -ls '<cap-ng.h>' seccomp/*.c),-lcap-ng))
@@ -157,14 +158,16 @@ $B/fuzz/%.o: %.c Makefile | tools-test
 	$(call say,FUZZ,$<)
 	$Q$(CLANG) $(FUZZFLAGS) -fsanitize=fuzzer-no-link $(DEP) -c -o $@ $<
 
-# Bare-metal guests: ELF programs at 1 MiB that mote loads like a kernel.
+# Bare-metal guests: ELF programs at 1 MiB that mote loads like a kernel. Each
+# is linked with all of tests/guest/lib*.c; what it does not call falls away.
 define guest_rule
 $B/guest-tests/$1.elf: tests/guest/guest.ld $B/guest/tests/guest/start.o \
-	$(call objects,guest,tests/guest/$1.c)
+	$(GUESTLIB:%.c=$B/guest/%.o) $(call objects,guest,tests/guest/$1.c)
 	@mkdir -p $$(@D)
 	$$(call say,LD,$$@)
 	$$Q$$(HOSTCC) $$(GUESTFLAGS) -Wl,--build-id=none,-z,noexecstack \
-		-Wl,-z,max-page-size=4096,--no-warn-rwx-segments \
+		-Wl,-z,max-page-size=4096,--gc-sections \
+		-Wl,--no-warn-rwx-segments \
 		-T $$< -o $$@ $$(filter %.o,$$^)
 endef
 $(foreach t,$(GUEST:tests/guest/%.c=%),$(eval $(call guest_rule,$t)))
@@ -193,6 +196,13 @@ deps:
 # For the policy compiler: built when something asks for it.
 $B/deps/lib/libseccomp.a: | $B/deps/linux
 	@tests/deps/build-lib libseccomp
+
+# -- checks and tests ----------------------------------------------------------
+
+check: | tools-check
+	@tests/check/run
+format: | tools-check
+	clang-format-14 -i $(shell tests/check/run files | grep '\.[ch]$$')
 
 # -- the rest -----------------------------------------------------------------
 

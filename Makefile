@@ -1,0 +1,216 @@
+# mote's build. `make` gives build/mote; `make help` lists the rest.
+#
+# Everything made lands under build/: objects in a tree per kind of build
+# (obj: musl; debug: host libc with ASan and UBSan; fuzz: clang with libFuzzer)
+# and libraries built for musl under build/deps, which `make clean` keeps.
+# A C file names what it is linked with in its own text, never here:
+#	/* uses: mem/ram.c boot/elf.c */	sources of mote under test
+#	/* ldflags: -Wl,--wrap=read */		anything else that it needs
+
+VERSION	:= 0.1.0
+B	:= build
+PREFIX	?= /usr/local
+DESTDIR	?=
+WERROR	?= -Werror
+FUZZ_TIME ?= 10
+HOSTCC	?= gcc
+CLANG	?= clang-14
+MUSLCC	?= musl-gcc
+MUSL	?= /usr/lib/x86_64-linux-musl
+SIZE_LIMIT := 262144
+
+# `make V=1` shows the commands instead of one short line for each.
+Q	:= $(if $(V),,@)
+say	= $(if $(V),,@printf '  %-5s %s\n' '$1' '$2')
+
+.DELETE_ON_ERROR:
+.SUFFIXES:
+MAKEFLAGS += --no-builtin-rules
+all: $(if $(DEBUG),$B/debug/mote,$B/mote)
+
+# -- sources ------------------------------------------------------------------
+
+DIRS	:= mem cpu boot virtio seccomp
+GEN	:= $(wildcard boot/gen_*.c seccomp/gen_*.c)
+SRC	:= $(wildcard main.c) \
+	   $(filter-out $(GEN),$(wildcard $(DIRS:%=%/*.c)))
+UNIT	:= $(wildcard tests/unit/test_*.c)
+FUZZ	:= $(wildcard tests/fuzz/fuzz_*.c)
+GUESTLIB := $(wildcard tests/guest/lib*.c)
+GUEST	:= $(filter-out $(GUESTLIB),$(wildcard tests/guest/*.c))
+
+# $(call note,KEY,FILES): what the files' `/* KEY: ... */` lines name.
+note	= $(if $2,$(shell sed -n 's|^/\* $1:\(.*\)\*/$$|\1|p' $2))
+
+# -- flags --------------------------------------------------------------------
+
+WARN	:= -Wall -Wextra -Wshadow -Wvla -Wstrict-prototypes \
+	   -Wmissing-prototypes -Wmissing-declarations -Wold-style-definition \
+	   -Wredundant-decls -Wpointer-arith -Wcast-align=strict -Wundef \
+	   -Wformat=2 -Wwrite-strings -Wlogical-op -Wduplicated-cond \
+	   -Wduplicated-branches $(WERROR)
+# What clang, which builds the fuzzers, does not know.
+GCCWARN	:= -Wcast-align=strict -Wlogical-op -Wduplicated-cond \
+	   -Wduplicated-branches
+LANG_C	:= -std=c11 -D_GNU_SOURCE -DMOTE_VERSION='"$(VERSION)"' -I. -I$B/gen
+DEP	= -MMD -MP -MF $(@:.o=.d)
+
+# -Os: see the size and speed notes in README.md's build section. A monitor
+# pokes at foreign memory through many types: no strict aliasing, and no null
+# check thrown away.
+CFLAGS	?= -Os
+HARDEN	:= -fpie -fstack-protector-strong -fstack-clash-protection \
+	   -ftrivial-auto-var-init=zero -fno-strict-aliasing \
+	   -fno-delete-null-pointer-checks -fno-common -fvisibility=hidden \
+	   -fcf-protection=none
+TRIM	:= -ffunction-sections -fdata-sections -fno-asynchronous-unwind-tables
+MUSLINC	:= -idirafter $B/deps/linux -isystem $B/deps/include
+MUSLFLAGS = $(LANG_C) $(WARN) $(HARDEN) $(TRIM) $(CFLAGS) $(MUSLINC)
+
+# Debian's musl-gcc knows -static but not -static-pie, so the start files and
+# the linker's share of -static-pie are given here: rcrt1.o relocates itself,
+# and the program gets address space randomisation without a dynamic linker.
+crt	= $(shell $(MUSLCC) -print-file-name=$1)
+LDSTART	= -static -nostartfiles $(MUSL)/rcrt1.o $(MUSL)/crti.o \
+	  $(call crt,crtbeginS.o)
+LDEND	= $(call crt,crtendS.o) $(MUSL)/crtn.o
+LDFLAGS	?=
+LDHARD	:= -Wl,-pie,--no-dynamic-linker,-z,text,-z,relro,-z,now \
+	   -Wl,-z,noexecstack,-z,separate-code,--gc-sections,--build-id=none \
+	   -Wl,--fatal-warnings -s
+
+SAN	:= -fsanitize=address,undefined -fno-sanitize-recover=all
+HOSTFLAGS := $(LANG_C) $(WARN) -O1 -g -fno-omit-frame-pointer $(SAN)
+FUZZFLAGS := $(LANG_C) $(filter-out $(GCCWARN),$(WARN)) -O1 -g \
+	   -fno-omit-frame-pointer $(SAN)
+GUESTFLAGS := -std=c11 $(WARN) -O1 -m64 -ffreestanding -nostdlib -static \
+	   -mno-red-zone -mgeneral-regs-only -fno-pie -no-pie \
+	   -fno-stack-protector -fno-asynchronous-unwind-tables \
+	   -fcf-protection=none -ffunction-sections -fdata-sections -I.
+# Only what is used is linked: libcap-ng from the day that the jail includes it.
+CAPNG	:= $(if $(wildcard seccomp/*.c),$(if $(shell \
+	   grep -ls '<cap-ng.h>' seccomp/*.c),-lcap-ng))
+LIBS	:= $(if $(CAPNG),$B/deps/lib/libcap-ng.a)
+
+# -- mote ---------------------------------------------------------------------
+
+OBJ	:= $(SRC:%.c=$B/obj/%.o)
+
+$B/mote: $(OBJ) $(LIBS) Makefile
+	$(call say,LD,$@)
+	$Q$(MUSLCC) $(LDSTART) $(LDHARD) $(LDFLAGS) -o $@ $(OBJ) $(LIBS) $(LDEND)
+	@size=$$(stat -c %s $@); [ $$size -le $(SIZE_LIMIT) ] || \
+	{ echo "$@: $$size bytes, more than $(SIZE_LIMIT)" >&2; exit 1; }
+
+$B/obj/%.o: %.c Makefile | tools-build $B/deps/linux
+	@mkdir -p $(@D)
+	$(call say,CC,$<)
+	$Q$(MUSLCC) $(MUSLFLAGS) $(DEP) -c -o $@ $<
+
+# The kernel's own headers, and nothing else of the host's /usr/include.
+$B/deps/linux: | tools-build
+	@mkdir -p $@
+	$Qln -sfn /usr/include/linux $@/linux
+	$Qln -sfn /usr/include/asm-generic $@/asm-generic
+	$Qln -sfn /usr/include/x86_64-linux-gnu/asm $@/asm
+
+$B/deps/lib/libcap-ng.a:
+	@echo "$@ is missing: run \`make deps\`" >&2; exit 1
+
+$B/debug/mote: $(SRC:%.c=$B/debug/%.o) Makefile
+	$(call say,LD,$@)
+	$Q$(HOSTCC) $(HOSTFLAGS) -o $@ $(filter %.o,$^) $(CAPNG)
+
+$B/debug/%.o: %.c Makefile | tools-build
+	@mkdir -p $(@D)
+	$(call say,HOST,$<)
+	$Q$(HOSTCC) $(HOSTFLAGS) $(DEP) -c -o $@ $<
+
+# -- test programs ------------------------------------------------------------
+
+unit-bins: $(UNIT:tests/unit/%.c=$B/unit/%)
+guest-bins: $(GUEST:tests/guest/%.c=$B/guest-tests/%.elf)
+fuzz-bins: $(FUZZ:tests/fuzz/%.c=$B/fuzz/%)
+
+# $(call objects,TREE,FILE): the objects that FILE is linked from.
+objects	= $(patsubst %.c,$B/$1/%.o,$2 $(call note,uses,$2))
+
+define unit_rule
+$B/unit/$1: $(call objects,debug,tests/unit/$1.c) | tools-test
+	@mkdir -p $$(@D)
+	$$(call say,LD,$$@)
+	$$Q$$(HOSTCC) $$(HOSTFLAGS) -o $$@ $$^ -lcmocka \
+		$(call note,ldflags,tests/unit/$1.c)
+endef
+$(foreach t,$(UNIT:tests/unit/%.c=%),$(eval $(call unit_rule,$t)))
+
+define fuzz_rule
+$B/fuzz/$1: $(call objects,fuzz,tests/fuzz/$1.c) | tools-test
+	@mkdir -p $$(@D)
+	$$(call say,LD,$$@)
+	$$Q$$(CLANG) $$(FUZZFLAGS) -fsanitize=fuzzer -o $$@ $$^ \
+		$(call note,ldflags,tests/fuzz/$1.c)
+endef
+$(foreach t,$(FUZZ:tests/fuzz/%.c=%),$(eval $(call fuzz_rule,$t)))
+
+$B/fuzz/%.o: %.c Makefile | tools-test
+	@mkdir -p $(@D)
+	$(call say,FUZZ,$<)
+	$Q$(CLANG) $(FUZZFLAGS) -fsanitize=fuzzer-no-link $(DEP) -c -o $@ $<
+
+# Bare-metal guests: ELF programs at 1 MiB that mote loads like a kernel. Each
+# is linked with all of tests/guest/lib*.c; what it does not call falls away.
+define guest_rule
+$B/guest-tests/$1.elf: tests/guest/guest.ld $B/guest/tests/guest/start.o \
+	$(GUESTLIB:%.c=$B/guest/%.o) $(call objects,guest,tests/guest/$1.c)
+	@mkdir -p $$(@D)
+	$$(call say,LD,$$@)
+	$$Q$$(HOSTCC) $$(GUESTFLAGS) -Wl,--build-id=none,-z,noexecstack \
+		-Wl,-z,max-page-size=4096,--gc-sections \
+		-Wl,--no-warn-rwx-segments \
+		-T $$< -o $$@ $$(filter %.o,$$^)
+endef
+$(foreach t,$(GUEST:tests/guest/%.c=%),$(eval $(call guest_rule,$t)))
+
+$B/guest/%.o: %.c Makefile | tools-build
+	@mkdir -p $(@D)
+	$(call say,GUEST,$<)
+	$Q$(HOSTCC) $(GUESTFLAGS) $(DEP) -c -o $@ $<
+
+$B/guest/%.o: %.S Makefile | tools-build
+	@mkdir -p $(@D)
+	$(call say,GUEST,$<)
+	$Q$(HOSTCC) $(GUESTFLAGS) $(DEP) -c -o $@ $<
+
+# -- dependencies -------------------------------------------------------------
+
+# Says what is missing, and the one command that mends it.
+tools-%:
+	@tests/deps/packages missing $*
+
+deps:
+	@tests/deps/packages install
+	@$(MAKE) --no-print-directory $B/deps/linux
+	@tests/deps/build-lib libcap-ng
+
+# For the policy compiler: built when something asks for it.
+$B/deps/lib/libseccomp.a: | $B/deps/linux
+	@tests/deps/build-lib libseccomp
+
+# -- checks and tests ----------------------------------------------------------
+
+check: | tools-check
+	@tests/check/run
+format: | tools-check
+	clang-format-14 -i $(shell tests/check/run files | grep '\.[ch]$$')
+
+# -- the rest -----------------------------------------------------------------
+
+clean:
+	rm -rf $(filter-out $B/deps,$(wildcard $B/* $B/.[!.]*))
+distclean:
+	rm -rf $B
+
+-include $(shell find $B -name '*.d' -not -path '$B/deps/*' 2>/dev/null)
+
+.PHONY: all deps unit-bins guest-bins fuzz-bins clean distclean

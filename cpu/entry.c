@@ -58,14 +58,6 @@ int entry_write_tables(const struct ram *ram)
 	return ram_write(ram, ENTRY_GDT, gdt, sizeof(gdt));
 }
 
-static int fail(const char *call)
-{
-	int error = errno;
-
-	log_error("%s: %s", call, strerror(error));
-	return -error;
-}
-
 static void set_segments(struct kvm_sregs *sregs)
 {
 	const struct kvm_segment code = {
@@ -113,16 +105,16 @@ int entry_set_vcpu(int vcpu_fd, gpa rip, gpa boot_params)
 
 	/* read first: the APIC base and CR8 stay as KVM made them */
 	if (ioctl(vcpu_fd, KVM_GET_SREGS, &sregs))
-		return fail("KVM_GET_SREGS");
+		return log_errno("KVM_GET_SREGS");
 	set_segments(&sregs);
 	sregs.cr0 = CR0_PE | CR0_ET | CR0_NE | CR0_PG;
 	sregs.cr3 = ENTRY_PAGE_TABLES.v;
 	sregs.cr4 = CR4_PAE;
 	sregs.efer = EFER_LME | EFER_LMA;
 	if (ioctl(vcpu_fd, KVM_SET_SREGS, &sregs))
-		return fail("KVM_SET_SREGS");
+		return log_errno("KVM_SET_SREGS");
 	if (ioctl(vcpu_fd, KVM_SET_REGS, &regs))
-		return fail("KVM_SET_REGS");
+		return log_errno("KVM_SET_REGS");
 	return 0;
 }
 
@@ -150,7 +142,7 @@ int entry_set_msrs(int vcpu_fd)
 		       left * sizeof(*msr_values));
 		n = ioctl(vcpu_fd, KVM_SET_MSRS, &msrs);
 		if (n < 0)
-			return fail("KVM_SET_MSRS");
+			return log_errno("KVM_SET_MSRS");
 		done += (size_t)n;
 		if ((size_t)n < left)
 			log_debug("the host refuses MSR 0x%x",

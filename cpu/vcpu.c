@@ -28,14 +28,6 @@
 #define STACK_SIZE  (64u << 10)
 #define SIGNAL_KICK SIGRTMIN
 
-static int fail(const char *call)
-{
-	int error = errno;
-
-	log_error("%s: %s", call, strerror(error));
-	return -error;
-}
-
 static void count(struct vcpu *cpu, enum vcpu_counter counter)
 {
 	uint64_t n = atomic_load_explicit(&cpu->counter[counter],
@@ -212,11 +204,11 @@ static int create_one(struct vcpu *cpu, struct vm *vm)
 
 	cpu->fd = ioctl(vm->fd, KVM_CREATE_VCPU, cpu->id);
 	if (cpu->fd < 0)
-		return fail("KVM_CREATE_VCPU");
+		return log_errno("KVM_CREATE_VCPU");
 	run = mmap(NULL, vm->run_size, PROT_READ | PROT_WRITE, MAP_SHARED,
 		   cpu->fd, 0);
 	if (run == MAP_FAILED)
-		return fail("mmap of a vCPU");
+		return log_errno("mmap of a vCPU");
 	cpu->run = run;
 	return 0;
 }
@@ -237,7 +229,7 @@ static int set_cpuid(struct vcpus *vcpus, const struct vcpu_options *options)
 	for (unsigned i = 0; i < vcpus->count && !error; i++) {
 		cpuid_set_id(&cpuid, i);
 		if (ioctl(vcpus->cpu[i].fd, KVM_SET_CPUID2, &cpuid.header))
-			error = fail("KVM_SET_CPUID2");
+			error = log_errno("KVM_SET_CPUID2");
 	}
 	return error;
 }
@@ -283,7 +275,7 @@ int vcpus_start(struct vcpus *vcpus)
 	int error = 0;
 
 	if (sigaction(SIGNAL_KICK, &action, NULL))
-		return fail("sigaction");
+		return log_errno("sigaction");
 	pthread_attr_init(&attr);
 	pthread_attr_setstacksize(&attr, STACK_SIZE);
 	for (unsigned i = 0; i < vcpus->count && !error; i++) {

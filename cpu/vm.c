@@ -110,14 +110,6 @@ out:
 	return error;
 }
 
-static int fail(const char *call)
-{
-	int error = errno;
-
-	log_error("%s: %s", call, strerror(error));
-	return -error;
-}
-
 static int add_slots(struct vm *vm, const struct ram *ram)
 {
 	for (unsigned i = 0; i < ARRAY_LEN(ram->region); i++) {
@@ -131,7 +123,7 @@ static int add_slots(struct vm *vm, const struct ram *ram)
 
 		if (region->size &&
 		    ioctl(vm->fd, KVM_SET_USER_MEMORY_REGION, &slot))
-			return fail("KVM_SET_USER_MEMORY_REGION");
+			return log_errno("KVM_SET_USER_MEMORY_REGION");
 	}
 	return 0;
 }
@@ -150,7 +142,7 @@ static int mask_pic(struct vm *vm)
 		chip.chip.pic.imr = 0xff;
 		chip.chip.pic.elcr_mask = elcr_mask[i];
 		if (ioctl(vm->fd, KVM_SET_IRQCHIP, &chip))
-			return fail("KVM_SET_IRQCHIP");
+			return log_errno("KVM_SET_IRQCHIP");
 	}
 	return 0;
 }
@@ -174,9 +166,9 @@ int vm_create(struct vm *vm, const struct ram *ram)
 	if (error)
 		return error;
 	if (ioctl(vm->fd, KVM_SET_TSS_ADDR, TSS_ADDRESS))
-		return fail("KVM_SET_TSS_ADDR");
+		return log_errno("KVM_SET_TSS_ADDR");
 	if (ioctl(vm->fd, KVM_CREATE_IRQCHIP, 0))
-		return fail("KVM_CREATE_IRQCHIP");
+		return log_errno("KVM_CREATE_IRQCHIP");
 	return mask_pic(vm);
 }
 
@@ -184,7 +176,7 @@ int vm_irqfd(struct vm *vm, int event_fd, unsigned gsi)
 {
 	struct kvm_irqfd irqfd = {.fd = (uint32_t)event_fd, .gsi = gsi};
 
-	return ioctl(vm->fd, KVM_IRQFD, &irqfd) ? fail("KVM_IRQFD") : 0;
+	return ioctl(vm->fd, KVM_IRQFD, &irqfd) ? log_errno("KVM_IRQFD") : 0;
 }
 
 void vm_destroy(struct vm *vm)

@@ -13,6 +13,7 @@
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdio.h>
+#include <string.h>
 #include <unistd.h>
 
 #define LINE_MAX_BYTES	1024
@@ -73,6 +74,14 @@ LOG_AT(log_error, LOG_ERROR)
 LOG_AT(log_warn, LOG_WARN)
 LOG_AT(log_info, LOG_INFO)
 LOG_AT(log_debug, LOG_DEBUG)
+
+int log_errno(const char *call)
+{
+	int error = errno;
+
+	log_error("%s: %s", call, strerror(error));
+	return -error;
+}
 
 void log_guest(struct log_limit *limit, const char *format, ...)
 {

@@ -18,6 +18,9 @@ void log_warn(const char *format, ...) __attribute__((format(printf, 1, 2)));
 void log_info(const char *format, ...) __attribute__((format(printf, 1, 2)));
 void log_debug(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
+/* Logs "`call`: " and what errno says, as an error; returns -errno. */
+int log_errno(const char *call);
+
 /*
  * A warning that a guest can cause: the first few of a kind are written, the
  * rest are counted. One static struct log_limit for each place.

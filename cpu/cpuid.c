@@ -117,11 +117,15 @@ static const struct leaf {
 	uint32_t function;
 	void (*apply)(entry *e, const struct cpuid_options *o);
 } leaves[] = {
-	{0x00000001, features},	    {0x00000004, intel_cache},
-	{0x0000000a, clear}, /* architectural PMU */
-	{0x80000001, amd_features}, {0x80000008, amd_cores},
-	{0x8000000a, svm},	    {0x8000001d, amd_cache},
-	{0x8000001e, amd_topology}, {0x80000022, clear}, /* AMD PMU version 2 */
+	{ 0x00000001, features },
+	{ 0x00000004, intel_cache },
+	{ 0x0000000a, clear }, /* architectural PMU */
+	{ 0x80000001, amd_features },
+	{ 0x80000008, amd_cores },
+	{ 0x8000000a, svm },
+	{ 0x8000001d, amd_cache },
+	{ 0x8000001e, amd_topology },
+	{ 0x80000022, clear }, /* AMD PMU version 2 */
 };
 
 static void drop_leaf(struct cpuid *c, uint32_t function)
@@ -144,12 +148,12 @@ static void add_leaf(struct cpuid *c, const entry *e)
 static void add_topology(struct cpuid *c, uint32_t function, unsigned count)
 {
 	const entry levels[] = {
-		{.index = 0, .eax = 0, .ebx = 1, .ecx = 1 << 8 | 0},
-		{.index = 1,
-		 .eax = id_bits(count),
-		 .ebx = count,
-		 .ecx = 2 << 8 | 1},
-		{.index = 2, .ecx = 2},
+		{ .index = 0, .eax = 0, .ebx = 1, .ecx = 1 << 8 | 0 },
+		{ .index = 1,
+		  .eax = id_bits(count),
+		  .ebx = count,
+		  .ecx = 2 << 8 | 1 },
+		{ .index = 2, .ecx = 2 },
 	};
 
 	drop_leaf(c, function);
@@ -170,14 +174,14 @@ static void add_tsc(struct cpuid *c, uint32_t khz)
 {
 	drop_leaf(c, 0x15);
 	drop_leaf(c, 0x16);
-	add_leaf(c, &(entry){.function = 0x15,
-			     .eax = APIC_BUS_HZ / 1000,
-			     .ebx = khz,
-			     .ecx = APIC_BUS_HZ});
-	add_leaf(c, &(entry){.function = 0x16,
-			     .eax = khz / 1000,
-			     .ebx = khz / 1000,
-			     .ecx = 100});
+	add_leaf(c, &(entry){ .function = 0x15,
+			      .eax = APIC_BUS_HZ / 1000,
+			      .ebx = khz,
+			      .ecx = APIC_BUS_HZ });
+	add_leaf(c, &(entry){ .function = 0x16,
+			      .eax = khz / 1000,
+			      .ebx = khz / 1000,
+			      .ecx = 100 });
 }
 
 static entry *find_leaf(struct cpuid *c, uint32_t function)

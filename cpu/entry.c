@@ -46,7 +46,7 @@ static const uint64_t gdt[] = {
 
 int entry_write_tables(const struct ram *ram)
 {
-	uint64_t table[3][ENTRIES] = {{0}};
+	uint64_t table[3][ENTRIES] = { { 0 } };
 	uint64_t at = ENTRY_PAGE_TABLES.v;
 
 	table[0][0] = (at + sizeof(table[0])) | PTE_PRESENT_RW;
@@ -91,7 +91,7 @@ static void set_segments(struct kvm_sregs *sregs)
 		.base = ENTRY_GDT.v,
 		.limit = sizeof(gdt) - 1,
 	};
-	sregs->idt = (struct kvm_dtable){0};
+	sregs->idt = (struct kvm_dtable){ 0 };
 }
 
 int entry_set_vcpu(int vcpu_fd, gpa rip, gpa boot_params)
@@ -120,8 +120,8 @@ int entry_set_vcpu(int vcpu_fd, gpa rip, gpa boot_params)
 
 static const struct kvm_msr_entry msr_values[] = {
 	/* else Linux takes all of memory to be uncached, and skips PAT */
-	{.index = MSR_MTRR_DEF_TYPE, .data = MTRR_ENABLE_WRITE_BACK},
-	{.index = MSR_MISC_ENABLE, .data = MISC_ENABLE_FAST_STRING},
+	{ .index = MSR_MTRR_DEF_TYPE, .data = MTRR_ENABLE_WRITE_BACK },
+	{ .index = MSR_MISC_ENABLE, .data = MISC_ENABLE_FAST_STRING },
 };
 
 int entry_set_msrs(int vcpu_fd)
@@ -137,7 +137,7 @@ int entry_set_msrs(int vcpu_fd)
 		size_t left = ARRAY_LEN(msr_values) - done;
 		int n;
 
-		msrs.header = (struct kvm_msrs){.nmsrs = (uint32_t)left};
+		msrs.header = (struct kvm_msrs){ .nmsrs = (uint32_t)left };
 		memcpy(msrs.entry, &msr_values[done],
 		       left * sizeof(*msr_values));
 		n = ioctl(vcpu_fd, KVM_SET_MSRS, &msrs);

@@ -59,13 +59,13 @@ struct ending platform_ending(const struct platform *p)
 {
 	uint32_t ending = atomic_load(&p->ending);
 
-	return (struct ending){.reason = (enum end_reason)(ending >> 8),
-			       .status = ending & 0xff};
+	return (struct ending){ .reason = (enum end_reason)(ending >> 8),
+				.status = ending & 0xff };
 }
 
 void platform_reset(struct platform *p, bool triple_fault)
 {
-	uint8_t bytes[2] = {0};
+	uint8_t bytes[2] = { 0 };
 	enum end_reason reason = triple_fault ? END_CRASH : END_REBOOT;
 
 	if (p->reboot_words && !ram_read(p->ram, bytes, BOOT_FLAG, 2)) {
@@ -149,14 +149,14 @@ static const struct port {
 	uint8_t (*read)(struct platform *p);		  /* NULL: all ones */
 	void (*write)(struct platform *p, uint8_t value); /* NULL: ignored */
 } ports[PLATFORM_PORTS] = {
-	{PLATFORM_PORT_I8042, NULL, write_i8042},
-	{PLATFORM_PORT_PVPANIC, read_pvpanic, write_pvpanic},
-	{PLATFORM_PORT_EXIT, NULL, write_exit},
-	{PLATFORM_PORT_READY, NULL, write_ready},
-	{PLATFORM_PORT_SLEEP, read_zero, write_sleep},
-	{PLATFORM_PORT_STATUS, read_zero, NULL},
-	{PLATFORM_PORT_RESET, read_zero, write_reset},
-	{PLATFORM_PORT_BUTTON, read_events, NULL},
+	{ PLATFORM_PORT_I8042, NULL, write_i8042 },
+	{ PLATFORM_PORT_PVPANIC, read_pvpanic, write_pvpanic },
+	{ PLATFORM_PORT_EXIT, NULL, write_exit },
+	{ PLATFORM_PORT_READY, NULL, write_ready },
+	{ PLATFORM_PORT_SLEEP, read_zero, write_sleep },
+	{ PLATFORM_PORT_STATUS, read_zero, NULL },
+	{ PLATFORM_PORT_RESET, read_zero, write_reset },
+	{ PLATFORM_PORT_BUTTON, read_events, NULL },
 };
 
 /* Each port is a bus device of one byte, so `len` is 1. */
@@ -183,14 +183,14 @@ static void port_write(void *device, uint64_t offset, const uint8_t *data,
 		port->write(bound->platform, *data);
 }
 
-static const struct bus_ops port_ops = {port_read, port_write};
+static const struct bus_ops port_ops = { port_read, port_write };
 
 static int add_ports(struct platform *p, struct bus *pio)
 {
 	int error = 0;
 
 	for (unsigned i = 0; i < PLATFORM_PORTS && !error; i++) {
-		p->port[i] = (struct platform_port){p, i};
+		p->port[i] = (struct platform_port){ p, i };
 		error = bus_add(pio, ports[i].number, 1, &port_ops,
 				&p->port[i]);
 	}
@@ -205,7 +205,7 @@ int platform_create(struct platform *p, struct vm *vm, const struct ram *ram,
 	uint8_t planted[2];
 	int error = 0;
 
-	*p = (struct platform){.ram = ram, .reboot_words = reboot_words};
+	*p = (struct platform){ .ram = ram, .reboot_words = reboot_words };
 	p->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	p->button_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (p->wake_fd < 0 || p->button_fd < 0) {

@@ -82,7 +82,7 @@ static uint64_t since_exec_us(const struct report *report, uint64_t ns)
 
 static void write_event(const struct report *report, const char *line, int len)
 {
-	struct pollfd room = {.fd = report->events_fd, .events = POLLOUT};
+	struct pollfd room = { .fd = report->events_fd, .events = POLLOUT };
 	ssize_t n;
 
 	if (report->events_fd < 0 || len <= 0 || len > PIPE_BUF)

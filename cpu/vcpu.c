@@ -270,7 +270,7 @@ static void on_kick(int number)
 
 int vcpus_start(struct vcpus *vcpus)
 {
-	const struct sigaction action = {.sa_handler = on_kick};
+	const struct sigaction action = { .sa_handler = on_kick };
 	pthread_attr_t attr;
 	int error = 0;
 

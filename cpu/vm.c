@@ -27,13 +27,13 @@ static const struct open_help {
 	int error;
 	const char *help;
 } open_help[] = {
-	{ENOENT, "this machine has no KVM: load kvm-intel or kvm-amd, and "
-		 "switch virtualisation on in its firmware or its host"},
-	{EACCES, "you may not use it: 'sudo usermod -aG kvm $USER', then log "
-		 "in again"},
-	{EPERM, "you may not use it here: let this container or cgroup have "
-		"the device"},
-	{ENODEV, "its module finds no virtualisation in this processor"},
+	{ ENOENT, "this machine has no KVM: load kvm-intel or kvm-amd, and "
+		  "switch virtualisation on in its firmware or its host" },
+	{ EACCES, "you may not use it: 'sudo usermod -aG kvm $USER', then log "
+		  "in again" },
+	{ EPERM, "you may not use it here: let this container or cgroup have "
+		 "the device" },
+	{ ENODEV, "its module finds no virtualisation in this processor" },
 };
 
 static int open_kvm(void)
@@ -55,12 +55,12 @@ static const struct needed_cap {
 	int cap;
 	const char *name;
 } needed_caps[] = {
-	{KVM_CAP_IRQCHIP, "an in-kernel interrupt controller"},
-	{KVM_CAP_USER_MEMORY, "memory slots"},
-	{KVM_CAP_EXT_CPUID, "KVM_GET_SUPPORTED_CPUID"},
-	{KVM_CAP_IRQFD, "irqfd"},
-	{KVM_CAP_IOEVENTFD, "ioeventfd"},
-	{KVM_CAP_IMMEDIATE_EXIT, "immediate_exit (Linux 4.13)"},
+	{ KVM_CAP_IRQCHIP, "an in-kernel interrupt controller" },
+	{ KVM_CAP_USER_MEMORY, "memory slots" },
+	{ KVM_CAP_EXT_CPUID, "KVM_GET_SUPPORTED_CPUID" },
+	{ KVM_CAP_IRQFD, "irqfd" },
+	{ KVM_CAP_IOEVENTFD, "ioeventfd" },
+	{ KVM_CAP_IMMEDIATE_EXIT, "immediate_exit (Linux 4.13)" },
 };
 
 static int check_caps(struct vm *vm)
@@ -81,7 +81,7 @@ int vm_open(struct vm *vm)
 {
 	int n, error;
 
-	*vm = (struct vm){.kvm_fd = -1, .fd = -1};
+	*vm = (struct vm){ .kvm_fd = -1, .fd = -1 };
 	vm->kvm_fd = open_kvm();
 	if (vm->kvm_fd < 0)
 		return vm->kvm_fd;
@@ -134,10 +134,10 @@ static int add_slots(struct vm *vm, const struct ram *ram)
  */
 static int mask_pic(struct vm *vm)
 {
-	static const uint8_t elcr_mask[] = {0xf8, 0xde};
+	static const uint8_t elcr_mask[] = { 0xf8, 0xde };
 
 	for (unsigned i = 0; i < ARRAY_LEN(elcr_mask); i++) {
-		struct kvm_irqchip chip = {.chip_id = i};
+		struct kvm_irqchip chip = { .chip_id = i };
 
 		chip.chip.pic.imr = 0xff;
 		chip.chip.pic.elcr_mask = elcr_mask[i];
@@ -174,7 +174,7 @@ int vm_create(struct vm *vm, const struct ram *ram)
 
 int vm_irqfd(struct vm *vm, int event_fd, unsigned gsi)
 {
-	struct kvm_irqfd irqfd = {.fd = (uint32_t)event_fd, .gsi = gsi};
+	struct kvm_irqfd irqfd = { .fd = (uint32_t)event_fd, .gsi = gsi };
 
 	return ioctl(vm->fd, KVM_IRQFD, &irqfd) ? log_errno("KVM_IRQFD") : 0;
 }

@@ -1,0 +1,30 @@
+/*
+ * Where things stand in a guest's memory (design, section 3).
+ */
+#ifndef BOOT_LAYOUT_H
+#define BOOT_LAYOUT_H
+
+#include "mem/gpa.h"
+
+/* GDT and first page tables: cpu/entry.h */
+#define LAYOUT_BOOT_PARAMS  GPA(0x7000)
+#define LAYOUT_SETUP_DATA   GPA(0x8000)
+#define LAYOUT_CMDLINE	    GPA(0x20000)
+#define LAYOUT_LOW_END	    0x9fc00ULL /* RAM ends here, tables may begin */
+#define LAYOUT_ACPI	    GPA(0xe0000)
+#define LAYOUT_ACPI_SIZE    0x10000ULL
+#define LAYOUT_MPTABLE	    GPA(0xf0000)
+#define LAYOUT_MPTABLE_SIZE 0x10000ULL
+#define LAYOUT_HIGH_START   0x100000ULL /* kernels, from 1 MiB */
+
+#define LAYOUT_LAPIC  0xfee00000U
+#define LAYOUT_IOAPIC 0xfec00000U
+
+/* virtio-mmio register files, one 4 KiB slot each, GSI VM_GSI_VIRTIO up */
+#define LAYOUT_VIRTIO	   0xd0000000U
+#define LAYOUT_VIRTIO_SLOT 0x1000U
+
+#define LAYOUT_SERIAL_PORT 0x3f8
+#define LAYOUT_SERIAL_SIZE 8
+
+#endif

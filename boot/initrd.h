@@ -1,0 +1,35 @@
+/*
+ * Puts the initrd into guest RAM: one or more cpio archives, compressed or
+ * not, which the kernel unpacks one after another.
+ */
+#ifndef BOOT_INITRD_H
+#define BOOT_INITRD_H
+
+#include <stdint.h>
+
+#include "mem/gpa.h"
+#include "mem/ram.h"
+
+#define INITRD_SOURCES_MAX 64
+
+struct initrd_source {
+	int fd;		  /* the caller's */
+	const char *name; /* what the user gave, for messages */
+};
+
+struct initrd {
+	gpa start;     /* page-aligned */
+	uint64_t size; /* bytes up to the end of the last archive; 0: none */
+};
+
+/*
+ * Load `count` archives, in order, as high as they go in low RAM: not below
+ * `floor` (the end of the kernel), no byte above `limit` (the kernel's
+ * initrd_max). Pages are mapped from the files where they can be. 0; -ENOMEM
+ * where they do not fit, else as source_open. Logged.
+ */
+int initrd_load(struct initrd *out, struct ram *ram,
+		const struct initrd_source *list, unsigned count, gpa floor,
+		gpa limit);
+
+#endif

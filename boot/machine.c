@@ -1,0 +1,111 @@
+/*
+ * Puts the parts of a guest together in its memory: the kernel where it wants
+ * to be, the initrd as high as it goes, tables and parameters below 1 MiB.
+ * The files are hostile; the parts check what they read of them. Owns nothing.
+ * Main thread, before the vCPUs run.
+ */
+#include "boot/machine.h"
+
+#include "boot/acpi.h"
+#include "boot/layout.h"
+#include "boot/mptable.h"
+#include "boot/params.h"
+#include "cpu/entry.h"
+#include "mem/bytes.h"
+#include "mem/log.h"
+
+enum when { ALWAYS, WITH_SERIAL, ONE_CPU };
+
+/*
+ * The default command line. quiet: a line on the console costs more than most
+ * of the boot; an error still shows, and `-a loglevel=7` brings all back.
+ */
+static const struct default_words {
+	enum when when;
+	const char *words;
+} default_words[] = {
+	{WITH_SERIAL, "console=ttyS0"},
+	{WITH_SERIAL, "8250.nr_uarts=1"}, /* probes no ports that are absent */
+	{ALWAYS, "quiet"},
+	{ALWAYS, "panic=-1"}, /* a panic ends the guest, at once */
+	{ALWAYS, "reboot=t,warm,panic_cold"}, /* see cpu/platform.c */
+	{ALWAYS, "pci=off"},		      /* there is none to look for */
+	{ALWAYS, "no_timer_check"},	      /* saves 20 M instructions */
+	{ALWAYS, "cryptomgr.notests"},	      /* saves 4 M */
+	{ONE_CPU, "noreplace-smp"},	      /* saves 3 M */
+};
+
+static bool applies(enum when when, const struct machine_options *options)
+{
+	return when == ALWAYS || (when == WITH_SERIAL && options->serial) ||
+	       (when == ONE_CPU && options->cpus == 1);
+}
+
+static int make_cmdline(struct cmdline *line,
+			const struct machine_options *options)
+{
+	int error = 0;
+
+	cmdline_init(line);
+	if (options->cmdline)
+		error = cmdline_add(line, options->cmdline);
+	for (size_t i = 0; i < ARRAY_LEN(default_words) && !error; i++)
+		if (!options->cmdline &&
+		    applies(default_words[i].when, options))
+			error = cmdline_add(line, default_words[i].words);
+	for (unsigned i = 0; i < options->append_count && !error; i++)
+		error = cmdline_add(line, options->append[i]);
+	return error;
+}
+
+static int write_tables(const struct ram *ram,
+			const struct machine_options *options)
+{
+	const struct acpi_options acpi = {
+		.cpus = options->cpus,
+		.virtio = options->virtio,
+	};
+	int error = acpi_write(ram, &acpi);
+
+	if (!error)
+		error = mptable_write(ram, options->cpus);
+	if (!error && entry_write_tables(ram)) {
+		log_error("the first page tables do not fit into RAM");
+		error = -1;
+	}
+	return error;
+}
+
+int machine_load(struct machine *machine, struct ram *ram,
+		 const struct machine_options *options)
+{
+	struct kernel_image kernel;
+	struct initrd initrd;
+	struct cmdline cmdline;
+	int error = make_cmdline(&cmdline, options);
+
+	if (!error)
+		error = kernel_load(&kernel, ram, options->kernel_fd,
+				    options->kernel_name,
+				    options->kernel_copy);
+	if (!error)
+		error = cmdline_check(&cmdline, kernel.cmdline_max);
+	if (!error)
+		error = initrd_load(&initrd, ram, options->initrds,
+				    options->initrd_count,
+				    gpa_add(kernel.start, kernel.size),
+				    kernel.initrd_max);
+	if (!error)
+		error = params_write(ram, &kernel, &initrd, &cmdline);
+	if (!error)
+		error = write_tables(ram, options);
+	if (error)
+		return error;
+	log_info("command line: %s", cmdline.text);
+	*machine = (struct machine){
+		.entry = kernel.entry,
+		.boot_params = LAYOUT_BOOT_PARAMS,
+		.tells_panic = cmdline_tells_panic(&cmdline),
+	};
+	return 0;
+}

@@ -1,0 +1,111 @@
+/*
+ * The host's end of the serial port: what --serial names. Opened before the
+ * sandbox closes in, attached to the loop before the vCPUs run. Main thread.
+ */
+#ifndef CPU_CONSOLE_H
+#define CPU_CONSOLE_H
+
+#include "cpu/loop.h"
+#include "cpu/serial.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+enum console_kind {
+	CONSOLE_STDIO,
+	CONSOLE_OFF,  /* output is dropped, no input */
+	CONSOLE_PTY,  /* a new pseudo-terminal, its name goes to stderr */
+	CONSOLE_FILE, /* `path`, truncated; output only */
+	CONSOLE_UNIX, /* a socket at `path`; one client at a time */
+	CONSOLE_FD,   /* `fd`, whatever it can do; becomes the console's */
+};
+
+struct console_options {
+	enum console_kind kind;
+	const char *path;
+	int fd;
+};
+
+#define CONSOLE_BUFFER 4096
+
+/* How a descriptor is read or written without ever waiting for it. */
+enum console_way {
+	CONSOLE_NONBLOCK, /* O_NONBLOCK, on a description of our own */
+	CONSOLE_SOCKET,	  /* MSG_DONTWAIT */
+	CONSOLE_POLL,	  /* poll first, then little at a time */
+	CONSOLE_DIRECT,	  /* never waits long: a regular file */
+};
+
+/* One direction; `source.fd` is -1 where there is none (any more). */
+struct console_end {
+	struct loop_source source;
+	enum console_way way;
+	bool owned;   /* to be closed */
+	bool watched; /* in the loop */
+};
+
+struct console {
+	enum console_kind kind;
+	struct loop *loop;
+	struct serial *serial;
+	struct console_end in, out;
+	struct loop_source event; /* the serial port's event_fd */
+	struct loop_source wait;  /* listening socket; who opened the pty */
+	struct loop_timer flush;
+	uint64_t flushed_ns; /* when output was last written */
+	bool flush_set;
+
+	int tty_fd;	 /* stdin where it is a tty; else -1 */
+	bool escape;	 /* Ctrl-A came, the next byte says what for */
+	bool background; /* the terminal is somebody else's just now */
+	void (*on_quit)(void *arg);
+	void *on_quit_arg;
+
+	uint8_t input[CONSOLE_BUFFER]; /* read, not yet taken by the guest */
+	size_t input_start, input_end;
+
+	int dir_fd; /* of the socket's file, to remove it */
+	dev_t socket_dev;
+	ino_t socket_ino;
+	const char *path;
+};
+
+/*
+ * All of these return 0 or -errno, logged. console_open opens the host's side
+ * and creates nothing in the loop; it leaves the terminal as it is. After a
+ * failure, and at the end in any case, console_close.
+ */
+int console_open(struct console *console,
+		 const struct console_options *options);
+int console_start(struct console *console, struct loop *loop,
+		  struct serial *serial);
+
+/* Called in the loop's thread on Ctrl-A x. Set before console_start. */
+void console_on_quit(struct console *console, void (*on_quit)(void *arg),
+		     void *arg);
+
+/*
+ * On SIGTSTP (before mote stops itself) and after SIGCONT: hand the terminal
+ * back, and take it again if it is ours (again, or at last: `mote &`, `fg`).
+ */
+void console_suspend(struct console *console);
+void console_resume(struct console *console);
+
+/*
+ * After the guest has ended and the loop with it: writes what the ring still
+ * holds. Waits for a slow reader for `timeout_ns` at most (UINT64_MAX: for
+ * ever), or until `stop_fd` (-1: none) is readable; it is not read. Returns the
+ * number of bytes that are lost.
+ */
+uint64_t console_drain(struct console *console, uint64_t timeout_ns,
+		       int stop_fd);
+
+/* Leaves the loop and restores the terminal. Harmless if not started. */
+void console_stop(struct console *console);
+
+/* Closes what console_open opened, removes the socket's file. */
+void console_close(struct console *console);
+
+#endif

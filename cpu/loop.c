@@ -1,0 +1,170 @@
+/*
+ * The main thread's event loop over epoll.
+ *
+ * epoll hands over up to LOOP_BATCH events at a time. A source that one of
+ * them removes may have an event further on in the same batch, and its owner
+ * may free it at once: loop_remove therefore clears it from the rest of the
+ * batch. Everything runs in the thread that calls loop_run; other threads get
+ * its attention by writing to an eventfd that is a source here.
+ *
+ * Owns the epoll descriptor and timers' descriptors, no others.
+ */
+#include "cpu/loop.h"
+
+#include "mem/log.h"
+
+#include <errno.h>
+#include <stddef.h>
+#include <string.h>
+#include <sys/timerfd.h>
+#include <unistd.h>
+
+#define NS_PER_S 1000000000u
+
+int loop_create(struct loop *loop)
+{
+	int error;
+
+	memset(loop, 0, sizeof(*loop));
+	loop->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+	if (loop->epoll_fd < 0) {
+		error = errno;
+		log_error("epoll_create1: %s; raise the limit on open files "
+			  "(ulimit -n)",
+			  strerror(error));
+		return -error;
+	}
+	return 0;
+}
+
+void loop_destroy(struct loop *loop)
+{
+	if (loop->epoll_fd >= 0)
+		close(loop->epoll_fd);
+	loop->epoll_fd = -1;
+}
+
+static int control(struct loop *loop, int operation, struct loop_source *source,
+		   uint32_t events)
+{
+	struct epoll_event event = {.events = events, .data.ptr = source};
+
+	if (epoll_ctl(loop->epoll_fd, operation, source->fd, &event) < 0)
+		return -errno;
+	return 0;
+}
+
+int loop_add(struct loop *loop, struct loop_source *source, uint32_t events)
+{
+	return control(loop, EPOLL_CTL_ADD, source, events);
+}
+
+int loop_change(struct loop *loop, struct loop_source *source, uint32_t events)
+{
+	return control(loop, EPOLL_CTL_MOD, source, events);
+}
+
+void loop_remove(struct loop *loop, struct loop_source *source)
+{
+	/* Fails only where it was not added, which is as good. */
+	control(loop, EPOLL_CTL_DEL, source, 0);
+	for (int i = loop->batch_next; i < loop->batch_count; i++)
+		if (loop->batch[i].data.ptr == source)
+			loop->batch[i].data.ptr = NULL;
+}
+
+static void dispatch(struct loop *loop)
+{
+	while (loop->batch_next < loop->batch_count && !loop->stop) {
+		const struct epoll_event event =
+			loop->batch[loop->batch_next++];
+		const struct loop_source *source = event.data.ptr;
+
+		if (source)
+			source->ready(source->arg, event.events);
+	}
+}
+
+int loop_run(struct loop *loop)
+{
+	int error;
+
+	loop->stop = false;
+	while (!loop->stop) {
+		loop->batch_next = 0;
+		loop->batch_count =
+			epoll_wait(loop->epoll_fd, loop->batch, LOOP_BATCH, -1);
+		if (loop->batch_count >= 0) {
+			dispatch(loop);
+			continue;
+		}
+		error = errno;
+		loop->batch_count = 0;
+		if (error != EINTR) {
+			log_error("epoll_wait: %s", strerror(error));
+			return -error;
+		}
+	}
+	/* What is left of the batch is level-triggered and comes again. */
+	loop->batch_count = 0;
+	return 0;
+}
+
+void loop_stop(struct loop *loop)
+{
+	loop->stop = true;
+}
+
+static void timer_ready(void *arg, uint32_t events)
+{
+	struct loop_timer *timer = arg;
+	uint64_t count;
+
+	(void)events;
+	/* EAGAIN: it was set anew or disarmed after epoll had seen it. */
+	if (read(timer->source.fd, &count, sizeof(count)) == sizeof(count))
+		timer->expired(timer->arg);
+}
+
+int loop_timer_create(struct loop *loop, struct loop_timer *timer,
+		      void (*expired)(void *arg), void *arg)
+{
+	int error;
+
+	*timer = (struct loop_timer){
+		.source = {-1, timer_ready, timer},
+		.expired = expired,
+		.arg = arg,
+	};
+	timer->source.fd =
+		timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
+	if (timer->source.fd < 0) {
+		error = errno;
+		log_error("timerfd_create: %s", strerror(error));
+		return -error;
+	}
+	error = loop_add(loop, &timer->source, EPOLLIN);
+	if (error) {
+		log_error("cannot watch a timer: %s", strerror(-error));
+		loop_timer_destroy(loop, timer);
+	}
+	return error;
+}
+
+void loop_timer_set(struct loop_timer *timer, uint64_t ns)
+{
+	const struct itimerspec when = {
+		.it_value = {(time_t)(ns / NS_PER_S), (long)(ns % NS_PER_S)},
+	};
+
+	timerfd_settime(timer->source.fd, 0, &when, NULL);
+}
+
+void loop_timer_destroy(struct loop *loop, struct loop_timer *timer)
+{
+	if (timer->source.fd < 0)
+		return;
+	loop_remove(loop, &timer->source);
+	close(timer->source.fd);
+	timer->source.fd = -1;
+}

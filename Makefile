@@ -26,7 +26,6 @@ say	= $(if $(V),,@printf '  %-5s %s\n' '$1' '$2')
 .DELETE_ON_ERROR:
 .SUFFIXES:
 MAKEFLAGS += --no-builtin-rules
-all: $(if $(DEBUG),$B/debug/mote,$B/mote)
 
 # -- sources ------------------------------------------------------------------
 
@@ -38,6 +37,11 @@ UNIT	:= $(wildcard tests/unit/test_*.c)
 FUZZ	:= $(wildcard tests/fuzz/fuzz_*.c)
 GUESTLIB := $(wildcard tests/guest/lib*.c)
 GUEST	:= $(filter-out $(GUESTLIB),$(wildcard tests/guest/*.c))
+
+# What `make` makes: one program, or it and the texts that its option table
+# writes of itself.
+DOCS	:= $(if $(wildcard boot/gen_docs.c),$B/mote.1 $B/mote.bash $B/_mote)
+all: $(if $(DEBUG),$B/debug/mote,$B/mote $(DOCS))
 
 # $(call note,KEY,FILES): what the files' `/* KEY: ... */` lines name.
 note	= $(if $2,$(shell sed -n 's|^/\* $1:\(.*\)\*/$$|\1|p' $2))
@@ -126,6 +130,29 @@ $B/debug/%.o: %.c Makefile | tools-build
 	$(call say,HOST,$<)
 	$Q$(HOSTCC) $(HOSTFLAGS) $(DEP) -c -o $@ $<
 
+# -- programs that run while building -----------------------------------------
+
+# They are linked with what their `uses:` line names.
+define gen_rule
+$B/host/$(notdir $1): $(1:%=$B/host/%.o) \
+	$(patsubst %.c,$B/host/%.o,$(call note,uses,$1.c))
+	$$(call say,LD,$$@)
+	$$Q$$(HOSTCC) -o $$@ $$^
+endef
+$(foreach g,$(GEN:.c=),$(eval $(call gen_rule,$g)))
+
+$B/host/%.o: %.c Makefile | tools-build
+	@mkdir -p $(@D)
+	$(call say,HOST,$<)
+	$Q$(HOSTCC) $(LANG_C) $(WARN) -O1 $(DEP) -c -o $@ $<
+
+$B/mote.1: DOC := man
+$B/mote.bash: DOC := bash
+$B/_mote: DOC := zsh
+$(DOCS): $B/host/gen_docs
+	$(call say,GEN,$@)
+	$Q$< $(DOC) >$@
+
 # -- test programs ------------------------------------------------------------
 
 unit-bins: $(UNIT:tests/unit/%.c=$B/unit/%)
@@ -197,20 +224,69 @@ deps:
 $B/deps/lib/libseccomp.a: | $B/deps/linux
 	@tests/deps/build-lib libseccomp
 
-# -- checks and tests ----------------------------------------------------------
+# -- checks and tests ---------------------------------------------------------
+
+TESTS	:= $(UNIT:tests/unit/%.c=$B/unit/%) $(wildcard tests/*.t) \
+	   $(wildcard tests/fuzz/*.t tests/guest/*.t tests/host/*.t) \
+	   $(wildcard tests/linux/*.t)
 
 check: | tools-check
 	@tests/check/run
 format: | tools-check
 	clang-format-14 -i $(shell tests/check/run files | grep '\.[ch]$$')
 
+# One after the other, whatever -j says: first what the rest is built with.
+# Then as many at once as there are processors, unless -j says otherwise.
+again	= $(MAKE) --no-print-directory \
+	  $(if $(findstring jobserver,$(MAKEFLAGS)),,-j$(shell nproc))
+test:
+	@$(again) deps
+	@$(again) test-bins
+	@tests/run $(TESTS)
+test-bins: $B/mote $B/debug/mote $(DOCS) unit-bins guest-bins fuzz-bins
+
+fuzz: fuzz-bins
+	FUZZ_TIME=$(FUZZ_TIME) tests/run tests/fuzz/fuzz.t
+bench: $B/mote guest-bins
+	tests/bench/run
+run:
+	@$(again) deps
+	@$(again) $B/mote
+	@tests/demo
+
 # -- the rest -----------------------------------------------------------------
 
+SHARE	:= $(DESTDIR)$(PREFIX)/share
+install: all
+	install -D -m 755 $B/mote $(DESTDIR)$(PREFIX)/bin/mote
+	install -D -m 644 $B/mote.1 $(SHARE)/man/man1/mote.1
+	install -D -m 644 $B/mote.bash \
+		$(SHARE)/bash-completion/completions/mote
+	install -D -m 644 $B/_mote $(SHARE)/zsh/site-functions/_mote
+
 clean:
-	rm -rf $(filter-out $B/deps,$(wildcard $B/* $B/.[!.]*))
+	rm -rf $(filter-out $B/deps $B/apt,$(wildcard $B/* $B/.[!.]*))
 distclean:
 	rm -rf $B
 
+define help
+make              build/mote, its manual page and shell completion
+make DEBUG=1      build/debug/mote: host libc, ASan and UBSan
+make run          boot Debian's kernel to a shell (all set-up included)
+make deps         install what is missing (Debian 12)
+make test         build and run every test
+make check        style, layers, static analysis; make format mends style
+make fuzz         each fuzzer for FUZZ_TIME=seconds
+make bench        measurements
+make install      to PREFIX=/usr/local, below DESTDIR=
+make clean        remove what was built; distclean: and the libraries
+V=1 shows the commands.
+endef
+export help
+help:
+	@echo "$$help"
+
 -include $(shell find $B -name '*.d' -not -path '$B/deps/*' 2>/dev/null)
 
-.PHONY: all deps unit-bins guest-bins fuzz-bins clean distclean
+.PHONY: all deps check format test test-bins unit-bins guest-bins fuzz-bins \
+	fuzz bench run install clean distclean help

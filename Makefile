@@ -53,16 +53,18 @@ WARN	:= -Wall -Wextra -Wshadow -Wvla -Wstrict-prototypes \
 	   -Wredundant-decls -Wpointer-arith -Wcast-align=strict -Wundef \
 	   -Wformat=2 -Wwrite-strings -Wlogical-op -Wduplicated-cond \
 	   -Wduplicated-branches $(WERROR)
-# What clang, which builds the fuzzers, does not know.
+# What clang, which builds the fuzzers, does not know; and it takes a va_list
+# printf for one with a computed format.
+CLANGWARN = $(filter-out $(GCCWARN),$(WARN)) -Wno-format-nonliteral
 GCCWARN	:= -Wcast-align=strict -Wlogical-op -Wduplicated-cond \
 	   -Wduplicated-branches
 LANG_C	:= -std=c11 -D_GNU_SOURCE -DMOTE_VERSION='"$(VERSION)"' -I. -I$B/gen
 DEP	= -MMD -MP -MF $(@:.o=.d)
 
-# -Os: see the size and speed notes in README.md's build section. A monitor
-# pokes at foreign memory through many types: no strict aliasing, and no null
-# check thrown away.
-CFLAGS	?= -Os
+# A monitor pokes at foreign memory through many types: no strict aliasing, and
+# no null check thrown away. Each variable starts as zero: what a guest can
+# read back is never what lay on the stack.
+CFLAGS	?= -O2
 HARDEN	:= -fpie -fstack-protector-strong -fstack-clash-protection \
 	   -ftrivial-auto-var-init=zero -fno-strict-aliasing \
 	   -fno-delete-null-pointer-checks -fno-common -fvisibility=hidden \
@@ -84,9 +86,9 @@ LDHARD	:= -Wl,-pie,--no-dynamic-linker,-z,text,-z,relro,-z,now \
 	   -Wl,--fatal-warnings -s
 
 SAN	:= -fsanitize=address,undefined -fno-sanitize-recover=all
-HOSTFLAGS := $(LANG_C) $(WARN) -O1 -g -fno-omit-frame-pointer $(SAN)
-FUZZFLAGS := $(LANG_C) $(filter-out $(GCCWARN),$(WARN)) -O1 -g \
-	   -fno-omit-frame-pointer $(SAN)
+HOSTWARN := $(if $(findstring clang,$(HOSTCC)),$(CLANGWARN),$(WARN))
+HOSTFLAGS := $(LANG_C) $(HOSTWARN) -O1 -g -fno-omit-frame-pointer $(SAN)
+FUZZFLAGS := $(LANG_C) $(CLANGWARN) -O1 -g -fno-omit-frame-pointer $(SAN)
 GUESTFLAGS := -std=c11 $(WARN) -O1 -m64 -ffreestanding -nostdlib -static \
 	   -mno-red-zone -mgeneral-regs-only -fno-pie -no-pie \
 	   -fno-stack-protector -fno-asynchronous-unwind-tables \
@@ -100,13 +102,20 @@ LIBS	:= $(if $(CAPNG),$B/deps/lib/libcap-ng.a)
 
 OBJ	:= $(SRC:%.c=$B/obj/%.o)
 
-$B/mote: $(OBJ) $(LIBS) Makefile
+# Changes when a source comes or goes, or other flags are given: what was built
+# before is then out of date, although every file in it is older.
+MADE_OF	:= $B/made-of
+made_of	:= $(SRC) $(subst ',,$(MUSLFLAGS) $(HOSTCC) $(HOSTFLAGS) $(LDFLAGS))
+$(shell mkdir -p $B; echo '$(made_of)' | cmp -s - $(MADE_OF) || \
+	echo '$(made_of)' >$(MADE_OF))
+
+$B/mote: $(OBJ) $(LIBS) Makefile $(MADE_OF)
 	$(call say,LD,$@)
 	$Q$(MUSLCC) $(LDSTART) $(LDHARD) $(LDFLAGS) -o $@ $(OBJ) $(LIBS) $(LDEND)
 	@size=$$(stat -c %s $@); [ $$size -le $(SIZE_LIMIT) ] || \
 	{ echo "$@: $$size bytes, more than $(SIZE_LIMIT)" >&2; exit 1; }
 
-$B/obj/%.o: %.c Makefile | tools-build $B/deps/linux
+$B/obj/%.o: %.c Makefile $(MADE_OF) | tools-build $B/deps/linux
 	@mkdir -p $(@D)
 	$(call say,CC,$<)
 	$Q$(MUSLCC) $(MUSLFLAGS) $(DEP) -c -o $@ $<
@@ -121,11 +130,11 @@ $B/deps/linux: | tools-build
 $B/deps/lib/libcap-ng.a:
 	@echo "$@ is missing: run \`make deps\`" >&2; exit 1
 
-$B/debug/mote: $(SRC:%.c=$B/debug/%.o) Makefile
+$B/debug/mote: $(SRC:%.c=$B/debug/%.o) Makefile $(MADE_OF)
 	$(call say,LD,$@)
 	$Q$(HOSTCC) $(HOSTFLAGS) -o $@ $(filter %.o,$^) $(CAPNG)
 
-$B/debug/%.o: %.c Makefile | tools-build
+$B/debug/%.o: %.c Makefile $(MADE_OF) | tools-build
 	@mkdir -p $(@D)
 	$(call say,HOST,$<)
 	$Q$(HOSTCC) $(HOSTFLAGS) $(DEP) -c -o $@ $<
@@ -141,10 +150,10 @@ $B/host/$(notdir $1): $(1:%=$B/host/%.o) \
 endef
 $(foreach g,$(GEN:.c=),$(eval $(call gen_rule,$g)))
 
-$B/host/%.o: %.c Makefile | tools-build
+$B/host/%.o: %.c Makefile $(MADE_OF) | tools-build
 	@mkdir -p $(@D)
 	$(call say,HOST,$<)
-	$Q$(HOSTCC) $(LANG_C) $(WARN) -O1 $(DEP) -c -o $@ $<
+	$Q$(HOSTCC) $(LANG_C) $(HOSTWARN) -O1 $(DEP) -c -o $@ $<
 
 $B/mote.1: DOC := man
 $B/mote.bash: DOC := bash
@@ -180,7 +189,7 @@ $B/fuzz/$1: $(call objects,fuzz,tests/fuzz/$1.c) | tools-test
 endef
 $(foreach t,$(FUZZ:tests/fuzz/%.c=%),$(eval $(call fuzz_rule,$t)))
 
-$B/fuzz/%.o: %.c Makefile | tools-test
+$B/fuzz/%.o: %.c Makefile $(MADE_OF) | tools-test
 	@mkdir -p $(@D)
 	$(call say,FUZZ,$<)
 	$Q$(CLANG) $(FUZZFLAGS) -fsanitize=fuzzer-no-link $(DEP) -c -o $@ $<
@@ -199,7 +208,7 @@ $B/guest-tests/$1.elf: tests/guest/guest.ld $B/guest/tests/guest/start.o \
 endef
 $(foreach t,$(GUEST:tests/guest/%.c=%),$(eval $(call guest_rule,$t)))
 
-$B/guest/%.o: %.c Makefile | tools-build
+$B/guest/%.o: %.c Makefile $(MADE_OF) | tools-build
 	@mkdir -p $(@D)
 	$(call say,GUEST,$<)
 	$Q$(HOSTCC) $(GUESTFLAGS) $(DEP) -c -o $@ $<
@@ -240,8 +249,8 @@ format: | tools-check
 again	= $(MAKE) --no-print-directory \
 	  $(if $(findstring jobserver,$(MAKEFLAGS)),,-j$(shell nproc))
 test:
-	@$(again) deps
-	@$(again) test-bins
+	+@$(again) deps
+	+@$(again) test-bins
 	@tests/run $(TESTS)
 test-bins: $B/mote $B/debug/mote $(DOCS) unit-bins guest-bins fuzz-bins
 
@@ -250,8 +259,8 @@ fuzz: fuzz-bins
 bench: $B/mote guest-bins
 	tests/bench/run
 run:
-	@$(again) deps
-	@$(again) $B/mote
+	+@$(again) deps
+	+@$(again) $B/mote
 	@tests/demo
 
 # -- the rest -----------------------------------------------------------------

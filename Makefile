@@ -26,7 +26,6 @@ say	= $(if $(V),,@printf '  %-5s %s\n' '$1' '$2')
 .DELETE_ON_ERROR:
 .SUFFIXES:
 MAKEFLAGS += --no-builtin-rules
-all: $(if $(DEBUG),$B/debug/mote,$B/mote)
 
 # -- sources ------------------------------------------------------------------
 
@@ -39,6 +38,11 @@ FUZZ	:= $(wildcard tests/fuzz/fuzz_*.c)
 GUESTLIB := $(wildcard tests/guest/lib*.c)
 GUEST	:= $(filter-out $(GUESTLIB),$(wildcard tests/guest/*.c))
 
+# What `make` makes: one program, or it and the texts that its option table
+# writes of itself.
+DOCS	:= $(if $(wildcard boot/gen_docs.c),$B/mote.1 $B/mote.bash $B/_mote)
+all: $(if $(DEBUG),$B/debug/mote,$B/mote $(DOCS))
+
 # $(call note,KEY,FILES): what the files' `/* KEY: ... */` lines name.
 note	= $(if $2,$(shell sed -n 's|^/\* $1:\(.*\)\*/$$|\1|p' $2))
 
@@ -49,16 +53,18 @@ WARN	:= -Wall -Wextra -Wshadow -Wvla -Wstrict-prototypes \
 	   -Wredundant-decls -Wpointer-arith -Wcast-align=strict -Wundef \
 	   -Wformat=2 -Wwrite-strings -Wlogical-op -Wduplicated-cond \
 	   -Wduplicated-branches $(WERROR)
-# What clang, which builds the fuzzers, does not know.
+# What clang, which builds the fuzzers, does not know; and it takes a va_list
+# printf for one with a computed format.
+CLANGWARN = $(filter-out $(GCCWARN),$(WARN)) -Wno-format-nonliteral
 GCCWARN	:= -Wcast-align=strict -Wlogical-op -Wduplicated-cond \
 	   -Wduplicated-branches
 LANG_C	:= -std=c11 -D_GNU_SOURCE -DMOTE_VERSION='"$(VERSION)"' -I. -I$B/gen
 DEP	= -MMD -MP -MF $(@:.o=.d)
 
-# -Os: see the size and speed notes in README.md's build section. A monitor
-# pokes at foreign memory through many types: no strict aliasing, and no null
-# check thrown away.
-CFLAGS	?= -Os
+# A monitor pokes at foreign memory through many types: no strict aliasing, and
+# no null check thrown away. Each variable starts as zero: what a guest can
+# read back is never what lay on the stack.
+CFLAGS	?= -O2
 HARDEN	:= -fpie -fstack-protector-strong -fstack-clash-protection \
 	   -ftrivial-auto-var-init=zero -fno-strict-aliasing \
 	   -fno-delete-null-pointer-checks -fno-common -fvisibility=hidden \
@@ -80,9 +86,9 @@ LDHARD	:= -Wl,-pie,--no-dynamic-linker,-z,text,-z,relro,-z,now \
 	   -Wl,--fatal-warnings -s
 
 SAN	:= -fsanitize=address,undefined -fno-sanitize-recover=all
-HOSTFLAGS := $(LANG_C) $(WARN) -O1 -g -fno-omit-frame-pointer $(SAN)
-FUZZFLAGS := $(LANG_C) $(filter-out $(GCCWARN),$(WARN)) -O1 -g \
-	   -fno-omit-frame-pointer $(SAN)
+HOSTWARN := $(if $(findstring clang,$(HOSTCC)),$(CLANGWARN),$(WARN))
+HOSTFLAGS := $(LANG_C) $(HOSTWARN) -O1 -g -fno-omit-frame-pointer $(SAN)
+FUZZFLAGS := $(LANG_C) $(CLANGWARN) -O1 -g -fno-omit-frame-pointer $(SAN)
 GUESTFLAGS := -std=c11 $(WARN) -O1 -m64 -ffreestanding -nostdlib -static \
 	   -mno-red-zone -mgeneral-regs-only -fno-pie -no-pie \
 	   -fno-stack-protector -fno-asynchronous-unwind-tables \
@@ -96,13 +102,20 @@ LIBS	:= $(if $(CAPNG),$B/deps/lib/libcap-ng.a)
 
 OBJ	:= $(SRC:%.c=$B/obj/%.o)
 
-$B/mote: $(OBJ) $(LIBS) Makefile
+# Changes when a source comes or goes, or other flags are given: what was built
+# before is then out of date, although every file in it is older.
+MADE_OF	:= $B/made-of
+made_of	:= $(SRC) $(subst ',,$(MUSLFLAGS) $(HOSTCC) $(HOSTFLAGS) $(LDFLAGS))
+$(shell mkdir -p $B; echo '$(made_of)' | cmp -s - $(MADE_OF) || \
+	echo '$(made_of)' >$(MADE_OF))
+
+$B/mote: $(OBJ) $(LIBS) Makefile $(MADE_OF)
 	$(call say,LD,$@)
 	$Q$(MUSLCC) $(LDSTART) $(LDHARD) $(LDFLAGS) -o $@ $(OBJ) $(LIBS) $(LDEND)
 	@size=$$(stat -c %s $@); [ $$size -le $(SIZE_LIMIT) ] || \
 	{ echo "$@: $$size bytes, more than $(SIZE_LIMIT)" >&2; exit 1; }
 
-$B/obj/%.o: %.c Makefile | tools-build $B/deps/linux
+$B/obj/%.o: %.c Makefile $(MADE_OF) | tools-build $B/deps/linux
 	@mkdir -p $(@D)
 	$(call say,CC,$<)
 	$Q$(MUSLCC) $(MUSLFLAGS) $(DEP) -c -o $@ $<
@@ -117,14 +130,37 @@ $B/deps/linux: | tools-build
 $B/deps/lib/libcap-ng.a:
 	@echo "$@ is missing: run \`make deps\`" >&2; exit 1
 
-$B/debug/mote: $(SRC:%.c=$B/debug/%.o) Makefile
+$B/debug/mote: $(SRC:%.c=$B/debug/%.o) Makefile $(MADE_OF)
 	$(call say,LD,$@)
 	$Q$(HOSTCC) $(HOSTFLAGS) -o $@ $(filter %.o,$^) $(CAPNG)
 
-$B/debug/%.o: %.c Makefile | tools-build
+$B/debug/%.o: %.c Makefile $(MADE_OF) | tools-build
 	@mkdir -p $(@D)
 	$(call say,HOST,$<)
 	$Q$(HOSTCC) $(HOSTFLAGS) $(DEP) -c -o $@ $<
+
+# -- programs that run while building -----------------------------------------
+
+# They are linked with what their `uses:` line names.
+define gen_rule
+$B/host/$(notdir $1): $(1:%=$B/host/%.o) \
+	$(patsubst %.c,$B/host/%.o,$(call note,uses,$1.c))
+	$$(call say,LD,$$@)
+	$$Q$$(HOSTCC) -o $$@ $$^
+endef
+$(foreach g,$(GEN:.c=),$(eval $(call gen_rule,$g)))
+
+$B/host/%.o: %.c Makefile $(MADE_OF) | tools-build
+	@mkdir -p $(@D)
+	$(call say,HOST,$<)
+	$Q$(HOSTCC) $(LANG_C) $(HOSTWARN) -O1 $(DEP) -c -o $@ $<
+
+$B/mote.1: DOC := man
+$B/mote.bash: DOC := bash
+$B/_mote: DOC := zsh
+$(DOCS): $B/host/gen_docs
+	$(call say,GEN,$@)
+	$Q$< $(DOC) >$@
 
 # -- test programs ------------------------------------------------------------
 
@@ -153,7 +189,7 @@ $B/fuzz/$1: $(call objects,fuzz,tests/fuzz/$1.c) | tools-test
 endef
 $(foreach t,$(FUZZ:tests/fuzz/%.c=%),$(eval $(call fuzz_rule,$t)))
 
-$B/fuzz/%.o: %.c Makefile | tools-test
+$B/fuzz/%.o: %.c Makefile $(MADE_OF) | tools-test
 	@mkdir -p $(@D)
 	$(call say,FUZZ,$<)
 	$Q$(CLANG) $(FUZZFLAGS) -fsanitize=fuzzer-no-link $(DEP) -c -o $@ $<
@@ -172,7 +208,7 @@ $B/guest-tests/$1.elf: tests/guest/guest.ld $B/guest/tests/guest/start.o \
 endef
 $(foreach t,$(GUEST:tests/guest/%.c=%),$(eval $(call guest_rule,$t)))
 
-$B/guest/%.o: %.c Makefile | tools-build
+$B/guest/%.o: %.c Makefile $(MADE_OF) | tools-build
 	@mkdir -p $(@D)
 	$(call say,GUEST,$<)
 	$Q$(HOSTCC) $(GUESTFLAGS) $(DEP) -c -o $@ $<
@@ -197,20 +233,69 @@ deps:
 $B/deps/lib/libseccomp.a: | $B/deps/linux
 	@tests/deps/build-lib libseccomp
 
-# -- checks and tests ----------------------------------------------------------
+# -- checks and tests ---------------------------------------------------------
+
+TESTS	:= $(UNIT:tests/unit/%.c=$B/unit/%) $(wildcard tests/*.t) \
+	   $(wildcard tests/fuzz/*.t tests/guest/*.t tests/host/*.t) \
+	   $(wildcard tests/linux/*.t)
 
 check: | tools-check
 	@tests/check/run
 format: | tools-check
 	clang-format-14 -i $(shell tests/check/run files | grep '\.[ch]$$')
 
+# One after the other, whatever -j says: first what the rest is built with.
+# Then as many at once as there are processors, unless -j says otherwise.
+again	= $(MAKE) --no-print-directory \
+	  $(if $(findstring jobserver,$(MAKEFLAGS)),,-j$(shell nproc))
+test:
+	+@$(again) deps
+	+@$(again) test-bins
+	@tests/run $(TESTS)
+test-bins: $B/mote $B/debug/mote $(DOCS) unit-bins guest-bins fuzz-bins
+
+fuzz: fuzz-bins
+	FUZZ_TIME=$(FUZZ_TIME) tests/run tests/fuzz/fuzz.t
+bench: $B/mote guest-bins
+	tests/bench/run
+run:
+	+@$(again) deps
+	+@$(again) $B/mote
+	@tests/demo
+
 # -- the rest -----------------------------------------------------------------
 
+SHARE	:= $(DESTDIR)$(PREFIX)/share
+install: all
+	install -D -m 755 $B/mote $(DESTDIR)$(PREFIX)/bin/mote
+	install -D -m 644 $B/mote.1 $(SHARE)/man/man1/mote.1
+	install -D -m 644 $B/mote.bash \
+		$(SHARE)/bash-completion/completions/mote
+	install -D -m 644 $B/_mote $(SHARE)/zsh/site-functions/_mote
+
 clean:
-	rm -rf $(filter-out $B/deps,$(wildcard $B/* $B/.[!.]*))
+	rm -rf $(filter-out $B/deps $B/apt,$(wildcard $B/* $B/.[!.]*))
 distclean:
 	rm -rf $B
 
+define help
+make              build/mote, its manual page and shell completion
+make DEBUG=1      build/debug/mote: host libc, ASan and UBSan
+make run          boot Debian's kernel to a shell (all set-up included)
+make deps         install what is missing (Debian 12)
+make test         build and run every test
+make check        style, layers, static analysis; make format mends style
+make fuzz         each fuzzer for FUZZ_TIME=seconds
+make bench        measurements
+make install      to PREFIX=/usr/local, below DESTDIR=
+make clean        remove what was built; distclean: and the libraries
+V=1 shows the commands.
+endef
+export help
+help:
+	@echo "$$help"
+
 -include $(shell find $B -name '*.d' -not -path '$B/deps/*' 2>/dev/null)
 
-.PHONY: all deps unit-bins guest-bins fuzz-bins clean distclean
+.PHONY: all deps check format test test-bins unit-bins guest-bins fuzz-bins \
+	fuzz bench run install clean distclean help

@@ -1,0 +1,127 @@
+#!/bin/sh
+# What the build promises of build/mote, of `make deps` and `make install`.
+
+set -u
+cd "$(dirname "$0")/.." || exit 1
+mote=build/mote
+tmp=$(mktemp -d) || exit 1
+trap 'rm -rf "$tmp"' EXIT
+n=0
+
+# check NAME COMMAND...: one test, with the command's output if it fails.
+check() {
+	name=$1
+	shift
+	n=$((n + 1))
+	if "$@" >"$tmp/out" 2>&1; then
+		echo "ok $n - $name"
+	else
+		echo "not ok $n - $name"
+		sed 's/^/# /' "$tmp/out"
+	fi
+}
+
+no_interpreter() {
+	readelf -lW "$mote" >"$tmp/headers" && cat "$tmp/headers" &&
+		! grep -q INTERP "$tmp/headers"
+}
+
+no_library() {
+	readelf -dW "$mote" >"$tmp/dynamic" && cat "$tmp/dynamic" &&
+		! grep -q NEEDED "$tmp/dynamic"
+}
+
+relocatable() {
+	readelf -hW "$mote" | tee "$tmp/header" | grep -q 'Type:.*DYN' ||
+		{ cat "$tmp/header"; return 1; }
+}
+
+stripped() {
+	readelf -SW "$mote" >"$tmp/sections" &&
+		! grep -E '\.symtab|\.debug' "$tmp/sections"
+}
+
+# No segment is writable and executable, the stack neither, and what the
+# program's relocation has written is read-only afterwards.
+segments() {
+	readelf -lW "$mote" >"$tmp/headers" && cat "$tmp/headers" &&
+		! grep -E '^ +[A-Z].*RWE' "$tmp/headers" &&
+		grep -q 'GNU_STACK.* RW ' "$tmp/headers" &&
+		grep -q GNU_RELRO "$tmp/headers"
+}
+
+small() {
+	stat -c '%s bytes' "$mote"
+	[ "$(stat -c %s "$mote")" -le 262144 ]
+}
+
+# unchanged DIRECTORY COMMAND...: runs it, and it changes no file there.
+unchanged() {
+	where=$1
+	shift
+	touch "$tmp/now"
+	"$@" || return 1
+	found=$(find "$where" -newer "$tmp/now")
+	[ -z "$found" ] || { echo "changed: $found"; return 1; }
+}
+
+current() {
+	unchanged build make --no-print-directory all
+}
+
+# The second `make deps` neither asks the network nor changes a file.
+deps_idle() {
+	unchanged build/deps env http_proxy=http://127.0.0.1:9 \
+		https_proxy=http://127.0.0.1:9 \
+		timeout 10 make --no-print-directory deps
+}
+
+# A compiler that is not there is named, and so is the cure.
+names_missing() {
+	mkdir -p "$tmp/bin"
+	for tool in sh dirname sort sed cat gcc; do
+		ln -s "$(command -v "$tool")" "$tmp/bin/$tool"
+	done
+	! PATH=$tmp/bin tests/deps/packages missing build 2>"$tmp/said" &&
+		cat "$tmp/said" && grep -q musl-tools "$tmp/said" &&
+		grep -q 'make deps' "$tmp/said"
+}
+
+installs() {
+	make --no-print-directory install DESTDIR="$tmp/root" PREFIX=/opt/m &&
+		(cd "$tmp/root" && find . -type f | sort) >"$tmp/files" &&
+		diff - "$tmp/files" <<-'END'
+		./opt/m/bin/mote
+		./opt/m/share/bash-completion/completions/mote
+		./opt/m/share/man/man1/mote.1
+		./opt/m/share/zsh/site-functions/_mote
+		END
+}
+
+runs_installed() {
+	"$tmp/root/opt/m/bin/mote" --version
+}
+
+manual() {
+	mandoc -T lint -W warning "$tmp/root/opt/m/share/man/man1/mote.1"
+}
+
+bash_completion() {
+	bash -n "$tmp/root/opt/m/share/bash-completion/completions/mote"
+}
+
+echo 1..14
+check 'no interpreter' no_interpreter
+check 'no shared library' no_library
+check 'position independent' relocatable
+check 'stripped' stripped
+check 'segments are hardened' segments
+check 'at most 256 KiB' small
+check 'nothing left to make' current
+check 'make deps does nothing the second time' deps_idle
+check 'a missing tool is named with its cure' names_missing
+check 'make install' installs
+check 'the installed mote runs' runs_installed
+check 'mandoc finds nothing in the manual page' manual
+check 'bash accepts its completion' bash_completion
+check 'the libraries for musl are proven' test -e build/deps/libcap-ng.done

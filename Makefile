@@ -125,6 +125,7 @@ $B/deps/linux: | tools-build
 	@mkdir -p $@
 	$Qln -sfn /usr/include/linux $@/linux
 	$Qln -sfn /usr/include/asm-generic $@/asm-generic
+	$Qln -sfn /usr/include/video $@/video
 	$Qln -sfn /usr/include/x86_64-linux-gnu/asm $@/asm
 
 $B/deps/lib/libcap-ng.a:

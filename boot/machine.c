@@ -24,15 +24,16 @@ static const struct default_words {
 	enum when when;
 	const char *words;
 } default_words[] = {
-	{WITH_SERIAL, "console=ttyS0"},
-	{WITH_SERIAL, "8250.nr_uarts=1"}, /* probes no ports that are absent */
-	{ALWAYS, "quiet"},
-	{ALWAYS, "panic=-1"}, /* a panic ends the guest, at once */
-	{ALWAYS, "reboot=t,warm,panic_cold"}, /* see cpu/platform.c */
-	{ALWAYS, "pci=off"},		      /* there is none to look for */
-	{ALWAYS, "no_timer_check"},	      /* saves 20 M instructions */
-	{ALWAYS, "cryptomgr.notests"},	      /* saves 4 M */
-	{ONE_CPU, "noreplace-smp"},	      /* saves 3 M */
+	{ WITH_SERIAL, "console=ttyS0" },
+	{ WITH_SERIAL,
+	  "8250.nr_uarts=1" }, /* probes no ports that are absent */
+	{ ALWAYS, "quiet" },
+	{ ALWAYS, "panic=-1" }, /* a panic ends the guest, at once */
+	{ ALWAYS, "reboot=t,warm,panic_cold" }, /* see cpu/platform.c */
+	{ ALWAYS, "pci=off" },			/* there is none to look for */
+	{ ALWAYS, "no_timer_check" },		/* saves 20 M instructions */
+	{ ALWAYS, "cryptomgr.notests" },	/* saves 4 M */
+	{ ONE_CPU, "noreplace-smp" },		/* saves 3 M */
 };
 
 static bool applies(enum when when, const struct machine_options *options)
@@ -86,15 +87,13 @@ int machine_load(struct machine *machine, struct ram *ram,
 
 	if (!error)
 		error = kernel_load(&kernel, ram, options->kernel_fd,
-				    options->kernel_name,
-				    options->kernel_copy);
+				    options->kernel_name, options->kernel_copy);
 	if (!error)
 		error = cmdline_check(&cmdline, kernel.cmdline_max);
 	if (!error)
-		error = initrd_load(&initrd, ram, options->initrds,
-				    options->initrd_count,
-				    gpa_add(kernel.start, kernel.size),
-				    kernel.initrd_max);
+		error = initrd_load(
+			&initrd, ram, options->initrds, options->initrd_count,
+			gpa_add(kernel.start, kernel.size), kernel.initrd_max);
 	if (!error)
 		error = params_write(ram, &kernel, &initrd, &cmdline);
 	if (!error)

@@ -16,14 +16,14 @@
 #include "mem/bytes.h"
 #include "mem/log.h"
 
-#define HEADER_MAGIC	0x53726448 /* "HdrS" */
-#define HEADER_VERSION	0x020c
-#define BOOT_FLAG	0xaa55
-#define LOADER_UNKNOWN	0xff
-#define KERNEL_ALIGN	0x1000000
+#define HEADER_MAGIC   0x53726448 /* "HdrS" */
+#define HEADER_VERSION 0x020c
+#define BOOT_FLAG      0xaa55
+#define LOADER_UNKNOWN 0xff
+#define KERNEL_ALIGN   0x1000000
 
-#define SEED_BYTES	32
-#define SETUP_RNG_SEED	9 /* Linux 6.0 and later; older ones skip it */
+#define SEED_BYTES     32
+#define SETUP_RNG_SEED 9 /* Linux 6.0 and later; older ones skip it */
 
 enum e820_type { E820_RAM = 1, E820_RESERVED = 2 };
 
@@ -70,12 +70,13 @@ static void set_header(struct boot_params *params,
 	header->type_of_loader = LOADER_UNKNOWN;
 }
 
-/* A seed for the guest's random numbers, so that they are good from the start. */
+/* A seed for the guest's random numbers, so that they are good from the start.
+ */
 static int write_seed(const struct ram *ram, struct boot_params *params)
 {
-	uint8_t data[sizeof(struct setup_data) + SEED_BYTES] = {0};
-	const struct setup_data head = {.type = SETUP_RNG_SEED,
-					.len = SEED_BYTES};
+	uint8_t data[sizeof(struct setup_data) + SEED_BYTES] = { 0 };
+	const struct setup_data head = { .type = SETUP_RNG_SEED,
+					 .len = SEED_BYTES };
 	ssize_t n;
 
 	n = getrandom(data + sizeof(head), SEED_BYTES, GRND_NONBLOCK);

@@ -18,10 +18,12 @@
 #include "mem/log.h"
 
 static const int handled[] = {
-	SIGTERM, SIGINT, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2, SIGTSTP, SIGCONT,
+	SIGTERM, SIGINT, SIGHUP, SIGQUIT, SIGUSR2, SIGTSTP, SIGCONT,
 };
 
-static const int faults[] = {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT, SIGSYS};
+static const int faults[] = {
+	SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT, SIGSYS
+};
 
 static void (*on_crash)(int number);
 static int crash_status;
@@ -39,11 +41,11 @@ static void ready(void *arg, uint32_t events)
 int signals_create(struct signals *signals,
 		   void (*received)(void *arg, int number), void *arg)
 {
-	const struct sigaction ignore = {.sa_handler = SIG_IGN};
+	const struct sigaction ignore = { .sa_handler = SIG_IGN };
 	sigset_t set;
 
 	*signals = (struct signals){
-		.source = {.fd = -1, .ready = ready, .arg = signals},
+		.source = { .fd = -1, .ready = ready, .arg = signals },
 		.received = received,
 		.arg = arg,
 	};

@@ -241,11 +241,6 @@ int vcpus_create(struct vcpus *vcpus, struct vm *vm, struct platform *platform,
 
 	vcpus->vm = vm;
 	vcpus->platform = platform;
-	if (options->count > vm->cpus_max) {
-		log_error("--cpus %u: this host's KVM allows %u at most",
-			  options->count, vm->cpus_max);
-		return -EINVAL;
-	}
 	for (unsigned i = 0; i < options->count && !error; i++) {
 		struct vcpu *cpu = &vcpus->cpu[vcpus->count++];
 

@@ -1,0 +1,93 @@
+/*
+ * Opens the files that the command line names, or takes over descriptors that
+ * the caller of mote opened (fd=N). Trusts the user, who may name anything that
+ * he can open; what is in the files is judged by whoever reads them. Main
+ * thread.
+ */
+#include "boot/files.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "mem/log.h"
+
+int files_fill_standard(void)
+{
+	for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
+		if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", O_RDWR) < 0)
+			return -errno;
+	return 0;
+}
+
+static int take_fd(int fd, int access, const char *option)
+{
+	int flags = fcntl(fd, F_GETFL);
+
+	if (flags < 0 || fcntl(fd, F_SETFD, FD_CLOEXEC)) {
+		log_error("--%s fd=%d: no such descriptor is open; whoever "
+			  "starts mote must leave it open",
+			  option, fd);
+		return -EBADF;
+	}
+	if ((flags & O_ACCMODE) != access && (flags & O_ACCMODE) != O_RDWR) {
+		log_error("--%s fd=%d: it is not open for %s", option, fd,
+			  access == O_RDONLY ? "reading" : "writing");
+		return -EBADF;
+	}
+	return fd;
+}
+
+/* `name` is set to what messages call the file, `room` used where needed. */
+static int open_file(const struct option_file *file, int flags,
+		     const char *option, const char **name, char *room)
+{
+	int fd;
+
+	if (!file->path) {
+		snprintf(room, FILES_NAME_BYTES, "fd=%d", file->fd);
+		*name = room;
+		return take_fd(file->fd, flags & O_ACCMODE, option);
+	}
+	*name = file->path;
+	fd = open(file->path, flags | O_CLOEXEC | O_NOCTTY, 0666);
+	if (fd < 0) {
+		int error = errno;
+
+		log_error("cannot open --%s %s: %s", option, file->path,
+			  strerror(error));
+		return -error;
+	}
+	return fd;
+}
+
+int files_open(struct files *files, const struct options *options)
+{
+	const struct option_file *events = &options->events;
+	const char *name;
+
+	*files = (struct files){ .kernel_fd = -1, .events_fd = -1 };
+	if (events->path || events->fd >= 0) {
+		files->events_fd = open_file(
+			events, O_WRONLY | O_CREAT | O_APPEND | O_NONBLOCK,
+			"events", &name, files->names[1]);
+		if (files->events_fd < 0)
+			return files->events_fd;
+	}
+	files->kernel_fd = open_file(&options->kernel, O_RDONLY, "kernel",
+				     &files->kernel_name, files->names[0]);
+	if (files->kernel_fd < 0)
+		return files->kernel_fd;
+	for (unsigned i = 0; i < options->initrd_count; i++) {
+		struct initrd_source *initrd = &files->initrd[i];
+
+		initrd->fd = open_file(&options->initrds[i], O_RDONLY, "initrd",
+				       &initrd->name, files->names[2 + i]);
+		if (initrd->fd < 0)
+			return initrd->fd;
+		files->initrd_count++;
+	}
+	return 0;
+}

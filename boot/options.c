@@ -1,0 +1,285 @@
+/*
+ * The options of mote, each declared once.
+ *
+ * The table below is all there is: parser, --help, mote.1 and the completions
+ * of bash and zsh are made from it. Checks that look at more than one option
+ * are in options_parse.c. Constant data, trusted by those who read it.
+ */
+#include "boot/options.h"
+
+#include "boot/options_help.h"
+#include "mem/bytes.h"
+
+#define MIB	    (1ULL << 20)
+#define TIB	    (1ULL << 40)
+#define MILLISECOND 1000000ULL
+#define SECOND	    1000000000ULL
+#define YEAR	    (8760 * 3600 * SECOND)
+
+/* The parser stores an enum as an unsigned. */
+_Static_assert(sizeof(enum ram_pages) == sizeof(unsigned), "enum size");
+_Static_assert(sizeof(enum log_level) == sizeof(unsigned), "enum size");
+_Static_assert(sizeof(enum option_serial_kind) == sizeof(unsigned),
+	       "enum size");
+
+enum group { BOOT, MACHINE, DEVICES, COMMAND, REPORT };
+
+static const char *const group_names[] = {
+	[BOOT] = "boot",       [MACHINE] = "machine", [DEVICES] = "devices",
+	[COMMAND] = "command", [REPORT] = "report",
+};
+
+/* -- choices --------------------------------------------------------------- */
+
+static const struct option_choice hugepages[] = {
+	{"off", RAM_PAGES_OFF, OPTION_ARG_NONE, "whatever the host does"},
+	{"thp", RAM_PAGES_THP, OPTION_ARG_NONE,
+	 "transparent huge pages, as far as the host has them"},
+	{"2M", RAM_PAGES_2M, OPTION_ARG_NONE,
+	 "the host's reserved pages of 2 MiB"},
+	{"1G", RAM_PAGES_1G, OPTION_ARG_NONE,
+	 "the host's reserved pages of 1 GiB"},
+	{0},
+};
+
+static const struct option_choice serial[] = {
+	{"stdio", SERIAL_STDIO, OPTION_ARG_NONE,
+	 "standard input and output; a terminal is put into raw mode"},
+	{"off", SERIAL_OFF, OPTION_ARG_NONE, "output is dropped"},
+	{"pty", SERIAL_PTY, OPTION_ARG_NONE,
+	 "a new pseudo-terminal, whose name is logged"},
+	{"file", SERIAL_FILE, OPTION_ARG_PATH,
+	 "output is written to the file, there is no input"},
+	{"unix", SERIAL_UNIX, OPTION_ARG_PATH,
+	 "a unix stream socket that clients connect to"},
+	{"fd", SERIAL_FD, OPTION_ARG_FD,
+	 "a descriptor that is open, for both ways"},
+	{0},
+};
+
+static const struct option_choice log_levels[] = {
+	{"error", LOG_ERROR, OPTION_ARG_NONE, "what made mote fail"},
+	{"warn", LOG_WARN, OPTION_ARG_NONE, "and what is not as it should be"},
+	{"info", LOG_INFO, OPTION_ARG_NONE, "and what mote does"},
+	{"debug", LOG_DEBUG, OPTION_ARG_NONE, "and what helps to mend mote"},
+	{0},
+};
+
+/* -- keys ------------------------------------------------------------------ */
+
+static const struct option_key kernel_keys[] = {
+	{
+		.name = "copy",
+		.help = "Give the guest a copy of its own. Otherwise guests "
+			"that boot from one file share its pages in the "
+			"host's page cache until they write to them, which "
+			"could tell one guest what another has touched.",
+		.field = {.kind = OPTION_FLAG,
+			  .offset = offsetof(struct options, kernel_copy)},
+	},
+	{0},
+};
+
+static const struct option_key memory_keys[] = {
+	{
+		.name = "hugepages",
+		.help = "The host's pages behind the guest's memory.",
+		.field = {.kind = OPTION_ENUM,
+			  .offset = offsetof(struct ram_options, pages),
+			  .initial = RAM_PAGES_OFF,
+			  .example = "2M",
+			  .choices = hugepages},
+	},
+	{
+		.name = "prefault",
+		.help = "Allocate all of it before the guest starts.",
+		.field = {.kind = OPTION_FLAG,
+			  .offset = offsetof(struct ram_options, prefault)},
+	},
+	{
+		.name = "mergeable",
+		.help = "Let the host merge equal pages (KSM). Guests can "
+			"find out by timing which pages others have.",
+		.field = {.kind = OPTION_FLAG,
+			  .offset = offsetof(struct ram_options, mergeable)},
+	},
+	{0},
+};
+
+static const struct option_key cpus_keys[] = {
+	{
+		.name = "nested",
+		.help = "Let the guest use virtualisation itself, where the "
+			"host's KVM allows it.",
+		.field = {.kind = OPTION_FLAG,
+			  .offset = offsetof(struct options, nested)},
+	},
+	{0},
+};
+
+/* -- the table ------------------------------------------------------------- */
+
+static const struct option_entry options_table[] = {
+	{
+		.name = "kernel",
+		.letter = 'k',
+		.group = BOOT,
+		.help = "the kernel: an ELF vmlinux or a bzImage",
+		.field = {.kind = OPTION_FILE,
+			  .offset = offsetof(struct options, kernel),
+			  .value = "PATH|fd=N",
+			  .example = "vmlinux"},
+		.keys = kernel_keys,
+	},
+	{
+		.name = "initrd",
+		.letter = 'i',
+		.group = BOOT,
+		.help = "an initramfs; repeat to append more archives",
+		.field = {.kind = OPTION_FILE,
+			  .value = "PATH|fd=N",
+			  .example = "initrd.cpio"},
+		.base = offsetof(struct options, initrds),
+		.stride = sizeof(struct option_file),
+		.count = offsetof(struct options, initrd_count),
+		.max = OPTIONS_INITRDS_MAX,
+	},
+	{
+		.name = "append",
+		.letter = 'a',
+		.group = BOOT,
+		.help = "add to the default kernel command line; repeat to "
+			"add more",
+		.field = {.kind = OPTION_TEXT,
+			  .value = "TEXT",
+			  .example = "loglevel=7"},
+		.base = offsetof(struct options, append),
+		.stride = sizeof(const char *),
+		.count = offsetof(struct options, append_count),
+		.max = OPTIONS_APPENDS_MAX,
+	},
+	{
+		.name = "cmdline",
+		.group = BOOT,
+		.help = "replace the default kernel command line",
+		.more = "Keep \"reboot=warm,panic_cold\" in it: a guest "
+			"without a pvpanic driver shows a panic by that.",
+		.field = {.kind = OPTION_TEXT,
+			  .offset = offsetof(struct options, cmdline),
+			  .value = "TEXT",
+			  .example = "console=ttyS0"},
+	},
+	{
+		.name = "memory",
+		.letter = 'm',
+		.group = MACHINE,
+		.help = "the guest's memory",
+		.field = {.kind = OPTION_SIZE,
+			  .offset = offsetof(struct ram_options, size),
+			  .min = RAM_MIN_SIZE,
+			  .max = 4 * TIB,
+			  .unit = MIB,
+			  .initial = 256 * MIB,
+			  .value = "SIZE",
+			  .example = "512M"},
+		.keys = memory_keys,
+		.base = offsetof(struct options, ram),
+	},
+	{
+		.name = "cpus",
+		.letter = 'c',
+		.group = MACHINE,
+		.help = "the number of CPUs",
+		.field = {.kind = OPTION_NUMBER,
+			  .offset = offsetof(struct options, cpus),
+			  .min = 1,
+			  .max = OPTIONS_CPUS_MAX,
+			  .initial = 1,
+			  .value = "N",
+			  .example = "2"},
+		.keys = cpus_keys,
+	},
+	{
+		.name = "serial",
+		.group = DEVICES,
+		.help = "where the guest's serial port leads",
+		.field = {.kind = OPTION_VARIANT,
+			  .offset = offsetof(struct options, serial.kind),
+			  .file_offset = offsetof(struct options, serial.file),
+			  .initial = SERIAL_STDIO,
+			  .example = "file=console.log",
+			  .choices = serial},
+	},
+	{
+		.name = "timeout",
+		.group = COMMAND,
+		.help = "stop the guest after that long, with status 124",
+		.more = "0 is no limit, as without this option.",
+		.field = {.kind = OPTION_DURATION,
+			  .offset = offsetof(struct options, timeout_ns),
+			  .max = YEAR,
+			  .unit = SECOND,
+			  .value = "DURATION",
+			  .example = "90s"},
+	},
+	{
+		.name = "events",
+		.group = REPORT,
+		.help = "write one line of JSON for each event",
+		.more = "A line is an object with the members event, t_us "
+			"(microseconds since mote was started) and, in the "
+			"event exit, reason (poweroff, reboot, panic, crash, "
+			"signal, timeout or error) and status.",
+		.field = {.kind = OPTION_FILE,
+			  .offset = offsetof(struct options, events),
+			  .value = "PATH|fd=N",
+			  .example = "events.json"},
+	},
+	{
+		.name = "timing",
+		.group = REPORT,
+		.help = "say how long each stage took",
+		.field = {.kind = OPTION_FLAG,
+			  .offset = offsetof(struct options, timing)},
+	},
+	{
+		.name = "log",
+		.group = REPORT,
+		.help = "how much to say on stderr",
+		.field = {.kind = OPTION_ENUM,
+			  .offset = offsetof(struct options, log),
+			  .initial = LOG_WARN,
+			  .example = "info",
+			  .choices = log_levels},
+	},
+	{
+		.name = "check",
+		.group = REPORT,
+		.help = "validate options and files, and run nothing",
+		.field = {.kind = OPTION_FLAG,
+			  .offset = offsetof(struct options, check)},
+	},
+	{
+		.name = "help",
+		.letter = 'h',
+		.group = REPORT,
+		.help = "print this",
+		.field = {.kind = OPTION_ACTION, .action = options_print_help},
+	},
+	{
+		.name = "version",
+		.letter = 'V',
+		.group = REPORT,
+		.help = "print the version",
+		.field = {.kind = OPTION_ACTION,
+			  .action = options_print_version},
+	},
+};
+
+const struct option_set options_set = {
+	.program = "mote",
+	.entries = options_table,
+	.entry_count = ARRAY_LEN(options_table),
+	.groups = group_names,
+	.group_count = ARRAY_LEN(group_names),
+};

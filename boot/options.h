@@ -1,0 +1,67 @@
+/*
+ * What mote is asked to do: its command line, parsed and checked. The table of
+ * options is in options.c; adding one is one entry there and one field here.
+ */
+#ifndef BOOT_OPTIONS_H
+#define BOOT_OPTIONS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "boot/optparse.h"
+#include "mem/log.h"
+#include "mem/ram.h"
+
+#ifndef MOTE_VERSION
+#define MOTE_VERSION "0.1" /* the build may say otherwise, with -D */
+#endif
+
+#define OPTIONS_INITRDS_MAX 16
+#define OPTIONS_APPENDS_MAX 16
+#define OPTIONS_CPUS_MAX    254 /* xAPIC identifiers; 255 is broadcast */
+#define OPTIONS_POOL_BYTES  16384
+
+enum option_serial_kind {
+	SERIAL_STDIO,
+	SERIAL_OFF,
+	SERIAL_PTY,
+	SERIAL_FILE,
+	SERIAL_UNIX,
+	SERIAL_FD,
+};
+
+struct option_serial {
+	enum option_serial_kind kind;
+	struct option_file file; /* FILE, UNIX: path; FD: fd */
+};
+
+struct options {
+	struct option_file kernel; /* always given */
+	bool kernel_copy;
+	struct option_file initrds[OPTIONS_INITRDS_MAX];
+	unsigned initrd_count;
+	const char *append[OPTIONS_APPENDS_MAX]; /* to join with blanks */
+	unsigned append_count;
+	const char *cmdline; /* NULL: the default one, and `append` */
+	struct ram_options ram;
+	unsigned cpus;
+	bool nested;
+	struct option_serial serial;
+	uint64_t timeout_ns;	   /* 0: none */
+	struct option_file events; /* path NULL and fd -1: none */
+	bool timing;
+	enum log_level log;
+	bool check;
+	char pool[OPTIONS_POOL_BYTES]; /* some of the strings above */
+};
+
+extern const struct option_set options_set;
+
+/*
+ * Strings point into argv and into *options, which therefore must not be
+ * copied. 0; 1 where help or the version was printed and mote is to end with
+ * status 0; -EINVAL (or -errno of that printing), with one line logged.
+ */
+int options_parse(struct options *options, int argc, char **argv);
+
+#endif

@@ -1,0 +1,100 @@
+/*
+ * The command line, parsed by the table, and the checks that look at more than
+ * one option. Whether a file is there, and fit, is for those who open it.
+ *
+ * Trusts nobody: argv is the user's. Owns nothing and keeps nothing between
+ * calls; the main thread runs it, before anything else.
+ */
+#include "boot/options.h"
+
+#include <errno.h>
+
+#include "mem/bytes.h"
+
+#define MIB (1ULL << 20)
+
+static int check_boot(const struct options *options)
+{
+	if (!options->kernel.path && options->kernel.fd < 0) {
+		log_error("no kernel is given: add -k PATH, an ELF vmlinux or "
+			  "a bzImage; 'mote --help' lists the options");
+		return -EINVAL;
+	}
+	if (options->cmdline && options->append_count) {
+		log_error("--append adds to the default command line, which "
+			  "--cmdline replaces: give one of the two");
+		return -EINVAL;
+	}
+	return 0;
+}
+
+static int check_memory(const struct ram_options *ram)
+{
+	static const struct {
+		uint64_t bytes;
+		const char *name;
+	} pages[] = {
+		[RAM_PAGES_OFF] = {RAM_PAGE, "4K"},
+		[RAM_PAGES_THP] = {RAM_PAGE, "4K"},
+		[RAM_PAGES_2M] = {2 * MIB, "2M"},
+		[RAM_PAGES_1G] = {1024 * MIB, "1G"},
+	};
+	bool reserved =
+		ram->pages == RAM_PAGES_2M || ram->pages == RAM_PAGES_1G;
+
+	if (ram->size % pages[ram->pages].bytes) {
+		log_error("--memory: %lluK is not a multiple of its pages of "
+			  "%s",
+			  (unsigned long long)(ram->size >> 10),
+			  pages[ram->pages].name);
+		return -EINVAL;
+	}
+	if (ram->mergeable && reserved) {
+		log_error("--memory: mergeable has no effect on pages of %s: "
+			  "use hugepages=off or hugepages=thp with it",
+			  pages[ram->pages].name);
+		return -EINVAL;
+	}
+	return 0;
+}
+
+/* What the guest prints must not pass for what mote reports. */
+static int check_stdio(const struct options *options)
+{
+	static const char *const names[] = {"stdin", "stdout"};
+	const struct option_entry *owner;
+
+	if (options->serial.kind != SERIAL_STDIO)
+		return 0;
+	for (int fd = 0; fd < (int)ARRAY_LEN(names); fd++) {
+		owner = optparse_fd_owner(&options_set, options, fd);
+		if (!owner)
+			continue;
+		log_error("--%s takes fd=%d, which is %s of the serial port: "
+			  "move the port, for example with --serial off",
+			  owner->name, fd, names[fd]);
+		return -EINVAL;
+	}
+	return 0;
+}
+
+int options_parse(struct options *options, int argc, char **argv)
+{
+	struct option_pool pool = {
+		.bytes = options->pool,
+		.size = sizeof(options->pool),
+	};
+	int done;
+
+	*options = (struct options){0};
+	done = optparse_run(&options_set, options, &pool, argc, argv);
+	if (!done)
+		done = check_boot(options);
+	if (!done)
+		done = check_memory(&options->ram);
+	if (!done)
+		done = optparse_check_fds(&options_set, options);
+	if (!done)
+		done = check_stdio(options);
+	return done;
+}

@@ -2,7 +2,6 @@
  * Walks every ACPI table, checks lengths and checksums, and prints what a
  * hardware-reduced kernel would act on.
  */
-/* uses: tests/guest/lib.c tests/guest/lib_acpi.c */
 #include "tests/guest/guest.h"
 
 static const char *const named[] = {"PNP0501", "ACPI0013", "QEMU0001",

@@ -4,7 +4,6 @@
  * happen: unassigned reads are all ones, and the monitor goes on. Left out are
  * the ports that end the guest.
  */
-/* uses: tests/guest/lib.c tests/guest/lib_acpi.c tests/guest/lib_irq.c */
 #include "tests/guest/guest.h"
 
 #define ROUNDS	   4000

@@ -1,7 +1,6 @@
 /*
  * Prints its command line between two bars.
  */
-/* uses: tests/guest/lib.c tests/guest/lib_acpi.c */
 #include "tests/guest/guest.h"
 
 void guest_main(const uint8_t *boot_params)

@@ -1,7 +1,6 @@
 /*
  * Prints what CPUID says, one fact a line, for the test to judge.
  */
-/* uses: tests/guest/lib.c tests/guest/lib_acpi.c tests/guest/lib_irq.c */
 #include "tests/guest/guest.h"
 
 #define HYPERVISOR_BASE 0x40000000

@@ -1,7 +1,6 @@
 /*
  * Echoes what the serial port receives, by polling, until it is a q.
  */
-/* uses: tests/guest/lib.c tests/guest/lib_acpi.c */
 #include "tests/guest/guest.h"
 
 #define LSR    (SERIAL + 5)

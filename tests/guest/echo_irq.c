@@ -3,7 +3,6 @@
  * sleeps in HLT, takes received bytes into a ring and sends the ring by THRE
  * interrupts (16550A: IER, IIR), as an operating system's driver does.
  */
-/* uses: tests/guest/lib.c tests/guest/lib_acpi.c tests/guest/lib_irq.c */
 #include "tests/guest/guest.h"
 
 #define IER	   (SERIAL + 1)

@@ -3,7 +3,6 @@
  * (Documentation/arch/x86/boot.rst, "64-bit Boot Protocol") and what
  * boot_params must hold.
  */
-/* uses: tests/guest/lib.c tests/guest/lib_acpi.c */
 #include "tests/guest/guest.h"
 
 #define CR0_PE	   0x1

@@ -1,7 +1,6 @@
 /*
  * Ends through the exit status port with the status=N of its command line.
  */
-/* uses: tests/guest/lib.c tests/guest/lib_acpi.c */
 #include "tests/guest/guest.h"
 
 void guest_main(const uint8_t *boot_params)

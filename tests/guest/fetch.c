@@ -1,7 +1,6 @@
 /*
  * Runs code where there is no memory: KVM cannot emulate that and gives up.
  */
-/* uses: tests/guest/lib.c tests/guest/lib_acpi.c tests/guest/lib_irq.c */
 #include "tests/guest/guest.h"
 
 #define NOWHERE 0xD8000000

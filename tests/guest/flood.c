@@ -2,7 +2,6 @@
  * Writes kib=N KiB (1024 where not given) to the serial port as fast as it can,
  * as numbered lines of 64 bytes, then the number of lines.
  */
-/* uses: tests/guest/lib.c tests/guest/lib_acpi.c */
 #include "tests/guest/guest.h"
 
 #define LSR	 (SERIAL + 5)

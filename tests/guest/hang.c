@@ -2,7 +2,6 @@
  * Halts for ever with interrupts off: only a signal or a timeout ends it. With
  * loop=1 it burns the CPU instead.
  */
-/* uses: tests/guest/lib.c tests/guest/lib_acpi.c */
 #include "tests/guest/guest.h"
 
 void guest_main(const uint8_t *boot_params)

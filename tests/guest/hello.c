@@ -1,7 +1,6 @@
 /*
  * Says hello and powers off: text, data and bss are where the ELF file says.
  */
-/* uses: tests/guest/lib.c tests/guest/lib_acpi.c */
 #include "tests/guest/guest.h"
 
 static const char rodata[] = "hello from the guest";

@@ -1,7 +1,6 @@
 /*
  * Prints the initrd's place, size and checksum (BSD's sum -r).
  */
-/* uses: tests/guest/lib.c tests/guest/lib_acpi.c */
 #include "tests/guest/guest.h"
 
 void guest_main(const uint8_t *boot_params)

@@ -4,7 +4,6 @@
  * above 1 MiB is written with its own address and, when all are, read back, so
  * that two addresses for one page are found.
  */
-/* uses: tests/guest/lib.c tests/guest/lib_acpi.c */
 #include "tests/guest/guest.h"
 
 #define STEP (16ULL << 20)

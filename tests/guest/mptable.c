@@ -3,7 +3,6 @@
  * specification 1.4, 4): floating pointer, header, entries; prints the CPUs and
  * interrupts.
  */
-/* uses: tests/guest/lib.c tests/guest/lib_acpi.c */
 #include "tests/guest/guest.h"
 
 #define HEADER 44

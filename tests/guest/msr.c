@@ -2,7 +2,6 @@
  * Reads and writes MSRs that no CPU has: each raises #GP, and the machine goes
  * on.
  */
-/* uses: tests/guest/lib.c tests/guest/lib_acpi.c tests/guest/lib_irq.c */
 #include "tests/guest/guest.h"
 
 #define EFER 0xC0000080

@@ -3,7 +3,6 @@
  * (docs/specs/pvpanic.rst of QEMU): asks which events there are, says PANICKED,
  * and would then loop for ever.
  */
-/* uses: tests/guest/lib.c tests/guest/lib_acpi.c */
 #include "tests/guest/guest.h"
 
 void guest_main(const uint8_t *boot_params)

@@ -1,7 +1,6 @@
 /*
  * Says through the ready port that it is up, then powers off.
  */
-/* uses: tests/guest/lib.c tests/guest/lib_acpi.c */
 #include "tests/guest/guest.h"
 
 void guest_main(const uint8_t *boot_params)

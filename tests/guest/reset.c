@@ -1,10 +1,10 @@
 /*
- * Resets the machine: by=acpi (the FADT's reset register) or by=triple (a
- * triple fault), with flag=N (decimal) left at 0x472, or what was there
- * without. Linux leaves 0x1234 = 4660 there for an ordinary reboot and, with
- * reboot=warm,panic_cold, 0 for a panic (arch/x86/kernel/reboot.c).
+ * Resets the machine: by=acpi (the FADT's reset register), by=i8042 (the reset
+ * line of its port 0x64) or by=triple (a triple fault), with flag=N (decimal)
+ * left at 0x472, or what was there without. Linux leaves 0x1234 = 4660 there
+ * for an ordinary reboot and, with reboot=warm,panic_cold, 0 for a panic
+ * (arch/x86/kernel/reboot.c).
  */
-/* uses: tests/guest/lib.c tests/guest/lib_acpi.c */
 #include "tests/guest/guest.h"
 
 #define WARM_FLAG 0x472
@@ -25,6 +25,8 @@ void guest_main(const uint8_t *boot_params)
 	print("reset by %s\n", by);
 	if (!memcmp(by, "acpi", 5))
 		acpi_reset(&machine);
+	else if (!memcmp(by, "i8042", 6))
+		out8(0x64, 0xFE);
 	else
 		triple_fault();
 	halt_forever();

@@ -2,8 +2,6 @@
  * Starts every CPU of the MADT; each says its APIC id and, all at once, they
  * add to one counter.
  */
-/* uses: tests/guest/lib.c tests/guest/lib_acpi.c tests/guest/lib_irq.c */
-/* uses: tests/guest/lib_smp.c */
 #include "tests/guest/guest.h"
 
 #define ADDS 1000

@@ -6,7 +6,7 @@
  * whose guest_main returns powers off.
  *
  * Also here: the stubs of the interrupt vectors, which lib_irq.c fills an IDT
- * with; guests without it carry them unused.
+ * with.
  */
 	.section .text.start, "ax"
 	.globl _start
@@ -46,13 +46,16 @@ _start:
 2:	hlt
 	jmp	2b
 
+/* The 64-bit entry of the same image as a bzImage (tests/guest/bzimage). */
+	.org	0x200
+	jmp	_start
+
 /*
  * 48 stubs of 16 bytes each: exceptions 0-31, then the interrupts 32-47. Those
  * exceptions for which the CPU pushes no error code get a 0 in its place
  * (AMD64 Architecture Programmer's Manual 2, 8.2).
  */
 	.text
-	.weak	trap_dispatch
 	.globl	trap_stubs
 	.balign 16
 trap_stubs:

@@ -246,7 +246,7 @@ int ram_load(struct ram *ram, gpa at, int fd, uint64_t offset, uint64_t len,
 {
 	uint8_t *host = ram_span(ram, at, len);
 	uint64_t head, body;
-	bool may;
+	bool may = false;
 	int error;
 
 	if (!host)

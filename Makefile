@@ -72,6 +72,7 @@ HARDEN	:= -fpie -fstack-protector-strong -fstack-clash-protection \
 	   -fno-delete-null-pointer-checks -fno-common -fvisibility=hidden \
 	   -fcf-protection=none
 TRIM	:= -ffunction-sections -fdata-sections -fno-asynchronous-unwind-tables
+KERNEL_H := $(addprefix $B/deps/linux/,linux asm-generic video asm)
 MUSLINC	:= -idirafter $B/deps/linux -isystem $B/deps/include
 MUSLFLAGS = $(LANG_C) $(WARN) $(HARDEN) $(TRIM) $(CFLAGS) $(MUSLINC)
 
@@ -117,17 +118,15 @@ $B/mote: $(OBJ) $(LIBS) Makefile $(MADE_OF)
 	@size=$$(stat -c %s $@); [ $$size -le $(SIZE_LIMIT) ] || \
 	{ echo "$@: $$size bytes, more than $(SIZE_LIMIT)" >&2; exit 1; }
 
-$B/obj/%.o: %.c Makefile $(MADE_OF) | tools-build $B/deps/linux
+$B/obj/%.o: %.c Makefile $(MADE_OF) | tools-build $(KERNEL_H)
 	@mkdir -p $(@D)
 	$(call say,CC,$<)
 	$Q$(MUSLCC) $(MUSLFLAGS) $(DEP) -c -o $@ $<
 
 # The kernel's own headers, and nothing else of the host's /usr/include.
-$B/deps/linux: | tools-build
-	@mkdir -p $@
-	$Qln -sfn /usr/include/linux $@/linux
-	$Qln -sfn /usr/include/asm-generic $@/asm-generic
-	$Qln -sfn /usr/include/x86_64-linux-gnu/asm $@/asm
+$(KERNEL_H): | tools-build
+	@mkdir -p $(@D)
+	$Qln -sfn /usr/include/$(if $(filter asm,$(@F)),x86_64-linux-gnu/)$(@F) $@
 
 $B/deps/lib/libcap-ng.a:
 	@echo "$@ is missing: run \`make deps\`" >&2; exit 1
@@ -242,11 +241,11 @@ tools-%:
 
 deps:
 	@tests/deps/packages install
-	@$(MAKE) --no-print-directory $B/deps/linux
+	@$(MAKE) -s $(KERNEL_H)
 	@tests/deps/build-lib libcap-ng
 
 # For the policy compiler: built when something asks for it.
-$B/deps/lib/libseccomp.a: | $B/deps/linux
+$B/deps/lib/libseccomp.a: | $(KERNEL_H)
 	@tests/deps/build-lib libseccomp
 
 # -- checks and tests ---------------------------------------------------------

@@ -1,8 +1,9 @@
 # mote's build. `make` gives build/mote; `make help` lists the rest.
 #
 # Everything made lands under build/: objects in a tree per kind of build
-# (obj: musl; debug: host libc with ASan and UBSan; fuzz: clang with libFuzzer)
-# and libraries built for musl under build/deps, which `make clean` keeps.
+# (obj: musl; debug: host libc with ASan and UBSan; fuzz: clang with libFuzzer;
+# native: programs run while building; guest-obj: freestanding) and libraries
+# built for musl under build/deps. `make clean` keeps what came from elsewhere.
 # A C file names what it is linked with in its own text, never here:
 #	/* uses: mem/ram.c boot/elf.c */	sources of mote under test
 #	/* ldflags: -Wl,--wrap=read */		anything else that it needs
@@ -24,6 +25,7 @@ Q	:= $(if $(V),,@)
 say	= $(if $(V),,@printf '  %-5s %s\n' '$1' '$2')
 
 .DELETE_ON_ERROR:
+.SECONDARY:
 .SUFFIXES:
 MAKEFLAGS += --no-builtin-rules
 
@@ -70,6 +72,7 @@ HARDEN	:= -fpie -fstack-protector-strong -fstack-clash-protection \
 	   -fno-delete-null-pointer-checks -fno-common -fvisibility=hidden \
 	   -fcf-protection=none
 TRIM	:= -ffunction-sections -fdata-sections -fno-asynchronous-unwind-tables
+KERNEL_H := $(addprefix $B/deps/linux/,linux asm-generic video asm)
 MUSLINC	:= -idirafter $B/deps/linux -isystem $B/deps/include
 MUSLFLAGS = $(LANG_C) $(WARN) $(HARDEN) $(TRIM) $(CFLAGS) $(MUSLINC)
 
@@ -115,18 +118,15 @@ $B/mote: $(OBJ) $(LIBS) Makefile $(MADE_OF)
 	@size=$$(stat -c %s $@); [ $$size -le $(SIZE_LIMIT) ] || \
 	{ echo "$@: $$size bytes, more than $(SIZE_LIMIT)" >&2; exit 1; }
 
-$B/obj/%.o: %.c Makefile $(MADE_OF) | tools-build $B/deps/linux
+$B/obj/%.o: %.c Makefile $(MADE_OF) | tools-build $(KERNEL_H)
 	@mkdir -p $(@D)
 	$(call say,CC,$<)
 	$Q$(MUSLCC) $(MUSLFLAGS) $(DEP) -c -o $@ $<
 
 # The kernel's own headers, and nothing else of the host's /usr/include.
-$B/deps/linux: | tools-build
-	@mkdir -p $@
-	$Qln -sfn /usr/include/linux $@/linux
-	$Qln -sfn /usr/include/asm-generic $@/asm-generic
-	$Qln -sfn /usr/include/video $@/video
-	$Qln -sfn /usr/include/x86_64-linux-gnu/asm $@/asm
+$(KERNEL_H): | tools-build
+	@mkdir -p $(@D)
+	$Qln -sfn /usr/include/$(if $(filter asm,$(@F)),x86_64-linux-gnu/)$(@F) $@
 
 $B/deps/lib/libcap-ng.a:
 	@echo "$@ is missing: run \`make deps\`" >&2; exit 1
@@ -144,14 +144,14 @@ $B/debug/%.o: %.c Makefile $(MADE_OF) | tools-build
 
 # They are linked with what their `uses:` line names.
 define gen_rule
-$B/host/$(notdir $1): $(1:%=$B/host/%.o) \
-	$(patsubst %.c,$B/host/%.o,$(call note,uses,$1.c))
+$B/native/$(notdir $1): $(1:%=$B/native/%.o) \
+	$(patsubst %.c,$B/native/%.o,$(call note,uses,$1.c))
 	$$(call say,LD,$$@)
 	$$Q$$(HOSTCC) -o $$@ $$^
 endef
 $(foreach g,$(GEN:.c=),$(eval $(call gen_rule,$g)))
 
-$B/host/%.o: %.c Makefile $(MADE_OF) | tools-build
+$B/native/%.o: %.c Makefile $(MADE_OF) | tools-build
 	@mkdir -p $(@D)
 	$(call say,HOST,$<)
 	$Q$(HOSTCC) $(LANG_C) $(HOSTWARN) -O1 $(DEP) -c -o $@ $<
@@ -159,7 +159,7 @@ $B/host/%.o: %.c Makefile $(MADE_OF) | tools-build
 $B/mote.1: DOC := man
 $B/mote.bash: DOC := bash
 $B/_mote: DOC := zsh
-$(DOCS): $B/host/gen_docs
+$(DOCS): $B/native/gen_docs
 	$(call say,GEN,$@)
 	$Q$< $(DOC) >$@
 
@@ -197,27 +197,41 @@ $B/fuzz/%.o: %.c Makefile $(MADE_OF) | tools-test
 
 # Bare-metal guests: ELF programs at 1 MiB that mote loads like a kernel. Each
 # is linked with all of tests/guest/lib*.c; what it does not call falls away.
+link_guest = $(HOSTCC) $(GUESTFLAGS) -T tests/guest/guest.ld \
+	  -Wl,--build-id=none,-z,noexecstack,-z,max-page-size=4096 \
+	  -Wl,--gc-sections,--no-warn-rwx-segments
 define guest_rule
-$B/guest-tests/$1.elf: tests/guest/guest.ld $B/guest/tests/guest/start.o \
-	$(GUESTLIB:%.c=$B/guest/%.o) $(call objects,guest,tests/guest/$1.c)
+$B/guest-tests/$1.elf: tests/guest/guest.ld $B/guest-obj/tests/guest/start.o \
+	$(GUESTLIB:%.c=$B/guest-obj/%.o) $(call objects,guest-obj,tests/guest/$1.c)
 	@mkdir -p $$(@D)
 	$$(call say,LD,$$@)
-	$$Q$$(HOSTCC) $$(GUESTFLAGS) -Wl,--build-id=none,-z,noexecstack \
-		-Wl,-z,max-page-size=4096,--gc-sections \
-		-Wl,--no-warn-rwx-segments \
-		-T $$< -o $$@ $$(filter %.o,$$^)
+	$$Q$$(link_guest) -o $$@ $$(filter %.o,$$^)
 endef
 $(foreach t,$(GUEST:tests/guest/%.c=%),$(eval $(call guest_rule,$t)))
 
-$B/guest/%.o: %.c Makefile $(MADE_OF) | tools-build
+$B/guest-obj/%.o: %.c Makefile $(MADE_OF) | tools-build
 	@mkdir -p $(@D)
 	$(call say,GUEST,$<)
 	$Q$(HOSTCC) $(GUESTFLAGS) $(DEP) -c -o $@ $<
 
-$B/guest/%.o: %.S Makefile | tools-build
+$B/guest-obj/%.o: %.S Makefile | tools-build
 	@mkdir -p $(@D)
 	$(call say,GUEST,$<)
 	$Q$(HOSTCC) $(GUESTFLAGS) $(DEP) -c -o $@ $<
+
+# What `make bench` measures against, built as mote is; and its guests.
+bench-bins: $(patsubst tests/bench/%.c,$B/bench/%,$(wildcard tests/bench/*.c)) \
+	$(patsubst tests/bench/%.S,$B/bench/%.elf,$(wildcard tests/bench/*.S))
+
+$B/bench/%: $B/obj/tests/bench/%.o
+	@mkdir -p $(@D)
+	$(call say,LD,$@)
+	$Q$(MUSLCC) $(LDSTART) $(LDHARD) $(LDFLAGS) -o $@ $< $(LDEND)
+
+$B/bench/%.elf: $B/guest-obj/tests/bench/%.o tests/guest/guest.ld
+	@mkdir -p $(@D)
+	$(call say,LD,$@)
+	$Q$(link_guest) -o $@ $<
 
 # -- dependencies -------------------------------------------------------------
 
@@ -227,11 +241,11 @@ tools-%:
 
 deps:
 	@tests/deps/packages install
-	@$(MAKE) --no-print-directory $B/deps/linux
+	@$(MAKE) -s $(KERNEL_H)
 	@tests/deps/build-lib libcap-ng
 
 # For the policy compiler: built when something asks for it.
-$B/deps/lib/libseccomp.a: | $B/deps/linux
+$B/deps/lib/libseccomp.a: | $(KERNEL_H)
 	@tests/deps/build-lib libseccomp
 
 # -- checks and tests ---------------------------------------------------------
@@ -257,7 +271,7 @@ test-bins: $B/mote $B/debug/mote $(DOCS) unit-bins guest-bins fuzz-bins
 
 fuzz: fuzz-bins
 	FUZZ_TIME=$(FUZZ_TIME) tests/run tests/fuzz/fuzz.t
-bench: $B/mote guest-bins
+bench: $B/mote bench-bins
 	tests/bench/run
 run:
 	+@$(again) deps
@@ -274,8 +288,10 @@ install: all
 		$(SHARE)/bash-completion/completions/mote
 	install -D -m 644 $B/_mote $(SHARE)/zsh/site-functions/_mote
 
+TREES	:= $(addprefix $B/,obj debug native unit fuzz guest-obj guest-tests bench)
 clean:
-	rm -rf $(filter-out $B/deps $B/apt,$(wildcard $B/* $B/.[!.]*))
+	rm -rf $(TREES) $B/mote $B/mote.1 $B/mote.bash $B/_mote $(MADE_OF) \
+		$B/cppcheck $B/summary $B/demo $B/demo.cpio
 distclean:
 	rm -rf $B
 
@@ -296,7 +312,7 @@ export help
 help:
 	@echo "$$help"
 
--include $(shell find $B -name '*.d' -not -path '$B/deps/*' 2>/dev/null)
+-include $(shell find $(TREES) -type f -name '*.d' 2>/dev/null)
 
 .PHONY: all deps check format test test-bins unit-bins guest-bins fuzz-bins \
-	fuzz bench run install clean distclean help
+	bench-bins fuzz bench run install clean distclean help

@@ -266,6 +266,7 @@ again	= $(MAKE) --no-print-directory \
 test:
 	+@$(again) deps
 	+@$(again) test-bins
+	@$(if $(wildcard tests/linux/*.t),tests/host/fetch)
 	@tests/run $(TESTS)
 test-bins: $B/mote $B/debug/mote $(DOCS) unit-bins guest-bins fuzz-bins
 
@@ -291,7 +292,7 @@ install: all
 TREES	:= $(addprefix $B/,obj debug native unit fuzz guest-obj guest-tests bench)
 clean:
 	rm -rf $(TREES) $B/mote $B/mote.1 $B/mote.bash $B/_mote $(MADE_OF) \
-		$B/cppcheck $B/summary $B/demo $B/demo.cpio
+		$B/cppcheck $B/summary $B/tests
 distclean:
 	rm -rf $B
 

@@ -5,13 +5,14 @@
 #ifndef CPU_CONSOLE_H
 #define CPU_CONSOLE_H
 
-#include "cpu/loop.h"
-#include "cpu/serial.h"
-
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
+
+#include "cpu/console_end.h"
+#include "cpu/loop.h"
+#include "cpu/serial.h"
 
 enum console_kind {
 	CONSOLE_STDIO,
@@ -19,43 +20,30 @@ enum console_kind {
 	CONSOLE_PTY,  /* a new pseudo-terminal, its name goes to stderr */
 	CONSOLE_FILE, /* `path`, truncated; output only */
 	CONSOLE_UNIX, /* a socket at `path`; one client at a time */
-	CONSOLE_FD,   /* `fd`, whatever it can do; becomes the console's */
+	CONSOLE_FD,   /* `fd`, whatever it can do; stays the caller's */
 };
 
 struct console_options {
 	enum console_kind kind;
-	const char *path;
+	const char *path; /* must last as long as the console */
 	int fd;
 };
 
 #define CONSOLE_BUFFER 4096
 
-/* How a descriptor is read or written without ever waiting for it. */
-enum console_way {
-	CONSOLE_NONBLOCK, /* O_NONBLOCK, on a description of our own */
-	CONSOLE_SOCKET,	  /* MSG_DONTWAIT */
-	CONSOLE_POLL,	  /* poll first, then little at a time */
-	CONSOLE_DIRECT,	  /* never waits long: a regular file */
-};
-
-/* One direction; `source.fd` is -1 where there is none (any more). */
-struct console_end {
-	struct loop_source source;
-	enum console_way way;
-	bool owned;   /* to be closed */
-	bool watched; /* in the loop */
-};
-
 struct console {
 	enum console_kind kind;
-	struct loop *loop;
+	struct loop *loop; /* NULL: not started, or stopped */
 	struct serial *serial;
 	struct console_end in, out;
 	struct loop_source event; /* the serial port's event_fd */
-	struct loop_source wait;  /* listening socket; who opened the pty */
 	struct loop_timer flush;
 	uint64_t flushed_ns; /* when output was last written */
-	bool flush_set;
+
+	int wait_fd;		 /* listening socket, or inotify of the pty */
+	struct loop_source wait; /* watches wait_fd */
+	int pty_fd;		 /* the master */
+	bool input_over;	 /* the client has sent all that it will */
 
 	int tty_fd;	 /* stdin where it is a tty; else -1 */
 	bool escape;	 /* Ctrl-A came, the next byte says what for */
@@ -66,10 +54,10 @@ struct console {
 	uint8_t input[CONSOLE_BUFFER]; /* read, not yet taken by the guest */
 	size_t input_start, input_end;
 
+	const char *path;
 	int dir_fd; /* of the socket's file, to remove it */
 	dev_t socket_dev;
 	ino_t socket_ino;
-	const char *path;
 };
 
 /*
@@ -105,7 +93,10 @@ uint64_t console_drain(struct console *console, uint64_t timeout_ns,
 /* Leaves the loop and restores the terminal. Harmless if not started. */
 void console_stop(struct console *console);
 
-/* Closes what console_open opened, removes the socket's file. */
+/*
+ * Closes what console_open opened and removes the socket's file (not where the
+ * sandbox forbids it: the next mote replaces what is left).
+ */
 void console_close(struct console *console);
 
 #endif

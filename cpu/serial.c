@@ -127,7 +127,7 @@ struct wake {
 static struct wake lock_serial(struct serial *serial)
 {
 	pthread_mutex_lock(&serial->lock);
-	return (struct wake){.causes_before = causes(serial)};
+	return (struct wake){ .causes_before = causes(serial) };
 }
 
 static void unlock_serial(struct serial *serial, struct wake *wake)
@@ -291,7 +291,7 @@ static void write_ier(struct serial *serial, uint8_t value)
 
 static uint8_t read_iir(struct serial *serial)
 {
-	static const uint8_t trigger[] = {1, 4, 8, 14};
+	static const uint8_t trigger[] = { 1, 4, 8, 14 };
 	const uint8_t pending = causes(serial);
 	const bool fifos = serial->fcr & FCR_ENABLE;
 	uint8_t iir = fifos ? IIR_FIFOS : 0;
@@ -461,7 +461,7 @@ static void serial_write(void *device, uint64_t offset, const uint8_t *data,
 	unlock_serial(serial, &wake);
 }
 
-const struct bus_ops serial_bus_ops = {serial_read, serial_write};
+const struct bus_ops serial_bus_ops = { serial_read, serial_write };
 
 /* The host's end */
 
@@ -471,7 +471,7 @@ int serial_create(struct serial *serial, int irq_fd)
 
 	memset(serial, 0, offsetof(struct serial, output));
 	serial->output_head = serial->output_tail = 0;
-	serial->counters = (struct serial_counters){0};
+	serial->counters = (struct serial_counters){ 0 };
 	serial->irq_fd = irq_fd;
 	serial->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (serial->event_fd < 0) {

@@ -20,6 +20,12 @@
 #define GUEST_LINES_MAX 3
 
 static _Atomic int log_level = LOG_WARN;
+static _Atomic bool log_raw;
+
+void log_set_raw(bool raw)
+{
+	log_raw = raw;
+}
 
 void log_set_level(enum log_level level)
 {
@@ -49,11 +55,13 @@ static void write_line(enum log_level level, const char *format, va_list args,
 		n = snprintf(line + len, sizeof(line) - len, "%s", suffix);
 		len += n < 0 ? 0 : (size_t)n;
 	}
-	if (len > sizeof(line) - 2)
-		len = sizeof(line) - 2;
+	if (len > sizeof(line) - 3)
+		len = sizeof(line) - 3;
 	for (size_t i = 0; i < len; i++)
 		if ((unsigned char)line[i] < 0x20 || line[i] == 0x7f)
 			line[i] = '?';
+	if (log_raw)
+		line[len++] = '\r';
 	line[len++] = '\n';
 	while (write(STDERR_FILENO, line, len) < 0 && errno == EINTR)
 		;

@@ -6,11 +6,16 @@
 #ifndef MEM_LOG_H
 #define MEM_LOG_H
 
+#include <stdbool.h>
+
 enum log_level { LOG_ERROR, LOG_WARN, LOG_INFO, LOG_DEBUG };
 
 /* Lines above this level are dropped; LOG_WARN until set. */
 void log_set_level(enum log_level level);
 enum log_level log_get_level(void);
+
+/* While stderr is a terminal in raw mode lines need a carriage return. */
+void log_set_raw(bool raw);
 
 /* `format` takes no newline and no prefix. errno is left as it was. */
 void log_error(const char *format, ...) __attribute__((format(printf, 1, 2)));

@@ -1,0 +1,140 @@
+/* uses: mem/log.c */
+/* Messages: one clean line each, levels, and the limit on a guest's. */
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "mem/log.h"
+
+static int saved_stderr, read_end;
+
+/* stderr becomes a pipe; each read() from it returns one write, if drained. */
+static void catch_stderr(void)
+{
+	int ends[2];
+
+	assert_int_equal(pipe(ends), 0);
+	saved_stderr = dup(STDERR_FILENO);
+	assert_true(saved_stderr >= 0);
+	assert_int_equal(dup2(ends[1], STDERR_FILENO), STDERR_FILENO);
+	close(ends[1]);
+	read_end = ends[0];
+}
+
+/* What was written since, as a string; stderr is itself again. */
+static void release_stderr(char *text, size_t size)
+{
+	ssize_t n;
+	size_t len = 0;
+
+	assert_int_equal(dup2(saved_stderr, STDERR_FILENO), STDERR_FILENO);
+	close(saved_stderr);
+	while ((n = read(read_end, text + len, size - 1 - len)) > 0)
+		len += (size_t)n;
+	text[len] = '\0';
+	close(read_end);
+}
+
+static void test_levels(void **state)
+{
+	char text[512];
+
+	(void)state;
+	assert_int_equal(log_get_level(), LOG_WARN);
+	catch_stderr();
+	log_error("one %d", 1);
+	log_warn("two");
+	log_info("three");
+	log_debug("four");
+	log_set_level(LOG_DEBUG);
+	log_debug("five");
+	log_set_level(LOG_ERROR);
+	log_warn("six");
+	log_set_level(LOG_WARN);
+	release_stderr(text, sizeof(text));
+	assert_string_equal(text, "mote: one 1\nmote: two\nmote: five\n");
+}
+
+/* A name that an image brings must not drive the terminal. */
+static void test_control_bytes(void **state)
+{
+	char text[512];
+
+	(void)state;
+	catch_stderr();
+	log_error("a\nb\033[2Jc\177d\xc3\xa4");
+	release_stderr(text, sizeof(text));
+	assert_string_equal(text, "mote: a?b?[2Jc?d\xc3\xa4\n");
+}
+
+static void test_long_line(void **state)
+{
+	char word[5000], text[8192];
+	size_t len;
+
+	(void)state;
+	memset(word, 'x', sizeof(word) - 1);
+	word[sizeof(word) - 1] = '\0';
+	catch_stderr();
+	log_error("%s", word);
+	log_error("next");
+	release_stderr(text, sizeof(text));
+	len = (size_t)(strchr(text, '\n') - text);
+	assert_true(len > 512 && len < 1024);
+	assert_int_equal(strspn(text + 6, "x"), len - 6);
+	assert_string_equal(text + len, "\nmote: next\n");
+}
+
+static void test_errno_kept(void **state)
+{
+	char text[512];
+
+	(void)state;
+	catch_stderr();
+	errno = ENOENT;
+	log_error("kept");
+	assert_int_equal(errno, ENOENT);
+	release_stderr(text, sizeof(text));
+
+	/* Nowhere to write to is no reason to end or to spin. */
+	saved_stderr = dup(STDERR_FILENO);
+	close(STDERR_FILENO);
+	errno = ENOENT;
+	log_error("lost");
+	assert_int_equal(dup2(saved_stderr, STDERR_FILENO), STDERR_FILENO);
+	close(saved_stderr);
+}
+
+static void test_guest_limit(void **state)
+{
+	static struct log_limit one, other;
+	char text[512];
+
+	(void)state;
+	catch_stderr();
+	for (int i = 1; i <= 1000; i++)
+		log_guest(&one, "bad %d", i);
+	log_guest(&other, "worse");
+	release_stderr(text, sizeof(text));
+	assert_string_equal(text, "mote: bad 1\nmote: bad 2\nmote: bad 3 (no "
+				  "more of these are reported)\nmote: worse\n");
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_levels),
+		cmocka_unit_test(test_control_bytes),
+		cmocka_unit_test(test_long_line),
+		cmocka_unit_test(test_errno_kept),
+		cmocka_unit_test(test_guest_limit),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,190 @@
+# What the test scripts share; to be sourced, from any directory of the tree.
+# POSIX sh. TAP comes out, numbered by itself; done_testing ends a script.
+#
+#	run COMMAND...		runs with a time limit of $LIMIT seconds; then
+#				$status is its status (137: it hung), $out and
+#				$err the files of what it wrote, or where they
+#				were set to something else, that
+#	guest NAME ARG...	the same for $MOTE and a bare-metal guest of
+#				tests/guest, with 64 MiB and --events; ARGs may
+#				say otherwise
+#	guest_start NAME ARG...	the same in the background: $pid; then guest_end
+#	ends STATUS REASON TEXT	a test: how the last guest ended
+#
+# shellcheck shell=sh
+# shellcheck disable=SC2034 # what is set here is for the scripts
+
+set -u
+cd "$(dirname "$0")/$(case $0 in *tests/*/*) echo ../..;; *) echo ..;; esac)" ||
+	exit 1
+MOTE=${MOTE:-build/mote}
+GUESTS=build/guest-tests
+TOOLS=build/tools
+LIMIT=30
+tap_count=0
+tmp=$(mktemp -d)
+out=$tmp/out
+err=$tmp/err
+events=$tmp/events
+pid=
+
+tap_end() {
+	[ -z "$pid" ] || kill -9 "$pid" 2>/dev/null
+	rm -rf "$tmp"
+}
+trap tap_end EXIT
+trap 'exit 1' INT TERM HUP
+
+# -- TAP ----------------------------------------------------------------------
+
+tap_result() {
+	tap_count=$((tap_count + 1))
+	echo "$1 $tap_count - $2"
+}
+
+tap_note() {
+	sed 's/^/#   /' | head -n 40
+}
+
+# What the last command wrote, where a test fails.
+tap_diagnose() {
+	[ ! -s "$err" ] || { echo "# stderr:"; tap_note <"$err"; }
+	[ ! -s "$events" ] || { echo "# events:"; tap_note <"$events"; }
+}
+
+pass() {
+	tap_result ok "$1"
+}
+
+fail() {
+	tap_result "not ok" "$1"
+	tap_diagnose
+}
+
+# is GOT WANTED NAME
+is() {
+	if [ "$1" = "$2" ]; then
+		pass "$3"
+	else
+		tap_result "not ok" "$3"
+		echo "# got:"
+		echo "$1" | tap_note
+		echo "# wanted:"
+		echo "$2" | tap_note
+		tap_diagnose
+	fi
+}
+
+# like TEXT EXTENDED-REGULAR-EXPRESSION NAME: one line of it matches
+like() {
+	if echo "$1" | grep -Eq -e "$2"; then
+		pass "$3"
+	else
+		tap_result "not ok" "$3"
+		echo "# no line matches $2 in:"
+		echo "$1" | tap_note
+		tap_diagnose
+	fi
+}
+
+# ok NAME COMMAND...: the command succeeds
+ok() {
+	tap_name=$1
+	shift
+	if "$@"; then
+		pass "$tap_name"
+	else
+		fail "$tap_name"
+	fi
+}
+
+done_testing() {
+	echo "1..$tap_count"
+	exit 0
+}
+
+# -- running ------------------------------------------------------------------
+
+run() {
+	status=0
+	timeout -s KILL "$LIMIT" "$@" >"$out" 2>"$err" || status=$?
+}
+
+guest() {
+	guest_name=$1
+	shift
+	rm -f "$events"
+	run "$MOTE" -k "$GUESTS/$guest_name.elf" -m 64M --events "$events" "$@"
+}
+
+# The reason of the exit event; several where there are several.
+reason() {
+	sed -n 's/.*"event":"exit","reason":"\([a-z]*\)".*/\1/p' "$events"
+}
+
+# Status and event agree with each other and with what is wanted; a status of
+# an event is the process's own.
+ends() {
+	is "$status $(reason) $(sed -n \
+		's/.*"event":"exit".*"status":\([0-9]*\).*/\1/p' "$events")" \
+		"$1 $2 $1" "$3"
+}
+
+# What the guest printed last.
+last_line() {
+	tail -n 1 "$out"
+}
+
+# -- in the background --------------------------------------------------------
+
+# A time limit of its own, in case this script goes away.
+guest_start() {
+	guest_name=$1
+	shift
+	rm -f "$events"
+	: >"$out"
+	"$MOTE" -k "$GUESTS/$guest_name.elf" -m 64M --events "$events" \
+		"$@" >"$out" 2>"$err" &
+	pid=$!
+}
+
+# await SECONDS COMMAND...: until the command succeeds
+await() {
+	await_tries=$(($1 * 20))
+	shift
+	while [ "$await_tries" -gt 0 ]; do
+		if "$@" 2>/dev/null; then
+			return 0
+		fi
+		await_tries=$((await_tries - 1))
+		sleep 0.05
+	done
+	return 1
+}
+
+# says TEXT: the guest has printed it
+says() {
+	grep -q -e "$1" "$out"
+}
+
+happened() {
+	grep -q "\"event\":\"$1\"" "$events"
+}
+
+# guest_end [SECONDS]: its status, or 137 where it had to be killed
+guest_end() {
+	if ! await "${1:-10}" guest_gone; then
+		kill -9 "$pid"
+	fi
+	status=0
+	wait "$pid" 2>/dev/null || status=$?
+	pid=
+}
+
+# A zombie has ended, too: only the shell has not asked yet.
+guest_gone() {
+	case $(sed -n 's/^State:[[:space:]]*//p' "/proc/$pid/status") in
+	'' | Z*) return 0 ;;
+	*) return 1 ;;
+	esac
+}

@@ -116,11 +116,11 @@ static bool next_word(const char **at, struct word *word)
 		end++;
 	}
 	*at = end;
-	*word = (struct word){.key = {start, (size_t)(end - start)}};
+	*word = (struct word){ .key = { start, (size_t)(end - start) } };
 	if (equals) {
 		word->key.len = (size_t)(equals - start);
 		word->value =
-			(struct text){equals + 1, (size_t)(end - equals - 1)};
+			(struct text){ equals + 1, (size_t)(end - equals - 1) };
 		strip_quotes(&word->value);
 	}
 	strip_quotes(&word->key);
@@ -214,9 +214,9 @@ static void take_reboot_item(struct text item, char *mode, char *panic_mode)
 	}
 	if (!item.len || !strchr("wchsg", item.at[0]))
 		return;
-	digits = (struct text){item.at + 1, item.len - 1};
+	digits = (struct text){ item.at + 1, item.len - 1 };
 	if (has_prefix(&item, "smp"))
-		digits = (struct text){item.at + 3, item.len - 3};
+		digits = (struct text){ item.at + 3, item.len - 3 };
 	if (item.at[0] == 's' && digits.len && digits.at[0] >= '0' &&
 	    digits.at[0] <= '9')
 		return;

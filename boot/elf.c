@@ -49,18 +49,18 @@ static const struct number_name {
 	uint16_t number;
 	const char *name;
 } machines[] = {
-	{EM_386, "32-bit x86"},	  {EM_ARM, "32-bit ARM"},
-	{EM_AARCH64, "ARM64"},	  {EM_RISCV, "RISC-V"},
-	{EM_PPC, "PowerPC"},	  {EM_PPC64, "PowerPC 64"},
-	{EM_S390, "s390"},	  {EM_MIPS, "MIPS"},
-	{EM_SPARCV9, "SPARC 64"}, {258, "LoongArch"},
+	{ EM_386, "32-bit x86" },   { EM_ARM, "32-bit ARM" },
+	{ EM_AARCH64, "ARM64" },    { EM_RISCV, "RISC-V" },
+	{ EM_PPC, "PowerPC" },	    { EM_PPC64, "PowerPC 64" },
+	{ EM_S390, "s390" },	    { EM_MIPS, "MIPS" },
+	{ EM_SPARCV9, "SPARC 64" }, { 258, "LoongArch" },
 };
 
 static const struct number_name types[] = {
-	{ET_NONE, "file of no type"},
-	{ET_REL, "object file or module"},
-	{ET_DYN, "position-independent program or library"},
-	{ET_CORE, "core dump"},
+	{ ET_NONE, "file of no type" },
+	{ ET_REL, "object file or module" },
+	{ ET_DYN, "position-independent program or library" },
+	{ ET_CORE, "core dump" },
 };
 
 static const char *name_of(const struct number_name *table, size_t count,
@@ -256,7 +256,7 @@ static int find_entry(gpa *entry, const struct source *source,
 int elf_load(struct kernel_image *image, struct ram *ram,
 	     const struct source *source, const uint8_t *head, bool copy)
 {
-	struct segments all = {.count = 0};
+	struct segments all = { .count = 0 };
 	uint64_t start = UINT64_MAX, end = 0;
 	int error = check_ident(source, head);
 

@@ -338,7 +338,9 @@ int main(int argc, char **argv)
 	static const struct {
 		const char *name;
 		void (*put)(void);
-	} kinds[] = {{"man", put_man}, {"bash", put_bash}, {"zsh", put_zsh}};
+	} kinds[] = { { "man", put_man },
+		      { "bash", put_bash },
+		      { "zsh", put_zsh } };
 
 	for (size_t i = 0; argc == 2 && i < ARRAY_LEN(kinds); i++)
 		if (!strcmp(argv[1], kinds[i].name)) {

@@ -98,11 +98,11 @@ int initrd_load(struct initrd *out, struct ram *ram,
 		const struct initrd_source *list, unsigned count, gpa floor,
 		gpa limit)
 {
-	struct archives all = {.count = 0};
+	struct archives all = { .count = 0 };
 	gpa at = GPA(0);
 	int error;
 
-	*out = (struct initrd){.size = 0};
+	*out = (struct initrd){ .size = 0 };
 	if (!count)
 		return 0;
 	if (count > INITRD_SOURCES_MAX) {
@@ -125,7 +125,7 @@ int initrd_load(struct initrd *out, struct ram *ram,
 		at = gpa_add(at, round_up(size, RAM_PAGE));
 	}
 	if (error)
-		*out = (struct initrd){.size = 0};
+		*out = (struct initrd){ .size = 0 };
 out:
 	close_all(&all);
 	return error;

@@ -36,8 +36,8 @@ static const struct format {
 		    const struct source *source, const uint8_t *head,
 		    bool copy);
 } formats[] = {
-	{MAGIC(0, "\177ELF"), elf_load},
-	{MAGIC(0x202, "HdrS"), bzimage_load},
+	{ MAGIC(0, "\177ELF"), elf_load },
+	{ MAGIC(0x202, "HdrS"), bzimage_load },
 };
 
 #define UNPACK	   "decompress it first"
@@ -52,37 +52,37 @@ static const struct stranger {
 	struct magic magic;
 	const char *is, *mend;
 } strangers[] = {
-	{MAGIC(0, "\x1f\x8b"), "a gzip file", UNPACK " (gzip -dc)"},
-	{MAGIC(0, "\xfd"
-		  "7zXZ\0"),
-	 "an xz file", UNPACK " (xz -dc)"},
-	{MAGIC(0, "BZh"), "a bzip2 file", UNPACK " (bzip2 -dc)"},
-	{MAGIC(0, "\x28\xb5\x2f\xfd"), "a zstd file", UNPACK " (zstd -dc)"},
-	{MAGIC(0, "\x04\x22\x4d\x18"), "an lz4 file", UNPACK " (lz4 -dc)"},
-	{MAGIC(0, "\x02\x21\x4c\x18"), "an lz4 file", UNPACK " (lz4 -dc)"},
-	{MAGIC(0, "\x89LZO"), "an lzop file", UNPACK " (lzop -dc)"},
-	{MAGIC(0, "\x5d\0\0"), "an lzma file", UNPACK " (xz -dc)"},
-	{MAGIC(0x38, "ARM\x64"), "an ARM64 Image", X86_NEEDED},
-	{MAGIC(0x38, "RSC\x05"), "a RISC-V Image", X86_NEEDED},
-	{MAGIC(0x24, "\x18\x28\x6f\x01"), "an ARM zImage", X86_NEEDED},
-	{MAGIC(0, "\x27\x05\x19\x56"), "a U-Boot uImage", X86_NEEDED},
-	{MAGIC(0, "\xd0\x0d\xfe\xed"), "a device tree or FIT image",
-	 X86_NEEDED},
-	{MAGIC(4, "zimg"), "an EFI zboot image", X86_NEEDED},
-	{MAGIC(0, "0707"), "a cpio archive", FOR_INITRD},
-	{MAGIC(0, "QFI\xfb"), "a qcow2 disk image", QCOW_RAW},
-	{MAGIC(0, "KDMV"), "a VMDK disk image", QCOW_RAW},
-	{MAGIC(0, "hsqs"), "a squashfs file system", FOR_DISK},
-	{MAGIC(0, "XFSB"), "an XFS file system", FOR_DISK},
-	{MAGIC(0x438, "\x53\xef"), "an ext4 file system", FOR_DISK},
-	{MAGIC(0x400, "\xe2\xe1\xf5\xe0"), "an EROFS file system", FOR_DISK},
-	{MAGIC(0, "!<arch>\n"), "a Debian package or ar archive", EXTRACT},
-	{MAGIC(0, "\xed\xab\xee\xdb"), "an RPM package", EXTRACT},
-	{MAGIC(0, "PK\x03\x04"), "a zip archive", EXTRACT},
-	{MAGIC(257, "ustar"), "a tar archive", EXTRACT},
-	{MAGIC(0, "#!"), "a script", X86_NEEDED},
-	{MAGIC(0x1fe, "\x55\xaa"), "a disk image", FOR_DISK},
-	{MAGIC(0, "MZ"), "an EFI or DOS program", X86_NEEDED},
+	{ MAGIC(0, "\x1f\x8b"), "a gzip file", UNPACK " (gzip -dc)" },
+	{ MAGIC(0, "\xfd"
+		   "7zXZ\0"),
+	  "an xz file", UNPACK " (xz -dc)" },
+	{ MAGIC(0, "BZh"), "a bzip2 file", UNPACK " (bzip2 -dc)" },
+	{ MAGIC(0, "\x28\xb5\x2f\xfd"), "a zstd file", UNPACK " (zstd -dc)" },
+	{ MAGIC(0, "\x04\x22\x4d\x18"), "an lz4 file", UNPACK " (lz4 -dc)" },
+	{ MAGIC(0, "\x02\x21\x4c\x18"), "an lz4 file", UNPACK " (lz4 -dc)" },
+	{ MAGIC(0, "\x89LZO"), "an lzop file", UNPACK " (lzop -dc)" },
+	{ MAGIC(0, "\x5d\0\0"), "an lzma file", UNPACK " (xz -dc)" },
+	{ MAGIC(0x38, "ARM\x64"), "an ARM64 Image", X86_NEEDED },
+	{ MAGIC(0x38, "RSC\x05"), "a RISC-V Image", X86_NEEDED },
+	{ MAGIC(0x24, "\x18\x28\x6f\x01"), "an ARM zImage", X86_NEEDED },
+	{ MAGIC(0, "\x27\x05\x19\x56"), "a U-Boot uImage", X86_NEEDED },
+	{ MAGIC(0, "\xd0\x0d\xfe\xed"), "a device tree or FIT image",
+	  X86_NEEDED },
+	{ MAGIC(4, "zimg"), "an EFI zboot image", X86_NEEDED },
+	{ MAGIC(0, "0707"), "a cpio archive", FOR_INITRD },
+	{ MAGIC(0, "QFI\xfb"), "a qcow2 disk image", QCOW_RAW },
+	{ MAGIC(0, "KDMV"), "a VMDK disk image", QCOW_RAW },
+	{ MAGIC(0, "hsqs"), "a squashfs file system", FOR_DISK },
+	{ MAGIC(0, "XFSB"), "an XFS file system", FOR_DISK },
+	{ MAGIC(0x438, "\x53\xef"), "an ext4 file system", FOR_DISK },
+	{ MAGIC(0x400, "\xe2\xe1\xf5\xe0"), "an EROFS file system", FOR_DISK },
+	{ MAGIC(0, "!<arch>\n"), "a Debian package or ar archive", EXTRACT },
+	{ MAGIC(0, "\xed\xab\xee\xdb"), "an RPM package", EXTRACT },
+	{ MAGIC(0, "PK\x03\x04"), "a zip archive", EXTRACT },
+	{ MAGIC(257, "ustar"), "a tar archive", EXTRACT },
+	{ MAGIC(0, "#!"), "a script", X86_NEEDED },
+	{ MAGIC(0x1fe, "\x55\xaa"), "a disk image", FOR_DISK },
+	{ MAGIC(0, "MZ"), "an EFI or DOS program", X86_NEEDED },
 };
 
 static bool has_magic(const uint8_t *head, const struct magic *magic)
@@ -106,11 +106,11 @@ int kernel_load(struct kernel_image *image, struct ram *ram, int fd,
 {
 	uint64_t most = ram->size < STREAM_MAX ? STREAM_MAX : ram->size;
 	const struct format *format = formats;
-	uint8_t head[HEAD_SIZE] = {0};
+	uint8_t head[HEAD_SIZE] = { 0 };
 	struct source source;
 	int error;
 
-	*image = (struct kernel_image){0};
+	*image = (struct kernel_image){ 0 };
 	error = source_open(&source, "kernel", fd, name, most);
 	if (error)
 		return error;

@@ -80,7 +80,7 @@ static const struct option_file *next_fd(struct walk *walk,
 const struct option_entry *optparse_fd_owner(const struct option_set *set,
 					     const void *target, int fd)
 {
-	struct walk walk = {.set = set, .target = target};
+	struct walk walk = { .set = set, .target = target };
 	const struct option_entry *owner;
 	const struct option_file *file;
 
@@ -92,7 +92,7 @@ const struct option_entry *optparse_fd_owner(const struct option_set *set,
 
 int optparse_check_fds(const struct option_set *set, const void *target)
 {
-	struct walk walk = {.set = set, .target = target}, ahead;
+	struct walk walk = { .set = set, .target = target }, ahead;
 	const struct option_entry *owner, *other;
 	const struct option_file *file, *twin;
 

@@ -22,12 +22,12 @@
 #define LINE_BYTES 256
 
 const struct options_status options_statuses[] = {
-	{"0", "the guest powered off or rebooted"},
-	{"123", "the guest died: panic, triple fault or KVM error"},
-	{"124", "--timeout passed"},
-	{"125", "mote itself failed; one line on stderr says why"},
-	{"128+N", "mote was stopped by signal N"},
-	{NULL, NULL},
+	{ "0", "the guest powered off or rebooted" },
+	{ "123", "the guest died: panic, triple fault or KVM error" },
+	{ "124", "--timeout passed" },
+	{ "125", "mote itself failed; one line on stderr says why" },
+	{ "128+N", "mote was stopped by signal N" },
+	{ NULL, NULL },
 };
 
 /* Append to a buffer that was made large enough for every entry. */

@@ -34,10 +34,10 @@ static int check_memory(const struct ram_options *ram)
 		uint64_t bytes;
 		const char *name;
 	} pages[] = {
-		[RAM_PAGES_OFF] = {RAM_PAGE, "4K"},
-		[RAM_PAGES_THP] = {RAM_PAGE, "4K"},
-		[RAM_PAGES_2M] = {2 * MIB, "2M"},
-		[RAM_PAGES_1G] = {1024 * MIB, "1G"},
+		[RAM_PAGES_OFF] = { RAM_PAGE, "4K" },
+		[RAM_PAGES_THP] = { RAM_PAGE, "4K" },
+		[RAM_PAGES_2M] = { 2 * MIB, "2M" },
+		[RAM_PAGES_1G] = { 1024 * MIB, "1G" },
 	};
 	bool reserved =
 		ram->pages == RAM_PAGES_2M || ram->pages == RAM_PAGES_1G;
@@ -61,7 +61,7 @@ static int check_memory(const struct ram_options *ram)
 /* What the guest prints must not pass for what mote reports. */
 static int check_stdio(const struct options *options)
 {
-	static const char *const names[] = {"stdin", "stdout"};
+	static const char *const names[] = { "stdin", "stdout" };
 	const struct option_entry *owner;
 
 	if (options->serial.kind != SERIAL_STDIO)
@@ -86,7 +86,7 @@ int options_parse(struct options *options, int argc, char **argv)
 	};
 	int done;
 
-	*options = (struct options){0};
+	*options = (struct options){ 0 };
 	done = optparse_run(&options_set, options, &pool, argc, argv);
 	if (!done)
 		done = check_boot(options);

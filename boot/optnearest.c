@@ -30,7 +30,7 @@ static bool same(char a, char b)
 static unsigned edit_distance(const char *a, size_t a_len, const char *b,
 			      size_t b_len)
 {
-	unsigned rows[3][WORD_MAX + 1] = {{0}};
+	unsigned rows[3][WORD_MAX + 1] = { { 0 } };
 
 	for (unsigned j = 0; j <= b_len; j++)
 		rows[0][j] = j;

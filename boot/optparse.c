@@ -43,7 +43,7 @@ static const struct option_entry *find_long(const struct parse *parse,
 					    const char *name, size_t len,
 					    const char **nearest)
 {
-	struct optvalue_nearest guess = {.word = name, .len = len};
+	struct optvalue_nearest guess = { .word = name, .len = len };
 
 	for (size_t i = 0; i < parse->set->entry_count; i++) {
 		const struct option_entry *entry = &parse->set->entries[i];
@@ -115,7 +115,7 @@ static int unknown_key(const struct option_where *where,
 		       const struct option_entry *entry, const char *part,
 		       size_t len)
 {
-	struct optvalue_nearest nearest = {.word = part, .len = len};
+	struct optvalue_nearest nearest = { .word = part, .len = len };
 	char shown[OPTVALUE_SHOW_BYTES], list[LIST_BYTES] = "";
 	size_t used = 0;
 
@@ -154,7 +154,7 @@ static const struct option_key *find_key(const struct option_entry *entry,
 static int set_key(const struct option_entry *entry, const char *part,
 		   uint64_t *seen, void *element)
 {
-	struct option_where where = {.option = entry->name};
+	struct option_where where = { .option = entry->name };
 	size_t len = strcspn(part, "=");
 	const struct option_key *key = find_key(entry, part, len);
 	uint64_t bit;
@@ -189,7 +189,7 @@ static void reset_element(const struct option_entry *entry, void *element)
 static int set_parts(struct parse *parse, const struct option_entry *entry,
 		     const char *text, void *element)
 {
-	struct option_where where = {.option = entry->name};
+	struct option_where where = { .option = entry->name };
 	uint64_t seen = 0;
 	const char *part;
 	int error;
@@ -217,7 +217,7 @@ static unsigned *count_of(const struct option_entry *entry, char *target)
 static int set_option(struct parse *parse, const struct option_entry *entry,
 		      const char *text)
 {
-	struct option_where where = {.option = entry->name};
+	struct option_where where = { .option = entry->name };
 	char *element = parse->target + entry->base;
 
 	if (entry->field.kind == OPTION_ACTION) {
@@ -246,7 +246,7 @@ static int set_option(struct parse *parse, const struct option_entry *entry,
 static int take_value(struct parse *parse, const struct option_entry *entry,
 		      const char **text)
 {
-	struct option_where where = {.option = entry->name};
+	struct option_where where = { .option = entry->name };
 
 	if (parse->next < parse->argc) {
 		*text = parse->argv[parse->next++];
@@ -268,7 +268,7 @@ static int parse_long(struct parse *parse, const char *word)
 
 	if (!entry)
 		return hint(parse, "there is no option", word - 2, nearest);
-	where = (struct option_where){.option = entry->name};
+	where = (struct option_where){ .option = entry->name };
 	if (word[len] && !takes_value(entry))
 		return optvalue_fail(&where, "takes no value");
 	if (word[len])
@@ -294,7 +294,7 @@ static int parse_letters(struct parse *parse, const char *word)
 		entry = find_letter(parse, *at);
 		if (!entry)
 			return hint(parse, "there is no option",
-				    (char[]){'-', *at, '\0'}, NULL);
+				    (char[]){ '-', *at, '\0' }, NULL);
 		if (!takes_value(entry)) {
 			done = set_option(parse, entry, NULL);
 			continue;

@@ -50,17 +50,17 @@ struct unit {
 	uint64_t scale;
 };
 
-static const struct unit no_units[] = {{NULL, 0}};
+static const struct unit no_units[] = { { NULL, 0 } };
 static const struct unit size_units[] = {
-	{"T", 1ULL << 40}, {"G", 1ULL << 30}, {"M", 1ULL << 20},
-	{"K", 1ULL << 10}, {NULL, 0},
+	{ "T", 1ULL << 40 }, { "G", 1ULL << 30 }, { "M", 1ULL << 20 },
+	{ "K", 1ULL << 10 }, { NULL, 0 },
 };
 static const struct unit duration_units[] = {
-	{"h", 3600000000000ULL},
-	{"m", 60000000000ULL},
-	{"s", 1000000000ULL},
-	{"ms", 1000000ULL},
-	{NULL, 0},
+	{ "h", 3600000000000ULL },
+	{ "m", 60000000000ULL },
+	{ "s", 1000000000ULL },
+	{ "ms", 1000000ULL },
+	{ NULL, 0 },
 };
 
 static const struct scale {
@@ -68,9 +68,9 @@ static const struct scale {
 	const struct unit *units; /* the largest first */
 	bool any_case;		  /* 128m is 128M, but 2M is not 2 minutes */
 } scales[] = {
-	[OPTION_NUMBER] = {"a number", no_units, false},
-	[OPTION_SIZE] = {"a size", size_units, true},
-	[OPTION_DURATION] = {"a duration", duration_units, false},
+	[OPTION_NUMBER] = { "a number", no_units, false },
+	[OPTION_SIZE] = { "a size", size_units, true },
+	[OPTION_DURATION] = { "a duration", duration_units, false },
 };
 
 /* Digits at *text, which moves past them; false: none, or too many. */
@@ -200,7 +200,7 @@ static const struct option_choice *find_choice(const struct option_where *where,
 					       const struct option_field *field,
 					       const char *text, size_t len)
 {
-	struct optvalue_nearest nearest = {.word = text, .len = len};
+	struct optvalue_nearest nearest = { .word = text, .len = len };
 	char shown[OPTVALUE_SHOW_BYTES], list[LIST_BYTES];
 	const struct option_choice *choice;
 
@@ -230,7 +230,7 @@ static int parse_fd(const struct option_where *where, const char *text,
 				     "fd=%s is not the number of an open "
 				     "descriptor, for example fd=3",
 				     optvalue_show(shown, text));
-	*file = (struct option_file){.path = NULL, .fd = (int)value};
+	*file = (struct option_file){ .path = NULL, .fd = (int)value };
 	return 0;
 }
 
@@ -239,7 +239,7 @@ static int parse_path(const struct option_where *where, const char *text,
 {
 	if (!*text)
 		return optvalue_fail(where, "the path is empty");
-	*file = (struct option_file){.path = text, .fd = -1};
+	*file = (struct option_file){ .path = text, .fd = -1 };
 	return 0;
 }
 
@@ -392,7 +392,7 @@ void optvalue_reset(const struct option_field *field, void *element)
 		file = at;
 		/* fallthrough */
 	case OPTION_FILE:
-		*file = (struct option_file){.path = NULL, .fd = -1};
+		*file = (struct option_file){ .path = NULL, .fd = -1 };
 		break;
 	case OPTION_ACTION:
 		break;

@@ -51,7 +51,7 @@ static ssize_t read_stream(int fd, void *to, size_t len)
 {
 	for (;;) {
 		ssize_t n = read(fd, to, len);
-		struct pollfd wait = {.fd = fd, .events = POLLIN};
+		struct pollfd wait = { .fd = fd, .events = POLLIN };
 
 		if (n >= 0)
 			return n;
@@ -139,7 +139,7 @@ int source_open(struct source *source, const char *what, int fd,
 {
 	int error;
 
-	*source = (struct source){.fd = fd, .what = what, .name = name};
+	*source = (struct source){ .fd = fd, .what = what, .name = name };
 	error = measure(source);
 	/* Files of /proc and /sys say 0 and are read as streams too. */
 	if (!error && !source->size)

@@ -47,7 +47,7 @@ int bus_add(struct bus *bus, uint64_t start, uint64_t size,
 		return -ENOSPC;
 	memmove(&bus->range[at + 1], &bus->range[at],
 		(bus->count - at) * sizeof(bus->range[0]));
-	bus->range[at] = (struct bus_range){start, size, ops, device};
+	bus->range[at] = (struct bus_range){ start, size, ops, device };
 	bus->count++;
 	return 0;
 }

@@ -47,7 +47,7 @@ void loop_destroy(struct loop *loop)
 static int control(struct loop *loop, int operation, struct loop_source *source,
 		   uint32_t events)
 {
-	struct epoll_event event = {.events = events, .data.ptr = source};
+	struct epoll_event event = { .events = events, .data.ptr = source };
 
 	if (epoll_ctl(loop->epoll_fd, operation, source->fd, &event) < 0)
 		return -errno;
@@ -132,7 +132,7 @@ int loop_timer_create(struct loop *loop, struct loop_timer *timer,
 	int error;
 
 	*timer = (struct loop_timer){
-		.source = {-1, timer_ready, timer},
+		.source = { -1, timer_ready, timer },
 		.expired = expired,
 		.arg = arg,
 	};
@@ -154,7 +154,7 @@ int loop_timer_create(struct loop *loop, struct loop_timer *timer,
 void loop_timer_set(struct loop_timer *timer, uint64_t ns)
 {
 	const struct itimerspec when = {
-		.it_value = {(time_t)(ns / NS_PER_S), (long)(ns % NS_PER_S)},
+		.it_value = { (time_t)(ns / NS_PER_S), (long)(ns % NS_PER_S) },
 	};
 
 	timerfd_settime(timer->source.fd, 0, &when, NULL);

@@ -12,7 +12,7 @@ typedef struct {
 	uint64_t v;
 } gpa;
 
-#define GPA(address) ((gpa){(address)})
+#define GPA(address) ((gpa){ (address) })
 
 /* `at` moved on by `bytes`; the caller knows that it does not wrap. */
 static inline gpa gpa_add(gpa at, uint64_t bytes)

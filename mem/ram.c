@@ -31,12 +31,12 @@ static const struct page_kind {
 	int map_flags;
 	const char *name;
 } page_kinds[] = {
-	[RAM_PAGES_OFF] = {RAM_PAGE, 0, "4K"},
-	[RAM_PAGES_THP] = {RAM_PAGE, 0, "4K"},
-	[RAM_PAGES_2M] = {2ULL << 20, MAP_HUGETLB | (21 << MAP_HUGE_SHIFT),
-			  "2M"},
-	[RAM_PAGES_1G] = {1ULL << 30, MAP_HUGETLB | (30 << MAP_HUGE_SHIFT),
-			  "1G"},
+	[RAM_PAGES_OFF] = { RAM_PAGE, 0, "4K" },
+	[RAM_PAGES_THP] = { RAM_PAGE, 0, "4K" },
+	[RAM_PAGES_2M] = { 2ULL << 20, MAP_HUGETLB | (21 << MAP_HUGE_SHIFT),
+			   "2M" },
+	[RAM_PAGES_1G] = { 1ULL << 30, MAP_HUGETLB | (30 << MAP_HUGE_SHIFT),
+			   "1G" },
 };
 
 /* A host address whose large pages line up with the guest's. */
@@ -118,7 +118,7 @@ int ram_create(struct ram *ram, const struct ram_options *options)
 	uint64_t size = options->size, low;
 	int error;
 
-	*ram = (struct ram){.size = size};
+	*ram = (struct ram){ .size = size };
 	if (size < RAM_PAGE || size % page_kinds[options->pages].size) {
 		log_error("--memory is not a multiple of its %s pages",
 			  page_kinds[options->pages].name);
@@ -154,7 +154,7 @@ void ram_destroy(struct ram *ram)
 {
 	if (ram->region[0].host)
 		munmap(ram->region[0].host, ram->size);
-	*ram = (struct ram){0};
+	*ram = (struct ram){ 0 };
 }
 
 void *ram_span(const struct ram *ram, gpa at, uint64_t len)

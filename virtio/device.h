@@ -51,8 +51,8 @@ struct device {
 	/* filled in by the kind of device before device_attach */
 	const struct device_ops *ops;
 	enum device_id id;
-	const char *name;   /* for messages: "disk 0 (root.img)" */
-	uint64_t features;  /* offered, besides those that all devices have */
+	const char *name;  /* for messages: "disk 0 (root.img)" */
+	uint64_t features; /* offered, besides those that all devices have */
 	unsigned queue_count;
 	uint16_t queue_size; /* offered, for each queue */
 	uint32_t config_len;

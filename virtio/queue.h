@@ -24,10 +24,10 @@
 #define QUEUE_SIZE_MAX 256 /* a power of two */
 
 struct queue_config {
-	uint16_t size; /* a power of two, at most QUEUE_SIZE_MAX */
-	gpa desc;      /* descriptor table, 16-byte aligned */
-	gpa driver;    /* avail ring, 2-byte aligned */
-	gpa device;    /* used ring, 4-byte aligned */
+	uint16_t size;		  /* a power of two, at most QUEUE_SIZE_MAX */
+	gpa desc;		  /* descriptor table, 16-byte aligned */
+	gpa driver;		  /* avail ring, 2-byte aligned */
+	gpa device;		  /* used ring, 4-byte aligned */
 	bool event_idx, indirect; /* negotiated features */
 };
 
@@ -46,7 +46,7 @@ struct chain {
 	uint16_t head;	   /* goes back with queue_push */
 	uint16_t count;	   /* segments in all */
 	uint16_t readable; /* the first so many are device-readable */
-	uint32_t read_len, write_len; /* bytes of both kinds */
+	uint32_t read_len, write_len;	      /* bytes of both kinds */
 	struct iovec segment[QUEUE_SIZE_MAX]; /* in guest RAM */
 };
 

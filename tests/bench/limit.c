@@ -145,7 +145,7 @@ static void set_registers(int vcpu, uint64_t entry)
 	set_segment(&sregs.cs, 0x10, 11);
 	set_segment(&sregs.ds, 0x18, 3);
 	sregs.es = sregs.fs = sregs.gs = sregs.ss = sregs.ds;
-	sregs.gdt = (struct kvm_dtable){.base = GDT, .limit = 0x1F};
+	sregs.gdt = (struct kvm_dtable){ .base = GDT, .limit = 0x1F };
 	sregs.cr0 = 0x80000031; /* PG, NE, ET, PE */
 	sregs.cr3 = PAGE_TABLES;
 	sregs.cr4 = 0x20;   /* PAE */
@@ -159,7 +159,7 @@ static void set_cpuid(int kvm, int vcpu)
 	static struct {
 		struct kvm_cpuid2 head;
 		struct kvm_cpuid_entry2 entry[CPUID_MAX];
-	} cpuid = {.head.nent = CPUID_MAX};
+	} cpuid = { .head.nent = CPUID_MAX };
 
 	must(ioctl(kvm, KVM_GET_SUPPORTED_CPUID, &cpuid), "supported CPUID");
 	must(ioctl(vcpu, KVM_SET_CPUID2, &cpuid), "KVM_SET_CPUID2");
@@ -196,7 +196,7 @@ static int run_guest(int vcpu, struct kvm_run *run)
 int main(int argc, char **argv)
 {
 	uint64_t size = (argc > 2 ? strtoull(argv[2], NULL, 10) : 128) << 20;
-	struct kvm_userspace_memory_region slot = {.memory_size = size};
+	struct kvm_userspace_memory_region slot = { .memory_size = size };
 	int kvm, vm, vcpu;
 	struct kvm_run *run;
 	uint8_t *ram;

@@ -25,13 +25,13 @@ static uint32_t random32(void)
 static bool ends_guest(const struct acpi_machine *machine, uint16_t first,
 		       unsigned len)
 {
-	const uint16_t ports[] = {PORT_PVPANIC,
-				  PORT_EXIT,
-				  PORT_READY,
-				  0x64,
-				  0xCF9,
-				  machine->reset_port,
-				  machine->sleep_control};
+	const uint16_t ports[] = { PORT_PVPANIC,
+				   PORT_EXIT,
+				   PORT_READY,
+				   0x64,
+				   0xCF9,
+				   machine->reset_port,
+				   machine->sleep_control };
 
 	for (unsigned i = 0; i < sizeof(ports) / sizeof(ports[0]); i++)
 		if (ports[i] - first < (int)len && ports[i] >= first)

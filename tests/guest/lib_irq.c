@@ -63,7 +63,7 @@ void irq_load(void)
 	struct {
 		uint16_t limit;
 		uint64_t base;
-	} __attribute__((packed)) pointer = {sizeof(idt) - 1, (uintptr_t)idt};
+	} __attribute__((packed)) pointer = { sizeof(idt) - 1, (uintptr_t)idt };
 
 	__asm__ volatile("lidt %0" : : "m"(pointer) : "memory");
 }

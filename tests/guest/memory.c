@@ -18,7 +18,7 @@ static struct range range_at(const uint8_t *boot_params, unsigned i)
 {
 	const uint8_t *at = boot_params + BP_E820 + i * E820_ENTRY_SIZE;
 
-	return (struct range){get64(at), get64(at + 8), get32(at + 16)};
+	return (struct range){ get64(at), get64(at + 8), get32(at + 16) };
 }
 
 /* Calls `visit` for the pages to test of every usable range; their number. */

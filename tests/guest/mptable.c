@@ -9,7 +9,7 @@
 
 static const struct {
 	uint32_t start, end;
-} places[] = {{0, 0x400}, {0x9FC00, 0xA0000}, {0xE0000, 0x100000}};
+} places[] = { { 0, 0x400 }, { 0x9FC00, 0xA0000 }, { 0xE0000, 0x100000 } };
 
 static const uint8_t *find_pointer(void)
 {
@@ -29,7 +29,8 @@ void guest_main(const uint8_t *boot_params)
 {
 	const uint8_t *pointer = find_pointer();
 	const uint8_t *table = at_physical(get32(pointer + 4)), *at, *end;
-	unsigned size = get16(table + 4), seen[5] = {0}, enabled = 0, boot = 0;
+	unsigned size = get16(table + 4), seen[5] = { 0 }, enabled = 0,
+		 boot = 0;
 
 	(void)boot_params;
 	if (memcmp(table, "PCMP", 4) || size < HEADER ||

@@ -6,8 +6,8 @@
 
 #define EFER 0xC0000080
 
-static const uint32_t unknown[] = {0x0000C0DE, 0x4B564DFF, 0x12345678,
-				   0xC0DEC0DE};
+static const uint32_t unknown[] = { 0x0000C0DE, 0x4B564DFF, 0x12345678,
+				    0xC0DEC0DE };
 
 void guest_main(const uint8_t *boot_params)
 {

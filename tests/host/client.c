@@ -28,8 +28,8 @@
 #include <termios.h>
 #include <unistd.h>
 
-#define SIGNAL_MS 5000	/* for the command to end of a signal */
-#define SLACK_MS  20000 /* beyond its time limit */
+#define SIGNAL_MS      5000  /* for the command to end of a signal */
+#define SLACK_MS       20000 /* beyond its time limit */
 #define STATUS_TIMEOUT 124
 #define STATUS_HOST    125
 

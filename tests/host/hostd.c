@@ -83,8 +83,8 @@ static void exec_qemu(struct host *h, int fd)
 {
 	static char *const port[] = {
 		"-chardev", "socket,id=agent,fd=3",
-		"-device", "virtio-serial-pci,max_ports=2",
-		"-device", "virtserialport,chardev=agent,name=agent",
+		"-device",  "virtio-serial-pci,max_ports=2",
+		"-device",  "virtserialport,chardev=agent,name=agent",
 	};
 	size_t n = 0, more = sizeof(port) / sizeof(*port);
 	char **argv;
@@ -165,8 +165,8 @@ static int open_listener(struct host *h)
 		return fail(h->dir);
 	snprintf(a.sun_path, sizeof(a.sun_path), "/proc/self/fd/%d/sock", dir);
 	unlinkat(dir, "sock", 0);
-	h->listener = socket(AF_UNIX,
-			     SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	h->listener =
+		socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (h->listener < 0 ||
 	    bind(h->listener, (struct sockaddr *)&a, sizeof(a)) ||
 	    listen(h->listener, CLIENTS)) {
@@ -430,12 +430,23 @@ static int parse(struct host *h, int argc, char **argv)
 
 	while ((o = getopt(argc, argv, "+d:p:i:r:n:")) != -1) {
 		switch (o) {
-		case 'd': h->dir = optarg; break;
-		case 'p': h->parent = atoi(optarg); break;
-		case 'i': h->idle_ms = atoi(optarg) * 1000; break;
-		case 'r': h->ready_ms = atoi(optarg) * 1000; break;
-		case 'n': h->tries = atoi(optarg); break;
-		default: return -EINVAL;
+		case 'd':
+			h->dir = optarg;
+			break;
+		case 'p':
+			h->parent = atoi(optarg);
+			break;
+		case 'i':
+			h->idle_ms = atoi(optarg) * 1000;
+			break;
+		case 'r':
+			h->ready_ms = atoi(optarg) * 1000;
+			break;
+		case 'n':
+			h->tries = atoi(optarg);
+			break;
+		default:
+			return -EINVAL;
 		}
 	}
 	h->qemu = argv + optind;
@@ -444,8 +455,9 @@ static int parse(struct host *h, int argc, char **argv)
 
 int main(int argc, char **argv)
 {
-	static struct host h = { .idle_ms = 600000, .ready_ms = 60000,
-				 .tries = 3, .port = -1 };
+	static struct host h = {
+		.idle_ms = 600000, .ready_ms = 60000, .tries = 3, .port = -1
+	};
 	struct sigaction act = { .sa_handler = on_signal };
 	const char *why;
 	char ok = 0;

@@ -21,9 +21,9 @@
 #include <termios.h>
 #include <unistd.h>
 
-#define CHUNK	   16384
-#define TERM_MS	   2000 /* from SIGTERM to SIGKILL at a time limit */
-#define GIVE_UP_MS 5000 /* from the end to a pipe's end of file */
+#define CHUNK	       16384
+#define TERM_MS	       2000 /* from SIGTERM to SIGKILL at a time limit */
+#define GIVE_UP_MS     5000 /* from the end to a pipe's end of file */
 #define STATUS_TIMEOUT 124
 #define STATUS_HOST    125
 
@@ -348,8 +348,8 @@ static void move_output(struct session *s, int stream, int *fd,
 	ssize_t n = read(*fd, data, sizeof(data));
 
 	if (n > 0) {
-		wire_add(reply, s->id,
-			 stream == 1 ? WIRE_STDOUT : WIRE_STDERR, data, n);
+		wire_add(reply, s->id, stream == 1 ? WIRE_STDOUT : WIRE_STDERR,
+			 data, n);
 		s->on_way[stream] += n;
 		if (s->give_up)
 			s->give_up = now_ms() + GIVE_UP_MS;

@@ -18,7 +18,7 @@ struct session {
 	uint32_t id; /* 0: free */
 	pid_t pid;   /* 0: none yet, or reaped */
 	bool started, timed_out, killed, gone, tty;
-	int status;  /* what EXIT will say */
+	int status;	  /* what EXIT will say */
 	int in, out, err; /* our ends; on a tty all is in `out` */
 	struct buf blob, input;
 	bool input_ended;

@@ -17,8 +17,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define WIRE_MAX    32768  /* payload of one frame */
-#define WIRE_WINDOW 262144 /* bytes of one stream on the way */
+#define WIRE_MAX    32768   /* payload of one frame */
+#define WIRE_WINDOW 262144  /* bytes of one stream on the way */
 #define WIRE_BLOB   4194304 /* a command's strings, all together */
 
 enum wire_type {

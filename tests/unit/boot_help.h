@@ -95,7 +95,7 @@ static inline void fill(uint8_t *bytes, size_t len)
 
 static inline void make_ram(struct ram *ram, uint64_t size)
 {
-	struct ram_options options = {.size = size};
+	struct ram_options options = { .size = size };
 
 	assert_int_equal(ram_create(ram, &options), 0);
 	expect_no_log();

@@ -35,8 +35,8 @@ static inline void sample_elf(struct sample *to,
 			      unsigned count, uint64_t entry)
 {
 	Elf64_Ehdr head = {
-		.e_ident = {0x7f, 'E', 'L', 'F', ELFCLASS64, ELFDATA2LSB,
-			    EV_CURRENT},
+		.e_ident = { 0x7f, 'E', 'L', 'F', ELFCLASS64, ELFDATA2LSB,
+			     EV_CURRENT },
 		.e_type = ET_EXEC,
 		.e_machine = EM_X86_64,
 		.e_version = EV_CURRENT,

@@ -10,8 +10,8 @@
 
 static void test_fields(void **state)
 {
-	const uint8_t bytes[9] = {0xee, 1, 2, 3, 4, 5, 6, 7, 0x88};
-	uint8_t out[9] = {0};
+	const uint8_t bytes[9] = { 0xee, 1, 2, 3, 4, 5, 6, 7, 0x88 };
+	uint8_t out[9] = { 0 };
 
 	(void)state;
 	assert_int_equal(get_le16(bytes + 1), 0x0201);

@@ -33,7 +33,9 @@ static void test_good(void **state)
 	static const struct {
 		uint8_t sects;
 		bool copy, mapped;
-	} cases[] = {{7, false, true}, {7, true, false}, {8, false, false}};
+	} cases[] = { { 7, false, true },
+		      { 7, true, false },
+		      { 8, false, false } };
 	struct kernel_image image;
 	struct ram ram;
 
@@ -91,16 +93,16 @@ static void test_places(void **state)
 		unsigned width;
 		uint64_t value, start, size;
 	} cases[] = {
-		{0x258, 8, 0x1200000, 0x1200000, INIT_SIZE},
+		{ 0x258, 8, 0x1200000, 0x1200000, INIT_SIZE },
 		/* A relocatable kernel aligns itself upwards. */
-		{0x258, 8, 0x1000001, 0x1200000, INIT_SIZE},
-		{0x230, 4, 0x2000000, 0x2000000, INIT_SIZE},
-		{0x230, 4, 1, START, INIT_SIZE},
+		{ 0x258, 8, 0x1000001, 0x1200000, INIT_SIZE },
+		{ 0x230, 4, 0x2000000, 0x2000000, INIT_SIZE },
+		{ 0x230, 4, 1, START, INIT_SIZE },
 		/* No pref_address: code32_start, 1 MiB, aligned too. */
-		{0x258, 8, 0, 0x200000, INIT_SIZE},
+		{ 0x258, 8, 0, 0x200000, INIT_SIZE },
 		/* init_size less than the code itself. */
-		{0x260, 4, 0, START, CODE_SIZE},
-		{0x260, 4, 64 * MIB - START, START, 64 * MIB - START},
+		{ 0x260, 4, 0, START, CODE_SIZE },
+		{ 0x260, 4, 64 * MIB - START, START, 64 * MIB - START },
 	};
 	struct kernel_image image;
 	struct ram ram;
@@ -145,32 +147,32 @@ static const struct spoiled {
 	int error;
 	const char *log;
 } spoiled[] = {
-	{0x1fe, 2, 0, -EINVAL, "no boot flag"},
-	{0x211, 1, 0, -ENOEXEC, "is a zImage"},
-	{0x206, 2, 0x020b, -ENOEXEC, "boot protocol 2.11"},
-	{0x206, 2, 0, -ENOEXEC, "boot protocol 0.00"},
-	{0x236, 2, 0x7e, -ENOEXEC, "32-bit kernel"},
-	{0x201, 1, 0, -EINVAL, "setup header that ends at 0x202"},
-	{0x201, 1, 0x61, -EINVAL, "ends at 0x263"},
-	{0x201, 1, 0x8f, -EINVAL, "ends at 0x291"},
-	{0x201, 1, 0xff, -EINVAL, "ends at 0x301"},
-	{0x1f4, 4, 0, -EINVAL, "0 bytes of code"},
-	{0x1f4, 4, 0x20, -EINVAL, "512 bytes of code"},
-	{0x1f4, 4, PARAGRAPHS + 1, -ENODATA, "is cut short"},
-	{0x1f4, 4, 0xffffffff, -ENODATA, "is cut short"},
-	{0x1f1, 1, 0xff, -ENODATA, "is cut short"},
-	{0x230, 4, 0, -EINVAL, "alignment of 0x0"},
-	{0x230, 4, 0x300000, -EINVAL, "alignment of 0x300000"},
-	{0x230, 4, 0xffffffff, -EINVAL, "not a power of two"},
-	{0x230, 4, 0x80000000, -ENOMEM, "--memory 2080M or more"},
-	{0x258, 8, UINT64_MAX, -EINVAL, "not below 3 GiB"},
-	{0x258, 8, UINT64_MAX - INIT_SIZE + 1, -EINVAL, "not below 3 GiB"},
-	{0x258, 8, 3 * GIB - 1, -EINVAL, "not below 3 GiB"},
-	{0x258, 8, 4 * GIB, -EINVAL, "not below 3 GiB"},
-	{0x258, 8, 33 * MIB, -ENOMEM, "--memory 66M or more"},
-	{0x260, 4, 0xffffffff, -EINVAL, "not below 3 GiB"},
-	{0x260, 4, 64 * MIB - START + 1, -ENOMEM, "--memory 65M or more"},
-	{0x260, 4, 0x3378000, -ENOMEM, "--memory 68M or more"},
+	{ 0x1fe, 2, 0, -EINVAL, "no boot flag" },
+	{ 0x211, 1, 0, -ENOEXEC, "is a zImage" },
+	{ 0x206, 2, 0x020b, -ENOEXEC, "boot protocol 2.11" },
+	{ 0x206, 2, 0, -ENOEXEC, "boot protocol 0.00" },
+	{ 0x236, 2, 0x7e, -ENOEXEC, "32-bit kernel" },
+	{ 0x201, 1, 0, -EINVAL, "setup header that ends at 0x202" },
+	{ 0x201, 1, 0x61, -EINVAL, "ends at 0x263" },
+	{ 0x201, 1, 0x8f, -EINVAL, "ends at 0x291" },
+	{ 0x201, 1, 0xff, -EINVAL, "ends at 0x301" },
+	{ 0x1f4, 4, 0, -EINVAL, "0 bytes of code" },
+	{ 0x1f4, 4, 0x20, -EINVAL, "512 bytes of code" },
+	{ 0x1f4, 4, PARAGRAPHS + 1, -ENODATA, "is cut short" },
+	{ 0x1f4, 4, 0xffffffff, -ENODATA, "is cut short" },
+	{ 0x1f1, 1, 0xff, -ENODATA, "is cut short" },
+	{ 0x230, 4, 0, -EINVAL, "alignment of 0x0" },
+	{ 0x230, 4, 0x300000, -EINVAL, "alignment of 0x300000" },
+	{ 0x230, 4, 0xffffffff, -EINVAL, "not a power of two" },
+	{ 0x230, 4, 0x80000000, -ENOMEM, "--memory 2080M or more" },
+	{ 0x258, 8, UINT64_MAX, -EINVAL, "not below 3 GiB" },
+	{ 0x258, 8, UINT64_MAX - INIT_SIZE + 1, -EINVAL, "not below 3 GiB" },
+	{ 0x258, 8, 3 * GIB - 1, -EINVAL, "not below 3 GiB" },
+	{ 0x258, 8, 4 * GIB, -EINVAL, "not below 3 GiB" },
+	{ 0x258, 8, 33 * MIB, -ENOMEM, "--memory 66M or more" },
+	{ 0x260, 4, 0xffffffff, -EINVAL, "not below 3 GiB" },
+	{ 0x260, 4, 64 * MIB - START + 1, -ENOMEM, "--memory 65M or more" },
+	{ 0x260, 4, 0x3378000, -ENOMEM, "--memory 68M or more" },
 };
 
 static void test_spoiled(void **state)
@@ -199,7 +201,7 @@ static void test_spoiled(void **state)
 /* Its own tables are below 1 MiB, whatever the header asks for. */
 static void test_low(void **state)
 {
-	static const uint64_t places[] = {1, 0x10000, 0xfffff};
+	static const uint64_t places[] = { 1, 0x10000, 0xfffff };
 	struct kernel_image image;
 	struct ram ram;
 

@@ -11,10 +11,10 @@
 /* As a vmlinux has it: page-aligned segments, a bss, one that is not aligned.
  */
 static const struct sample_segment good[] = {
-	{PT_NOTE, 0x100, 0, 0, 0x40, 0x40},
-	{PT_LOAD, 0x1000, VIRTUAL + 0x200000, 0x200000, 0x2100, 0x2100},
-	{PT_LOAD, 0x4000, VIRTUAL + 0x300000, 0x300000, 0x1234, 0x9000},
-	{PT_LOAD, 0x5238, 0, 0x400010, 0x1000, 0x1000},
+	{ PT_NOTE, 0x100, 0, 0, 0x40, 0x40 },
+	{ PT_LOAD, 0x1000, VIRTUAL + 0x200000, 0x200000, 0x2100, 0x2100 },
+	{ PT_LOAD, 0x4000, VIRTUAL + 0x300000, 0x300000, 0x1234, 0x9000 },
+	{ PT_LOAD, 0x5238, 0, 0x400010, 0x1000, 0x1000 },
 };
 
 static struct sample sample;
@@ -101,14 +101,14 @@ static void test_entry(void **state)
 	static const struct {
 		uint64_t e_entry, physical;
 	} cases[] = {
-		{0x200000, 0x200000},
-		{0x2020ff, 0x2020ff},
-		{0x301233, 0x301233},
-		{VIRTUAL + 0x200040, 0x200040},
-		{VIRTUAL + 0x301233, 0x301233},
+		{ 0x200000, 0x200000 },
+		{ 0x2020ff, 0x2020ff },
+		{ 0x301233, 0x301233 },
+		{ VIRTUAL + 0x200040, 0x200040 },
+		{ VIRTUAL + 0x301233, 0x301233 },
 		/* The last segment's p_vaddr is 0, like Linux's per-CPU data.
 		 */
-		{0xfff, 0x40100f},
+		{ 0xfff, 0x40100f },
 	};
 	struct kernel_image image;
 	struct ram ram;
@@ -129,8 +129,8 @@ static void test_entry(void **state)
 static void test_entry_physical_first(void **state)
 {
 	static const struct sample_segment both[] = {
-		{PT_LOAD, 0x1000, 0x300000, 0x200000, 0x1000, 0x1000},
-		{PT_LOAD, 0x2000, 0x200000, 0x300000, 0x1000, 0x1000},
+		{ PT_LOAD, 0x1000, 0x300000, 0x200000, 0x1000, 0x1000 },
+		{ PT_LOAD, 0x2000, 0x200000, 0x300000, 0x1000, 0x1000 },
 	};
 	struct kernel_image image;
 	struct ram ram;
@@ -147,8 +147,8 @@ static void test_entry_physical_first(void **state)
 static void test_shared_page(void **state)
 {
 	static const struct sample_segment meet[] = {
-		{PT_LOAD, 0x3800, 0, 0x102800, 0x2000, 0x2000},
-		{PT_LOAD, 0x1000, 0, 0x100000, 0x2800, 0x2800},
+		{ PT_LOAD, 0x3800, 0, 0x102800, 0x2000, 0x2000 },
+		{ PT_LOAD, 0x1000, 0, 0x100000, 0x2800, 0x2800 },
 	};
 	struct kernel_image image;
 	struct ram ram;
@@ -169,9 +169,9 @@ static void test_shared_page(void **state)
 static void test_odd_but_good(void **state)
 {
 	static const struct sample_segment odd[] = {
-		{PT_LOAD, UINT64_MAX, 0, UINT64_MAX, 0, 0},
-		{PT_LOAD, 0x1000, 0, 64 * MIB - 0x1000, 0x1000, 0x1000},
-		{PT_LOAD, UINT64_MAX, 0, 0x100000, 0, 0x1000},
+		{ PT_LOAD, UINT64_MAX, 0, UINT64_MAX, 0, 0 },
+		{ PT_LOAD, 0x1000, 0, 64 * MIB - 0x1000, 0x1000, 0x1000 },
+		{ PT_LOAD, UINT64_MAX, 0, 0x100000, 0, 0x1000 },
 	};
 	struct kernel_image image;
 	struct ram ram;
@@ -197,65 +197,66 @@ static const struct spoiled {
 	int error;
 	const char *log;
 } spoiled[] = {
-	{EI_CLASS, 1, ELFCLASS32, -ENOEXEC, "32-bit ELF"},
-	{EI_CLASS, 1, 0x7f, -ENOEXEC, "32-bit ELF"},
-	{EI_DATA, 1, ELFDATA2MSB, -ENOEXEC, "big-endian"},
-	{EHDR(e_machine), 2, EM_386, -ENOEXEC, "is for 32-bit x86"},
-	{EHDR(e_machine), 2, EM_AARCH64, -ENOEXEC, "is for ARM64"},
-	{EHDR(e_machine), 2, 0xffff, -ENOEXEC, "machine 65535"},
-	{EHDR(e_type), 2, ET_DYN, -ENOEXEC, "position-independent"},
-	{EHDR(e_type), 2, ET_REL, -ENOEXEC, "object file or module"},
-	{EHDR(e_type), 2, ET_CORE, -ENOEXEC, "core dump"},
-	{EHDR(e_type), 2, 0xfe00, -ENOEXEC, "type 65024"},
+	{ EI_CLASS, 1, ELFCLASS32, -ENOEXEC, "32-bit ELF" },
+	{ EI_CLASS, 1, 0x7f, -ENOEXEC, "32-bit ELF" },
+	{ EI_DATA, 1, ELFDATA2MSB, -ENOEXEC, "big-endian" },
+	{ EHDR(e_machine), 2, EM_386, -ENOEXEC, "is for 32-bit x86" },
+	{ EHDR(e_machine), 2, EM_AARCH64, -ENOEXEC, "is for ARM64" },
+	{ EHDR(e_machine), 2, 0xffff, -ENOEXEC, "machine 65535" },
+	{ EHDR(e_type), 2, ET_DYN, -ENOEXEC, "position-independent" },
+	{ EHDR(e_type), 2, ET_REL, -ENOEXEC, "object file or module" },
+	{ EHDR(e_type), 2, ET_CORE, -ENOEXEC, "core dump" },
+	{ EHDR(e_type), 2, 0xfe00, -ENOEXEC, "type 65024" },
 
-	{EHDR(e_phnum), 2, 0, -EINVAL, "no program headers"},
-	{EHDR(e_phnum), 2, 65, -EINVAL, "65 program headers; 64 are"},
-	{EHDR(e_phnum), 2, 0xffff, -EINVAL, "65535 program headers"},
-	{EHDR(e_phentsize), 2, 0, -EINVAL, "headers of 0 bytes"},
-	{EHDR(e_phentsize), 2, 32, -EINVAL, "headers of 32 bytes"},
-	{EHDR(e_phentsize), 2, 0xffff, -EINVAL, "of 65535 bytes"},
-	{EHDR(e_phoff), 8, 0x10000, -ENODATA, "cut short or damaged"},
-	{EHDR(e_phoff), 8, UINT64_MAX, -ENODATA, "cut short or damaged"},
-	{EHDR(e_phoff), 8, UINT64_MAX - 223, -ENODATA, "cut short or damaged"},
-	{EHDR(e_phoff), 8, INT64_MAX, -ENODATA, "cut short or damaged"},
-	{EHDR(e_phnum), 2, 1, -EINVAL, "no PT_LOAD"},
+	{ EHDR(e_phnum), 2, 0, -EINVAL, "no program headers" },
+	{ EHDR(e_phnum), 2, 65, -EINVAL, "65 program headers; 64 are" },
+	{ EHDR(e_phnum), 2, 0xffff, -EINVAL, "65535 program headers" },
+	{ EHDR(e_phentsize), 2, 0, -EINVAL, "headers of 0 bytes" },
+	{ EHDR(e_phentsize), 2, 32, -EINVAL, "headers of 32 bytes" },
+	{ EHDR(e_phentsize), 2, 0xffff, -EINVAL, "of 65535 bytes" },
+	{ EHDR(e_phoff), 8, 0x10000, -ENODATA, "cut short or damaged" },
+	{ EHDR(e_phoff), 8, UINT64_MAX, -ENODATA, "cut short or damaged" },
+	{ EHDR(e_phoff), 8, UINT64_MAX - 223, -ENODATA,
+	  "cut short or damaged" },
+	{ EHDR(e_phoff), 8, INT64_MAX, -ENODATA, "cut short or damaged" },
+	{ EHDR(e_phnum), 2, 1, -EINVAL, "no PT_LOAD" },
 
-	{PHDR(0, p_type), 4, PT_INTERP, -ENOEXEC, "not a kernel"},
-	{PHDR(1, p_filesz), 8, 0x2101, -EINVAL, "segment 1 has more bytes"},
-	{PHDR(1, p_filesz), 8, UINT64_MAX, -EINVAL, "segment 1 has more"},
-	{PHDR(1, p_memsz), 8, 0, -EINVAL, "segment 1 has more bytes"},
-	{PHDR(2, p_offset), 8, 0x6000, -ENODATA, "segment 2 is at 0x6000"},
-	{PHDR(2, p_offset), 8, UINT64_MAX, -ENODATA, "cut short or damaged"},
-	{PHDR(2, p_offset), 8, UINT64_MAX - 0x1233, -ENODATA, "cut short"},
-	{PHDR(2, p_offset), 8, INT64_MAX, -ENODATA, "cut short or damaged"},
+	{ PHDR(0, p_type), 4, PT_INTERP, -ENOEXEC, "not a kernel" },
+	{ PHDR(1, p_filesz), 8, 0x2101, -EINVAL, "segment 1 has more bytes" },
+	{ PHDR(1, p_filesz), 8, UINT64_MAX, -EINVAL, "segment 1 has more" },
+	{ PHDR(1, p_memsz), 8, 0, -EINVAL, "segment 1 has more bytes" },
+	{ PHDR(2, p_offset), 8, 0x6000, -ENODATA, "segment 2 is at 0x6000" },
+	{ PHDR(2, p_offset), 8, UINT64_MAX, -ENODATA, "cut short or damaged" },
+	{ PHDR(2, p_offset), 8, UINT64_MAX - 0x1233, -ENODATA, "cut short" },
+	{ PHDR(2, p_offset), 8, INT64_MAX, -ENODATA, "cut short or damaged" },
 
-	{PHDR(1, p_paddr), 8, 0, -EINVAL, "below 1 MiB"},
-	{PHDR(1, p_paddr), 8, 0xfffff, -EINVAL, "below 1 MiB"},
-	{PHDR(1, p_paddr), 8, VIRTUAL, -EINVAL, "not below 3 GiB"},
-	{PHDR(1, p_paddr), 8, UINT64_MAX, -EINVAL, "not below 3 GiB"},
-	{PHDR(1, p_paddr), 8, UINT64_MAX - 0x20ff, -EINVAL, "not below 3"},
-	{PHDR(1, p_paddr), 8, 3 * GIB, -EINVAL, "not below 3 GiB"},
-	{PHDR(1, p_paddr), 8, 3 * GIB - 0x1000, -EINVAL, "not below 3 GiB"},
-	{PHDR(1, p_paddr), 8, 4 * GIB, -EINVAL, "not below 3 GiB"},
-	{PHDR(1, p_memsz), 8, UINT64_MAX, -EINVAL, "not below 3 GiB"},
-	{PHDR(1, p_memsz), 8, UINT64_MAX - 0x1fffff, -EINVAL, "not below 3"},
-	{PHDR(1, p_paddr), 8, 64 * MIB, -ENOMEM, "--memory 65M or more"},
-	{PHDR(1, p_paddr), 8, 64 * MIB - 0x1000, -ENOMEM, "--memory 65M"},
-	{PHDR(3, p_memsz), 8, 120 * MIB, -ENOMEM, "--memory 125M or more"},
-	{PHDR(3, p_paddr), 8, 3 * GIB - 0x1000, -ENOMEM, "--memory 3072M"},
+	{ PHDR(1, p_paddr), 8, 0, -EINVAL, "below 1 MiB" },
+	{ PHDR(1, p_paddr), 8, 0xfffff, -EINVAL, "below 1 MiB" },
+	{ PHDR(1, p_paddr), 8, VIRTUAL, -EINVAL, "not below 3 GiB" },
+	{ PHDR(1, p_paddr), 8, UINT64_MAX, -EINVAL, "not below 3 GiB" },
+	{ PHDR(1, p_paddr), 8, UINT64_MAX - 0x20ff, -EINVAL, "not below 3" },
+	{ PHDR(1, p_paddr), 8, 3 * GIB, -EINVAL, "not below 3 GiB" },
+	{ PHDR(1, p_paddr), 8, 3 * GIB - 0x1000, -EINVAL, "not below 3 GiB" },
+	{ PHDR(1, p_paddr), 8, 4 * GIB, -EINVAL, "not below 3 GiB" },
+	{ PHDR(1, p_memsz), 8, UINT64_MAX, -EINVAL, "not below 3 GiB" },
+	{ PHDR(1, p_memsz), 8, UINT64_MAX - 0x1fffff, -EINVAL, "not below 3" },
+	{ PHDR(1, p_paddr), 8, 64 * MIB, -ENOMEM, "--memory 65M or more" },
+	{ PHDR(1, p_paddr), 8, 64 * MIB - 0x1000, -ENOMEM, "--memory 65M" },
+	{ PHDR(3, p_memsz), 8, 120 * MIB, -ENOMEM, "--memory 125M or more" },
+	{ PHDR(3, p_paddr), 8, 3 * GIB - 0x1000, -ENOMEM, "--memory 3072M" },
 
-	{PHDR(2, p_paddr), 8, 0x200000, -EINVAL, "segments 1 and 2 overlap"},
-	{PHDR(2, p_paddr), 8, 0x2020ff, -EINVAL, "segments 1 and 2 overlap"},
-	{PHDR(2, p_paddr), 8, 0x1f7001, -EINVAL, "segments 1 and 2 overlap"},
-	{PHDR(2, p_paddr), 8, 0x1fff00, -EINVAL, "segments 1 and 2 overlap"},
-	{PHDR(3, p_paddr), 8, 0x308fff, -EINVAL, "segments 2 and 3 overlap"},
-	{PHDR(1, p_memsz), 8, 0x300000, -EINVAL, "segments 1 and 2 overlap"},
+	{ PHDR(2, p_paddr), 8, 0x200000, -EINVAL, "segments 1 and 2 overlap" },
+	{ PHDR(2, p_paddr), 8, 0x2020ff, -EINVAL, "segments 1 and 2 overlap" },
+	{ PHDR(2, p_paddr), 8, 0x1f7001, -EINVAL, "segments 1 and 2 overlap" },
+	{ PHDR(2, p_paddr), 8, 0x1fff00, -EINVAL, "segments 1 and 2 overlap" },
+	{ PHDR(3, p_paddr), 8, 0x308fff, -EINVAL, "segments 2 and 3 overlap" },
+	{ PHDR(1, p_memsz), 8, 0x300000, -EINVAL, "segments 1 and 2 overlap" },
 
-	{EHDR(e_entry), 8, 0x1000, -EINVAL, "entry at 0x1000, outside"},
-	{EHDR(e_entry), 8, 0x202100, -EINVAL, "outside of what it loads"},
-	{EHDR(e_entry), 8, 0x301234, -EINVAL, "outside of what it loads"},
-	{EHDR(e_entry), 8, VIRTUAL + 0x1fffff, -EINVAL, "outside of what"},
-	{EHDR(e_entry), 8, UINT64_MAX, -EINVAL, "outside of what it loads"},
+	{ EHDR(e_entry), 8, 0x1000, -EINVAL, "entry at 0x1000, outside" },
+	{ EHDR(e_entry), 8, 0x202100, -EINVAL, "outside of what it loads" },
+	{ EHDR(e_entry), 8, 0x301234, -EINVAL, "outside of what it loads" },
+	{ EHDR(e_entry), 8, VIRTUAL + 0x1fffff, -EINVAL, "outside of what" },
+	{ EHDR(e_entry), 8, UINT64_MAX, -EINVAL, "outside of what it loads" },
 };
 
 static void spoil(size_t offset, unsigned width, uint64_t value)
@@ -289,7 +290,7 @@ static void test_spoiled(void **state)
 
 static void test_just_apart(void **state)
 {
-	static const uint64_t places[] = {0x202100, 0x1f7000};
+	static const uint64_t places[] = { 0x202100, 0x1f7000 };
 	struct kernel_image image;
 	struct ram ram;
 

@@ -13,7 +13,7 @@ static uint8_t bytes[3 * 4096 + 10];
 
 static void test_none(void **state)
 {
-	struct initrd initrd = {.size = 1};
+	struct initrd initrd = { .size = 1 };
 	struct ram ram;
 
 	(void)state;
@@ -26,7 +26,7 @@ static void test_none(void **state)
 
 static void test_one(void **state)
 {
-	struct initrd_source list = {file_of(bytes, sizeof(bytes)), "cpio"};
+	struct initrd_source list = { file_of(bytes, sizeof(bytes)), "cpio" };
 	uint8_t again[sizeof(bytes)];
 	struct initrd initrd;
 	struct ram ram;
@@ -55,10 +55,10 @@ static void test_one(void **state)
 static void test_several(void **state)
 {
 	struct initrd_source list[] = {
-		{file_of(bytes, 4097), "a"},
-		{pipe_of(bytes, sizeof(bytes)), "fd=7"},
-		{file_of(bytes, 1), "c"},
-		{file_of(bytes, 8192), "d"},
+		{ file_of(bytes, 4097), "a" },
+		{ pipe_of(bytes, sizeof(bytes)), "fd=7" },
+		{ file_of(bytes, 1), "c" },
+		{ file_of(bytes, 8192), "d" },
 	};
 	struct initrd initrd;
 	struct ram ram;
@@ -92,21 +92,21 @@ static void test_places(void **state)
 	static const struct {
 		uint64_t ram, floor, limit, start;
 	} cases[] = {
-		{64 * MIB, 0, UINT64_MAX, 64 * MIB - 4 * 4096},
-		{5 * GIB, 0, UINT64_MAX, 3 * GIB - 4 * 4096},
-		{5 * GIB, 0, 3 * GIB - 1, 3 * GIB - 4 * 4096},
-		{5 * GIB, 0, 0x7fffffff, 2 * GIB - 4 * 4096},
-		{5 * GIB, 0, 0x37ffffff, 0x38000000 - 4 * 4096},
+		{ 64 * MIB, 0, UINT64_MAX, 64 * MIB - 4 * 4096 },
+		{ 5 * GIB, 0, UINT64_MAX, 3 * GIB - 4 * 4096 },
+		{ 5 * GIB, 0, 3 * GIB - 1, 3 * GIB - 4 * 4096 },
+		{ 5 * GIB, 0, 0x7fffffff, 2 * GIB - 4 * 4096 },
+		{ 5 * GIB, 0, 0x37ffffff, 0x38000000 - 4 * 4096 },
 		/* A last byte that is not the end of a page. */
-		{64 * MIB, 0, 0x1fffffe, 0x2000000 - 5 * 4096},
+		{ 64 * MIB, 0, 0x1fffffe, 0x2000000 - 5 * 4096 },
 		/* Just room, above and below. */
-		{64 * MIB, 64 * MIB - 4 * 4096, 0x7fffffff,
-		 64 * MIB - 4 * 4096},
-		{64 * MIB, 64 * MIB - 5 * 4096 + 1, 0x7fffffff,
-		 64 * MIB - 4 * 4096},
-		{64 * MIB, MIB, MIB + 4 * 4096 - 1, MIB},
+		{ 64 * MIB, 64 * MIB - 4 * 4096, 0x7fffffff,
+		  64 * MIB - 4 * 4096 },
+		{ 64 * MIB, 64 * MIB - 5 * 4096 + 1, 0x7fffffff,
+		  64 * MIB - 4 * 4096 },
+		{ 64 * MIB, MIB, MIB + 4 * 4096 - 1, MIB },
 	};
-	struct initrd_source list = {file_of(bytes, sizeof(bytes)), "cpio"};
+	struct initrd_source list = { file_of(bytes, sizeof(bytes)), "cpio" };
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
@@ -131,28 +131,31 @@ static void test_no_room(void **state)
 		uint64_t floor, limit, size;
 		const char *log;
 	} cases[] = {
-		{64 * MIB - 4 * 4096 + 1, 0x7fffffff, sizeof(bytes),
-		 "--memory 65M or more"},
-		{16 * MIB, 0x7fffffff, 100 * MIB, "--memory 116M or more"},
-		{16 * MIB, 0x7fffffff, 48 * MIB + 1, "has 49152 KiB for it"},
-		{80 * MIB, 0x7fffffff, 4096, "has 0 KiB for it above"},
-		{16 * MIB, 0x7fffffff, 2 * GIB - 16 * MIB, "--memory 2048M or"},
+		{ 64 * MIB - 4 * 4096 + 1, 0x7fffffff, sizeof(bytes),
+		  "--memory 65M or more" },
+		{ 16 * MIB, 0x7fffffff, 100 * MIB, "--memory 116M or more" },
+		{ 16 * MIB, 0x7fffffff, 48 * MIB + 1, "has 49152 KiB for it" },
+		{ 80 * MIB, 0x7fffffff, 4096, "has 0 KiB for it above" },
+		{ 16 * MIB, 0x7fffffff, 2 * GIB - 16 * MIB,
+		  "--memory 2048M or" },
 		/* No RAM will do. */
-		{16 * MIB, 0x7fffffff, 2 * GIB - 16 * MIB + 1,
-		 "to 0x80000000 on"},
-		{16 * MIB, 0, 4096, "from 0x1000000 to 0x0 only"},
-		{16 * MIB, 17 * MIB - 1, MIB + 1, "to 0x1100000 only"},
-		{3 * GIB, UINT64_MAX, 1, "to 0xc0000000 only"},
-		{UINT64_MAX, UINT64_MAX, 1, "to 0xc0000000 only"},
-		{16 * MIB, UINT64_MAX, 3 * GIB, "needs 3145728 KiB, and this"},
-		{16 * MIB, UINT64_MAX, 3 * GIB + 1, "has 3072 MiB, more than"},
-		{16 * MIB, UINT64_MAX, INT64_MAX & ~4095,
-		 "more than the 3 GiB"},
+		{ 16 * MIB, 0x7fffffff, 2 * GIB - 16 * MIB + 1,
+		  "to 0x80000000 on" },
+		{ 16 * MIB, 0, 4096, "from 0x1000000 to 0x0 only" },
+		{ 16 * MIB, 17 * MIB - 1, MIB + 1, "to 0x1100000 only" },
+		{ 3 * GIB, UINT64_MAX, 1, "to 0xc0000000 only" },
+		{ UINT64_MAX, UINT64_MAX, 1, "to 0xc0000000 only" },
+		{ 16 * MIB, UINT64_MAX, 3 * GIB,
+		  "needs 3145728 KiB, and this" },
+		{ 16 * MIB, UINT64_MAX, 3 * GIB + 1,
+		  "has 3072 MiB, more than" },
+		{ 16 * MIB, UINT64_MAX, INT64_MAX & ~4095,
+		  "more than the 3 GiB" },
 	};
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
-		struct initrd_source list = {file_of("", 0), "big"};
+		struct initrd_source list = { file_of("", 0), "big" };
 		struct initrd initrd;
 		struct ram ram;
 
@@ -175,23 +178,24 @@ static void test_bad_sources(void **state)
 		int fd, error;
 		const char *log;
 	} cases[] = {
-		{open("/", O_RDONLY | O_CLOEXEC), -EISDIR,
-		 "initrd bad: is a directory"},
-		{file_of("", 0), -ENODATA, "initrd bad: is empty"},
-		{open("/dev/null", O_RDONLY | O_CLOEXEC), -ENODATA, "is empty"},
-		{open("/dev/null", O_WRONLY | O_CLOEXEC), -EBADF,
-		 "cannot be read"},
-		{open("/dev/zero", O_RDONLY | O_CLOEXEC), -EFBIG,
-		 "sends more than 64 MiB"},
-		{-1, -EBADF, "cannot be read"},
+		{ open("/", O_RDONLY | O_CLOEXEC), -EISDIR,
+		  "initrd bad: is a directory" },
+		{ file_of("", 0), -ENODATA, "initrd bad: is empty" },
+		{ open("/dev/null", O_RDONLY | O_CLOEXEC), -ENODATA,
+		  "is empty" },
+		{ open("/dev/null", O_WRONLY | O_CLOEXEC), -EBADF,
+		  "cannot be read" },
+		{ open("/dev/zero", O_RDONLY | O_CLOEXEC), -EFBIG,
+		  "sends more than 64 MiB" },
+		{ -1, -EBADF, "cannot be read" },
 	};
 
 	(void)state;
 	/* Bad in the first place, and after a good one. */
 	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
 		struct initrd_source list[] = {
-			{file_of(bytes, sizeof(bytes)), "good"},
-			{cases[i].fd, "bad"},
+			{ file_of(bytes, sizeof(bytes)), "good" },
+			{ cases[i].fd, "bad" },
 		};
 		struct initrd initrd;
 		struct ram ram;
@@ -222,7 +226,7 @@ static void test_too_many(void **state)
 
 	(void)state;
 	for (unsigned i = 0; i < ARRAY_LEN(list); i++)
-		list[i] = (struct initrd_source){fd, "same"};
+		list[i] = (struct initrd_source){ fd, "same" };
 	make_ram(&ram, 64 * MIB);
 	assert_int_equal(
 		initrd_load(&initrd, &ram, list, ARRAY_LEN(list), FLOOR, LIMIT),

@@ -14,7 +14,7 @@
 static struct sample sample;
 
 static const struct sample_segment segments[] = {
-	{PT_LOAD, 0x1000, 0, 0x100000, 0x2000, 0x4000},
+	{ PT_LOAD, 0x1000, 0, 0x100000, 0x2000, 0x4000 },
 };
 
 static void make_good(void)
@@ -44,33 +44,34 @@ static void test_strangers(void **state)
 		size_t offset, len;
 		const char *bytes, *log;
 	} cases[] = {
-		{0, 3, "\x1f\x8b\x08", "kernel given: is a gzip file; dec"},
-		{0, 6,
-		 "\xfd"
-		 "7zXZ\0",
-		 "is an xz file"},
-		{0, 4, "BZh9", "is a bzip2 file"},
-		{0, 4, "\x28\xb5\x2f\xfd", "is a zstd file"},
-		{0, 4, "\x02\x21\x4c\x18", "is an lz4 file"},
-		{0x38, 4, "ARMd", "is an ARM64 Image"},
-		{0x38, 4, "RSC\x05", "is a RISC-V Image"},
-		{0, 4, "\x27\x05\x19\x56", "is a U-Boot uImage"},
-		{0, 6, "070701", "is a cpio archive; give it with --initrd"},
-		{0, 4, "QFI\xfb", "is a qcow2 disk image"},
-		{0x438, 2, "\x53\xef", "an ext4 file system; give it with --d"},
-		{0, 4, "hsqs", "is a squashfs file system"},
-		{0, 8, "!<arch>\n", "is a Debian package"},
-		{257, 5, "ustar", "is a tar archive"},
-		{0, 10, "#!/bin/sh\n", "is a script"},
-		{0x1fe, 2, "\x55\xaa", "is a disk image"},
-		{0, 2, "MZ", "is an EFI or DOS program"},
-		{0, 5, "hello", "is neither an ELF vmlinux nor a bzImage"},
-		{0x203, 4, "HdrS", "is neither an ELF vmlinux nor a bzImage"},
+		{ 0, 3, "\x1f\x8b\x08", "kernel given: is a gzip file; dec" },
+		{ 0, 6,
+		  "\xfd"
+		  "7zXZ\0",
+		  "is an xz file" },
+		{ 0, 4, "BZh9", "is a bzip2 file" },
+		{ 0, 4, "\x28\xb5\x2f\xfd", "is a zstd file" },
+		{ 0, 4, "\x02\x21\x4c\x18", "is an lz4 file" },
+		{ 0x38, 4, "ARMd", "is an ARM64 Image" },
+		{ 0x38, 4, "RSC\x05", "is a RISC-V Image" },
+		{ 0, 4, "\x27\x05\x19\x56", "is a U-Boot uImage" },
+		{ 0, 6, "070701", "is a cpio archive; give it with --initrd" },
+		{ 0, 4, "QFI\xfb", "is a qcow2 disk image" },
+		{ 0x438, 2, "\x53\xef",
+		  "an ext4 file system; give it with --d" },
+		{ 0, 4, "hsqs", "is a squashfs file system" },
+		{ 0, 8, "!<arch>\n", "is a Debian package" },
+		{ 257, 5, "ustar", "is a tar archive" },
+		{ 0, 10, "#!/bin/sh\n", "is a script" },
+		{ 0x1fe, 2, "\x55\xaa", "is a disk image" },
+		{ 0, 2, "MZ", "is an EFI or DOS program" },
+		{ 0, 5, "hello", "is neither an ELF vmlinux nor a bzImage" },
+		{ 0x203, 4, "HdrS", "is neither an ELF vmlinux nor a bzImage" },
 	};
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
-		uint8_t bytes[4096] = {0};
+		uint8_t bytes[4096] = { 0 };
 
 		memcpy(bytes + cases[i].offset, cases[i].bytes, cases[i].len);
 		assert_int_equal(load(file_of(bytes, sizeof(bytes))), -ENOEXEC);

@@ -105,16 +105,16 @@ static void test_refused(void **state)
 		int error;
 		const char *log;
 	} cases[] = {
-		{{.size = 0}, -EINVAL, "multiple"},
-		{{.size = 4095}, -EINVAL, "multiple"},
-		{{.size = 32 * MIB + 1}, -EINVAL, "multiple"},
-		{{.size = 33 * MIB, .pages = RAM_PAGES_2M}, -EINVAL, "2M"},
-		{{.size = 512 * MIB, .pages = RAM_PAGES_1G}, -EINVAL, "1G"},
+		{ { .size = 0 }, -EINVAL, "multiple" },
+		{ { .size = 4095 }, -EINVAL, "multiple" },
+		{ { .size = 32 * MIB + 1 }, -EINVAL, "multiple" },
+		{ { .size = 33 * MIB, .pages = RAM_PAGES_2M }, -EINVAL, "2M" },
+		{ { .size = 512 * MIB, .pages = RAM_PAGES_1G }, -EINVAL, "1G" },
 		/* More than a process has addresses for. */
-		{{.size = 1ULL << 47}, -ENOMEM, "smaller --memory"},
-		{{.size = 1ULL << 47, .pages = RAM_PAGES_2M},
-		 -ENOMEM,
-		 "nr_hugepages"},
+		{ { .size = 1ULL << 47 }, -ENOMEM, "smaller --memory" },
+		{ { .size = 1ULL << 47, .pages = RAM_PAGES_2M },
+		  -ENOMEM,
+		  "nr_hugepages" },
 	};
 	struct ram ram;
 
@@ -128,7 +128,7 @@ static void test_refused(void **state)
 
 static void test_prefault(void **state)
 {
-	struct ram_options options = {.size = 32 * MIB, .prefault = true};
+	struct ram_options options = { .size = 32 * MIB, .prefault = true };
 	unsigned char resident[32 * MIB / RAM_PAGE];
 	struct ram ram;
 
@@ -202,16 +202,16 @@ static void test_load_reads_the_rest(void **state)
 		uint64_t mapped; /* an address that is, or 0 */
 	} cases[] = {
 		/* Address and offset agree; the first page is a part. */
-		{AT + 0x10, 0x10, 3 * 4096, false, AT + 4096},
-		{AT + 0xfff, 0xfff, 4097, false, AT + 4096},
-		{AT + 0xfff, 0xfff, 4096, false, 0},
-		{AT, 0, 4095, false, 0},
+		{ AT + 0x10, 0x10, 3 * 4096, false, AT + 4096 },
+		{ AT + 0xfff, 0xfff, 4097, false, AT + 4096 },
+		{ AT + 0xfff, 0xfff, 4096, false, 0 },
+		{ AT, 0, 4095, false, 0 },
 		/* They do not agree. */
-		{AT, 0x10, 3 * 4096, false, 0},
-		{AT + 1, 0, 3 * 4096, false, 0},
-		{AT, 0, 3 * 4096, true, 0},
-		{AT, 4096, sizeof(file_bytes) - 4096, false, AT},
-		{32 * MIB - 4096, 0, 4096, false, 32 * MIB - 4096},
+		{ AT, 0x10, 3 * 4096, false, 0 },
+		{ AT + 1, 0, 3 * 4096, false, 0 },
+		{ AT, 0, 3 * 4096, true, 0 },
+		{ AT, 4096, sizeof(file_bytes) - 4096, false, AT },
+		{ 32 * MIB - 4096, 0, 4096, false, 32 * MIB - 4096 },
 	};
 
 	(void)state;
@@ -249,19 +249,19 @@ static void test_load_refused(void **state)
 		uint64_t at, offset, len;
 		int error;
 	} cases[] = {
-		{file, AT, 0, sizeof(file_bytes) + 1, -ENODATA},
-		{file, AT, sizeof(file_bytes) - 1, 2, -ENODATA},
-		{file, AT, sizeof(file_bytes) + 4096, 1, -ENODATA},
-		{file, AT, INT64_MAX, 4096, -ENODATA},
-		{file, AT, UINT64_MAX, 4096, -ENODATA},
-		{file, AT, UINT64_MAX - 4095, 8192, -ENODATA},
-		{file, 32 * MIB - 4096, 0, 4097, -EFAULT},
-		{file, 32 * MIB, 0, 1, -EFAULT},
-		{file, UINT64_MAX, 0, 2, -EFAULT},
-		{file, 32 * MIB, 0, 0, 0},
-		{stream, AT, 0, 4096, -ESPIPE},
-		{directory, AT, 0, 4096, -EISDIR},
-		{-1, AT, 0, 4096, -EBADF},
+		{ file, AT, 0, sizeof(file_bytes) + 1, -ENODATA },
+		{ file, AT, sizeof(file_bytes) - 1, 2, -ENODATA },
+		{ file, AT, sizeof(file_bytes) + 4096, 1, -ENODATA },
+		{ file, AT, INT64_MAX, 4096, -ENODATA },
+		{ file, AT, UINT64_MAX, 4096, -ENODATA },
+		{ file, AT, UINT64_MAX - 4095, 8192, -ENODATA },
+		{ file, 32 * MIB - 4096, 0, 4097, -EFAULT },
+		{ file, 32 * MIB, 0, 1, -EFAULT },
+		{ file, UINT64_MAX, 0, 2, -EFAULT },
+		{ file, 32 * MIB, 0, 0, 0 },
+		{ stream, AT, 0, 4096, -ESPIPE },
+		{ directory, AT, 0, 4096, -EISDIR },
+		{ -1, AT, 0, 4096, -EBADF },
 	};
 	struct ram ram;
 

@@ -68,7 +68,10 @@ void optvalue_offer(struct optvalue_nearest *nearest, const char *candidate)
 		distance = 1;
 	if (distance >= longer || distance > longer / 3 + 1)
 		return;
-	if (nearest->best && nearest->distance <= distance)
+	/* Of equals the longer: letters are left out more than added. */
+	if (nearest->best &&
+	    (nearest->distance < distance ||
+	     (nearest->distance == distance && strlen(nearest->best) >= len)))
 		return;
 	nearest->best = candidate;
 	nearest->distance = distance;

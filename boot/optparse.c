@@ -32,10 +32,10 @@ static int hint(const struct parse *parse, const char *what, const char *word,
 {
 	char shown[OPTVALUE_SHOW_BYTES];
 
-	log_error("%s %s%s%s%s; '%s --help' lists the options", what,
+	log_error("%s %s%s%s%s '%s --help' lists the options", what,
 		  optvalue_show(shown, word),
 		  nearest ? "; did you mean '--" : "", nearest ? nearest : "",
-		  nearest ? "'?" : "", parse->set->program);
+		  nearest ? "'?" : ";", parse->set->program);
 	return -EINVAL;
 }
 
@@ -133,11 +133,11 @@ static int unknown_key(const struct option_where *where,
 				used ? ", " : "", key->name,
 				key->field.kind == OPTION_FLAG ? "" : "=");
 	}
-	return optvalue_fail(where, "%s is not a key%s%s%s; the keys are: %s",
-			     optvalue_show(shown, part),
+	return optvalue_fail(where, "%s is not one of the keys %s%s%s%s",
+			     optvalue_show(shown, part), list,
 			     nearest.best ? "; did you mean '" : "",
 			     nearest.best ? nearest.best : "",
-			     nearest.best ? "'?" : "", list);
+			     nearest.best ? "'?" : "");
 }
 
 static const struct option_key *find_key(const struct option_entry *entry,

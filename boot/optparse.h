@@ -35,6 +35,7 @@ enum option_kind {
 	OPTION_ACTION,	 /* nothing: `action` runs at once and ends parsing */
 };
 
+/* What follows a form of an OPTION_VARIANT; OPTION_ARG_FD: its name is "fd". */
 enum option_argument { OPTION_ARG_NONE, OPTION_ARG_PATH, OPTION_ARG_FD };
 
 /* One word of an OPTION_ENUM, or one form of an OPTION_VARIANT. */

@@ -116,7 +116,7 @@ static bool read_scaled(const struct option_field *field, const char *text,
 	       *value >= field->min && *value <= field->max;
 }
 
-/* " (K, M, G or T; a bare number counts M)" */
+/* " (units: T, G, M, K; without one: M)" */
 static const char *describe_units(const struct option_field *field,
 				  char buf[LIST_BYTES])
 {
@@ -218,16 +218,17 @@ static const struct option_choice *find_choice(const struct option_where *where,
 	return NULL;
 }
 
+/* `text` is "fd=N". */
 static int parse_fd(const struct option_where *where, const char *text,
 		    struct option_file *file)
 {
 	char shown[OPTVALUE_SHOW_BYTES];
-	const char *end = text;
+	const char *end = text + strlen("fd=");
 	uint64_t value;
 
 	if (!read_digits(&end, &value) || *end || value > INT_MAX)
 		return optvalue_fail(where,
-				     "fd=%s is not the number of an open "
+				     "%s is not fd= and the number of an open "
 				     "descriptor, for example fd=3",
 				     optvalue_show(shown, text));
 	*file = (struct option_file){ .path = NULL, .fd = (int)value };
@@ -237,10 +238,8 @@ static int parse_fd(const struct option_where *where, const char *text,
 static int parse_path(const struct option_where *where, const char *text,
 		      struct option_file *file)
 {
-	if (!*text)
-		return optvalue_fail(where, "the path is empty");
 	*file = (struct option_file){ .path = text, .fd = -1 };
-	return 0;
+	return *text ? 0 : optvalue_fail(where, "the path is empty");
 }
 
 /* -- one function for each kind -------------------------------------------- */
@@ -319,7 +318,7 @@ static int parse_file(const struct option_where *where,
 	struct option_file *file = field_at(field, element);
 
 	if (!strncmp(text, "fd=", 3))
-		return parse_fd(where, text + 3, file);
+		return parse_fd(where, text, file);
 	return parse_path(where, text, file);
 }
 
@@ -344,7 +343,7 @@ static int parse_variant(const struct option_where *where,
 			choice->argument == OPTION_ARG_FD ? "N" : "PATH");
 	*(unsigned *)field_at(field, element) = choice->value;
 	if (choice->argument == OPTION_ARG_FD)
-		return parse_fd(where, text + len + 1, file);
+		return parse_fd(where, text, file);
 	if (choice->argument == OPTION_ARG_PATH)
 		return parse_path(where, text + len + 1, file);
 	return 0;

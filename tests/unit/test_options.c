@@ -1,0 +1,385 @@
+/* uses: boot/options.c boot/options_parse.c boot/options_help.c */
+/* uses: boot/optparse.c boot/optvalue.c boot/optnearest.c boot/optfds.c */
+/* uses: mem/log.c */
+/*
+ * The command line of mote: what each option stores, --help, and the promises
+ * that the table makes to those who read it. What is refused is next door, in
+ * test_options_refused.c.
+ */
+#include <limits.h>
+#include <stdlib.h>
+
+#include "boot/options_help.h"
+#include "boot/optvalue.h"
+#include "tests/unit/options_run.h"
+
+#define GIB (1ULL << 30)
+#define MIB (1ULL << 20)
+
+/* -- what is accepted ------------------------------------------------------ */
+
+static void test_defaults(void **state)
+{
+	(void)state;
+	accept("-k vmlinux");
+	assert_string_equal(options.kernel.path, "vmlinux");
+	assert_int_equal(options.kernel.fd, -1);
+	assert_false(options.kernel_copy);
+	assert_int_equal(options.initrd_count, 0);
+	assert_int_equal(options.append_count, 0);
+	assert_null(options.cmdline);
+	assert_int_equal(options.ram.size, 256 * MIB);
+	assert_int_equal(options.ram.pages, RAM_PAGES_OFF);
+	assert_false(options.ram.prefault);
+	assert_false(options.ram.mergeable);
+	assert_int_equal(options.cpus, 1);
+	assert_false(options.nested);
+	assert_int_equal(options.serial.kind, SERIAL_STDIO);
+	assert_null(options.serial.file.path);
+	assert_int_equal(options.serial.file.fd, -1);
+	assert_int_equal(options.timeout_ns, 0);
+	assert_null(options.events.path);
+	assert_int_equal(options.events.fd, -1);
+	assert_false(options.timing);
+	assert_int_equal(options.log, LOG_WARN);
+	assert_false(options.check);
+}
+
+static void test_every_option(void **state)
+{
+	(void)state;
+	accept("--kernel=k,copy --initrd a --initrd=fd=7 --append x=1,2 "
+	       "--append=y --memory 1G,hugepages=thp,prefault,mergeable "
+	       "--cpus=8,nested --serial file=out --timeout 2m --events=ev "
+	       "--timing --log debug --check");
+	assert_string_equal(options.kernel.path, "k");
+	assert_true(options.kernel_copy);
+	assert_int_equal(options.initrd_count, 2);
+	assert_string_equal(options.initrds[0].path, "a");
+	assert_int_equal(options.initrds[0].fd, -1);
+	assert_null(options.initrds[1].path);
+	assert_int_equal(options.initrds[1].fd, 7);
+	assert_int_equal(options.append_count, 2);
+	assert_string_equal(options.append[0], "x=1,2");
+	assert_string_equal(options.append[1], "y");
+	assert_int_equal(options.ram.size, GIB);
+	assert_int_equal(options.ram.pages, RAM_PAGES_THP);
+	assert_true(options.ram.prefault);
+	assert_true(options.ram.mergeable);
+	assert_int_equal(options.cpus, 8);
+	assert_true(options.nested);
+	assert_int_equal(options.serial.kind, SERIAL_FILE);
+	assert_string_equal(options.serial.file.path, "out");
+	assert_int_equal(options.timeout_ns, 120000000000);
+	assert_string_equal(options.events.path, "ev");
+	assert_true(options.timing);
+	assert_int_equal(options.log, LOG_DEBUG);
+	assert_true(options.check);
+}
+
+static void test_short_forms(void **state)
+{
+	(void)state;
+	accept("-kvmlinux -m128M -c 2 -ia -i b -aquiet");
+	assert_string_equal(options.kernel.path, "vmlinux");
+	assert_int_equal(options.ram.size, 128 * MIB);
+	assert_int_equal(options.cpus, 2);
+	assert_int_equal(options.initrd_count, 2);
+	assert_string_equal(options.initrds[1].path, "b");
+	assert_string_equal(options.append[0], "quiet");
+	accept("-k vmlinux --");
+}
+
+static void test_sizes(void **state)
+{
+	static const struct {
+		const char *line;
+		uint64_t size;
+	} cases[] = {
+		{ "-k k -m 32", 32 * MIB },
+		{ "-k k -m 64m", 64 * MIB },
+		{ "-k k -m 40000K", 40000 << 10 },
+		{ "-k k -m 65536k", 64 * MIB },
+		{ "-k k -m 007G", 7 * GIB },
+		{ "-k k -m 5g", 5 * GIB },
+		{ "-k k -m 4T", 4096 * GIB },
+		{ "-k k -m 4194304", 4096 * GIB },
+		{ "-k k -m 1G,hugepages=1G", GIB },
+		{ "-k k -m 34M,hugepages=2M", 34 * MIB },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+		accept(cases[i].line);
+		assert_int_equal(options.ram.size, cases[i].size);
+	}
+}
+
+static void test_durations(void **state)
+{
+	static const struct {
+		const char *line;
+		uint64_t ns;
+	} cases[] = {
+		{ "-k k --timeout 0", 0 },
+		{ "-k k --timeout 10", 10000000000 },
+		{ "-k k --timeout 10s", 10000000000 },
+		{ "-k k --timeout 500ms", 500000000 },
+		{ "-k k --timeout=2m", 120000000000 },
+		{ "-k k --timeout=1h", 3600000000000 },
+		{ "-k k --timeout=8760h", 31536000000000000 },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+		accept(cases[i].line);
+		assert_int_equal(options.timeout_ns, cases[i].ns);
+	}
+}
+
+static void test_serial(void **state)
+{
+	static const struct {
+		const char *line;
+		enum option_serial_kind kind;
+		const char *path;
+		int fd;
+	} cases[] = {
+		{ "-k k --serial stdio", SERIAL_STDIO, NULL, -1 },
+		{ "-k k --serial off", SERIAL_OFF, NULL, -1 },
+		{ "-k k --serial=pty", SERIAL_PTY, NULL, -1 },
+		{ "-k k --serial file=a=b,,c", SERIAL_FILE, "a=b,c", -1 },
+		{ "-k k --serial=unix=/s", SERIAL_UNIX, "/s", -1 },
+		{ "-k k --serial=fd=0", SERIAL_FD, NULL, 0 },
+		{ "-k k --serial fd=2147483647", SERIAL_FD, NULL, INT_MAX },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+		accept(cases[i].line);
+		assert_int_equal(options.serial.kind, cases[i].kind);
+		assert_int_equal(options.serial.file.fd, cases[i].fd);
+		if (!cases[i].path)
+			assert_null(options.serial.file.path);
+		else
+			assert_string_equal(options.serial.file.path,
+					    cases[i].path);
+	}
+}
+
+static void test_commas(void **state)
+{
+	static const struct {
+		const char *line, *path;
+		bool copy;
+	} cases[] = {
+		{ "-k a,,b", "a,b", false },
+		{ "-k a,,b,copy", "a,b", true },
+		{ "-k ,,", ",", false },
+		{ "-k ,,,copy", ",", true },
+		{ "-k a,,,,b", "a,,b", false },
+		{ "-k x=y", "x=y", false },
+		{ "-k ./fd=3", "./fd=3", false },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+		accept(cases[i].line);
+		assert_string_equal(options.kernel.path, cases[i].path);
+		assert_int_equal(options.kernel_copy, cases[i].copy);
+	}
+	accept("-k k --cmdline a=1,,2,x");
+	assert_string_equal(options.cmdline, "a=1,,2,x");
+}
+
+/* argv itself is what ps(1) shows, and is not to be written to. */
+static void test_argv_is_left_alone(void **state)
+{
+	char kernel[] = "a,,b,copy";
+	char *argv[] = { (char[]){ "mote" }, (char[]){ "-k" }, kernel, NULL };
+
+	(void)state;
+	assert_int_equal(run(3, argv), 0);
+	assert_string_equal(kernel, "a,,b,copy");
+	assert_string_equal(options.kernel.path, "a,b");
+}
+
+static void test_last_one_counts(void **state)
+{
+	(void)state;
+	accept("-k a,copy -m 1G,prefault,hugepages=2M -c 4,nested "
+	       "--serial file=x -k b -m 64M -c 2 --serial off --check --check");
+	assert_string_equal(options.kernel.path, "b");
+	assert_false(options.kernel_copy);
+	assert_int_equal(options.ram.size, 64 * MIB);
+	assert_int_equal(options.ram.pages, RAM_PAGES_OFF);
+	assert_false(options.ram.prefault);
+	assert_int_equal(options.cpus, 2);
+	assert_false(options.nested);
+	assert_int_equal(options.serial.kind, SERIAL_OFF);
+	assert_null(options.serial.file.path);
+}
+
+static void test_empty_texts(void **state)
+{
+	(void)state;
+	accept("-k k --cmdline _");
+	assert_string_equal(options.cmdline, "");
+	accept("-k k --cmdline=");
+	assert_string_equal(options.cmdline, "");
+	accept("-k k -a _");
+	assert_int_equal(options.append_count, 1);
+	assert_string_equal(options.append[0], "");
+}
+
+static void test_no_words_at_all(void **state)
+{
+	char *none[] = { NULL };
+
+	(void)state;
+	assert_int_equal(run(0, none), -EINVAL);
+	assert_non_null(strstr(output, "-k PATH"));
+}
+
+/* -- help ------------------------------------------------------------------ */
+
+static int print(const char *line)
+{
+	struct capture capture;
+	int count = split(line), done;
+
+	argv_of[0] = (char *)(uintptr_t) "mote";
+	capture_start(&capture, STDOUT_FILENO);
+	done = options_parse(&options, count, argv_of);
+	capture_end(&capture);
+	return done;
+}
+
+static void test_help(void **state)
+{
+	char name[64];
+
+	(void)state;
+	assert_int_equal(print("--help"), 1);
+	for (size_t i = 0; i < options_set.entry_count; i++) {
+		const struct option_entry *entry = &options_set.entries[i];
+
+		snprintf(name, sizeof(name), "--%s", entry->name);
+		assert_non_null(strstr(output, name));
+		for (const struct option_key *key = entry->keys;
+		     key && key->name; key++) {
+			snprintf(name, sizeof(name), "[,%s", key->name);
+			assert_non_null(strstr(output, name));
+		}
+	}
+	assert_non_null(strstr(output, "(default 256M)"));
+	for (char *line = strtok(output, "\n"); line;
+	     line = strtok(NULL, "\n")) {
+		if (strlen(line) > 80)
+			fail_msg("wider than 80 columns: %s", line);
+		assert_null(strchr(line, '\t'));
+		assert_int_not_equal(line[strlen(line) - 1], ' ');
+	}
+}
+
+static void test_help_ends_parsing(void **state)
+{
+	(void)state;
+	assert_int_equal(print("-hV --bogus"), 1);
+	assert_non_null(strstr(output, "usage: mote"));
+	assert_int_equal(print("-k a -V"), 1);
+	assert_string_equal(output, "mote " MOTE_VERSION "\n");
+	refuse("--bogus --help", "--bogus");
+}
+
+static void test_help_onto_full_disk(void **state)
+{
+	int saved, full;
+	FILE *device = fopen("/dev/full", "w");
+
+	(void)state;
+	assert_non_null(device);
+	fflush(stdout);
+	full = fileno(device);
+	saved = dup(STDOUT_FILENO);
+	dup2(full, STDOUT_FILENO);
+	assert_int_equal(parse("--help"), -EIO);
+	dup2(saved, STDOUT_FILENO);
+	clearerr(stdout);
+	close(saved);
+	fclose(device);
+	assert_non_null(strstr(output, "cannot write to stdout: No space"));
+}
+
+/* -- the table ------------------------------------------------------------- */
+
+static void check_field(const char *name, const struct option_field *field)
+{
+	struct option_where where = { .option = name };
+	uint64_t element[64];
+
+	if (field->kind == OPTION_FLAG || field->kind == OPTION_ACTION)
+		return;
+	if (!field->example || (!field->value && !field->choices))
+		fail_msg("--%s: no example or no placeholder", name);
+	assert_true(field->min <= field->max);
+	if (field->kind == OPTION_SIZE || field->kind == OPTION_DURATION ||
+	    field->kind == OPTION_NUMBER)
+		assert_true(field->initial >= field->min &&
+			    field->initial <= field->max);
+	if (field->kind == OPTION_ENUM || field->kind == OPTION_VARIANT)
+		assert_non_null(options_default(field, (char[32]){ 0 }));
+	if (field->offset > sizeof(element) - 32)
+		return;
+	/* The example is what the parser takes. */
+	if (field->kind != OPTION_VARIANT)
+		assert_int_equal(
+			optvalue_parse(&where, field, field->example, element),
+			0);
+}
+
+static void test_table(void **state)
+{
+	const struct option_entry *entries = options_set.entries;
+
+	(void)state;
+	for (size_t i = 0; i < options_set.entry_count; i++) {
+		assert_non_null(entries[i].help);
+		assert_true(entries[i].group < options_set.group_count);
+		check_field(entries[i].name, &entries[i].field);
+		for (const struct option_key *key = entries[i].keys;
+		     key && key->name; key++) {
+			assert_non_null(key->help);
+			check_field(key->name, &key->field);
+		}
+		for (size_t j = 0; j < i; j++) {
+			assert_string_not_equal(entries[i].name,
+						entries[j].name);
+			assert_false(entries[i].letter &&
+				     entries[i].letter == entries[j].letter);
+		}
+	}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_defaults),
+		cmocka_unit_test(test_every_option),
+		cmocka_unit_test(test_short_forms),
+		cmocka_unit_test(test_sizes),
+		cmocka_unit_test(test_durations),
+		cmocka_unit_test(test_serial),
+		cmocka_unit_test(test_commas),
+		cmocka_unit_test(test_argv_is_left_alone),
+		cmocka_unit_test(test_last_one_counts),
+		cmocka_unit_test(test_empty_texts),
+		cmocka_unit_test(test_no_words_at_all),
+		cmocka_unit_test(test_help),
+		cmocka_unit_test(test_help_ends_parsing),
+		cmocka_unit_test(test_help_onto_full_disk),
+		cmocka_unit_test(test_table),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,253 @@
+/* uses: boot/options.c boot/options_parse.c boot/options_help.c */
+/* uses: boot/optparse.c boot/optvalue.c boot/optnearest.c boot/optfds.c */
+/* uses: mem/log.c */
+/*
+ * The command line of mote: mistakes. Each is refused with one line that says
+ * which option it is about, what is allowed and, where there is one, the
+ * nearest thing that would have been right.
+ */
+#include <stdlib.h>
+
+#include "tests/unit/options_run.h"
+
+static void test_refused(void **state)
+{
+	static const struct {
+		const char *line, *says;
+	} cases[] = {
+		/* words */
+		{ "_", "no place for the word ''" },
+		{ "-", "no place for the word '-'" },
+		{ "-k k vmlinux", "no place for the word 'vmlinux'" },
+		{ "-k k -- ls", "no place for the word 'ls'" },
+		{ "-k k -- -m", "no place for the word '-m'" },
+		{ "--kernal k", "'--kernal'; did you mean '--kernel'?" },
+		{ "--mem 1G", "'--mem'; did you mean '--memory'?" },
+		{ "--CPUS 1", "'--CPUS'; did you mean '--cpus'?" },
+		{ "--evnets x", "'--evnets'; did you mean '--events'?" },
+		{ "--qwertyuiop", "there is no option '--qwertyuiop'; 'mote" },
+		{ "--=x", "there is no option '--=x'; 'mote --help'" },
+		{ "-kernel k", "'-kernel'; did you mean '--kernel'?" },
+		{ "-k k -X", "there is no option '-X'" },
+		{ "-k k --check=yes", "--check: takes no value" },
+		{ "--help=", "--help: takes no value" },
+		{ "-k", "--kernel: needs a value: --kernel PATH|fd=N" },
+		{ "-k k --timeout", "--timeout: needs a value" },
+		{ "-m 1G", "add -k PATH" },
+		/* keys */
+		{ "-k k,copi", "'copi' is not one of the keys copy; did you "
+			       "mean 'copy'?" },
+		{ "-k k,", "'' is not one of the keys copy" },
+		{ "-k k,copy,copy", "'copy' is given twice" },
+		{ "-k k,copy=1", "'copy' takes no value" },
+		{ "-k k -m 1G,hugepage=2M", "did you mean 'hugepages'?" },
+		{ "-k k -m 1G,hugepages", "hugepages=2M" },
+		{ "-k k -m 1G,hugepages=4M", "--memory hugepages: '4M' is not "
+					     "one of off, thp, 2M, 1G" },
+		{ "-k k -m 1G,hugepages=2m", "did you mean '2M'?" },
+		{ "-k k -i a,copy", "this option has no keys" },
+		{ "-k k --log info,x", "this option has no keys" },
+		/* values */
+		{ "-k _", "--kernel: the path is empty" },
+		{ "-k ,copy", "--kernel: the path is empty" },
+		{ "-k fd=", "'fd=' is not fd= and the number" },
+		{ "-k fd=-1", "'fd=-1' is not" },
+		{ "-k fd=3x", "'fd=3x' is not" },
+		{ "-k fd=2147483648", "'fd=2147483648' is not" },
+		{ "-k k --log loud", "'loud' is not one of error, warn, info, "
+				     "debug" },
+		{ "-k k --log wran", "did you mean 'warn'?" },
+		{ "-k k --log _", "'' is not one of" },
+		{ "-k k --serial stdoi", "did you mean 'stdio'?" },
+		{ "-k k --serial fil=x", "did you mean 'file'?" },
+		{ "-k k --serial file", "'file' needs a value: file=PATH" },
+		{ "-k k --serial fd", "'fd' needs a value: fd=N" },
+		{ "-k k --serial unix=", "the path is empty" },
+		{ "-k k --serial off=1", "'off' takes no value" },
+		{ "-k k --serial fd=x", "'fd=x' is not" },
+		/* across options */
+		{ "-k k -a x --cmdline y", "--append adds to the default" },
+		{ "-k k -m 32769K", "32769K is not a multiple of its pages" },
+		{ "-k k -m 33M,hugepages=2M", "its pages of 2M" },
+		{ "-k k -m 1025M,hugepages=1G", "its pages of 1G" },
+		{ "-k k -m 1G,mergeable,hugepages=1G", "mergeable has no" },
+		{ "-k fd=3 -i fd=3", "--kernel and --initrd both take fd=3" },
+		{ "-k k -i fd=4 -i fd=5 -i fd=4",
+		  "--initrd and --initrd both take fd=4" },
+		{ "-k fd=5 --serial fd=5", "--kernel and --serial both" },
+		{ "-k k --serial fd=9 --events fd=9", "--serial and --events" },
+		{ "-k fd=0", "--kernel takes fd=0, which is stdin" },
+		{ "-k k --events fd=1",
+		  "--events takes fd=1, which is stdout" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++)
+		refuse(cases[i].line, cases[i].says);
+	accept("-k fd=0 --events fd=1 --serial off");
+	accept("-k k --events fd=2");
+	accept("-k fd=3 -k k -i fd=3");
+}
+
+static void test_numbers_refused(void **state)
+{
+	static const char *const junk[] = {
+		"_",
+		"-1",
+		"+1",
+		"0x10",
+		"1.5",
+		"1,5",
+		"1K1",
+		"K",
+		"1KB",
+		"1Kx",
+		"one",
+		"1e3",
+		"99999999999999999999",
+		"18446744073709551616",
+		"18446744073709551615T",
+		"1 ",
+		" 1",
+	};
+	static const struct {
+		const char *option, *says;
+	} options_of[] = {
+		{ "-m",
+		  "size from 32M to 4T, for example 512M (units: T, G, M, "
+		  "K; without one: M)" },
+		{ "-c", "number from 1 to 254, for example 2\n" },
+		{ "--timeout", "duration from 0 to 8760h, for example 90s "
+			       "(units: h, m, s, ms; without one: s)" },
+	};
+	char *argv[] = { (char[]){ "mote" }, NULL, NULL, NULL };
+
+	(void)state;
+	for (size_t o = 0; o < ARRAY_LEN(options_of); o++)
+		for (size_t i = 0; i < ARRAY_LEN(junk); i++) {
+			const char *value = *junk[i] == '_' ? "" : junk[i];
+
+			argv[1] = strdup(options_of[o].option);
+			argv[2] = strdup(value);
+			assert_int_equal(run(3, argv), -EINVAL);
+			/* 1,5 is the value 1 and the key 5. */
+			if (!strchr(value, ',') &&
+			    !strstr(output, options_of[o].says))
+				fail_msg("%s '%s': %s", argv[1], value, output);
+			free(argv[1]);
+			free(argv[2]);
+		}
+}
+
+static void test_ranges(void **state)
+{
+	(void)state;
+	refuse("-k k -m 31", "'31' is not a size from 32M");
+	refuse("-k k -m 32767K", "'32767K' is not");
+	refuse("-k k -m 5T", "'5T' is not");
+	refuse("-k k -m 4194305", "'4194305' is not");
+	refuse("-k k -m 0", "'0' is not");
+	refuse("-k k -c 0", "'0' is not a number from 1 to 254");
+	refuse("-k k -c 255", "'255' is not");
+	refuse("-k k -c 4294967297", "'4294967297' is not");
+	refuse("-k k -c 2K", "'2K' is not");
+	refuse("-k k --timeout 8761h", "'8761h' is not");
+	refuse("-k k --timeout 2M", "'2M' is not");
+	accept("-k k -c 254");
+}
+
+static void test_too_many(void **state)
+{
+	char line[512] = "-k k";
+
+	(void)state;
+	for (int i = 0; i < OPTIONS_INITRDS_MAX; i++)
+		strcat(line, " -i a");
+	accept(line);
+	assert_int_equal(options.initrd_count, OPTIONS_INITRDS_MAX);
+	strcat(line, " -i a");
+	refuse(line, "--initrd: given more than 16 times");
+}
+
+/* Long words are shortened in messages and never overrun anything. */
+static void test_long_words(void **state)
+{
+	enum { LEN = 100000 };
+	static const char *const before[] = { "--",	   "-k",    "-m",
+					      "--log=",	   "-k=a,", "-c1,",
+					      "--serial=", "-kfd=", "" };
+	char *argv[] = { (char[]){ "mote" }, NULL, NULL };
+	char *word = malloc(LEN + 16);
+
+	(void)state;
+	assert_non_null(word);
+	argv[1] = word;
+	for (size_t i = 0; i < ARRAY_LEN(before); i++) {
+		strcpy(word, before[i]);
+		memset(word + strlen(word), 'x', LEN);
+		word[LEN] = '\0';
+		if (!strcmp(before[i], "-k")) {
+			assert_int_equal(run(2, argv), 0);
+			assert_ptr_equal(options.kernel.path, word + 2);
+			continue;
+		}
+		assert_int_equal(run(2, argv), -EINVAL);
+		assert_true(strlen(output) < 400);
+		assert_ptr_equal(strchr(output, '\n'),
+				 output + strlen(output) - 1);
+	}
+	memset(word, ',', LEN);
+	word[0] = '-';
+	word[1] = 'k';
+	assert_int_equal(run(2, argv), -EINVAL);
+	assert_non_null(strstr(output, "more than 16384 bytes"));
+	free(word);
+}
+
+/* Values up to the last byte of the pool; the next one does not fit. */
+static void test_pool_edge(void **state)
+{
+	char *argv[] = { (char[]){ "mote" }, NULL, NULL };
+	char word[OPTIONS_POOL_BYTES + 64] = "-k";
+	size_t room = OPTIONS_POOL_BYTES - 1;
+
+	(void)state;
+	argv[1] = word;
+	memset(word + 2, 'x', room + 1);
+	strcpy(word + 2 + room - 5, ",copy");
+	assert_int_equal(run(2, argv), 0);
+	strcpy(word + 2 + room, ",copy");
+	memset(word + 2, 'x', room);
+	assert_int_equal(run(2, argv), 0);
+	assert_int_equal(strlen(options.kernel.path), room);
+	strcpy(word + 2 + room + 1, ",copy");
+	memset(word + 2, 'x', room + 1);
+	assert_int_equal(run(2, argv), -EINVAL);
+	assert_non_null(strstr(output, "more than 16384 bytes"));
+}
+
+static void test_control_bytes(void **state)
+{
+	char *argv[] = { (char[]){ "mote" }, (char[]){ "--\033[2J\nx\377" },
+			 NULL };
+
+	(void)state;
+	assert_int_equal(run(2, argv), -EINVAL);
+	assert_null(strchr(output, '\033'));
+	assert_ptr_equal(strchr(output, '\n'), output + strlen(output) - 1);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_refused),
+		cmocka_unit_test(test_numbers_refused),
+		cmocka_unit_test(test_ranges),
+		cmocka_unit_test(test_too_many),
+		cmocka_unit_test(test_long_words),
+		cmocka_unit_test(test_pool_edge),
+		cmocka_unit_test(test_control_bytes),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

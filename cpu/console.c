@@ -131,6 +131,9 @@ static void flush(struct console *console)
 		written = console_end_write(out, data, len);
 		if (written == -EAGAIN) {
 			console_end_watch(out, console->loop, EPOLLOUT);
+			/* A device that cannot be polled, yet would wait. */
+			if (!out->watched)
+				loop_timer_set(&console->flush, 10 * FLUSH_NS);
 			return;
 		}
 		if (written < 0) {
@@ -360,7 +363,7 @@ void console_on_quit(struct console *console, void (*on_quit)(void *arg),
 
 void console_suspend(struct console *console)
 {
-	if (console->tty_fd < 0)
+	if (!console->loop || console->tty_fd < 0)
 		return;
 	tty_restore();
 	console->background = true;
@@ -380,7 +383,7 @@ static int take_terminal(struct console *console)
 
 void console_resume(struct console *console)
 {
-	if (console->tty_fd < 0)
+	if (!console->loop || console->tty_fd < 0)
 		return;
 	take_terminal(console);
 	console_end_unwatch(&console->in, console->loop);

@@ -32,6 +32,7 @@ struct console_options {
 #define CONSOLE_BUFFER 4096
 
 struct console {
+	bool opened; /* all zero is a console that was never opened */
 	enum console_kind kind;
 	struct loop *loop; /* NULL: not started, or stopped */
 	struct serial *serial;

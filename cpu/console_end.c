@@ -133,6 +133,7 @@ ssize_t console_end_write(struct console_end *end, const void *data, size_t len)
 {
 	const int fd = end->source.fd;
 	const int busy = await_nothing(end, POLLOUT);
+	ssize_t count;
 
 	if (busy)
 		return busy;

@@ -224,6 +224,7 @@ static int open_unix(struct console *console)
 int console_open(struct console *console, const struct console_options *options)
 {
 	memset(console, 0, sizeof(*console));
+	console->opened = true;
 	console->kind = options->kind;
 	console->path = options->path;
 	console->in = console->out = CONSOLE_END_NONE;
@@ -268,6 +269,9 @@ static void close_fd(int *fd)
 
 void console_close(struct console *console)
 {
+	if (!console->opened)
+		return;
+	console->opened = false;
 	console_stop(console);
 	console_end_close(&console->in, NULL);
 	console_end_close(&console->out, NULL);

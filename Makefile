@@ -219,6 +219,14 @@ $B/guest-obj/%.o: %.S Makefile | tools-build
 	$(call say,GUEST,$<)
 	$Q$(HOSTCC) $(GUESTFLAGS) $(DEP) -c -o $@ $<
 
+# What the test scripts use that a shell does not have.
+tool-bins: $(patsubst tests/tools/%.c,$B/tools/%,$(wildcard tests/tools/*.c))
+
+$B/tools/%: tests/tools/%.c Makefile $(MADE_OF) | tools-test
+	@mkdir -p $(@D)
+	$(call say,HOST,$<)
+	$Q$(HOSTCC) $(LANG_C) $(HOSTWARN) -O1 -o $@ $<
+
 # What `make bench` measures against, built as mote is; and its guests.
 bench-bins: $(patsubst tests/bench/%.c,$B/bench/%,$(wildcard tests/bench/*.c)) \
 	$(patsubst tests/bench/%.S,$B/bench/%.elf,$(wildcard tests/bench/*.S))
@@ -268,7 +276,7 @@ test:
 	+@$(again) test-bins
 	@$(if $(wildcard tests/linux/*.t),tests/host/fetch)
 	@tests/run $(TESTS)
-test-bins: $B/mote $B/debug/mote $(DOCS) unit-bins guest-bins fuzz-bins
+test-bins: $B/mote $B/debug/mote $(DOCS) unit-bins guest-bins fuzz-bins tool-bins
 
 fuzz: fuzz-bins
 	FUZZ_TIME=$(FUZZ_TIME) tests/run tests/fuzz/fuzz.t
@@ -289,7 +297,7 @@ install: all
 		$(SHARE)/bash-completion/completions/mote
 	install -D -m 644 $B/_mote $(SHARE)/zsh/site-functions/_mote
 
-TREES	:= $(addprefix $B/,obj debug native unit fuzz guest-obj guest-tests bench)
+TREES	:= $(addprefix $B/,obj debug native unit fuzz guest-obj guest-tests bench tools)
 clean:
 	rm -rf $(TREES) $B/mote $B/mote.1 $B/mote.bash $B/_mote $(MADE_OF) \
 		$B/cppcheck $B/summary $B/tests
@@ -315,5 +323,5 @@ help:
 
 -include $(shell find $(TREES) -type f -name '*.d' 2>/dev/null)
 
-.PHONY: all deps check format test test-bins unit-bins guest-bins fuzz-bins \
+.PHONY: all deps check format test test-bins unit-bins guest-bins fuzz-bins tool-bins \
 	bench-bins fuzz bench run install clean distclean help

@@ -5,9 +5,9 @@
 #				$status is its status (137: it hung), $out and
 #				$err the files of what it wrote, or where they
 #				were set to something else, that
-#	guest NAME ARG...	the same for $MOTE and a bare-metal guest of
-#				tests/guest, with 64 MiB and --events; ARGs may
-#				say otherwise
+#	mote ARG...		the same for $MOTE, with --events
+#	guest NAME ARG...	the same with a bare-metal guest of tests/guest
+#				and 64 MiB; ARGs may say otherwise
 #	guest_start NAME ARG...	the same in the background: $pid; then guest_end
 #	ends STATUS REASON TEXT	a test: how the last guest ended
 #
@@ -110,11 +110,16 @@ run() {
 	timeout -s KILL "$LIMIT" "$@" >"$out" 2>"$err" || status=$?
 }
 
+# mote ARG...: $MOTE with --events
+mote() {
+	rm -f "$events"
+	run "$MOTE" --events "$events" "$@"
+}
+
 guest() {
 	guest_name=$1
 	shift
-	rm -f "$events"
-	run "$MOTE" -k "$GUESTS/$guest_name.elf" -m 64M --events "$events" "$@"
+	mote -k "$GUESTS/$guest_name.elf" -m 64M "$@"
 }
 
 # The reason of the exit event; several where there are several.

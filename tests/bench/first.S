@@ -16,6 +16,5 @@ _start:
 	hlt
 	jmp	1b
 
-	.data
-	.fill	4096, 1, 0x5A	/* so that the image has both segments */
+	.balign	4096	/* a whole page, so that it can be mapped */
 	.section .note.GNU-stack, "", @progbits

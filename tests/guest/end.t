@@ -1,6 +1,7 @@
 #!/bin/sh
 # How a guest can end, and what mote says of it: every exit status and every
 # event reason.
+# shellcheck source=tests/lib.sh
 . "${0%/*}/../lib.sh"
 
 guest hello

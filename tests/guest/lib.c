@@ -263,7 +263,7 @@ void triple_fault(void)
 {
 	static const uint8_t no_idt[10];
 
-	__asm__ volatile("lidt %0; int3" : : "m"(no_idt));
+	__asm__ volatile("lidt %0; ud2" : : "m"(no_idt));
 	halt_forever();
 }
 

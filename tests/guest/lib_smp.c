@@ -116,7 +116,7 @@ bool smp_start(uint8_t apic_id, unsigned index, void (*run)(unsigned index))
 	smp_stack = stacks[index] + STACK_SIZE;
 	alive = false;
 	send(apic_id, ICR_INIT);
-	wait(1000);
+	wait(100);
 	for (unsigned try = 0; try < 2; try++) {
 		send(apic_id, ICR_STARTUP | TRAMPOLINE >> 12);
 		if (wait(200000))

@@ -6,6 +6,7 @@
 #ifndef TESTS_UNIT_BOOT_HELP_H
 #define TESTS_UNIT_BOOT_HELP_H
 
+#include <dirent.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -81,6 +82,19 @@ static inline int pipe_of(const void *bytes, size_t len)
 	assert_int_equal(write(ends[1], bytes, len), len);
 	close(ends[1]);
 	return ends[0];
+}
+
+/* How many descriptors are open: the same before and after what leaks none. */
+static inline unsigned count_fds(void)
+{
+	DIR *directory = opendir("/proc/self/fd");
+	unsigned count = 0;
+
+	assert_non_null(directory);
+	while (readdir(directory))
+		count++;
+	closedir(directory);
+	return count;
 }
 
 /* Bytes that differ from page to page and are never 0. */

@@ -14,7 +14,7 @@ static const struct sample_segment good[] = {
 	{ PT_NOTE, 0x100, 0, 0, 0x40, 0x40 },
 	{ PT_LOAD, 0x1000, VIRTUAL + 0x200000, 0x200000, 0x2100, 0x2100 },
 	{ PT_LOAD, 0x4000, VIRTUAL + 0x300000, 0x300000, 0x1234, 0x9000 },
-	{ PT_LOAD, 0x5238, 0, 0x400010, 0x1000, 0x1000 },
+	{ PT_LOAD, 0x5238, 0, 0x400010, 0x1000, 0x3000 },
 };
 
 static struct sample sample;
@@ -46,7 +46,7 @@ static void test_good(void **state)
 		expect_no_log();
 		assert_true(image.entry.v == 0x200040);
 		assert_true(image.start.v == 0x200000);
-		assert_true(image.size == 0x401010 - 0x200000);
+		assert_true(image.size == 0x403010 - 0x200000);
 		assert_true(image.initrd_max.v == 3 * GIB - 1);
 		assert_int_equal(image.cmdline_max, 2047);
 		assert_false(image.bzimage);
@@ -243,7 +243,7 @@ static const struct spoiled {
 	{ PHDR(1, p_paddr), 8, 64 * MIB, -ENOMEM, "--memory 65M or more" },
 	{ PHDR(1, p_paddr), 8, 64 * MIB - 0x1000, -ENOMEM, "--memory 65M" },
 	{ PHDR(3, p_memsz), 8, 120 * MIB, -ENOMEM, "--memory 125M or more" },
-	{ PHDR(3, p_paddr), 8, 3 * GIB - 0x1000, -ENOMEM, "--memory 3072M" },
+	{ PHDR(3, p_paddr), 8, 3 * GIB - 0x3000, -ENOMEM, "--memory 3072M" },
 
 	{ PHDR(2, p_paddr), 8, 0x200000, -EINVAL, "segments 1 and 2 overlap" },
 	{ PHDR(2, p_paddr), 8, 0x2020ff, -EINVAL, "segments 1 and 2 overlap" },

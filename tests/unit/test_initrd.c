@@ -60,6 +60,7 @@ static void test_several(void **state)
 		{ file_of(bytes, 1), "c" },
 		{ file_of(bytes, 8192), "d" },
 	};
+	unsigned fds = count_fds();
 	struct initrd initrd;
 	struct ram ram;
 	uint64_t at;
@@ -67,6 +68,7 @@ static void test_several(void **state)
 	(void)state;
 	make_ram(&ram, 64 * MIB);
 	assert_int_equal(initrd_load(&initrd, &ram, list, 4, FLOOR, LIMIT), 0);
+	assert_int_equal(count_fds(), fds);
 	at = 64 * MIB - (2 + 4 + 1 + 2) * 4096;
 	assert_true(initrd.start.v == at);
 	assert_true(initrd.size == 9 * 4096);
@@ -197,6 +199,7 @@ static void test_bad_sources(void **state)
 			{ file_of(bytes, sizeof(bytes)), "good" },
 			{ cases[i].fd, "bad" },
 		};
+		unsigned fds = count_fds();
 		struct initrd initrd;
 		struct ram ram;
 
@@ -209,6 +212,7 @@ static void test_bad_sources(void **state)
 			expect_log(cases[i].log);
 			assert_true(initrd.size == 0);
 		}
+		assert_int_equal(count_fds(), fds);
 		expect_zero(&ram, 63 * MIB, MIB);
 		ram_destroy(&ram);
 		close(list[0].fd);

@@ -97,6 +97,7 @@ static void test_short(void **state)
 
 static void test_not_files(void **state)
 {
+	unsigned fds = count_fds();
 	int ends[2];
 
 	(void)state;
@@ -117,6 +118,7 @@ static void test_not_files(void **state)
 	assert_int_equal(load(open("/proc/self/mem", O_RDONLY | O_CLOEXEC)),
 			 -EIO);
 	expect_log("cannot be read");
+	assert_int_equal(count_fds(), fds);
 }
 
 static void test_write_only(void **state)
@@ -140,6 +142,7 @@ static void test_write_only(void **state)
 static void test_pipe(void **state)
 {
 	struct kernel_image image;
+	unsigned fds = count_fds();
 	struct ram ram;
 	int fd;
 
@@ -152,6 +155,7 @@ static void test_pipe(void **state)
 	expect_bytes(&ram, 0x100000, sample.bytes + 0x1000, 0x2000);
 	assert_true(is_mapped(&ram, 0x100000));
 	assert_int_equal(close(fd), 0); /* it is still ours */
+	assert_int_equal(count_fds(), fds);
 	ram_destroy(&ram);
 }
 

@@ -30,7 +30,7 @@ static const struct default_words {
 	{ ALWAYS, "quiet" },
 	{ ALWAYS, "panic=-1" }, /* a panic ends the guest, at once */
 	{ ALWAYS, "reboot=t,warm,panic_cold" }, /* see cpu/platform.c */
-	{ ALWAYS, "pci=off" },			/* there is none to look for */
+	{ ALWAYS, "pci=off" },			/* there is none; Linux still says so */
 	{ ALWAYS, "no_timer_check" },		/* saves 20 M instructions */
 	{ ALWAYS, "cryptomgr.notests" },	/* saves 4 M */
 	{ ONE_CPU, "noreplace-smp" },		/* saves 3 M */

@@ -18,16 +18,6 @@
 #include "boot/options_help.h"
 #include "mem/bytes.h"
 
-#define EACH_ENTRY(entry)                                                      \
-	for (const struct option_entry *entry = options_set.entries;           \
-	     entry < options_set.entries + options_set.entry_count; entry++)
-#define EACH_KEY(key, entry)                                                   \
-	for (const struct option_key *key = (entry)->keys; key && key->name;   \
-	     key++)
-#define EACH_CHOICE(choice, field)                                             \
-	for (const struct option_choice *choice = (field)->choices;            \
-	     choice && choice->name; choice++)
-
 static bool takes_value(const struct option_entry *entry)
 {
 	return entry->field.kind != OPTION_FLAG &&
@@ -107,8 +97,8 @@ static void man_choices(const struct option_field *field)
 		[OPTION_ARG_FD] = "=N",
 	};
 
-	EACH_CHOICE(choice, field)
-	{
+	for (const struct option_choice *choice = field->choices;
+	     choice && choice->name; choice++) {
 		printf(".TP\n\\fB%s", choice->name);
 		man_syntax(arguments[choice->argument]);
 		printf("\n");
@@ -122,8 +112,8 @@ static void man_details(const struct option_entry *entry)
 		return;
 	printf(".RS\n");
 	man_choices(&entry->field);
-	EACH_KEY(key, entry)
-	{
+	for (const struct option_key *key = entry->keys; key && key->name;
+	     key++) {
 		printf(".TP\n\\fB%s%s\\fR\n", key->name,
 		       key->field.kind == OPTION_FLAG ? "" : "=");
 		man_text(key->help);
@@ -181,9 +171,9 @@ static void put_man(void)
 		const char *name = options_set.groups[group];
 
 		printf(".SS %c%s\n", toupper((unsigned char)name[0]), name + 1);
-		EACH_ENTRY(entry)
-		if (entry->group == group)
-			man_entry(entry);
+		for (size_t i = 0; i < options_set.entry_count; i++)
+			if (options_set.entries[i].group == group)
+				man_entry(&options_set.entries[i]);
 	}
 	printf(".SH EXIT STATUS\n");
 	for (const struct options_status *status = options_statuses;
@@ -208,9 +198,10 @@ static void put_man(void)
 /* The words that a value can be, or begin with: "off thp", "file= fd=". */
 static void put_words(const char *prefix, const struct option_field *field)
 {
-	EACH_CHOICE(choice, field)
-	printf("%s%s%s ", prefix, choice->name,
-	       choice->argument == OPTION_ARG_NONE ? "" : "=");
+	for (const struct option_choice *choice = field->choices;
+	     choice && choice->name; choice++)
+		printf("%s%s%s ", prefix, choice->name,
+		       choice->argument == OPTION_ARG_NONE ? "" : "=");
 	if (field->kind == OPTION_FILE)
 		printf("%sfd= ", prefix);
 }
@@ -219,8 +210,8 @@ static void put_keys(const struct option_entry *entry)
 {
 	char prefix[64];
 
-	EACH_KEY(key, entry)
-	{
+	for (const struct option_key *key = entry->keys; key && key->name;
+	     key++) {
 		snprintf(prefix, sizeof(prefix), "%s=", key->name);
 		if (key->field.kind == OPTION_FLAG)
 			printf("%s ", key->name);
@@ -234,24 +225,30 @@ static void put_keys(const struct option_entry *entry)
 /* What of a value is followed by a path: "file= unix=". */
 static void put_paths(const struct option_entry *entry)
 {
-	EACH_CHOICE(choice, &entry->field)
-	if (choice->argument == OPTION_ARG_PATH)
-		printf("%s= ", choice->name);
-	EACH_KEY(key, entry)
-	if (key->field.kind == OPTION_FILE)
-		printf("%s= ", key->name);
+	for (const struct option_choice *choice = entry->field.choices;
+	     choice && choice->name; choice++)
+		if (choice->argument == OPTION_ARG_PATH)
+			printf("%s= ", choice->name);
+	for (const struct option_key *key = entry->keys; key && key->name;
+	     key++)
+		if (key->field.kind == OPTION_FILE)
+			printf("%s= ", key->name);
 }
 
 static void put_bash(void)
 {
 	printf("%s\t-[", bash_head);
-	EACH_ENTRY(entry)
-	if (entry->letter && takes_value(entry))
-		putchar(entry->letter);
+	for (size_t i = 0; i < options_set.entry_count; i++) {
+		const struct option_entry *entry = &options_set.entries[i];
+
+		if (entry->letter && takes_value(entry))
+			putchar(entry->letter);
+	}
 	printf("]?*) option=${cur:0:2} head=$option ;;\n"
 	       "\t*) option=$prev ;;\n\tesac\n\tcase $option in\n");
-	EACH_ENTRY(entry)
-	{
+	for (size_t i = 0; i < options_set.entry_count; i++) {
+		const struct option_entry *entry = &options_set.entries[i];
+
 		if (!takes_value(entry))
 			continue;
 		printf("\t");
@@ -267,8 +264,9 @@ static void put_bash(void)
 		       entry->field.kind == OPTION_FILE ? "1" : "");
 	}
 	printf("\t*)\n\t\thead= first='");
-	EACH_ENTRY(entry)
-	{
+	for (size_t i = 0; i < options_set.entry_count; i++) {
+		const struct option_entry *entry = &options_set.entries[i];
+
 		if (entry->letter)
 			printf("-%c ", entry->letter);
 		printf("--%s ", entry->name);
@@ -307,8 +305,8 @@ static void zsh_value(const struct option_entry *entry)
 static void put_zsh(void)
 {
 	printf("%s", zsh_head);
-	EACH_ENTRY(entry)
-	{
+	for (size_t i = 0; i < options_set.entry_count; i++) {
+		const struct option_entry *entry = &options_set.entries[i];
 		bool value = takes_value(entry);
 
 		printf(" \\\n\t");

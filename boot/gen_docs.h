@@ -29,10 +29,11 @@ struct note {
 static const struct note man_signals[] = {
 	{ "SIGTERM", "Presses the guest's power button, so that it can shut "
 		     "down; the second one stops it at once." },
-	{ "SIGINT", "Stops the guest at once. Where the serial port is a "
-		    "terminal, Ctrl-C goes to the guest and Ctrl-A x does "
-		    "this." },
-	{ "SIGSTOP, SIGCONT", "Pause the guest and let it go on." },
+	{ "SIGINT, SIGHUP, SIGQUIT",
+	  "Stop the guest at once. Where the serial port is this terminal, "
+	  "Ctrl-C goes to the guest and Ctrl-A x stops it." },
+	{ "SIGUSR2", "Writes counters as an event; see --events." },
+	{ "SIGSTOP, SIGTSTP, SIGCONT", "Pause the guest and let it go on." },
 };
 
 static const struct note man_examples[] = {

@@ -45,15 +45,16 @@ static const struct option_choice hugepages[] = {
 static const struct option_choice serial[] = {
 	{ "stdio", SERIAL_STDIO, OPTION_ARG_NONE,
 	  "standard input and output; a terminal is put into raw mode" },
-	{ "off", SERIAL_OFF, OPTION_ARG_NONE, "output is dropped" },
+	{ "off", SERIAL_OFF, OPTION_ARG_NONE,
+	  "output is dropped, there is no input" },
 	{ "pty", SERIAL_PTY, OPTION_ARG_NONE,
-	  "a new pseudo-terminal, whose name is logged" },
+	  "a new pseudo-terminal, whose name goes to stderr" },
 	{ "file", SERIAL_FILE, OPTION_ARG_PATH,
-	  "output is written to the file, there is no input" },
+	  "output goes to that file, which is emptied; no input" },
 	{ "unix", SERIAL_UNIX, OPTION_ARG_PATH,
-	  "a unix stream socket that clients connect to" },
+	  "a unix socket that one client at a time connects to" },
 	{ "fd", SERIAL_FD, OPTION_ARG_FD,
-	  "a descriptor that is open, for both ways" },
+	  "an open descriptor, for the ways that it allows" },
 	{ 0 },
 };
 
@@ -227,10 +228,13 @@ static const struct option_entry options_table[] = {
 		.name = "events",
 		.group = REPORT,
 		.help = "write one line of JSON for each event",
-		.more = "A line is an object with the members event, t_us "
-			"(microseconds since mote was started) and, in the "
-			"event exit, reason (poweroff, reboot, panic, crash, "
-			"signal, timeout or error) and status.",
+		.more = "A line is an object with the members event (start, "
+			"ready, counters or exit), t_us (microseconds since "
+			"mote was started) and, in the event exit, status and "
+			"reason (poweroff, reboot, panic, crash, exited, "
+			"signal, timeout or error). The guest is ready when "
+			"it writes to port 0x507. It is not made to wait for "
+			"whoever reads the events.",
 		.field = { .kind = OPTION_FILE,
 			   .offset = offsetof(struct options, events),
 			   .value = "PATH|fd=N",
@@ -239,7 +243,7 @@ static const struct option_entry options_table[] = {
 	{
 		.name = "timing",
 		.group = REPORT,
-		.help = "say how long each stage took",
+		.help = "say on stderr how long each stage took",
 		.field = { .kind = OPTION_FLAG,
 			   .offset = offsetof(struct options, timing) },
 	},

@@ -23,6 +23,7 @@
 
 const struct options_status options_statuses[] = {
 	{ "0", "the guest powered off or rebooted" },
+	{ "0-255", "the byte that the guest wrote to port 0x506" },
 	{ "123", "the guest died: panic, triple fault or KVM error" },
 	{ "124", "--timeout passed" },
 	{ "125", "mote itself failed; one line on stderr says why" },

@@ -63,18 +63,16 @@ static inline int run(int count, char **argv)
 	return done;
 }
 
-/* Words are parted by blanks; '_' stands for an empty word. */
+/* `line` as argv, at [0] "mote": words parted by blanks, '_' an empty one. */
 static char *argv_of[ARGS_MAX + 1];
 
 static inline int split(const char *line)
 {
 	static char buf[4096];
-	int count = 1;
+	int n = snprintf(buf, sizeof(buf), "mote %s", line), count = 0;
 	char *word;
 
-	assert_true(strlen(line) < sizeof(buf));
-	strcpy(buf, line);
-	argv_of[0] = (char[]){ "mote" };
+	assert_true(n > 0 && n < (int)sizeof(buf));
 	for (word = strtok(buf, " "); word; word = strtok(NULL, " ")) {
 		assert_true(count < ARGS_MAX);
 		if (!strcmp(word, "_"))
@@ -87,10 +85,7 @@ static inline int split(const char *line)
 
 static inline int parse(const char *line)
 {
-	int count = split(line);
-
-	argv_of[0] = (char *)(uintptr_t) "mote";
-	return run(count, argv_of);
+	return run(split(line), argv_of);
 }
 
 static inline void accept(const char *line)

@@ -140,18 +140,17 @@ static void test_durations(void **state)
 static void test_serial(void **state)
 {
 	static const struct {
-		const char *line;
+		const char *line, *path;
 		enum option_serial_kind kind;
-		const char *path;
 		int fd;
 	} cases[] = {
-		{ "-k k --serial stdio", SERIAL_STDIO, NULL, -1 },
-		{ "-k k --serial off", SERIAL_OFF, NULL, -1 },
-		{ "-k k --serial=pty", SERIAL_PTY, NULL, -1 },
-		{ "-k k --serial file=a=b,,c", SERIAL_FILE, "a=b,c", -1 },
-		{ "-k k --serial=unix=/s", SERIAL_UNIX, "/s", -1 },
-		{ "-k k --serial=fd=0", SERIAL_FD, NULL, 0 },
-		{ "-k k --serial fd=2147483647", SERIAL_FD, NULL, INT_MAX },
+		{ "-k k --serial stdio", NULL, SERIAL_STDIO, -1 },
+		{ "-k k --serial off", NULL, SERIAL_OFF, -1 },
+		{ "-k k --serial=pty", NULL, SERIAL_PTY, -1 },
+		{ "-k k --serial file=a=b,,c", "a=b,c", SERIAL_FILE, -1 },
+		{ "-k k --serial=unix=/s", "/s", SERIAL_UNIX, -1 },
+		{ "-k k --serial=fd=0", NULL, SERIAL_FD, 0 },
+		{ "-k k --serial fd=2147483647", NULL, SERIAL_FD, INT_MAX },
 	};
 
 	(void)state;
@@ -248,7 +247,6 @@ static int print(const char *line)
 	struct capture capture;
 	int count = split(line), done;
 
-	argv_of[0] = (char *)(uintptr_t) "mote";
 	capture_start(&capture, STDOUT_FILENO);
 	done = options_parse(&options, count, argv_of);
 	capture_end(&capture);

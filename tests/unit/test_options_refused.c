@@ -10,80 +10,98 @@
 
 #include "tests/unit/options_run.h"
 
+struct mistake {
+	const char *line, *says;
+};
+
+static const struct mistake in_words[] = {
+	{ "_", "no place for the word ''" },
+	{ "-", "no place for the word '-'" },
+	{ "-k k vmlinux", "no place for the word 'vmlinux'" },
+	{ "-k k -- ls", "no place for the word 'ls'" },
+	{ "-k k -- -m", "no place for the word '-m'" },
+	{ "--kernal k", "'--kernal'; did you mean '--kernel'?" },
+	{ "--mem 1G", "'--mem'; did you mean '--memory'?" },
+	{ "--CPUS 1", "'--CPUS'; did you mean '--cpus'?" },
+	{ "--evnets x", "'--evnets'; did you mean '--events'?" },
+	{ "--qwertyuiop", "there is no option '--qwertyuiop'; 'mote" },
+	{ "--=x", "there is no option '--=x'; 'mote --help'" },
+	{ "-kernel k", "'-kernel'; did you mean '--kernel'?" },
+	{ "-k k -X", "there is no option '-X'" },
+	{ "-k k --check=yes", "--check: takes no value" },
+	{ "--help=", "--help: takes no value" },
+	{ "-k", "--kernel: needs a value: --kernel PATH|fd=N" },
+	{ "-k k --timeout", "--timeout: needs a value" },
+	{ "-m 1G", "add -k PATH" },
+};
+
+static const struct mistake in_keys[] = {
+	{ "-k k,copi", "'copi' is not one of the keys copy; did you "
+		       "mean 'copy'?" },
+	{ "-k k,", "'' is not one of the keys copy" },
+	{ "-k k,copy,copy", "'copy' is given twice" },
+	{ "-k k,copy=1", "'copy' takes no value" },
+	{ "-k k -m 1G,hugepage=2M", "did you mean 'hugepages'?" },
+	{ "-k k -m 1G,hugepages", "hugepages=2M" },
+	{ "-k k -m 1G,hugepages=4M", "--memory hugepages: '4M' is not "
+				     "one of off, thp, 2M, 1G" },
+	{ "-k k -m 1G,hugepages=2m", "did you mean '2M'?" },
+	{ "-k k -i a,copy", "this option has no keys" },
+	{ "-k k --log info,x", "this option has no keys" },
+};
+
+static const struct mistake in_values[] = {
+	{ "-k _", "--kernel: the path is empty" },
+	{ "-k ,copy", "--kernel: the path is empty" },
+	{ "-k fd=", "'fd=' is not fd= and the number" },
+	{ "-k fd=-1", "'fd=-1' is not" },
+	{ "-k fd=3x", "'fd=3x' is not" },
+	{ "-k fd=2147483648", "'fd=2147483648' is not" },
+	{ "-k k --log loud", "'loud' is not one of error, warn, info, "
+			     "debug" },
+	{ "-k k --log wran", "did you mean 'warn'?" },
+	{ "-k k --log _", "'' is not one of" },
+	{ "-k k --serial stdoi", "did you mean 'stdio'?" },
+	{ "-k k --serial fil=x", "did you mean 'file'?" },
+	{ "-k k --serial file", "'file' needs a value: file=PATH" },
+	{ "-k k --serial fd", "'fd' needs a value: fd=N" },
+	{ "-k k --serial unix=", "the path is empty" },
+	{ "-k k --serial off=1", "'off' takes no value" },
+	{ "-k k --serial fd=x", "'fd=x' is not" },
+};
+
+static const struct mistake in_together[] = {
+	{ "-k k -a x --cmdline y", "--append adds to the default" },
+	{ "-k k -m 32769K", "32769K is not a multiple of its pages" },
+	{ "-k k -m 33M,hugepages=2M", "its pages of 2M" },
+	{ "-k k -m 1025M,hugepages=1G", "its pages of 1G" },
+	{ "-k k -m 1G,mergeable,hugepages=1G", "mergeable has no" },
+	{ "-k fd=3 -i fd=3", "--kernel and --initrd both take fd=3" },
+	{ "-k k -i fd=4 -i fd=5 -i fd=4",
+	  "--initrd and --initrd both take fd=4" },
+	{ "-k fd=5 --serial fd=5", "--kernel and --serial both" },
+	{ "-k k --serial fd=9 --events fd=9", "--serial and --events" },
+	{ "-k fd=0", "--kernel takes fd=0, which is stdin" },
+	{ "-k k --events fd=1", "--events takes fd=1, which is stdout" },
+};
+
+static const struct {
+	const struct mistake *mistake;
+	size_t count;
+} mistakes[] = {
+	{ in_words, ARRAY_LEN(in_words) },
+	{ in_keys, ARRAY_LEN(in_keys) },
+	{ in_values, ARRAY_LEN(in_values) },
+	{ in_together, ARRAY_LEN(in_together) },
+};
+
 static void test_refused(void **state)
 {
-	static const struct {
-		const char *line, *says;
-	} cases[] = {
-		/* words */
-		{ "_", "no place for the word ''" },
-		{ "-", "no place for the word '-'" },
-		{ "-k k vmlinux", "no place for the word 'vmlinux'" },
-		{ "-k k -- ls", "no place for the word 'ls'" },
-		{ "-k k -- -m", "no place for the word '-m'" },
-		{ "--kernal k", "'--kernal'; did you mean '--kernel'?" },
-		{ "--mem 1G", "'--mem'; did you mean '--memory'?" },
-		{ "--CPUS 1", "'--CPUS'; did you mean '--cpus'?" },
-		{ "--evnets x", "'--evnets'; did you mean '--events'?" },
-		{ "--qwertyuiop", "there is no option '--qwertyuiop'; 'mote" },
-		{ "--=x", "there is no option '--=x'; 'mote --help'" },
-		{ "-kernel k", "'-kernel'; did you mean '--kernel'?" },
-		{ "-k k -X", "there is no option '-X'" },
-		{ "-k k --check=yes", "--check: takes no value" },
-		{ "--help=", "--help: takes no value" },
-		{ "-k", "--kernel: needs a value: --kernel PATH|fd=N" },
-		{ "-k k --timeout", "--timeout: needs a value" },
-		{ "-m 1G", "add -k PATH" },
-		/* keys */
-		{ "-k k,copi", "'copi' is not one of the keys copy; did you "
-			       "mean 'copy'?" },
-		{ "-k k,", "'' is not one of the keys copy" },
-		{ "-k k,copy,copy", "'copy' is given twice" },
-		{ "-k k,copy=1", "'copy' takes no value" },
-		{ "-k k -m 1G,hugepage=2M", "did you mean 'hugepages'?" },
-		{ "-k k -m 1G,hugepages", "hugepages=2M" },
-		{ "-k k -m 1G,hugepages=4M", "--memory hugepages: '4M' is not "
-					     "one of off, thp, 2M, 1G" },
-		{ "-k k -m 1G,hugepages=2m", "did you mean '2M'?" },
-		{ "-k k -i a,copy", "this option has no keys" },
-		{ "-k k --log info,x", "this option has no keys" },
-		/* values */
-		{ "-k _", "--kernel: the path is empty" },
-		{ "-k ,copy", "--kernel: the path is empty" },
-		{ "-k fd=", "'fd=' is not fd= and the number" },
-		{ "-k fd=-1", "'fd=-1' is not" },
-		{ "-k fd=3x", "'fd=3x' is not" },
-		{ "-k fd=2147483648", "'fd=2147483648' is not" },
-		{ "-k k --log loud", "'loud' is not one of error, warn, info, "
-				     "debug" },
-		{ "-k k --log wran", "did you mean 'warn'?" },
-		{ "-k k --log _", "'' is not one of" },
-		{ "-k k --serial stdoi", "did you mean 'stdio'?" },
-		{ "-k k --serial fil=x", "did you mean 'file'?" },
-		{ "-k k --serial file", "'file' needs a value: file=PATH" },
-		{ "-k k --serial fd", "'fd' needs a value: fd=N" },
-		{ "-k k --serial unix=", "the path is empty" },
-		{ "-k k --serial off=1", "'off' takes no value" },
-		{ "-k k --serial fd=x", "'fd=x' is not" },
-		/* across options */
-		{ "-k k -a x --cmdline y", "--append adds to the default" },
-		{ "-k k -m 32769K", "32769K is not a multiple of its pages" },
-		{ "-k k -m 33M,hugepages=2M", "its pages of 2M" },
-		{ "-k k -m 1025M,hugepages=1G", "its pages of 1G" },
-		{ "-k k -m 1G,mergeable,hugepages=1G", "mergeable has no" },
-		{ "-k fd=3 -i fd=3", "--kernel and --initrd both take fd=3" },
-		{ "-k k -i fd=4 -i fd=5 -i fd=4",
-		  "--initrd and --initrd both take fd=4" },
-		{ "-k fd=5 --serial fd=5", "--kernel and --serial both" },
-		{ "-k k --serial fd=9 --events fd=9", "--serial and --events" },
-		{ "-k fd=0", "--kernel takes fd=0, which is stdin" },
-		{ "-k k --events fd=1",
-		  "--events takes fd=1, which is stdout" },
-	};
-
 	(void)state;
-	for (size_t i = 0; i < ARRAY_LEN(cases); i++)
-		refuse(cases[i].line, cases[i].says);
+	for (size_t k = 0; k < ARRAY_LEN(mistakes); k++)
+		for (size_t i = 0; i < mistakes[k].count; i++)
+			refuse(mistakes[k].mistake[i].line,
+			       mistakes[k].mistake[i].says);
 	accept("-k fd=0 --events fd=1 --serial off");
 	accept("-k k --events fd=2");
 	accept("-k fd=3 -k k -i fd=3");
@@ -158,15 +176,15 @@ static void test_ranges(void **state)
 
 static void test_too_many(void **state)
 {
-	char line[512] = "-k k";
+	const char *line = "-k k -ia -ia -ia -ia -ia -ia -ia -ia -ia -ia -ia "
+			   "-ia -ia -ia -ia -ia -ia";
 
 	(void)state;
-	for (int i = 0; i < OPTIONS_INITRDS_MAX; i++)
-		strcat(line, " -i a");
-	accept(line);
-	assert_int_equal(options.initrd_count, OPTIONS_INITRDS_MAX);
-	strcat(line, " -i a");
 	refuse(line, "--initrd: given more than 16 times");
+	assert_int_equal(OPTIONS_INITRDS_MAX, 16);
+	argv_of[split(line) - 1] = (char[]){ "--check" };
+	assert_int_equal(run(OPTIONS_INITRDS_MAX + 4, argv_of), 0);
+	assert_int_equal(options.initrd_count, OPTIONS_INITRDS_MAX);
 }
 
 /* Long words are shortened in messages and never overrun anything. */
@@ -183,8 +201,8 @@ static void test_long_words(void **state)
 	assert_non_null(word);
 	argv[1] = word;
 	for (size_t i = 0; i < ARRAY_LEN(before); i++) {
-		strcpy(word, before[i]);
-		memset(word + strlen(word), 'x', LEN);
+		memset(word, 'x', LEN);
+		memcpy(word, before[i], strlen(before[i]));
 		word[LEN] = '\0';
 		if (!strcmp(before[i], "-k")) {
 			assert_int_equal(run(2, argv), 0);
@@ -204,25 +222,28 @@ static void test_long_words(void **state)
 	free(word);
 }
 
+/* A path of `len` bytes and the key after it. */
+static int parse_path_of(size_t len)
+{
+	static char word[OPTIONS_POOL_BYTES + 64] = "-k";
+	char *argv[] = { (char[]){ "mote" }, word, NULL };
+
+	memset(word + 2, 'x', len);
+	memcpy(word + 2 + len, ",copy", sizeof(",copy"));
+	return run(2, argv);
+}
+
 /* Values up to the last byte of the pool; the next one does not fit. */
 static void test_pool_edge(void **state)
 {
-	char *argv[] = { (char[]){ "mote" }, NULL, NULL };
-	char word[OPTIONS_POOL_BYTES + 64] = "-k";
-	size_t room = OPTIONS_POOL_BYTES - 1;
+	const size_t all = OPTIONS_POOL_BYTES - 1; /* and a NUL */
 
 	(void)state;
-	argv[1] = word;
-	memset(word + 2, 'x', room + 1);
-	strcpy(word + 2 + room - 5, ",copy");
-	assert_int_equal(run(2, argv), 0);
-	strcpy(word + 2 + room, ",copy");
-	memset(word + 2, 'x', room);
-	assert_int_equal(run(2, argv), 0);
-	assert_int_equal(strlen(options.kernel.path), room);
-	strcpy(word + 2 + room + 1, ",copy");
-	memset(word + 2, 'x', room + 1);
-	assert_int_equal(run(2, argv), -EINVAL);
+	assert_int_equal(parse_path_of(all - 1), 0);
+	assert_int_equal(parse_path_of(all), 0);
+	assert_int_equal(strlen(options.kernel.path), all);
+	assert_true(options.kernel_copy);
+	assert_int_equal(parse_path_of(all + 1), -EINVAL);
 	assert_non_null(strstr(output, "more than 16384 bytes"));
 }
 

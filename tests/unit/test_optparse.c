@@ -107,7 +107,6 @@ static int parse_machine(struct machine *machine, const char *line)
 	struct capture capture;
 	int done, count = split(line);
 
-	argv_of[0] = (char *)(uintptr_t) "machine";
 	memset(machine, 0xa5, sizeof(*machine));
 	capture_start(&capture, STDERR_FILENO);
 	done = optparse_run(&machine_set, machine, &pool, count, argv_of);

@@ -140,8 +140,10 @@ ssize_t console_end_write(struct console_end *end, const void *data, size_t len)
 	if (len > end->piece)
 		len = end->piece;
 	if (end->way == CONSOLE_SOCKET)
-		return result(send(fd, data, len, MSG_DONTWAIT | MSG_NOSIGNAL));
-	return result(write(fd, data, len));
+		count = send(fd, data, len, MSG_DONTWAIT | MSG_NOSIGNAL);
+	else
+		count = write(fd, data, len);
+	return count ? result(count) : -EAGAIN; /* so some drivers say it */
 }
 
 void console_end_watch(struct console_end *end, struct loop *loop,

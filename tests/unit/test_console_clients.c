@@ -1,0 +1,448 @@
+/* uses: cpu/console.c cpu/console_end.c cpu/console_open.c cpu/tty.c cpu/serial.c cpu/loop.c mem/log.c */
+/*
+ * The console on a unix socket and on a pseudo-terminal: clients that come, go,
+ * stall and come again.
+ */
+#include "tests/unit/console_help.h"
+
+#include <sys/un.h>
+#include <termios.h>
+
+static char dir[32], path[64];
+
+static int setup_dir(void **state)
+{
+	strcpy(dir, "/tmp/mote-test-XXXXXX");
+	if (!mkdtemp(dir))
+		return -1;
+	snprintf(path, sizeof(path), "%s/serial", dir);
+	return setup(state);
+}
+
+static int teardown_dir(void **state)
+{
+	int error = teardown(state);
+
+	unlink(path);
+	return rmdir(dir) || error;
+}
+
+static bool nothing_waits(void)
+{
+	return !serial_output_waiting(&serial);
+}
+
+static bool got_hello(void)
+{
+	guest_reads();
+	return guest_has("hello");
+}
+
+static bool has_client(void)
+{
+	return console.in.source.fd >= 0 && !serial.output_discard;
+}
+
+static bool has_none(void)
+{
+	return console.in.source.fd < 0;
+}
+
+/* -- unix ----------------------------------------------------------------- */
+
+static struct sockaddr_un address_of(const char *name)
+{
+	struct sockaddr_un address = { .sun_family = AF_UNIX };
+
+	strcpy(address.sun_path, name);
+	return address;
+}
+
+static int join(void)
+{
+	const struct sockaddr_un address = address_of(path);
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	assert_int_equal(connect(fd, (const struct sockaddr *)&address,
+				 sizeof(address)), 0);
+	return fd;
+}
+
+static void expect(int fd, const char *want)
+{
+	char text[64];
+
+	read_all(fd, text, strlen(want));
+	assert_memory_equal(text, want, strlen(want));
+}
+
+static void test_unix_client(void **state)
+{
+	int fd;
+
+	(void)state;
+	start(CONSOLE_UNIX, path, -1);
+	guest_prints("nobody there\r\n");
+	run_for(5, NULL);
+	assert_int_equal(serial_counters(&serial).dropped, 14);
+	fd = join();
+	run_until(has_client);
+	guest_prints("login: ");
+	assert_int_equal(write(fd, "hello", 5), 5);
+	run_until(got_hello);
+	run_until(nothing_waits);
+	expect(fd, "login: ");
+	close(fd);
+	run_until(has_none);
+	guest_prints("x");
+	assert_int_equal(serial_counters(&serial).dropped, 15);
+}
+
+static void test_unix_clients_queue(void **state)
+{
+	struct pollfd poll_fd = { .events = POLLIN };
+	int first, second;
+
+	(void)state;
+	start(CONSOLE_UNIX, path, -1);
+	first = join();
+	second = join();
+	run_until(has_client);
+	guest_prints("for the first");
+	run_until(nothing_waits);
+	expect(first, "for the first");
+	poll_fd.fd = second;
+	assert_int_equal(poll(&poll_fd, 1, 0), 0);
+	/* What it sent last arrives, although it has left. */
+	assert_int_equal(write(first, "hello", 5), 5);
+	close(first);
+	run_until(got_hello);
+	run_until(has_client);
+	run_for(5, NULL);
+	guest_prints("for the second");
+	run_until(nothing_waits);
+	expect(second, "for the second");
+	close(second);
+	run_until(has_none);
+}
+
+/* `echo hello | nc -U -N`: has sent all, still wants the output. */
+static void test_unix_half_closed(void **state)
+{
+	int fd;
+
+	(void)state;
+	start(CONSOLE_UNIX, path, -1);
+	fd = join();
+	assert_int_equal(write(fd, "hello", 5), 5);
+	assert_int_equal(shutdown(fd, SHUT_WR), 0);
+	run_until(got_hello);
+	run_for(5, NULL);
+	assert_true(has_client());
+	guest_prints("and the answer");
+	run_until(nothing_waits);
+	expect(fd, "and the answer");
+	close(fd);
+	run_until(has_none);
+}
+
+/* It stalls, and leaves while it is owed output and the guest reads nothing. */
+static void test_unix_rude_client(void **state)
+{
+	static char much[65536];
+	size_t sent = 0;
+	ssize_t len;
+	int fd;
+
+	(void)state;
+	start(CONSOLE_UNIX, path, -1);
+	out(IER, 0);
+	fd = join();
+	run_until(has_client);
+	for (int i = 0; i < 20; i++) {
+		memset(much, i, sizeof(much));
+		len = send(fd, much, sizeof(much), MSG_DONTWAIT);
+		sent += len > 0 ? (size_t)len : 0;
+		for (int j = 0; j < 50000; j++)
+			out(TX, 'x');
+		run_for(2, NULL);
+	}
+	assert_true(console.out.watched);
+	close(fd);
+	run_for(10, NULL);
+	/* The guest's programs are not held up by it. */
+	assert_int_equal(serial_output_waiting(&serial), 0);
+	/* Its bytes are all there, then the next one's. */
+	fd = join();
+	assert_int_equal(write(fd, "more", 4), 4);
+	out(IER, 1);
+	for (int i = 0; i < 2000 && guest_got_len < sent + 4; i++) {
+		guest_reads();
+		run_for(1, NULL);
+	}
+	assert_int_equal(guest_got_len, sent + 4);
+	assert_true(has_client());
+	close(fd);
+}
+
+static bool many_done(void)
+{
+	static int fd = -1;
+	static int count;
+
+	if (fd < 0) {
+		fd = join();
+	} else {
+		close(fd);
+		fd = -1;
+		count++;
+	}
+	return count == 300;
+}
+
+static void test_unix_many_clients(void **state)
+{
+	int fds_before, fds_after;
+
+	(void)state;
+	start(CONSOLE_UNIX, path, -1);
+	fds_before = dup(0);
+	run_until(many_done);
+	run_until(has_none);
+	fds_after = dup(0);
+	close(fds_before);
+	close(fds_after);
+	assert_in_range(fds_after, 0, fds_before + 1);
+	assert_string_equal(logged(), "");
+}
+
+/* A socket's file that a killed mote left behind. */
+static void leave_stale(void)
+{
+	const struct sockaddr_un address = address_of(path);
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	assert_int_equal(bind(fd, (const struct sockaddr *)&address,
+			      sizeof(address)), 0);
+	assert_int_equal(listen(fd, 1), 0);
+	close(fd);
+}
+
+static void test_unix_stale(void **state)
+{
+	(void)state;
+	leave_stale();
+	start(CONSOLE_UNIX, path, -1);
+	close(join());
+	console_close(&console);
+	assert_int_equal(access(path, F_OK), -1);
+	assert_string_equal(logged(), "");
+}
+
+static void test_unix_live(void **state)
+{
+	const struct console_options options = { CONSOLE_UNIX, path, -1 };
+	static struct console other;
+	int fd;
+
+	(void)state;
+	start(CONSOLE_UNIX, path, -1);
+	assert_int_equal(console_open(&other, &options), -EADDRINUSE);
+	console_close(&other);
+	assert_int_equal(logged_lines(), 1);
+	/* It neither took the file nor the place of a client. */
+	fd = join();
+	run_until(has_client);
+	run_for(10, NULL);
+	guest_prints("still here");
+	run_until(nothing_waits);
+	expect(fd, "still here");
+	close(fd);
+}
+
+static void test_unix_refusals(void **state)
+{
+	struct console_options options = { CONSOLE_UNIX, path, -1 };
+	char longer[200];
+	int fd = open(path, O_CREAT | O_WRONLY | O_CLOEXEC, 0600);
+
+	(void)state;
+	/* Something else lies there: it stays. */
+	assert_int_equal(console_open(&console, &options), -EEXIST);
+	console_close(&console);
+	assert_int_equal(access(path, F_OK), 0);
+	assert_non_null(strstr(logged(), "not a socket"));
+	close(fd);
+	memset(longer, 'x', sizeof(longer));
+	longer[sizeof(longer) - 1] = 0;
+	options.path = longer;
+	assert_int_equal(console_open(&console, &options), -ENAMETOOLONG);
+	console_close(&console);
+	options.path = "/nowhere/at/all";
+	assert_int_equal(console_open(&console, &options), -ENOENT);
+	assert_int_equal(logged_lines(), 3);
+}
+
+/* The file is another's by now: not ours to remove. */
+static void test_unix_replaced(void **state)
+{
+	(void)state;
+	start(CONSOLE_UNIX, path, -1);
+	unlink(path);
+	leave_stale();
+	console_close(&console);
+	assert_int_equal(access(path, F_OK), 0);
+}
+
+/* -- pty ------------------------------------------------------------------ */
+
+static char pty_name[64];
+
+static void start_pty(void)
+{
+	start(CONSOLE_PTY, NULL, -1);
+	assert_int_equal(sscanf(logged(), "mote: serial is on %63s", pty_name),
+			 1);
+	assert_int_equal(logged_lines(), 1);
+}
+
+static int open_pty(void)
+{
+	int fd = open(pty_name, O_RDWR | O_NOCTTY | O_CLOEXEC);
+
+	assert_true(fd >= 0);
+	return fd;
+}
+
+static void test_pty(void **state)
+{
+	struct termios settings;
+	int fd;
+
+	(void)state;
+	start_pty();
+	guest_prints("nobody there\r\n");
+	run_for(5, NULL);
+	assert_int_equal(serial_counters(&serial).dropped, 14);
+	for (int turn = 0; turn < 3; turn++) {
+		guest_got_len = 0;
+		fd = open_pty();
+		run_until(has_client);
+		/* Raw, whatever the last client has set. */
+		assert_int_equal(tcgetattr(fd, &settings), 0);
+		assert_int_equal(settings.c_lflag & (ECHO | ICANON | ISIG), 0);
+		assert_int_equal(settings.c_oflag & OPOST, 0);
+		assert_int_equal(write(fd, "hello", 5), 5);
+		run_until(got_hello);
+		guest_prints("login: \n");
+		run_until(nothing_waits);
+		expect(fd, "login: \n");
+		settings.c_lflag |= ECHO | ICANON;
+		tcsetattr(fd, TCSANOW, &settings);
+		close(fd);
+		run_until(has_none);
+	}
+	guest_prints("x");
+	assert_int_equal(serial_counters(&serial).dropped, 15);
+}
+
+/* Opened by `screen` before the guest runs. */
+static void test_pty_opened_early(void **state)
+{
+	const struct console_options options = { CONSOLE_PTY, NULL, -1 };
+	int fd;
+
+	(void)state;
+	assert_int_equal(console_open(&console, &options), 0);
+	assert_int_equal(sscanf(logged(), "mote: serial is on %63s", pty_name),
+			 1);
+	fd = open_pty();
+	assert_int_equal(console_start(&console, &loop, &serial), 0);
+	guest_prints("first words");
+	run_until(nothing_waits);
+	expect(fd, "first words");
+	close(fd);
+}
+
+static void test_pty_stalled(void **state)
+{
+	int fd;
+
+	(void)state;
+	start_pty();
+	fd = open_pty();
+	run_until(has_client);
+	for (int i = 0; i < 300000; i++) {
+		out(TX, 'x');
+		if (i % 50000 == 0)
+			run_for(2, NULL);
+	}
+	assert_true(console.out.watched);
+	close(fd);
+	run_until(has_none);
+	assert_int_equal(serial_output_waiting(&serial), 0);
+}
+
+/* Closing the master would take the last words from a reader that is slow. */
+static void test_pty_last_words(void **state)
+{
+	char text[4096];
+	size_t total = 0;
+	ssize_t len;
+	int status, fd;
+	pid_t child;
+
+	(void)state;
+	start_pty();
+	fd = open_pty();
+	run_until(has_client);
+	child = fork();
+	if (!child) {
+		alarm(30);
+		close(console.pty_fd);
+		close(console.in.source.fd);
+		close(console.out.source.fd);
+		usleep(100000);
+		while ((len = read(fd, text, 100)) > 0) {
+			total += (size_t)len;
+			usleep(1000);
+		}
+		_exit(total == 3000 ? 0 : 1);
+	}
+	close(fd);
+	for (int i = 0; i < 3000; i++)
+		out(TX, 'x');
+	assert_int_equal(console_drain(&console, UINT64_MAX, -1), 0);
+	console_close(&console);
+	assert_int_equal(waitpid(child, &status, 0), child);
+	assert_int_equal(status, 0);
+
+	/* Nor does one that never reads hold mote up for ever. */
+	memset(&console, 0, sizeof(console));
+	ftruncate(log_fd, 0);
+	lseek(log_fd, 0, SEEK_SET);
+	start_pty();
+	fd = open_pty();
+	run_until(has_client);
+	guest_prints("unread");
+	assert_int_equal(console_drain(&console, 50000000, -1), 6);
+	close(fd);
+	assert_int_equal(console_drain(&console, UINT64_MAX, -1), 0);
+}
+
+int main(void)
+{
+#define TEST(function)                                                         \
+	cmocka_unit_test_setup_teardown(function, setup_dir, teardown_dir)
+	const struct CMUnitTest tests[] = {
+		TEST(test_unix_client),	     TEST(test_unix_clients_queue),
+		TEST(test_unix_half_closed), TEST(test_unix_rude_client),
+		TEST(test_unix_many_clients), TEST(test_unix_stale),
+		TEST(test_unix_live),	     TEST(test_unix_refusals),
+		TEST(test_unix_replaced),    TEST(test_pty),
+		TEST(test_pty_opened_early), TEST(test_pty_stalled),
+		TEST(test_pty_last_words),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -360,6 +360,8 @@ static void unwind(struct mote *m)
 	vcpus_destroy(&m->vcpus);
 	vm_destroy(&m->vm);
 	serial_destroy(&m->serial);
+	if (m->serial_irq_fd >= 0)
+		close(m->serial_irq_fd);
 	platform_destroy(&m->platform);
 	loop_timer_destroy(&m->loop, &m->timeout);
 	loop_destroy(&m->loop);

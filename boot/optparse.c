@@ -85,27 +85,24 @@ static int next_part(const struct option_where *where, struct option_pool *pool,
 	const char *from = *text;
 	size_t len = strcspn(from, ",");
 	char *to = pool->bytes + pool->used;
+	bool more;
 
 	*part = from;
 	*text = NULL;
 	if (!from[len])
 		return 0;
 	*part = to;
-	while (*from && (from[0] != ',' || from[1] == ',')) {
-		if (pool->used + 1 >= pool->size)
+	do {
+		if (pool->used == pool->size)
 			return optvalue_fail(where,
 					     "the values of all options take "
 					     "more than %zu bytes",
 					     pool->size);
-		from += *from == ',';
-		pool->bytes[pool->used++] = *from++;
-	}
-	if (pool->used >= pool->size)
-		return optvalue_fail(where,
-				     "the values of all options take more "
-				     "than %zu bytes",
-				     pool->size);
-	pool->bytes[pool->used++] = '\0';
+		more = *from && (from[0] != ',' || from[1] == ',');
+		if (more && *from == ',')
+			from++;
+		pool->bytes[pool->used++] = more ? *from++ : '\0';
+	} while (more);
 	if (*from)
 		*text = from + 1;
 	return 0;

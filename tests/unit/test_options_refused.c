@@ -127,6 +127,11 @@ static void test_numbers_refused(void **state)
 		"18446744073709551615T",
 		"1 ",
 		" 1",
+		/* These wrap to what would do. */
+		"18446744073709551617",
+		"18446744073709551872",
+		"16777217T",
+		"17592186044672",
 	};
 	static const struct {
 		const char *option, *says;

@@ -80,7 +80,7 @@ static void test_signed(void **state)
 	ram_destroy(&ram);
 }
 
-static void spoil(size_t offset, unsigned width, uint64_t value)
+static void spoil(size_t offset, size_t width, uint64_t value)
 {
 	memcpy(sample.bytes + offset, &value, width);
 }
@@ -142,7 +142,7 @@ static void test_places(void **state)
 
 static const struct spoiled {
 	size_t offset;
-	unsigned width;
+	size_t width;
 	uint64_t value;
 	int error;
 	const char *log;

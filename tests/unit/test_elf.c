@@ -192,7 +192,7 @@ static void test_odd_but_good(void **state)
 /* One field of the good file spoiled: segment 1 is the first PT_LOAD. */
 static const struct spoiled {
 	size_t offset;
-	unsigned width;
+	size_t width;
 	uint64_t value;
 	int error;
 	const char *log;
@@ -259,7 +259,7 @@ static const struct spoiled {
 	{ EHDR(e_entry), 8, UINT64_MAX, -EINVAL, "outside of what it loads" },
 };
 
-static void spoil(size_t offset, unsigned width, uint64_t value)
+static void spoil(size_t offset, size_t width, uint64_t value)
 {
 	memcpy(sample.bytes + offset, &value, width);
 }

@@ -245,23 +245,22 @@ static void test_load_refused(void **state)
 	int stream = pipe_of(file_bytes, 4096);
 	int directory = open("/", O_RDONLY | O_CLOEXEC);
 	const struct {
-		int fd;
+		int fd, error;
 		uint64_t at, offset, len;
-		int error;
 	} cases[] = {
-		{ file, AT, 0, sizeof(file_bytes) + 1, -ENODATA },
-		{ file, AT, sizeof(file_bytes) - 1, 2, -ENODATA },
-		{ file, AT, sizeof(file_bytes) + 4096, 1, -ENODATA },
-		{ file, AT, INT64_MAX, 4096, -ENODATA },
-		{ file, AT, UINT64_MAX, 4096, -ENODATA },
-		{ file, AT, UINT64_MAX - 4095, 8192, -ENODATA },
-		{ file, 32 * MIB - 4096, 0, 4097, -EFAULT },
-		{ file, 32 * MIB, 0, 1, -EFAULT },
-		{ file, UINT64_MAX, 0, 2, -EFAULT },
-		{ file, 32 * MIB, 0, 0, 0 },
-		{ stream, AT, 0, 4096, -ESPIPE },
-		{ directory, AT, 0, 4096, -EISDIR },
-		{ -1, AT, 0, 4096, -EBADF },
+		{ file, -ENODATA, AT, 0, sizeof(file_bytes) + 1 },
+		{ file, -ENODATA, AT, sizeof(file_bytes) - 1, 2 },
+		{ file, -ENODATA, AT, sizeof(file_bytes) + 4096, 1 },
+		{ file, -ENODATA, AT, INT64_MAX, 4096 },
+		{ file, -ENODATA, AT, UINT64_MAX, 4096 },
+		{ file, -ENODATA, AT, UINT64_MAX - 4095, 8192 },
+		{ file, -EFAULT, 32 * MIB - 4096, 0, 4097 },
+		{ file, -EFAULT, 32 * MIB, 0, 1 },
+		{ file, -EFAULT, UINT64_MAX, 0, 2 },
+		{ file, 0, 32 * MIB, 0, 0 },
+		{ stream, -ESPIPE, AT, 0, 4096 },
+		{ directory, -EISDIR, AT, 0, 4096 },
+		{ -1, -EBADF, AT, 0, 4096 },
 	};
 	struct ram ram;
 

@@ -79,6 +79,7 @@ static int write_seed(const struct ram *ram, struct boot_params *params)
 					 .len = SEED_BYTES };
 	ssize_t n;
 
+	params->hdr.setup_data = 0; /* not what the file says */
 	n = getrandom(data + sizeof(head), SEED_BYTES, GRND_NONBLOCK);
 	if (n != SEED_BYTES)
 		return 0; /* a host that young has none to give */

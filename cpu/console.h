@@ -71,7 +71,7 @@ int console_open(struct console *console,
 int console_start(struct console *console, struct loop *loop,
 		  struct serial *serial);
 
-/* Called in the loop's thread on Ctrl-A x. Set before console_start. */
+/* Called in the loop's thread on Ctrl-A x. After console_open. */
 void console_on_quit(struct console *console, void (*on_quit)(void *arg),
 		     void *arg);
 

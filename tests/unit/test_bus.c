@@ -3,11 +3,11 @@
  * The bus: which device an access reaches, with which offset, and what happens
  * at and between the devices' edges.
  */
+#include <cmocka.h>
+#include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <setjmp.h>
-#include <cmocka.h>
 
 #include <errno.h>
 #include <stdlib.h>

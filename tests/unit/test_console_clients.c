@@ -1,4 +1,5 @@
-/* uses: cpu/console.c cpu/console_end.c cpu/console_open.c cpu/tty.c cpu/serial.c cpu/loop.c mem/log.c */
+/* uses: cpu/console.c cpu/console_end.c cpu/console_open.c cpu/tty.c */
+/* uses: cpu/serial.c cpu/loop.c mem/log.c */
 /*
  * The console on a unix socket and on a pseudo-terminal: clients that come, go,
  * stall and come again.
@@ -63,8 +64,9 @@ static int join(void)
 	const struct sockaddr_un address = address_of(path);
 	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
-	assert_int_equal(connect(fd, (const struct sockaddr *)&address,
-				 sizeof(address)), 0);
+	assert_int_equal(
+		connect(fd, (const struct sockaddr *)&address, sizeof(address)),
+		0);
 	return fd;
 }
 
@@ -222,8 +224,9 @@ static void leave_stale(void)
 	const struct sockaddr_un address = address_of(path);
 	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
-	assert_int_equal(bind(fd, (const struct sockaddr *)&address,
-			      sizeof(address)), 0);
+	assert_int_equal(
+		bind(fd, (const struct sockaddr *)&address, sizeof(address)),
+		0);
 	assert_int_equal(listen(fd, 1), 0);
 	close(fd);
 }
@@ -435,12 +438,12 @@ int main(void)
 #define TEST(function)                                                         \
 	cmocka_unit_test_setup_teardown(function, setup_dir, teardown_dir)
 	const struct CMUnitTest tests[] = {
-		TEST(test_unix_client),	     TEST(test_unix_clients_queue),
-		TEST(test_unix_half_closed), TEST(test_unix_rude_client),
+		TEST(test_unix_client),	      TEST(test_unix_clients_queue),
+		TEST(test_unix_half_closed),  TEST(test_unix_rude_client),
 		TEST(test_unix_many_clients), TEST(test_unix_stale),
-		TEST(test_unix_live),	     TEST(test_unix_refusals),
-		TEST(test_unix_replaced),    TEST(test_pty),
-		TEST(test_pty_opened_early), TEST(test_pty_stalled),
+		TEST(test_unix_live),	      TEST(test_unix_refusals),
+		TEST(test_unix_replaced),     TEST(test_pty),
+		TEST(test_pty_opened_early),  TEST(test_pty_stalled),
 		TEST(test_pty_last_words),
 	};
 

@@ -1,5 +1,5 @@
 /* uses: cpu/console.c cpu/console_end.c cpu/console_open.c cpu/tty.c */
-/* uses: cpu/serial.c cpu/loop.c mem/log.c */
+/* uses: cpu/serial.c cpu/serial_line.c cpu/loop.c mem/log.c */
 /*
  * The console on a unix socket and on a pseudo-terminal: clients that come, go,
  * stall and come again.

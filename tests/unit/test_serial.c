@@ -1,4 +1,4 @@
-/* uses: cpu/serial.c mem/log.c */
+/* uses: cpu/serial.c cpu/serial_line.c mem/log.c */
 /*
  * The serial port, driven register by register as Linux's 8250 driver drives
  * one (drivers/tty/serial/8250/8250_port.c of Linux 6.1), and as simpler and
@@ -612,6 +612,20 @@ static void test_receive_interrupts(void **state)
 	assert_int_equal(irqs(), 0);
 }
 
+/* One byte for each interrupt, no FIFO: the next one is an edge again. */
+static void test_receive_one_by_one(void **state)
+{
+	(void)state;
+	out(IER, IER_RDI);
+	give("slowly");
+	for (const char *c = "slowly"; *c; c++) {
+		assert_int_equal(irqs(), 1);
+		assert_int_equal(in(IIR), IIR_RDI);
+		assert_int_equal(in(RX), *c);
+	}
+	assert_int_equal(irqs(), 0);
+}
+
 static void test_priorities(void **state)
 {
 	(void)state;
@@ -879,6 +893,7 @@ int main(void)
 		TEST(test_ring_wrap),
 		TEST(test_discard),
 		TEST(test_receive_interrupts),
+		TEST(test_receive_one_by_one),
 		TEST(test_priorities),
 		TEST(test_polled_receive),
 		TEST(test_large_input),

@@ -4,19 +4,19 @@
  * one (drivers/tty/serial/8250/8250_port.c of Linux 6.1), and as simpler and
  * ruder guests do.
  */
-#include <cmocka.h>
+#include <errno.h>
+#include <poll.h>
+#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
-
-#include <errno.h>
-#include <poll.h>
-#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
+
+#include <cmocka.h>
 
 #include "cpu/serial.h"
 

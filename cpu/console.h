@@ -44,6 +44,7 @@ struct console {
 	int wait_fd;		 /* listening socket, or inotify of the pty */
 	struct loop_source wait; /* watches wait_fd */
 	int pty_fd;		 /* the master */
+	bool accept_later;	 /* there were no descriptors left */
 	bool input_over;	 /* the client has sent all that it will */
 
 	int tty_fd;	 /* stdin where it is a tty; else -1 */

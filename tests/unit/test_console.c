@@ -1,5 +1,6 @@
-/* uses: cpu/console.c cpu/console_end.c cpu/console_open.c cpu/tty.c */
-/* uses: cpu/serial.c cpu/serial_line.c cpu/loop.c mem/log.c */
+/* uses: cpu/console.c cpu/console_clients.c cpu/console_drain.c cpu/tty.c */
+/* uses: cpu/console_end.c cpu/console_open.c cpu/serial.c cpu/serial_line.c */
+/* uses: cpu/loop.c mem/log.c */
 /*
  * The console on pipes, sockets and files: all bytes arrive, nobody's file
  * descriptions are changed, and no reader or writer holds the guest up.

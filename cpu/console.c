@@ -11,31 +11,23 @@
  * further while the port has no room; then whoever writes to us has to wait.
  * Nothing is dropped.
  *
- * Whoever is on the other side may come, go and stall. stdio and fd: a reader
- * that is gone is gone, output is dropped from there on. unix and pty: the next
- * client is waited for, and output that comes in between is dropped (a program
- * that prints must not hang because nobody looks).
+ * Whoever is on the other side may stall and go. With stdio and fd a reader
+ * that is gone is gone: output is dropped from there on and the guest runs on.
+ * For unix and pty see console_clients.c.
  *
  * Opened by console_open.c. Main thread.
  */
 #include "cpu/console.h"
 
 #include <errno.h>
-#include <fcntl.h>
-#include <poll.h>
 #include <string.h>
-#include <sys/ioctl.h>
-#include <sys/socket.h>
-#include <termios.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "cpu/console_clients.h"
 #include "cpu/tty.h"
 #include "mem/log.h"
 
-#define NS_PER_S   1000000000u
-#define NS_PER_MS  1000000u
-#define FLUSH_NS   NS_PER_MS
+#define FLUSH_NS   1000000u
 #define FLUSH_MOST SERIAL_OUTPUT_RING /* then others have their turn */
 #define ESCAPE	   0x01		      /* Ctrl-A */
 
@@ -50,56 +42,11 @@ static const char help[] =
 	"      Ctrl-A a  (or Ctrl-A twice) sends a Ctrl-A to the guest\r\n"
 	"      Ctrl-A h  shows this\r\n";
 
-static uint64_t now_ns(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * NS_PER_S + (uint64_t)now.tv_nsec;
-}
-
-/* Clients */
-
-static bool has_clients(const struct console *console)
-{
-	return console->kind == CONSOLE_UNIX || console->kind == CONSOLE_PTY;
-}
-
-static bool hung_up(int fd)
-{
-	struct pollfd poll_fd = { .fd = fd };
-
-	return poll(&poll_fd, 1, 0) > 0 && poll_fd.revents & POLLHUP;
-}
-
-/* A new terminal echoes, and the next client finds what the last one set. */
-static void pty_make_raw(int fd)
-{
-	struct termios settings;
-
-	if (!tcgetattr(fd, &settings)) {
-		cfmakeraw(&settings);
-		tcsetattr(fd, TCSANOW, &settings);
-	}
-}
-
-static void client_left(struct console *console)
-{
-	serial_output_discard(console->serial, true);
-	console_end_close(&console->in, console->loop);
-	console_end_close(&console->out, console->loop);
-	console->input_over = false;
-	if (console->kind == CONSOLE_PTY)
-		pty_make_raw(console->pty_fd);
-	else
-		loop_add(console->loop, &console->wait, EPOLLIN);
-}
-
 /* Nobody takes output any more; input may still be on its way. */
 static void output_gone(struct console *console, int error)
 {
 	serial_output_discard(console->serial, true);
-	if (has_clients(console)) {
+	if (console_has_clients(console)) {
 		console_end_unwatch(&console->out, console->loop);
 		return;
 	}
@@ -123,7 +70,7 @@ static void flush(struct console *console)
 	size_t len, total = 0;
 	ssize_t written;
 
-	console->flushed_ns = now_ns();
+	console->flushed_ns = loop_now();
 	while (out->source.fd >= 0 && total < FLUSH_MOST) {
 		len = serial_output_peek(console->serial, &data);
 		if (!len)
@@ -150,6 +97,7 @@ static void flush(struct console *console)
 
 static void flush_expired(void *arg)
 {
+	console_accept_again(arg);
 	flush(arg);
 }
 
@@ -161,7 +109,7 @@ static void out_ready(void *arg, uint32_t events)
 
 static void flush_when_due(struct console *console)
 {
-	const uint64_t since = now_ns() - console->flushed_ns;
+	const uint64_t since = loop_now() - console->flushed_ns;
 
 	if (console->out.watched)
 		return;
@@ -204,8 +152,9 @@ static size_t take_commands(struct console *console, uint8_t *data, size_t len)
 static void input_ended(struct console *console)
 {
 	if (console->kind == CONSOLE_PTY ||
-	    (console->kind == CONSOLE_UNIX && hung_up(console->in.source.fd))) {
-		client_left(console);
+	    (console->kind == CONSOLE_UNIX &&
+	     console_hung_up(console->in.source.fd))) {
+		console_client_left(console);
 	} else if (console->kind == CONSOLE_UNIX) {
 		/* `echo halt | nc -U` has sent all, and wants the output. */
 		console->input_over = true;
@@ -235,7 +184,7 @@ static bool read_input(struct console *console)
 	return true;
 }
 
-static void pump_input(struct console *console)
+void console_pump_input(struct console *console)
 {
 	do {
 		console->input_start += serial_input(
@@ -260,9 +209,9 @@ static void in_ready(void *arg, uint32_t events)
 	(void)events;
 	if (console->in.events & EPOLLIN) {
 		read_input(console);
-		pump_input(console);
+		console_pump_input(console);
 	} else if (console->input_over) {
-		client_left(console);
+		console_client_left(console);
 	} else {
 		/*
 		 * The other side left while the guest has no room. What it sent
@@ -270,9 +219,17 @@ static void in_ready(void *arg, uint32_t events)
 		 * over and over.
 		 */
 		console_end_unwatch(&console->in, console->loop);
-		if (has_clients(console))
+		if (console_has_clients(console))
 			serial_output_discard(console->serial, true);
 	}
+}
+
+void console_set_ready(struct console *console)
+{
+	console->in.source.ready = in_ready;
+	console->in.source.arg = console;
+	console->out.source.ready = out_ready;
+	console->out.source.arg = console;
 }
 
 static void event_ready(void *arg, uint32_t events)
@@ -284,72 +241,7 @@ static void event_ready(void *arg, uint32_t events)
 	if (read(console->event.fd, &count, sizeof(count)) < 0)
 		return;
 	flush_when_due(console);
-	pump_input(console);
-}
-
-/* Clients that come */
-
-static void set_ready(struct console *console)
-{
-	console->in.source.ready = in_ready;
-	console->in.source.arg = console;
-	console->out.source.ready = out_ready;
-	console->out.source.arg = console;
-}
-
-static void client_came(struct console *console, int fd)
-{
-	const int other = fcntl(fd, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
-
-	if (other < 0) {
-		log_warn("serial: a client was turned away: %s",
-			 strerror(errno));
-		close(fd);
-		return;
-	}
-	console->in = console_end_own(fd);
-	console->out = console_end_own(other);
-	set_ready(console);
-	if (console->kind == CONSOLE_UNIX)
-		loop_remove(console->loop, &console->wait);
-	serial_output_discard(console->serial, false);
-	pump_input(console);
-}
-
-static void accept_ready(void *arg, uint32_t events)
-{
-	struct console *console = arg;
-	int fd = accept4(console->wait_fd, NULL, NULL,
-			 SOCK_NONBLOCK | SOCK_CLOEXEC);
-
-	(void)events;
-	if (fd >= 0)
-		client_came(console, fd);
-}
-
-static void pty_opened(struct console *console)
-{
-	if (hung_up(console->pty_fd))
-		return;
-	if (console->in.source.fd >= 0) {
-		/* Another one, before all that the last had sent was read. */
-		serial_output_discard(console->serial, false);
-		pump_input(console);
-		return;
-	}
-	client_came(console,
-		    fcntl(console->pty_fd, F_DUPFD_CLOEXEC, STDERR_FILENO + 1));
-}
-
-static void inotify_ready(void *arg, uint32_t events)
-{
-	struct console *console = arg;
-	char seen[1024];
-
-	(void)events;
-	while (read(console->wait_fd, seen, sizeof(seen)) > 0)
-		;
-	pty_opened(console);
+	console_pump_input(console);
 }
 
 /* Life */
@@ -387,16 +279,16 @@ void console_resume(struct console *console)
 		return;
 	take_terminal(console);
 	console_end_unwatch(&console->in, console->loop);
-	pump_input(console);
+	console_pump_input(console);
 }
 
-static int watch(struct console *console, struct loop_source *source, int fd,
-		 void (*ready)(void *arg, uint32_t events))
+static int watch_port(struct console *console)
 {
 	int error;
 
-	*source = (struct loop_source){ fd, ready, console };
-	error = loop_add(console->loop, source, EPOLLIN);
+	console->event = (struct loop_source){ console->serial->event_fd,
+					       event_ready, console };
+	error = loop_add(console->loop, &console->event, EPOLLIN);
 	if (error)
 		log_error("serial: epoll: %s", strerror(-error));
 	return error;
@@ -409,39 +301,36 @@ int console_start(struct console *console, struct loop *loop,
 
 	console->loop = loop;
 	console->serial = serial;
-	set_ready(console);
+	console_set_ready(console);
 	if (console->out.source.fd < 0)
 		serial_output_discard(serial, true);
 	error = loop_timer_create(loop, &console->flush, flush_expired,
 				  console);
 	if (!error)
-		error = watch(console, &console->event, serial->event_fd,
-			      event_ready);
-	if (!error && console->kind == CONSOLE_UNIX)
-		error = watch(console, &console->wait, console->wait_fd,
-			      accept_ready);
-	if (!error && console->kind == CONSOLE_PTY) {
-		error = watch(console, &console->wait, console->wait_fd,
-			      inotify_ready);
-		pty_make_raw(console->pty_fd);
-	}
+		error = watch_port(console);
+	if (!error)
+		error = console_clients_start(console);
 	if (!error)
 		error = take_terminal(console);
-	if (error) {
+	if (error)
 		console_stop(console);
-		return error;
-	}
-	if (console->kind == CONSOLE_PTY)
-		pty_opened(console);
-	pump_input(console);
-	return 0;
+	else
+		console_pump_input(console);
+	return error;
 }
 
 void console_stop(struct console *console)
 {
+	uint64_t dropped;
+
 	tty_restore();
 	if (!console->loop)
 		return;
+	dropped = serial_counters(console->serial).dropped;
+	if (dropped && console->kind != CONSOLE_OFF)
+		log_info("serial: %llu bytes of output had no reader, or none "
+			 "that kept up, and were dropped",
+			 (unsigned long long)dropped);
 	console_end_unwatch(&console->in, console->loop);
 	console_end_unwatch(&console->out, console->loop);
 	if (console->event.fd >= 0)
@@ -451,78 +340,4 @@ void console_stop(struct console *console)
 	loop_timer_destroy(console->loop, &console->flush);
 	console->event.fd = console->wait.fd = -1;
 	console->loop = NULL;
-}
-
-/* The end */
-
-/* Whether to try again: not after the deadline, nor once `stop_fd` has come. */
-static bool wait_for(int fd, uint64_t deadline, uint64_t most_ns, int stop_fd)
-{
-	struct pollfd fds[] = { { .fd = fd, .events = POLLOUT },
-				{ .fd = stop_fd, .events = POLLIN } };
-	const uint64_t now = now_ns();
-	uint64_t ns = now < deadline ? deadline - now : 0;
-	struct timespec time;
-
-	if (!ns)
-		return false;
-	if (ns > most_ns)
-		ns = most_ns;
-	time = (struct timespec){ (time_t)(ns / NS_PER_S),
-				  (long)(ns % NS_PER_S) };
-	if (ppoll(fds, 2, &time, NULL) < 0 && errno != EINTR)
-		return false;
-	return !fds[1].revents;
-}
-
-/*
- * Closing a pseudo-terminal's master takes away what its reader has not read
- * yet: wait for that too. Returns what is lost.
- */
-static uint64_t drain_pty(const struct console *console, uint64_t deadline,
-			  int stop_fd)
-{
-	int slave, unread = 0;
-
-	do {
-		if (hung_up(console->pty_fd))
-			return (uint64_t)unread;
-		slave = ioctl(console->pty_fd, TIOCGPTPEER,
-			      O_RDWR | O_NOCTTY | O_CLOEXEC);
-		if (slave < 0 || ioctl(slave, FIONREAD, &unread) < 0)
-			unread = 0;
-		if (slave >= 0)
-			close(slave);
-	} while (unread && wait_for(-1, deadline, 5 * NS_PER_MS, stop_fd));
-	return (uint64_t)unread;
-}
-
-uint64_t console_drain(struct console *console, uint64_t timeout_ns,
-		       int stop_fd)
-{
-	const uint64_t now = now_ns();
-	const uint64_t deadline =
-		timeout_ns > UINT64_MAX - now ? UINT64_MAX : now + timeout_ns;
-	struct console_end *out = &console->out;
-	const uint8_t *data;
-	ssize_t written;
-	size_t len;
-
-	while (out->source.fd >= 0) {
-		len = serial_output_peek(console->serial, &data);
-		if (!len)
-			break;
-		written = console_end_write(out, data, len);
-		if (written > 0)
-			serial_output_consume(console->serial, (size_t)written);
-		else if (written != -EAGAIN ||
-			 !wait_for(out->source.fd, deadline, NS_PER_S, stop_fd))
-			return serial_output_waiting(console->serial);
-	}
-	if (console->kind == CONSOLE_PTY && out->source.fd >= 0) {
-		/* What was written is on its way through a work queue. */
-		wait_for(-1, deadline, 5 * NS_PER_MS, stop_fd);
-		return drain_pty(console, deadline, stop_fd);
-	}
-	return serial_output_waiting(console->serial);
 }

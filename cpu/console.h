@@ -44,6 +44,7 @@ struct console {
 	int wait_fd;		 /* listening socket, or inotify of the pty */
 	struct loop_source wait; /* watches wait_fd */
 	int pty_fd;		 /* the master */
+	bool accept_later;	 /* there were no descriptors left */
 	bool input_over;	 /* the client has sent all that it will */
 
 	int tty_fd;	 /* stdin where it is a tty; else -1 */
@@ -71,7 +72,7 @@ int console_open(struct console *console,
 int console_start(struct console *console, struct loop *loop,
 		  struct serial *serial);
 
-/* Called in the loop's thread on Ctrl-A x. Set before console_start. */
+/* Called in the loop's thread on Ctrl-A x. After console_open. */
 void console_on_quit(struct console *console, void (*on_quit)(void *arg),
 		     void *arg);
 

@@ -48,6 +48,9 @@ void loop_remove(struct loop *loop, struct loop_source *source);
 int loop_run(struct loop *loop);
 void loop_stop(struct loop *loop);
 
+/* Nanoseconds of CLOCK_MONOTONIC, which the timers count in. */
+uint64_t loop_now(void);
+
 /*
  * A timer: a source over a timerfd. `ns` from now, once; 0 disarms. The
  * function is called with the timer read, so it fires once for each arming.

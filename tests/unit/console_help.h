@@ -72,7 +72,7 @@ static inline void guest_reads(void)
 
 	if (read(irq_fd, &count, sizeof(count)) < 0)
 		return; /* by interrupt only */
-	while (in(LSR) & 1) {
+	while (in(LSR)&1) {
 		const uint8_t byte = in(RX);
 
 		guest_sum = sum_byte(guest_sum, byte);

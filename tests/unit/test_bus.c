@@ -3,15 +3,15 @@
  * The bus: which device an access reaches, with which offset, and what happens
  * at and between the devices' edges.
  */
+#include <errno.h>
+#include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <setjmp.h>
-#include <cmocka.h>
-
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include <cmocka.h>
 
 #include "cpu/bus.h"
 

@@ -1,4 +1,6 @@
-/* uses: cpu/console.c cpu/console_end.c cpu/console_open.c cpu/tty.c cpu/serial.c cpu/loop.c mem/log.c */
+/* uses: cpu/console.c cpu/console_clients.c cpu/console_drain.c cpu/tty.c */
+/* uses: cpu/console_end.c cpu/console_open.c cpu/serial.c cpu/serial_line.c */
+/* uses: cpu/loop.c mem/log.c */
 /*
  * The console on pipes, sockets and files: all bytes arrive, nobody's file
  * descriptions are changed, and no reader or writer holds the guest up.
@@ -115,8 +117,8 @@ static void test_few_writes(void **state)
 
 	(void)state;
 	/* Each write is a message here. */
-	assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0,
-				    pair), 0);
+	assert_int_equal(
+		socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair), 0);
 	start(CONSOLE_FD, NULL, pair[0]);
 	printed = 0;
 	clock_gettime(CLOCK_MONOTONIC, &began);
@@ -323,8 +325,8 @@ static bool program_sends(void)
 
 	if (read(irq_fd, &count, sizeof(count)) < 0)
 		return program_sent == PROGRAM_BYTES && nothing_waits();
-	while (!(in(IIR) & 1)) {
-		if (!(in(LSR) & 0x20))
+	while (!(in(IIR)&1)) {
+		if (!(in(LSR)&0x20))
 			continue;
 		for (int i = 0; i < 16 && program_sent < PROGRAM_BYTES; i++)
 			out(TX, pattern(program_sent++));
@@ -415,8 +417,8 @@ static void test_socket(void **state)
 	int pair[2];
 
 	(void)state;
-	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0,
-				    pair), 0);
+	assert_int_equal(
+		socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
 	start(CONSOLE_FD, NULL, pair[0]);
 	assert_int_equal(write(pair[1], "hello", 5), 5);
 	run_until(got_hello);
@@ -587,26 +589,16 @@ int main(void)
 #define TEST(function)                                                         \
 	cmocka_unit_test_setup_teardown(function, setup_pipes, teardown_pipes)
 	const struct CMUnitTest tests[] = {
-		TEST(test_pipes),
-		TEST(test_few_writes),
-		TEST(test_stdin_ends),
-		TEST(test_no_stdin),
-		TEST(test_null),
-		TEST(test_large_paste),
-		TEST(test_stdin_file),
-		TEST(test_guest_does_not_read),
-		TEST(test_full_pipe),
-		TEST(test_slow_reader_loses_nothing),
-		TEST(test_closed_stdout),
-		TEST(test_full_disk),
-		TEST(test_socket),
-		TEST(test_one_way),
-		TEST(test_bad_fd),
-		TEST(test_off),
-		TEST(test_file),
-		TEST(test_drain_waits),
-		TEST(test_drain_gives_up),
-		TEST(test_unused),
+		TEST(test_pipes),	   TEST(test_few_writes),
+		TEST(test_stdin_ends),	   TEST(test_no_stdin),
+		TEST(test_null),	   TEST(test_large_paste),
+		TEST(test_stdin_file),	   TEST(test_guest_does_not_read),
+		TEST(test_full_pipe),	   TEST(test_slow_reader_loses_nothing),
+		TEST(test_closed_stdout),  TEST(test_full_disk),
+		TEST(test_socket),	   TEST(test_one_way),
+		TEST(test_bad_fd),	   TEST(test_off),
+		TEST(test_file),	   TEST(test_drain_waits),
+		TEST(test_drain_gives_up), TEST(test_unused),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

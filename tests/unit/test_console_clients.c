@@ -1,10 +1,13 @@
-/* uses: cpu/console.c cpu/console_end.c cpu/console_open.c cpu/tty.c cpu/serial.c cpu/loop.c mem/log.c */
+/* uses: cpu/console.c cpu/console_clients.c cpu/console_drain.c cpu/tty.c */
+/* uses: cpu/console_end.c cpu/console_open.c cpu/serial.c cpu/serial_line.c */
+/* uses: cpu/loop.c mem/log.c */
 /*
  * The console on a unix socket and on a pseudo-terminal: clients that come, go,
  * stall and come again.
  */
 #include "tests/unit/console_help.h"
 
+#include <sys/resource.h>
 #include <sys/un.h>
 #include <termios.h>
 
@@ -63,8 +66,9 @@ static int join(void)
 	const struct sockaddr_un address = address_of(path);
 	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
-	assert_int_equal(connect(fd, (const struct sockaddr *)&address,
-				 sizeof(address)), 0);
+	assert_int_equal(
+		connect(fd, (const struct sockaddr *)&address, sizeof(address)),
+		0);
 	return fd;
 }
 
@@ -216,14 +220,43 @@ static void test_unix_many_clients(void **state)
 	assert_string_equal(logged(), "");
 }
 
+/* No descriptor is left: the client waits, and the loop does not spin. */
+static void test_unix_out_of_descriptors(void **state)
+{
+	int fds[64], fds_count = 0;
+	struct rlimit limit, full;
+	int fd;
+
+	(void)state;
+	start(CONSOLE_UNIX, path, -1);
+	fd = join();
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &limit), 0);
+	full = limit;
+	full.rlim_cur = (rlim_t)fd + 1;
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &full), 0);
+	while ((fds[fds_count] = dup(0)) >= 0)
+		fds_count++;
+	run_for(50, NULL);
+	assert_true(console.accept_later);
+	while (fds_count)
+		close(fds[--fds_count]);
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
+	run_until(has_client);
+	guest_prints("at last");
+	run_until(nothing_waits);
+	expect(fd, "at last");
+	close(fd);
+}
+
 /* A socket's file that a killed mote left behind. */
 static void leave_stale(void)
 {
 	const struct sockaddr_un address = address_of(path);
 	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
-	assert_int_equal(bind(fd, (const struct sockaddr *)&address,
-			      sizeof(address)), 0);
+	assert_int_equal(
+		bind(fd, (const struct sockaddr *)&address, sizeof(address)),
+		0);
 	assert_int_equal(listen(fd, 1), 0);
 	close(fd);
 }
@@ -435,12 +468,19 @@ int main(void)
 #define TEST(function)                                                         \
 	cmocka_unit_test_setup_teardown(function, setup_dir, teardown_dir)
 	const struct CMUnitTest tests[] = {
-		TEST(test_unix_client),	     TEST(test_unix_clients_queue),
-		TEST(test_unix_half_closed), TEST(test_unix_rude_client),
-		TEST(test_unix_many_clients), TEST(test_unix_stale),
-		TEST(test_unix_live),	     TEST(test_unix_refusals),
-		TEST(test_unix_replaced),    TEST(test_pty),
-		TEST(test_pty_opened_early), TEST(test_pty_stalled),
+		TEST(test_unix_client),
+		TEST(test_unix_clients_queue),
+		TEST(test_unix_half_closed),
+		TEST(test_unix_rude_client),
+		TEST(test_unix_many_clients),
+		TEST(test_unix_out_of_descriptors),
+		TEST(test_unix_stale),
+		TEST(test_unix_live),
+		TEST(test_unix_refusals),
+		TEST(test_unix_replaced),
+		TEST(test_pty),
+		TEST(test_pty_opened_early),
+		TEST(test_pty_stalled),
 		TEST(test_pty_last_words),
 	};
 

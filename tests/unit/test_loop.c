@@ -2,20 +2,20 @@
 /*
  * The event loop: dispatch, removal from within a dispatch, signals, timers.
  */
+#include <errno.h>
+#include <fcntl.h>
+#include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <setjmp.h>
-#include <cmocka.h>
-
-#include <errno.h>
-#include <fcntl.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
+
+#include <cmocka.h>
 
 #include "cpu/loop.h"
 
@@ -65,9 +65,9 @@ static void test_dispatch(void **state)
 {
 	(void)state;
 	for (int i = 0; i < SOURCES; i++) {
-		sources[i] = (struct loop_source){
-			eventfd(1, EFD_CLOEXEC), count_and_stop, &sources[i]
-		};
+		sources[i] =
+			(struct loop_source){ eventfd(1, EFD_CLOEXEC),
+					      count_and_stop, &sources[i] };
 		assert_int_equal(loop_add(&loop, &sources[i], EPOLLIN), 0);
 	}
 	assert_int_equal(loop_run(&loop), 0);
@@ -107,9 +107,9 @@ static void test_remove_in_dispatch(void **state)
 	(void)state;
 	for (int i = 0; i < LOOP_BATCH; i++) {
 		all[i] = calloc(1, sizeof(*all[i]));
-		*all[i] = (struct loop_source){ eventfd(1, EFD_CLOEXEC),
-						i ? never : remove_others,
-						all };
+		*all[i] =
+			(struct loop_source){ eventfd(1, EFD_CLOEXEC),
+					      i ? never : remove_others, all };
 		assert_int_equal(loop_add(&loop, all[i], EPOLLIN), 0);
 	}
 	/* All are ready at once, so they come in one batch. */
@@ -140,8 +140,8 @@ static void test_same_descriptor(void **state)
 				     &sources[0] };
 
 	(void)state;
-	sources[0] = (struct loop_source){ eventfd(1, EFD_CLOEXEC), never,
-					   NULL };
+	sources[0] =
+		(struct loop_source){ eventfd(1, EFD_CLOEXEC), never, NULL };
 	assert_int_equal(loop_add(&loop, &first, EPOLLIN), 0);
 	assert_int_equal(loop_add(&loop, &sources[0], EPOLLIN), 0);
 	assert_int_equal(loop_run(&loop), 0);
@@ -161,8 +161,8 @@ static void stop_after_three(void *arg, uint32_t events)
 
 static void test_change(void **state)
 {
-	struct loop_source source = { eventfd(0, EFD_CLOEXEC),
-				      stop_after_three, NULL };
+	struct loop_source source = { eventfd(0, EFD_CLOEXEC), stop_after_three,
+				      NULL };
 
 	(void)state;
 	assert_int_equal(loop_change(&loop, &source, EPOLLOUT), -ENOENT);

@@ -1,22 +1,22 @@
-/* uses: cpu/serial.c mem/log.c */
+/* uses: cpu/serial.c cpu/serial_line.c mem/log.c */
 /*
  * The serial port, driven register by register as Linux's 8250 driver drives
  * one (drivers/tty/serial/8250/8250_port.c of Linux 6.1), and as simpler and
  * ruder guests do.
  */
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <setjmp.h>
-#include <cmocka.h>
-
 #include <errno.h>
 #include <poll.h>
 #include <pthread.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
+
+#include <cmocka.h>
 
 #include "cpu/serial.h"
 
@@ -127,7 +127,7 @@ static void linux_autoconfig(void)
 
 	/* Is there anything? */
 	out(IER, 0);
-	assert_int_equal(in(IER) & 0x0f, 0);
+	assert_int_equal(in(IER)&0x0f, 0);
 	out(IER, 0x0f);
 	assert_int_equal(in(IER), 0x0f);
 	out(IER, 0);
@@ -136,7 +136,7 @@ static void linux_autoconfig(void)
 	saved_mcr = in(MCR);
 	saved_lcr = in(LCR);
 	out(MCR, MCR_LOOP | MCR_OUT2 | MCR_RTS);
-	assert_int_equal(in(MSR) & 0xf0, 0x90);
+	assert_int_equal(in(MSR)&0xf0, 0x90);
 	out(MCR, saved_mcr);
 
 	/* An EFR? No 16650 or later. */
@@ -178,7 +178,7 @@ static void linux_autoconfig(void)
 
 	/* The UUE bit of an XScale? */
 	out(IER, 0x40);
-	assert_int_equal(in(IER) & 0x40, 0);
+	assert_int_equal(in(IER)&0x40, 0);
 
 	out(LCR, saved_lcr);
 	out(MCR, saved_mcr);
@@ -204,7 +204,7 @@ static void linux_startup(void)
 	first = in(IIR);
 	out(IER, 0);
 	out(IER, IER_THRI);
-	assert_false(!(first & IIR_NO_INT) && in(IIR) & IIR_NO_INT);
+	assert_false(!(first & IIR_NO_INT) && in(IIR)&IIR_NO_INT);
 	out(IER, 0);
 
 	out(LCR, 0x03);
@@ -212,7 +212,7 @@ static void linux_startup(void)
 	/* ... nor UART_BUG_TXEN. */
 	out(IER, IER_THRI);
 	lsr = in(LSR);
-	assert_false((lsr & 0x40) && (in(IIR) & IIR_NO_INT));
+	assert_false((lsr & 0x40) && (in(IIR)&IIR_NO_INT));
 	out(IER, 0);
 
 	in(LSR);
@@ -245,10 +245,10 @@ static void linux_printk(const char *text)
 
 	out(IER, 0);
 	for (; *text; text++) {
-		assert_int_equal(in(LSR) & LSR_EMPTY, LSR_EMPTY);
+		assert_int_equal(in(LSR)&LSR_EMPTY, LSR_EMPTY);
 		out(TX, (uint8_t)*text);
 	}
-	assert_int_equal(in(LSR) & LSR_EMPTY, LSR_EMPTY);
+	assert_int_equal(in(LSR)&LSR_EMPTY, LSR_EMPTY);
 	out(IER, ier);
 }
 
@@ -268,7 +268,7 @@ static void linux_interrupt(struct tty *tty)
 {
 	uint8_t lsr;
 
-	for (int round = 0; round < 512 && !(in(IIR) & IIR_NO_INT); round++) {
+	for (int round = 0; round < 512 && !(in(IIR)&IIR_NO_INT); round++) {
 		lsr = in(LSR);
 		for (int i = 0; lsr & LSR_DR && i < 256; i++) {
 			const char byte = (char)in(RX);
@@ -278,7 +278,7 @@ static void linux_interrupt(struct tty *tty)
 			lsr = in(LSR);
 		}
 		in(MSR);
-		if (!(lsr & 0x20 && in(IER) & IER_THRI))
+		if (!(lsr & 0x20 && in(IER)&IER_THRI))
 			continue;
 		for (int i = 0; i < 16 && tty->left; i++, tty->left--)
 			out(TX, (uint8_t)*tty->send++);
@@ -431,7 +431,7 @@ static void test_back_pressure(void **state)
 			assert_in_range(serial_output_waiting(&serial),
 					SERIAL_OUTPUT_LOW,
 					SERIAL_OUTPUT_HIGH + 16);
-			assert_int_equal(in(LSR) & LSR_EMPTY, 0);
+			assert_int_equal(in(LSR)&LSR_EMPTY, 0);
 			assert_int_equal(in(IIR), IIR_FIFO | IIR_NO_INT);
 			stalls++;
 		}
@@ -469,14 +469,14 @@ static void test_printk_while_blocked(void **state)
 	assert_true(tty.left > 0);
 	linux_printk("kernel says\r\n"); /* asserts that it never waits */
 	assert_int_equal(in(IER), IER_RLSI | IER_RDI | IER_THRI);
-	assert_int_equal(in(LSR) & LSR_EMPTY, 0);
+	assert_int_equal(in(LSR)&LSR_EMPTY, 0);
 	assert_int_equal(irqs(), 0);
 	assert_int_equal(in(IIR), IIR_FIFO | IIR_NO_INT);
 	assert_int_equal(serial_counters(&serial).dropped, 0);
 	/* Drained: the program goes on by an interrupt. */
 	drain(NULL);
 	assert_int_equal(irqs(), 1);
-	assert_int_equal(in(LSR) & LSR_EMPTY, LSR_EMPTY);
+	assert_int_equal(in(LSR)&LSR_EMPTY, LSR_EMPTY);
 	linux_interrupt(&tty);
 	assert_int_equal(serial_counters(&serial).dropped, 0);
 	free(text);
@@ -494,7 +494,7 @@ static void test_start_while_blocked(void **state)
 		out(TX, 'k');
 	out(IER, in(IER) | IER_THRI);
 	assert_int_equal(irqs(), 0);
-	assert_int_equal(in(LSR) & LSR_EMPTY, 0);
+	assert_int_equal(in(LSR)&LSR_EMPTY, 0);
 	/* Not before LOW. */
 	serial_output_consume(&serial, SERIAL_OUTPUT_RING / 2 - 100);
 	assert_int_equal(serial_output_waiting(&serial), SERIAL_OUTPUT_LOW);
@@ -518,7 +518,7 @@ static void test_polled_drop(void **state)
 	(void)state;
 	/* Polls LSR, never waits, never an interrupt. */
 	for (unsigned i = 0; i < SERIAL_OUTPUT_RING + 1000; i++) {
-		assert_int_equal(in(LSR) & LSR_EMPTY, LSR_EMPTY);
+		assert_int_equal(in(LSR)&LSR_EMPTY, LSR_EMPTY);
 		out(TX, i < SERIAL_OUTPUT_RING ? 'a' : 'b');
 	}
 	assert_int_equal(serial_counters(&serial).out,
@@ -612,6 +612,20 @@ static void test_receive_interrupts(void **state)
 	assert_int_equal(irqs(), 0);
 }
 
+/* One byte for each interrupt, no FIFO: the next one is an edge again. */
+static void test_receive_one_by_one(void **state)
+{
+	(void)state;
+	out(IER, IER_RDI);
+	give("slowly");
+	for (const char *c = "slowly"; *c; c++) {
+		assert_int_equal(irqs(), 1);
+		assert_int_equal(in(IIR), IIR_RDI);
+		assert_int_equal(in(RX), *c);
+	}
+	assert_int_equal(irqs(), 0);
+}
+
 static void test_priorities(void **state)
 {
 	(void)state;
@@ -640,14 +654,14 @@ static void test_polled_receive(void **state)
 
 	(void)state;
 	give("xyz");
-	while (!(in(LSR) & LSR_DR))
+	while (!(in(LSR)&LSR_DR))
 		assert_true(++polls < 100);
 	assert_int_equal(in(RX), 'x');
 	/* No FIFO is enabled: one byte at a time. */
-	assert_int_equal(in(LSR) & LSR_DR, LSR_DR);
+	assert_int_equal(in(LSR)&LSR_DR, LSR_DR);
 	assert_int_equal(in(RX), 'y');
 	assert_int_equal(in(RX), 'z');
-	assert_int_equal(in(LSR) & LSR_DR, 0);
+	assert_int_equal(in(LSR)&LSR_DR, 0);
 	assert_int_equal(in(IIR), IIR_NO_INT);
 }
 
@@ -674,18 +688,18 @@ static void test_large_input(void **state)
 		} while (took);
 		assert_true(irqs() > 0 || offered == size);
 		for (bool again = false; !again && got < size;) {
-			assert_false(in(IIR) & IIR_NO_INT);
-			for (int i = 0; i < 256 && in(LSR) & LSR_DR; i++) {
+			assert_false(in(IIR)&IIR_NO_INT);
+			for (int i = 0; i < 256 && in(LSR)&LSR_DR; i++) {
 				if (in(RX) != text[got++])
 					fail_msg("byte %zu differs", got - 1);
 			}
 			again = event();
 			assert_true(again || got == size ||
-				    !(in(IIR) & IIR_NO_INT));
+				    !(in(IIR)&IIR_NO_INT));
 		}
 	}
 	assert_int_equal(offered, size);
-	assert_int_equal(in(LSR) & LSR_DR, 0);
+	assert_int_equal(in(LSR)&LSR_DR, 0);
 	assert_int_equal(serial_counters(&serial).in, size);
 	free(text);
 }
@@ -709,13 +723,13 @@ static void test_input_room(void **state)
 	out(IER, 0);
 	out(FCR, FCR_ENABLE | FCR_CLEAR);
 	assert_int_equal(serial_input_room(&serial), 0);
-	assert_int_equal(in(LSR) & LSR_DR, 0);
+	assert_int_equal(in(LSR)&LSR_DR, 0);
 	out(IER, IER_RDI);
 	for (unsigned i = 0; i < SERIAL_INPUT_QUEUE + 16; i++) {
-		assert_int_equal(in(LSR) & LSR_DR, LSR_DR);
+		assert_int_equal(in(LSR)&LSR_DR, LSR_DR);
 		in(RX);
 	}
-	assert_int_equal(in(LSR) & LSR_DR, 0);
+	assert_int_equal(in(LSR)&LSR_DR, 0);
 	assert_false(event()); /* the last offer was taken whole */
 }
 
@@ -730,7 +744,7 @@ static void test_flow_control(void **state)
 	give("def");
 	assert_int_equal(in(RX), 'b');
 	assert_int_equal(in(RX), 'c');
-	assert_int_equal(in(LSR) & LSR_DR, 0);
+	assert_int_equal(in(LSR)&LSR_DR, 0);
 	irqs();
 	out(MCR, MCR_OUT2 | MCR_RTS | 0x01);
 	assert_int_equal(irqs(), 1);
@@ -747,7 +761,7 @@ static void test_loopback(void **state)
 	give("host");
 	out(MCR, MCR_LOOP);
 	/* The line is cut in both directions. */
-	assert_int_equal(in(LSR) & LSR_DR, 0);
+	assert_int_equal(in(LSR)&LSR_DR, 0);
 	out(TX, 'l');
 	out(TX, 'o');
 	assert_int_equal(serial_output_waiting(&serial), 0);
@@ -879,6 +893,7 @@ int main(void)
 		TEST(test_ring_wrap),
 		TEST(test_discard),
 		TEST(test_receive_interrupts),
+		TEST(test_receive_one_by_one),
 		TEST(test_priorities),
 		TEST(test_polled_receive),
 		TEST(test_large_input),

@@ -50,8 +50,6 @@ try /dev/null "/dev/null" "/dev/null"
 try /dev/zero "/dev/zero" "/dev/zero"
 ln -s loop "$tmp/loop"
 try "$tmp/loop" "loop" "a symbolic link to itself"
-mkfifo "$tmp/fifo"
-try "$tmp/fifo" "fifo" "a pipe that nobody writes to"
 try "/proc/self/mem" "mem" "a file that cannot be read"
 
 for bytes in 1 63 64 100 119 4097 8192; do

@@ -79,12 +79,46 @@ status=0
 ) >"$out" 2>"$err" || status=$?
 is "$status $(cat "$out")" "0 hello from the guest" \
 	"started with signals ignored"
+rm -f "$events"
+nohup "$MOTE" -k "$GUESTS/hang.elf" -m 64M --events "$events" >"$out" 2>"$err" &
+pid=$!
+ok "started by nohup" await 10 says hanging
+kill -HUP "$pid"
+kill -INT "$pid"
+sleep 0.5
+ok "it lives on after SIGHUP, and a background job after SIGINT" \
+	kill -0 "$pid"
+kill -TERM "$pid"
+sleep 0.2
+kill -TERM "$pid"
+guest_end
+ends 143 signal "SIGTERM is heard"
 status=0
 perl -e 'use POSIX; my $all = POSIX::SigSet->new; $all->fillset;
 	sigprocmask(SIG_BLOCK, $all); exec @ARGV' timeout -s KILL "$LIMIT" \
 	"$MOTE" -k "$GUESTS/hang.elf" -m 64M --timeout 500ms \
 	>"$out" 2>"$err" || status=$?
 is "$status" 124 "started with signals blocked"
+
+# A start that waits can be stopped: a pipe that nobody writes to, yet.
+mkfifo "$tmp/fifo"
+for signal in INT:130 TERM:143; do
+	env --default-signal=INT,QUIT "$MOTE" -k "$tmp/fifo" >"$out" 2>"$err" &
+	pid=$!
+	sleep 0.3
+	kill -"${signal%:*}" "$pid"
+	guest_end
+	is "$status" "${signal#*:}" "SIG${signal%:*} while it opens a pipe"
+	env --default-signal=INT,QUIT "$MOTE" -k fd=7 7<>"$tmp/fifo" \
+		>"$out" 2>"$err" &
+	pid=$!
+	sleep 0.3
+	kill -"${signal%:*}" "$pid"
+	guest_end
+	is "$status" "${signal#*:}" "SIG${signal%:*} while it reads a pipe"
+done
+run sh -c "cat '$GUESTS/hello.elf' >'$tmp/fifo' & exec '$MOTE' -k '$tmp/fifo'"
+is "$status $(cat "$out")" "0 hello from the guest" "a kernel from a pipe"
 
 # -- events ----------------------------------------------------------------------
 

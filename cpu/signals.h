@@ -14,14 +14,17 @@ struct signals {
 };
 
 /*
- * Blocks the signals that mote handles, in this thread and those that it
- * starts; SIGPIPE is ignored. First of all, so that none is lost. 0 or -errno,
+ * First of all: SIGPIPE is ignored, and so stays what the parent had ignored.
+ * The other signals keep their defaults until signals_start. 0 or -errno,
  * logged.
  */
 int signals_create(struct signals *signals,
 		   void (*received)(void *arg, int number), void *arg);
 
-/* From now on `received` is called in the loop. 0 or -errno, logged. */
+/*
+ * From now on `received` is called in the loop; the signals are blocked in this
+ * thread and in those that it starts from here on. 0 or -errno, logged.
+ */
 int signals_start(struct signals *signals, struct loop *loop);
 void signals_destroy(struct signals *signals);
 

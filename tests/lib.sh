@@ -142,13 +142,14 @@ last_line() {
 
 # -- in the background --------------------------------------------------------
 
-# A time limit of its own, in case this script goes away.
+# A shell starts what is in the background with SIGINT and SIGQUIT ignored, and
+# that is not to be tested here.
 guest_start() {
 	guest_name=$1
 	shift
 	rm -f "$events"
 	: >"$out"
-	"$MOTE" -k "$GUESTS/$guest_name.elf" -m 64M --events "$events" \
+	env --default-signal=INT,QUIT "$MOTE" -k "$GUESTS/$guest_name.elf" -m 64M --events "$events" \
 		"$@" >"$out" 2>"$err" &
 	pid=$!
 }

@@ -106,7 +106,7 @@ static void write_tables(uint8_t *ram, uint64_t size, const char *cmdline)
 	put(ram + PAGE_TABLES + 0x1000, PAGE_TABLES + 0x2003, 8);
 	for (unsigned i = 0; i < 512; i++)
 		put(ram + PAGE_TABLES + 0x2000 + i * 8, (i << 21) + 0x83, 8);
-	strcpy((char *)ram + CMDLINE, cmdline);
+	memcpy(ram + CMDLINE, cmdline, strlen(cmdline) + 1);
 	put(params + 0x1E8, 1, 1);
 	put(params + 0x1FE, 0xAA55, 2);
 	memcpy(params + 0x202, "HdrS", 4);

@@ -1,6 +1,7 @@
 /*
  * Writes kib=N KiB (1024 where not given) to the serial port as fast as it can,
- * as numbered lines of 64 bytes, then the number of lines.
+ * as numbered lines of 64 bytes, then says ready and prints the number of
+ * lines.
  */
 #include "tests/guest/guest.h"
 
@@ -18,14 +19,20 @@ static void make_line(char line[LINE], unsigned number)
 	line[LINE - 1] = '\n';
 }
 
-/* A FIFO's worth for each look at LSR. */
+/* A FIFO's worth for each look at LSR, in one exit. */
 static void write_line(const char line[LINE])
 {
-	for (unsigned i = 0; i < LINE; i++) {
-		if (i % FIFO == 0)
-			while (!(in8(LSR) & LSR_THRE))
-				pause_cpu();
-		out8(SERIAL, (uint8_t)line[i]);
+	const char *from = line;
+
+	while (from < line + LINE) {
+		size_t count = FIFO;
+
+		while (!(in8(LSR) & LSR_THRE))
+			pause_cpu();
+		__asm__ volatile("rep outsb"
+				 : "+S"(from), "+c"(count)
+				 : "d"(SERIAL)
+				 : "memory");
 	}
 }
 
@@ -40,5 +47,6 @@ void guest_main(const uint8_t *boot_params)
 		make_line(line, i);
 		write_line(line);
 	}
+	out8(PORT_READY, 1);
 	print("lines %u\n", lines);
 }

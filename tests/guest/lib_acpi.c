@@ -109,7 +109,7 @@ static uint16_t io_byte(const uint8_t *gas, const char *name)
 
 void acpi_load(struct acpi_machine *machine)
 {
-	uint32_t size;
+	uint32_t size = 0;
 
 	machine->fadt = acpi_table("FACP", &size);
 	if (!machine->fadt || size < 268)

@@ -1,0 +1,149 @@
+#!/bin/sh
+# Signals that do not end a guest, and events that nobody takes. (Those that
+# end it are in end.t.)
+# shellcheck source=tests/lib.sh
+. "${0%/*}/../lib.sh"
+
+counters() {
+	[ "$(grep -c '"event":"counters"' "$events")" -ge "$1" ]
+}
+
+# exits N: the N-th counters event's number of exits
+exits() {
+	grep '"event":"counters"' "$events" |
+		sed -n "$1s/.*\"exits\":\([0-9]*\).*/\1/p"
+}
+
+state_is() {
+	grep -q "^State:[[:space:]]*$1" "/proc/$pid/status"
+}
+
+guest_start echo -a loop=1
+ok "a guest that polls" await 10 says echo
+kill -USR2 "$pid"
+ok "SIGUSR2 writes counters" await 5 counters 1
+ok "the counters are a JSON object" perl -MJSON::PP -ne '
+	next unless /counters/;
+	my $e = decode_json($_);
+	die unless $e->{exits} > 0 && $e->{t_us} > 0;
+	die if grep { ref $e->{$_} } keys %$e' "$events"
+kill -USR2 "$pid"
+ok "again" await 5 counters 2
+ok "they grow" [ "$(exits 1)" -lt "$(exits 2)" ]
+
+kill -STOP "$pid"
+ok "SIGSTOP stops it" await 5 state_is T
+kill -USR2 "$pid"
+sleep 0.5
+ok "a stopped guest does nothing" [ "$(grep -c counters "$events")" -eq 2 ]
+kill -CONT "$pid"
+ok "SIGCONT lets it go on, and what was asked meanwhile is answered" \
+	await 5 counters 3
+kill -USR2 "$pid"
+ok "it runs" await 5 counters 4
+ok "and does something" [ "$(exits 3)" -lt "$(exits 4)" ]
+
+kill -TSTP "$pid"
+ok "SIGTSTP stops it, too" await 5 state_is T
+kill -CONT "$pid"
+ok "it goes on" await 5 state_is '[SR]'
+
+for signal in WINCH CHLD URG CONT PIPE; do
+	kill -"$signal" "$pid"
+done
+sleep 0.2
+ok "signals that mean nothing to it do not end it" kill -0 "$pid"
+n=0
+while [ $n -lt 200 ]; do
+	kill -USR2 "$pid"
+	n=$((n + 1))
+done
+ok "many SIGUSR2s do not end it either" kill -0 "$pid"
+kill -INT "$pid"
+guest_end
+ends 130 signal "SIGINT does"
+
+# A timer that should have fired while all stood still.
+guest_start timer
+kill -STOP "$pid"
+sleep 1
+kill -CONT "$pid"
+guest_end
+ends 0 poweroff "timers go on after a stop"
+
+# A parent that ignores or blocks signals hands that on by exec.
+status=0
+(
+	trap '' INT HUP TERM PIPE CHLD
+	exec timeout -s KILL "$LIMIT" "$MOTE" -k "$GUESTS/hello.elf" -m 64M
+) >"$out" 2>"$err" || status=$?
+is "$status $(cat "$out")" "0 hello from the guest" \
+	"started with signals ignored"
+rm -f "$events"
+nohup "$MOTE" -k "$GUESTS/hang.elf" -m 64M --events "$events" >"$out" 2>"$err" &
+pid=$!
+ok "started by nohup" await 10 says hanging
+kill -HUP "$pid"
+kill -INT "$pid"
+sleep 0.5
+ok "it lives on after SIGHUP, and a background job after SIGINT" \
+	kill -0 "$pid"
+kill -TERM "$pid"
+sleep 0.2
+kill -TERM "$pid"
+guest_end
+ends 143 signal "SIGTERM is heard"
+status=0
+perl -e 'use POSIX; my $all = POSIX::SigSet->new; $all->fillset;
+	sigprocmask(SIG_BLOCK, $all); exec @ARGV' timeout -s KILL "$LIMIT" \
+	"$MOTE" -k "$GUESTS/hang.elf" -m 64M --timeout 500ms \
+	>"$out" 2>"$err" || status=$?
+is "$status" 124 "started with signals blocked"
+
+# A start that waits can be stopped: a pipe that nobody writes to, yet.
+mkfifo "$tmp/fifo"
+for signal in INT:130 TERM:143; do
+	env --default-signal=INT,QUIT "$MOTE" -k "$tmp/fifo" >"$out" 2>"$err" &
+	pid=$!
+	sleep 0.3
+	kill -"${signal%:*}" "$pid"
+	guest_end
+	is "$status" "${signal#*:}" "SIG${signal%:*} while it opens a pipe"
+	env --default-signal=INT,QUIT "$MOTE" -k fd=7 7<>"$tmp/fifo" \
+		>"$out" 2>"$err" &
+	pid=$!
+	sleep 0.3
+	kill -"${signal%:*}" "$pid"
+	guest_end
+	is "$status" "${signal#*:}" "SIG${signal%:*} while it reads a pipe"
+done
+run sh -c "cat '$GUESTS/hello.elf' >'$tmp/fifo' & exec '$MOTE' -k '$tmp/fifo'"
+is "$status $(cat "$out")" "0 hello from the guest" "a kernel from a pipe"
+
+# -- events ----------------------------------------------------------------------
+
+status=0
+{
+	timeout -s KILL "$LIMIT" "$MOTE" -k "$GUESTS/ready.elf" -m 64M \
+		--events fd=7 7>&1 >"$out" 2>"$err"
+	echo $? >"$tmp/status"
+} | head -c 1 >/dev/null
+is "$(cat "$tmp/status")" 0 "nobody reads the events any more"
+
+mkfifo "$tmp/full"
+exec 9<>"$tmp/full"
+head -c 65536 /dev/zero >&9
+run "$MOTE" -k "$GUESTS/ready.elf" -m 64M --events fd=9
+is "$status" 0 "a full pipe of events holds nothing up"
+like "$(cat "$err")" "^mote: .*event.*lost" "and that is said"
+exec 9<&-
+
+mote --kernel "$GUESTS/ready.elf" -m 64M --timing
+is "$status $(grep -vc '^mote: timing: *[a-z]* *[0-9.]* ms  +[0-9.]*$' \
+	"$err")" "0 0" "--timing is a line for each stage"
+ok "in order, from exec to the end" perl -ne '
+	/: *([a-z]+) +([\d.]+) ms/ or die; die if $2 < $t; $t = $2;
+	$seen .= "$1 "; END { die $seen unless $seen =~ /^exec .*ready .*exit / }
+	BEGIN { $t = 0 }' "$err"
+
+done_testing

@@ -272,6 +272,8 @@ static void loop(struct client *c)
 			buf_write(&c->out, c->sock);
 		if (c->end_by && now_ms() > c->end_by) {
 			tty_restore();
+			if (c->end_status == STATUS_TIMEOUT)
+				fputs("on: no answer in time\n", stderr);
 			exit(c->end_status);
 		}
 	}
@@ -330,11 +332,11 @@ int main(int argc, char **argv)
 	c.env = calloc(argc, sizeof(*c.env));
 	if (!c.env || parse(&c, argc, argv)) {
 		fputs("usage: client -d RUNDIR [options] CMD ARG...\n", stderr);
-		return STATUS_HOST;
+		exit(STATUS_HOST);
 	}
 	c.sock = connect_to(c.dir);
 	if (c.sock < 0 && c.say)
-		return 1;
+		exit(1);
 	if (c.sock < 0)
 		die("the test host does not run");
 	fcntl(c.sock, F_SETFL, O_NONBLOCK);

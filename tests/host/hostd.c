@@ -18,6 +18,7 @@
  *
  * usage: hostd -d RUNDIR [-p PID] [-i IDLE] [-r READY] [-n TRIES] -- QEMU...
  */
+#include "relay.h"
 #include "wire.h"
 
 #include <errno.h>
@@ -36,31 +37,19 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define CLIENTS	   64
-#define BACKLOG	   (1 << 20) /* bytes to the agent before clients wait */
 #define PING_MS	   20000
 #define SILENCE_MS 180000 /* of the agent: the machine hangs */
 #define PORT_FD	   3	  /* QEMU's end of the port */
-
-struct client {
-	int fd; /* -1: free */
-	uint32_t session;
-	struct buf in, out;
-	int ending; /* close when `out` is empty */
-};
 
 struct host {
 	const char *dir;
 	int idle_ms, ready_ms, tries;
 	pid_t parent;
 	char **qemu;
-	int lock, listener, port, parent_fd;
+	int lock, parent_fd;
 	pid_t pid; /* QEMU's */
-	int ready, stop;
-	uint32_t last_session;
-	int64_t used, heard, pinged;
-	struct buf in, out;
-	struct client clients[CLIENTS];
+	int64_t pinged;
+	struct relay relay;
 };
 
 static volatile sig_atomic_t signalled;
@@ -126,9 +115,9 @@ static int start_qemu(struct host *h)
 		exec_qemu(h, p[1]);
 	}
 	close(p[1]);
-	h->port = p[0];
-	fcntl(h->port, F_SETFL, O_NONBLOCK);
-	h->heard = now_ms();
+	h->relay.port = p[0];
+	fcntl(h->relay.port, F_SETFL, O_NONBLOCK);
+	h->relay.heard = now_ms();
 	return 0;
 }
 
@@ -138,13 +127,13 @@ static void stop_qemu(struct host *h)
 		kill(h->pid, SIGKILL); /* its disk is a throw-away copy */
 		waitpid(h->pid, NULL, 0);
 	}
-	if (h->port >= 0)
-		close(h->port);
-	h->port = -1;
+	if (h->relay.port >= 0)
+		close(h->relay.port);
+	h->relay.port = -1;
 	h->pid = 0;
-	h->ready = 0;
-	buf_free(&h->in);
-	buf_free(&h->out);
+	h->relay.ready = 0;
+	buf_free(&h->relay.in);
+	buf_free(&h->relay.out);
 }
 
 static int open_dir_file(struct host *h, const char *name, int flags)
@@ -165,11 +154,11 @@ static int open_listener(struct host *h)
 		return fail(h->dir);
 	snprintf(a.sun_path, sizeof(a.sun_path), "/proc/self/fd/%d/sock", dir);
 	unlinkat(dir, "sock", 0);
-	h->listener =
+	h->relay.listener =
 		socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (h->listener < 0 ||
-	    bind(h->listener, (struct sockaddr *)&a, sizeof(a)) ||
-	    listen(h->listener, CLIENTS)) {
+	if (h->relay.listener < 0 ||
+	    bind(h->relay.listener, (struct sockaddr *)&a, sizeof(a)) ||
+	    listen(h->relay.listener, RELAY_CLIENTS)) {
 		fail("RUNDIR/sock");
 		close(dir);
 		return -1;
@@ -178,154 +167,22 @@ static int open_listener(struct host *h)
 	return 0;
 }
 
-static void client_close(struct host *h, struct client *c)
-{
-	wire_add(&h->out, c->session, WIRE_GONE, NULL, 0);
-	close(c->fd);
-	buf_free(&c->in);
-	buf_free(&c->out);
-	c->fd = -1;
-	h->used = now_ms();
-}
-
-static void client_accept(struct host *h)
-{
-	int fd = accept4(h->listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
-
-	if (fd < 0)
-		return;
-	for (int i = 0; i < CLIENTS; i++) {
-		struct client *c = &h->clients[i];
-
-		if (c->fd >= 0)
-			continue;
-		*c = (struct client){ .fd = fd, .session = ++h->last_session };
-		h->used = now_ms();
-		return;
-	}
-	close(fd); /* the client says what that means */
-}
-
-/* Frames from a client, with its number put in, on to the agent. */
-static void client_read(struct host *h, struct client *c)
-{
-	struct wire_head f;
-	const char *data;
-	long n = buf_read(&c->in, c->fd, 65536);
-	int r;
-
-	if (n == -EAGAIN || n == -EINTR)
-		return;
-	if (n <= 0) {
-		client_close(h, c);
-		return;
-	}
-	while ((r = wire_next(&c->in, &f, &data)) == 1) {
-		if (f.type == WIRE_STOP)
-			h->stop = 1;
-		else if (f.type == WIRE_PING)
-			wire_add(&c->out, 0, WIRE_PING, NULL, 0);
-		else
-			wire_add(&h->out, c->session, f.type, data, f.len);
-		wire_drop(&c->in, &f);
-	}
-	if (r < 0)
-		client_close(h, c);
-}
-
-static void client_write(struct host *h, struct client *c)
-{
-	long n = buf_len(&c->out) ? buf_write(&c->out, c->fd) : 0;
-
-	if ((n < 0 && n != -EAGAIN && n != -EINTR) ||
-	    (c->ending && !buf_len(&c->out)))
-		client_close(h, c);
-}
-
-static void agent_frame(struct host *h, const struct wire_head *f,
-			const char *data)
-{
-	if (f->type == WIRE_READY)
-		h->ready = 1;
-	for (int i = 0; i < CLIENTS; i++) {
-		struct client *c = &h->clients[i];
-
-		if (c->fd < 0 || c->session != f->session || c->ending)
-			continue;
-		wire_add(&c->out, 0, f->type, data, f->len);
-		c->ending = f->type == WIRE_EXIT;
-	}
-}
-
-/* 0, or -errno when the machine has ended. */
-static int port_read(struct host *h)
-{
-	struct wire_head f;
-	const char *data;
-	long n = buf_read(&h->in, h->port, 262144);
-	int r;
-
-	if (n == -EAGAIN || n == -EINTR)
-		return 0;
-	if (n <= 0)
-		return -EPIPE;
-	h->heard = now_ms();
-	while ((r = wire_next(&h->in, &f, &data)) == 1) {
-		agent_frame(h, &f, data);
-		wire_drop(&h->in, &f);
-	}
-	return r;
-}
-
-static int fill_poll(struct host *h, struct pollfd *p)
-{
-	int n = 3;
-	int crowded = buf_len(&h->out) > BACKLOG;
-
-	p[0] = (struct pollfd){ .fd = h->port, .events = POLLIN };
-	if (buf_len(&h->out))
-		p[0].events |= POLLOUT;
-	p[1] = (struct pollfd){ .fd = h->ready ? h->listener : -1,
-				.events = POLLIN };
-	p[2] = (struct pollfd){ .fd = h->parent_fd, .events = POLLIN };
-	for (int i = 0; i < CLIENTS; i++, n++) {
-		struct client *c = &h->clients[i];
-
-		p[n] = (struct pollfd){ .fd = c->fd,
-					.events = crowded ? 0 : POLLIN };
-		if (buf_len(&c->out) || c->ending)
-			p[n].events |= POLLOUT;
-	}
-	return n;
-}
-
 /* One turn of the loop; why it should end, or NULL. */
 static const char *step(struct host *h)
 {
-	struct pollfd p[3 + CLIENTS];
-	int n = fill_poll(h, p);
+	struct pollfd p[1 + RELAY_POLLFDS];
 
-	if (poll(p, n, 1000) < 0)
+	p[0] = (struct pollfd){ .fd = h->parent_fd, .events = POLLIN };
+	relay_poll(&h->relay, p + 1);
+	if (poll(p, 1 + RELAY_POLLFDS, 1000) < 0)
 		return signalled ? "ended by a signal" : NULL;
-	if (p[0].revents & (POLLIN | POLLHUP | POLLERR) && port_read(h))
+	if (relay_step(&h->relay, p + 1))
 		return "the machine has ended";
-	if (p[0].revents & POLLOUT)
-		buf_write(&h->out, h->port);
-	if (p[2].revents)
+	if (p[0].revents)
 		return "the process that started it has ended";
-	for (int i = 0; i < CLIENTS; i++) {
-		struct client *c = &h->clients[i];
-
-		if (c->fd >= 0 && p[3 + i].revents & (POLLIN | POLLHUP))
-			client_read(h, c);
-		if (c->fd >= 0 && p[3 + i].revents & POLLOUT)
-			client_write(h, c);
-	}
-	if (p[1].revents)
-		client_accept(h);
 	if (signalled)
 		return "ended by a signal";
-	return h->stop ? "stopped" : NULL;
+	return h->relay.stop ? "stopped" : NULL;
 }
 
 static const char *check_time(struct host *h)
@@ -334,14 +191,13 @@ static const char *check_time(struct host *h)
 
 	if (now - h->pinged > PING_MS) {
 		h->pinged = now;
-		wire_add(&h->out, 0, WIRE_PING, NULL, 0);
+		wire_add(&h->relay.out, 0, WIRE_PING, NULL, 0);
 	}
-	if (now - h->heard > SILENCE_MS)
+	if (now - h->relay.heard > SILENCE_MS)
 		return "the machine no longer answers";
-	for (int i = 0; i < CLIENTS; i++)
-		if (h->clients[i].fd >= 0)
-			h->used = now;
-	if (now - h->used > h->idle_ms)
+	if (relay_busy(&h->relay))
+		h->relay.used = now;
+	if (now - h->relay.used > h->idle_ms)
 		return "nobody has used it for a while";
 	return NULL;
 }
@@ -355,12 +211,12 @@ static int boot(struct host *h)
 
 		if (start_qemu(h))
 			return -EIO;
-		while (!h->ready && !why) {
+		while (!h->relay.ready && !why) {
 			why = step(h);
 			if (!why && now_ms() - start > h->ready_ms)
 				why = "not ready in time";
 		}
-		if (h->ready) {
+		if (h->relay.ready) {
 			fprintf(stderr, "hostd: ready after %lld ms\n",
 				(long long)(now_ms() - start));
 			return 0;
@@ -368,7 +224,7 @@ static int boot(struct host *h)
 		stop_qemu(h);
 		fprintf(stderr, "hostd: start %d of %d: %s\n", i, h->tries,
 			why);
-		if (signalled || h->stop)
+		if (signalled || h->relay.stop)
 			return -EINTR;
 	}
 	return -ETIMEDOUT;
@@ -455,8 +311,8 @@ static int parse(struct host *h, int argc, char **argv)
 
 int main(int argc, char **argv)
 {
-	static struct host h = {
-		.idle_ms = 600000, .ready_ms = 60000, .tries = 3, .port = -1
+	struct host h = {
+		.dir = ".", .idle_ms = 600000, .ready_ms = 60000, .tries = 3
 	};
 	struct sigaction act = { .sa_handler = on_signal };
 	const char *why;
@@ -467,8 +323,7 @@ int main(int argc, char **argv)
 		fputs("usage: hostd -d RUNDIR [options] -- QEMU...\n", stderr);
 		return 2;
 	}
-	for (int i = 0; i < CLIENTS; i++)
-		h.clients[i].fd = -1;
+	relay_init(&h.relay);
 	/* a pipe or lock of the caller's must not live on in us */
 	syscall(SYS_close_range, 3, ~0U, 0);
 	sigaction(SIGTERM, &act, NULL);
@@ -479,7 +334,7 @@ int main(int argc, char **argv)
 	if (tell < 0 || take_lock(&h) || watch_parent(&h) ||
 	    open_listener(&h) || boot(&h))
 		return 1;
-	h.used = h.pinged = now_ms();
+	h.relay.used = h.pinged = now_ms();
 	if (write(tell, &ok, 1) != 1)
 		fail("nobody waits for us");
 	close(tell);

@@ -100,7 +100,8 @@ struct probe {
 	struct kvm_run *run;
 	int run_size;
 	int has_xsave;
-	const char *why; /* what failed */
+	const char *why; /* what failed, and its errno, 0 if it has none */
+	int error;
 };
 
 static volatile sig_atomic_t expired;
@@ -126,7 +127,8 @@ static int64_t now_us(void)
 static int fail(struct probe *p, const char *why)
 {
 	p->why = why;
-	return errno ? -errno : -EIO;
+	p->error = errno;
+	return -EIO;
 }
 
 static int make_vm(struct probe *p)
@@ -300,7 +302,8 @@ int main(int argc, char **argv)
 	if (!r)
 		verdict = "linux";
 	if (verbose && r)
-		fprintf(stderr, "probe: %s: %s\n", p.why, strerror(-r));
+		fprintf(stderr, "probe: %s: %s\n", p.why,
+			p.error ? strerror(p.error) : "the guest gave up");
 	if (verbose)
 		fprintf(stderr, "probe: set-up %lld us, guest %lld us%s\n",
 			(long long)(ready - start),

@@ -9,65 +9,32 @@
  */
 #include "session.h"
 
+#include "spawn.h"
+
 #include <errno.h>
-#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
-#include <sys/stat.h>
 #include <sys/wait.h>
-#include <termios.h>
 #include <unistd.h>
 
 #define CHUNK	       16384
 #define TERM_MS	       2000 /* from SIGTERM to SIGKILL at a time limit */
 #define GIVE_UP_MS     5000 /* from the end to a pipe's end of file */
 #define STATUS_TIMEOUT 124
-#define STATUS_HOST    125
-
-extern struct session sessions[SESSION_MAX];
-
-static void group_path(const struct session *s, const char *file, char *path,
-		       size_t size)
-{
-	snprintf(path, size, "/sys/fs/cgroup/on/%d%s", (int)(s - sessions),
-		 file);
-}
-
-static int group_write(const struct session *s, const char *file,
-		       const char *text)
-{
-	char path[64];
-	int fd, r = 0;
-
-	group_path(s, file, path, sizeof(path));
-	fd = open(path, O_WRONLY | O_CLOEXEC);
-	if (fd < 0)
-		return -errno;
-	if (write(fd, text, strlen(text)) < 0)
-		r = -errno;
-	close(fd);
-	return r;
-}
 
 static void kill_all(struct session *s)
 {
 	s->killed = true;
 	if (s->pid > 0)
 		kill(-s->pid, SIGKILL);
-	group_write(s, "/cgroup.kill", "1");
+	spawn_group_write(s, "/cgroup.kill", "1");
 }
 
 void session_open(struct session *s, uint32_t id)
 {
-	char path[64];
-
 	*s = (struct session){ .id = id, .in = -1, .out = -1, .err = -1 };
-	group_path(s, "", path, sizeof(path));
-	mkdir("/sys/fs/cgroup/on", 0755);
-	mkdir(path, 0755);
+	spawn_group_make(s);
 }
 
 static void close_fd(int *fd)
@@ -88,154 +55,28 @@ static void session_close(struct session *s)
 	s->id = 0;
 }
 
-static void set_size(int fd, unsigned rows, unsigned columns)
-{
-	struct winsize w = { .ws_row = rows, .ws_col = columns };
-
-	ioctl(fd, TIOCSWINSZ, &w);
-}
-
-/* Splits the strings: 0, or -EINVAL when they are not what `run` says. */
-static int split(struct session *s, const struct wire_run *run, char **dir,
-		 char **argv)
-{
-	char *p = s->blob.p + s->blob.at, *end = s->blob.p + s->blob.end;
-	size_t n = (size_t)run->argc + run->envc;
-	char *q;
-
-	if (p == end || end[-1] != '\0' || !run->argc)
-		return -EINVAL;
-	*dir = p;
-	p += strlen(p) + 1;
-	for (size_t i = 0; i < n; i++) {
-		if (p >= end)
-			return -EINVAL;
-		q = p + strlen(p) + 1;
-		if (i < run->argc)
-			argv[i] = p;
-		else
-			putenv(p);
-		p = q;
-	}
-	argv[run->argc] = NULL;
-	return p == end ? 0 : -EINVAL;
-}
-
-static void run_child(struct session *s, const struct wire_run *run, int in,
-		      int out, int err)
-{
-	char **argv = calloc((size_t)run->argc + 1, sizeof(*argv));
-	sigset_t none;
-	char *dir;
-
-	setsid();
-	group_write(s, "/cgroup.procs", "0");
-	if (run->tty)
-		ioctl(in, TIOCSCTTY, 0);
-	dup2(in, 0);
-	dup2(out, 1);
-	dup2(err, 2);
-	sigemptyset(&none);
-	sigprocmask(SIG_SETMASK, &none, NULL);
-	signal(SIGPIPE, SIG_DFL);
-	clearenv();
-	if (!argv || split(s, run, &dir, argv))
-		_exit(STATUS_HOST);
-	if (chdir(dir)) {
-		dprintf(2, "on: %s: %s\n", dir, strerror(errno));
-		_exit(STATUS_HOST);
-	}
-	execvp(argv[0], argv);
-	dprintf(2, "on: %s: %s\n", argv[0], strerror(errno));
-	_exit(errno == ENOENT ? 127 : 126);
-}
-
-/* Pairs of {ours, theirs}, close-on-exec; -errno with nothing left open. */
-static int open_tty(struct session *s, const struct wire_run *run, int *theirs)
-{
-	int fd = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC);
-
-	if (fd < 0)
-		return -errno;
-	if (grantpt(fd) || unlockpt(fd))
-		goto fail;
-	theirs[0] = open(ptsname(fd), O_RDWR | O_NOCTTY | O_CLOEXEC);
-	if (theirs[0] < 0)
-		goto fail;
-	theirs[1] = fcntl(theirs[0], F_DUPFD_CLOEXEC, 3);
-	theirs[2] = fcntl(theirs[0], F_DUPFD_CLOEXEC, 3);
-	set_size(fd, run->rows, run->columns);
-	s->out = fd;
-	return 0;
-fail:
-	close(fd);
-	return -EIO;
-}
-
-static int open_pipes(struct session *s, int *theirs)
-{
-	int p[2];
-
-	if (pipe2(p, O_CLOEXEC))
-		return -errno;
-	theirs[0] = p[0];
-	s->in = p[1];
-	if (pipe2(p, O_CLOEXEC))
-		return -errno;
-	s->out = p[0];
-	theirs[1] = p[1];
-	if (pipe2(p, O_CLOEXEC))
-		return -errno;
-	s->err = p[0];
-	theirs[2] = p[1];
-	return 0;
-}
-
-static void set_nonblock(int fd)
-{
-	if (fd >= 0)
-		fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
-}
-
 static void fail_start(struct session *s, const char *why, struct buf *reply)
 {
 	char text[128];
 	int n = snprintf(text, sizeof(text), "on: cannot start: %s\n", why);
 
 	wire_add(reply, s->id, WIRE_STDERR, text, n);
-	s->status = STATUS_HOST;
+	s->status = SPAWN_FAILED;
 	s->give_up = 1;
 }
 
 static void start(struct session *s, const struct wire_run *run,
 		  struct buf *reply)
 {
-	int theirs[3] = { -1, -1, -1 };
 	int r;
 
 	s->started = true;
 	s->tty = run->tty;
-	if (!s->blob.p)
-		buf_add(&s->blob, "", 1);
-	r = run->tty ? open_tty(s, run, theirs) : open_pipes(s, theirs);
-	if (!r) {
-		s->pid = fork();
-		if (s->pid == 0)
-			run_child(s, run, theirs[0], theirs[1], theirs[2]);
-		if (s->pid < 0) {
-			r = -errno;
-			s->pid = 0;
-		}
-	}
-	for (int i = 0; i < 3; i++)
-		close_fd(&theirs[i]);
+	r = spawn_start(s, run);
 	if (r) {
 		fail_start(s, strerror(-r), reply);
 		return;
 	}
-	set_nonblock(s->in);
-	set_nonblock(s->out);
-	set_nonblock(s->err);
 	if (run->timeout)
 		s->deadline = now_ms() + run->timeout * 1000LL;
 }
@@ -291,7 +132,7 @@ void session_frame(struct session *s, const struct wire_head *h,
 		break;
 	case WIRE_WINCH:
 		if (s->tty && s->out >= 0)
-			set_size(s->out, u.winch.rows, u.winch.columns);
+			spawn_size(s->out, u.winch.rows, u.winch.columns);
 		break;
 	case WIRE_ACK:
 		if (u.ack.stream < 3)

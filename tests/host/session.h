@@ -27,6 +27,8 @@ struct session {
 	int64_t give_up;    /* stop waiting for its output; 0: not ending */
 };
 
+extern struct session sessions[SESSION_MAX]; /* the agent's */
+
 /* Starts a session in a free slot. */
 void session_open(struct session *s, uint32_t id);
 

@@ -50,12 +50,14 @@ static struct mote {
 	struct vcpus vcpus;
 	bool ready_reported;
 	unsigned terms; /* SIGTERMs received */
+	bool stopped;	/* by a signal: its output may be lost */
 } mote; /* too large for the stack; the fault handler needs it as well */
 
 /* Zero is a descriptor: what is not open yet is -1. */
 static void init(struct mote *m)
 {
 	report_init(&m->report);
+	m->signals.source.fd = m->files.events_fd = -1;
 	m->serial_irq_fd = m->loop.epoll_fd = m->timeout.source.fd = -1;
 	m->vm.kvm_fd = m->vm.fd = -1;
 	m->platform.wake_fd = m->platform.button_fd = -1;
@@ -74,6 +76,7 @@ static int open_console(struct mote *m)
 		.kind = kinds[serial->kind],
 		.path = serial->file.path,
 		.fd = serial->file.fd,
+		.check = m->options.check,
 	};
 
 	return console_open(&m->console, &options);
@@ -97,19 +100,28 @@ static void report_counts(struct mote *m)
 	report_counters(&m->report, counters, ARRAY_LEN(counters));
 }
 
+static void on_stop(struct mote *m, int number)
+{
+	m->stopped = true;
+	platform_end(&m->platform, END_SIGNAL,
+		     STATUS_SIGNAL + (unsigned)number);
+}
+
+/* The first one presses the button, where there is still a guest to see it. */
 static void on_term(struct mote *m, int number)
 {
-	if (m->terms++)
-		platform_end(&m->platform, END_SIGNAL,
-			     STATUS_SIGNAL + (unsigned)number);
+	if (m->terms++ || platform_ending(&m->platform).reason != END_NONE)
+		on_stop(m, number);
 	else
 		platform_press_button(&m->platform);
 }
 
-static void on_stop(struct mote *m, int number)
+static void on_snapshot(struct mote *m, int number)
 {
-	platform_end(&m->platform, END_SIGNAL,
-		     STATUS_SIGNAL + (unsigned)number);
+	(void)m;
+	(void)number;
+	log_warn("SIGUSR1 is ignored: it asks for a snapshot, which this "
+		 "version of mote cannot take");
 }
 
 static void on_counters(struct mote *m, int number)
@@ -135,17 +147,33 @@ static const struct signal_action {
 	int number;
 	void (*act)(struct mote *m, int number);
 } signal_actions[] = {
-	{ SIGTERM, on_term },	  { SIGINT, on_stop },
-	{ SIGHUP, on_stop },	  { SIGQUIT, on_stop },
+	{ SIGTERM, on_term },	  { SIGUSR1, on_snapshot },
 	{ SIGUSR2, on_counters }, { SIGTSTP, on_suspend },
 	{ SIGCONT, on_resume },
-};
+}; /* all others stop mote */
 
 static void on_signal(void *arg, int number)
 {
+	void (*act)(struct mote * m, int number) = on_stop;
+
 	for (size_t i = 0; i < ARRAY_LEN(signal_actions); i++)
 		if (signal_actions[i].number == number)
-			signal_actions[i].act(arg, number);
+			act = signal_actions[i].act;
+	act(arg, number);
+}
+
+/* A handler: the guest does not run yet, so there is nothing to unwind. */
+static int on_early_signal(int number)
+{
+	struct ending ending = { END_SIGNAL, STATUS_SIGNAL + (unsigned)number };
+
+	if (number == SIGALRM && mote.options.timeout_ns) {
+		ending = (struct ending){ END_TIMEOUT, STATUS_TIMEOUT };
+		log_error("--timeout passed before the guest was started: is "
+			  "a pipe or a slow disk still to give its file?");
+	}
+	report_exit(&mote.report, &ending);
+	return (int)ending.status;
 }
 
 /* Ctrl-A x: as if somebody had pulled the plug. */
@@ -166,11 +194,13 @@ static void on_timeout(void *arg)
 static void on_news(void *arg, uint32_t events)
 {
 	struct mote *m = arg;
-	uint64_t ready = atomic_load(&m->platform.ready_ns), count;
+	uint64_t ready, count;
 
 	(void)events;
+	/* Before the news is looked at: what comes later wakes us again. */
 	if (read(m->platform.wake_fd, &count, sizeof(count)) < 0)
 		return;
+	ready = atomic_load(&m->platform.ready_ns);
 	if (ready && !m->ready_reported) {
 		m->ready_reported = true;
 		report_stage(&m->report, "ready", ready);
@@ -204,9 +234,11 @@ static void stage(struct mote *m, const char *name)
 
 static int open_all(struct mote *m)
 {
-	int error = files_open(&m->files, &m->options);
+	int error = files_open_events(&m->files, &m->options);
 
 	m->report.events_fd = m->files.events_fd;
+	if (!error)
+		error = files_open(&m->files, &m->options);
 	if (!error)
 		error = open_console(m);
 	if (!error)
@@ -284,17 +316,27 @@ static int build(struct mote *m)
 	return error;
 }
 
-static int start_timeout(struct mote *m)
+/* Nanoseconds until --timeout passes; 1 where it has, for ever where none is.
+ */
+static uint64_t time_left(const struct mote *m)
 {
-	uint64_t limit = m->options.timeout_ns, used;
-	int error;
+	uint64_t limit = m->options.timeout_ns;
+	uint64_t used = report_now() - m->report.exec_ns;
 
 	if (!limit)
+		return UINT64_MAX;
+	return used < limit ? limit - used : 1;
+}
+
+static int start_timeout(struct mote *m)
+{
+	int error;
+
+	if (!m->options.timeout_ns)
 		return 0;
 	error = loop_timer_create(&m->loop, &m->timeout, on_timeout, m);
-	used = report_now() - m->report.exec_ns;
 	if (!error)
-		loop_timer_set(&m->timeout, used < limit ? limit - used : 1);
+		loop_timer_set(&m->timeout, time_left(m));
 	return error;
 }
 
@@ -316,21 +358,28 @@ static int start(struct mote *m)
 	console_on_quit(&m->console, on_quit, m);
 	if (!error)
 		error = console_start(&m->console, &m->loop, &m->serial);
+	stage(m, "run");
 	if (!error)
 		error = vcpus_start(&m->vcpus);
-	stage(m, "run");
 	return error;
 }
 
-/* What the guest wrote last must be out before the status is. */
+/*
+ * What the guest wrote last must be out before the status is, unless the user
+ * has had enough: by a signal or by --timeout. Other signals are answered.
+ */
 static void drain(struct mote *m, const struct ending *ending)
 {
-	bool stopped =
-		ending->reason == END_SIGNAL || ending->reason == END_TIMEOUT;
-	uint64_t lost = console_drain(&m->console,
-				      stopped ? DRAIN_STOPPED_NS : UINT64_MAX,
-				      stopped ? -1 : m->signals.source.fd);
+	uint64_t lost;
 
+	if (ending->reason == END_SIGNAL || ending->reason == END_TIMEOUT)
+		m->stopped = true;
+	do
+		lost = console_drain(&m->console,
+				     m->stopped ? DRAIN_STOPPED_NS
+						: time_left(m),
+				     m->stopped ? -1 : m->signals.source.fd);
+	while (lost && !m->stopped && signals_take(&m->signals));
 	if (lost)
 		log_warn("%llu bytes of the serial port's output are lost: "
 			 "nobody read them",
@@ -346,6 +395,7 @@ static int run(struct mote *m, struct ending *ending)
 	if (!error)
 		error = loop_run(&m->loop);
 	vcpus_stop(&m->vcpus);
+	stage(m, "guest");
 	if (error)
 		return error;
 	*ending = platform_ending(&m->platform);
@@ -379,6 +429,8 @@ static struct ending run_stages(struct mote *m)
 	if (!error && m->options.check)
 		return (struct ending){ END_NONE, 0 };
 	if (!error)
+		error = signals_hold(&m->signals);
+	if (!error)
 		error = build(m);
 	if (!error && run(m, &ending))
 		ending = (struct ending){ END_ERROR, STATUS_ERROR };
@@ -392,13 +444,16 @@ int main(int argc, char **argv)
 	int error;
 
 	init(m);
-	if (files_fill_standard() || signals_create(&m->signals, on_signal, m))
+	if (files_fill_standard() ||
+	    signals_create(&m->signals, on_early_signal, on_signal, m))
 		return STATUS_ERROR;
 	signals_on_crash(on_crash, STATUS_ERROR);
 	error = options_parse(&m->options, argc, argv);
 	if (error)
 		return error > 0 ? 0 : STATUS_ERROR;
 	log_set_level(m->options.log);
+	if (m->options.timeout_ns)
+		signals_alarm(time_left(m));
 	stage(m, "options");
 	ending = run_stages(m);
 	unwind(m);

@@ -12,13 +12,24 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "mem/bytes.h"
 #include "mem/log.h"
+
+static int no_null(int fd)
+{
+	int error = errno;
+
+	log_error("descriptor %d is closed, and /dev/null, to take its place, "
+		  "cannot be opened: %s; leave 0, 1 and 2 open",
+		  fd, strerror(error));
+	return -error;
+}
 
 int files_fill_standard(void)
 {
 	for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
 		if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", O_RDWR) < 0)
-			return -errno;
+			return no_null(fd);
 	return 0;
 }
 
@@ -40,6 +51,25 @@ static int take_fd(int fd, int access, const char *option)
 	return fd;
 }
 
+static const struct open_help {
+	int error;
+	const char *help;
+} open_help[] = {
+	{ ENOENT, "; check the path" },
+	{ EACCES, "; change its mode, or have it opened for mote and give "
+		  "fd=N" },
+	{ ENXIO, "; a FIFO needs its reader first" },
+	{ EMFILE, "; raise the limit on open files (ulimit -n)" },
+};
+
+static const char *help_for(int error)
+{
+	for (size_t i = 0; i < ARRAY_LEN(open_help); i++)
+		if (open_help[i].error == error)
+			return open_help[i].help;
+	return "";
+}
+
 /* `name` is set to what messages call the file, `room` used where needed. */
 static int open_file(const struct option_file *file, int flags,
 		     const char *option, const char **name, char *room)
@@ -56,26 +86,31 @@ static int open_file(const struct option_file *file, int flags,
 	if (fd < 0) {
 		int error = errno;
 
-		log_error("cannot open --%s %s: %s", option, file->path,
-			  strerror(error));
+		log_error("cannot open --%s %s: %s%s", option, file->path,
+			  strerror(error), help_for(error));
 		return -error;
 	}
 	return fd;
 }
 
-int files_open(struct files *files, const struct options *options)
+int files_open_events(struct files *files, const struct options *options)
 {
 	const struct option_file *events = &options->events;
 	const char *name;
 
-	*files = (struct files){ .kernel_fd = -1, .events_fd = -1 };
-	if (events->path || events->fd >= 0) {
-		files->events_fd = open_file(
-			events, O_WRONLY | O_CREAT | O_APPEND | O_NONBLOCK,
-			"events", &name, files->names[1]);
-		if (files->events_fd < 0)
-			return files->events_fd;
-	}
+	files->events_fd = -1;
+	if (!events->path && events->fd < 0)
+		return 0;
+	/* O_NONBLOCK: a FIFO that nobody reads must not hold mote up. */
+	files->events_fd =
+		open_file(events, O_WRONLY | O_CREAT | O_APPEND | O_NONBLOCK,
+			  "events", &name, files->names[0]);
+	return files->events_fd < 0 ? files->events_fd : 0;
+}
+
+int files_open(struct files *files, const struct options *options)
+{
+	files->initrd_count = 0;
 	files->kernel_fd = open_file(&options->kernel, O_RDONLY, "kernel",
 				     &files->kernel_name, files->names[0]);
 	if (files->kernel_fd < 0)
@@ -84,7 +119,7 @@ int files_open(struct files *files, const struct options *options)
 		struct initrd_source *initrd = &files->initrd[i];
 
 		initrd->fd = open_file(&options->initrds[i], O_RDONLY, "initrd",
-				       &initrd->name, files->names[2 + i]);
+				       &initrd->name, files->names[1 + i]);
 		if (initrd->fd < 0)
 			return initrd->fd;
 		files->initrd_count++;

@@ -16,19 +16,26 @@ struct files {
 	struct initrd_source initrd[OPTIONS_INITRDS_MAX];
 	unsigned initrd_count;
 	int events_fd; /* -1: no --events */
-	/* "fd=N", for those that have no path: kernel, events, initrds */
-	char names[2 + OPTIONS_INITRDS_MAX][FILES_NAME_BYTES];
+	/* "fd=N", for those that have no path: kernel, initrds */
+	char names[1 + OPTIONS_INITRDS_MAX][FILES_NAME_BYTES];
 };
 
 /*
  * Descriptors 0 to 2 that the caller left closed become /dev/null, lest a
- * kernel becomes stdout. Before anything is opened. 0 or -errno.
+ * kernel becomes stdout. Before anything is opened. 0 or -errno, logged (which
+ * nobody sees where stderr is the one that is closed).
  */
 int files_fill_standard(void);
 
 /*
- * Opens everything; the names point into `options`. 0 or -errno, logged.
- * Closing is left to the end of the process.
+ * Opens --events; before all else, so that a failure of the rest is an event.
+ * 0 or -errno, logged.
+ */
+int files_open_events(struct files *files, const struct options *options);
+
+/*
+ * Opens everything else; the names point into `options` and `files`. 0 or
+ * -errno, logged. Closing is left to the end of the process.
  */
 int files_open(struct files *files, const struct options *options);
 

@@ -65,11 +65,11 @@ static int open_fd(struct console *console, int fd)
 	return 0;
 }
 
-static int open_file(struct console *console)
+static int open_file(struct console *console, bool check)
 {
 	/* O_NONBLOCK: a FIFO that nobody reads must not hold mote up. */
-	const int flags = O_WRONLY | O_CREAT | O_TRUNC | O_NONBLOCK | O_NOCTTY |
-			  O_CLOEXEC;
+	const int flags = O_WRONLY | O_CREAT | O_NONBLOCK | O_NOCTTY |
+			  O_CLOEXEC | (check ? 0 : O_TRUNC);
 	const int fd = open(console->path, flags, 0600);
 	int error = errno;
 
@@ -238,7 +238,7 @@ int console_open(struct console *console, const struct console_options *options)
 	case CONSOLE_PTY:
 		return open_pty(console);
 	case CONSOLE_FILE:
-		return open_file(console);
+		return open_file(console, options->check);
 	case CONSOLE_UNIX:
 		return open_unix(console);
 	case CONSOLE_FD:

@@ -69,8 +69,8 @@ void report_timing(const struct report *report)
 
 		dprintf(STDERR_FILENO, "mote: timing: %-8s %9.3f ms  +%.3f\n",
 			report->stage[i].name,
-			(double)(ns - report->exec_ns) / 1e6,
-			(double)(ns - before) / 1e6);
+			(double)(int64_t)(ns - report->exec_ns) / 1e6,
+			(double)(int64_t)(ns - before) / 1e6);
 		before = ns;
 	}
 }
@@ -82,6 +82,7 @@ static uint64_t since_exec_us(const struct report *report, uint64_t ns)
 
 static void write_event(const struct report *report, const char *line, int len)
 {
+	static struct log_limit limit;
 	struct pollfd room = { .fd = report->events_fd, .events = POLLOUT };
 	ssize_t n;
 
@@ -94,11 +95,11 @@ static void write_event(const struct report *report, const char *line, int len)
 		do
 			n = write(report->events_fd, line, (size_t)len);
 		while (n < 0 && errno == EINTR);
-	if (n != len) {
-		static struct log_limit limit;
-
-		log_guest(&limit, "an event was lost: nobody reads --events");
-	}
+	if (n == len)
+		return;
+	log_guest(&limit, "an event was lost: --events %s%s",
+		  n < 0 ? "cannot be written: " : "is full: nobody reads it",
+		  n < 0 ? strerror(errno) : "");
 }
 
 void report_started(const struct report *report)

@@ -467,7 +467,9 @@ static void test_one_way(void **state)
 
 static void test_bad_fd(void **state)
 {
-	const struct console_options options = { CONSOLE_FD, NULL, 999 };
+	const struct console_options options = { .kind = CONSOLE_FD,
+						 .path = NULL,
+						 .fd = 999 };
 
 	(void)state;
 	assert_int_equal(console_open(&console, &options), -EBADF);
@@ -490,7 +492,9 @@ static void test_off(void **state)
 static void test_file(void **state)
 {
 	char dir[] = "/tmp/mote-test-XXXXXX", path[64], text[64] = "";
-	struct console_options options = { CONSOLE_FILE, path, -1 };
+	struct console_options options = { .kind = CONSOLE_FILE,
+					   .path = path,
+					   .fd = -1 };
 	struct stat status;
 	int fd;
 

@@ -123,9 +123,10 @@ is "$status $(cat "$tmp/log")" "0 keep" "--check leaves the console's file"
 mkfifo "$tmp/slow"
 exec 9<>"$tmp/slow"
 : >"$events"
-"$MOTE" -k "$GUESTS/flood.elf" -a kib=96 --events "$events" --timeout 3s \
+"$MOTE" -k "$GUESTS/flood.elf" -a kib=96 --events "$events" --timeout 8s \
 	>"$tmp/slow" 2>"$err" &
 pid=$!
+await 10 happened ready
 sleep 1
 kill -USR2 "$pid"
 ok "SIGUSR2 is answered after the guest's end" await 1 happened counters
@@ -139,6 +140,7 @@ exec 9>&- 9<>"$tmp/slow"
 "$MOTE" -k "$GUESTS/flood.elf" -a kib=96 --events "$events" \
 	>"$tmp/slow" 2>"$err" &
 pid=$!
+await 10 happened ready
 sleep 1
 kill -TERM "$pid"
 guest_end 5

@@ -123,10 +123,11 @@ is "$status $(cat "$tmp/log")" "0 keep" "--check leaves the console's file"
 mkfifo "$tmp/slow"
 exec 9<>"$tmp/slow"
 : >"$events"
-"$MOTE" -k "$GUESTS/flood.elf" -a kib=96 --events "$events" --timeout 3s \
+"$MOTE" -k "$GUESTS/flood.elf" -a kib=72 --events "$events" --timeout 6s \
 	>"$tmp/slow" 2>"$err" &
 pid=$!
-sleep 1
+await 20 happened ready
+sleep 0.3
 kill -USR2 "$pid"
 ok "SIGUSR2 is answered after the guest's end" await 1 happened counters
 ok "and does not stop the wait for a reader" kill -0 "$pid"
@@ -136,10 +137,11 @@ like "$(cat "$err")" '^mote: [0-9]+ bytes .* are lost' "the loss is said"
 is "$(wc -l <"$err")" 1 "by one line"
 exec 9>&- 9<>"$tmp/slow"
 : >"$events"
-"$MOTE" -k "$GUESTS/flood.elf" -a kib=96 --events "$events" \
+"$MOTE" -k "$GUESTS/flood.elf" -a kib=72 --events "$events" \
 	>"$tmp/slow" 2>"$err" &
 pid=$!
-sleep 1
+await 20 happened ready
+sleep 0.3
 kill -TERM "$pid"
 guest_end 5
 ends 0 poweroff "one SIGTERM stops the wait when the guest has ended"

@@ -2,6 +2,7 @@
 # mote before its guest runs, and what else may come between it and its end:
 # signals and --timeout while it waits for a file, signals that it inherits or
 # that mean nothing to it, descriptors that are closed, events nobody reads.
+# shellcheck source=tests/lib.sh
 . "${0%/*}/../lib.sh"
 
 HELLO=$GUESTS/hello.elf

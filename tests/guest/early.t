@@ -2,6 +2,7 @@
 # mote before its guest runs, and what else may come between it and its end:
 # signals and --timeout while it waits for a file, signals that it inherits or
 # that mean nothing to it, descriptors that are closed, events nobody reads.
+# shellcheck source=tests/lib.sh
 . "${0%/*}/../lib.sh"
 
 HELLO=$GUESTS/hello.elf
@@ -123,11 +124,11 @@ is "$status $(cat "$tmp/log")" "0 keep" "--check leaves the console's file"
 mkfifo "$tmp/slow"
 exec 9<>"$tmp/slow"
 : >"$events"
-"$MOTE" -k "$GUESTS/flood.elf" -a kib=96 --events "$events" --timeout 8s \
+"$MOTE" -k "$GUESTS/flood.elf" -a kib=72 --events "$events" --timeout 6s \
 	>"$tmp/slow" 2>"$err" &
 pid=$!
-await 10 happened ready
-sleep 1
+await 20 happened ready
+sleep 0.3
 kill -USR2 "$pid"
 ok "SIGUSR2 is answered after the guest's end" await 1 happened counters
 ok "and does not stop the wait for a reader" kill -0 "$pid"
@@ -137,11 +138,11 @@ like "$(cat "$err")" '^mote: [0-9]+ bytes .* are lost' "the loss is said"
 is "$(wc -l <"$err")" 1 "by one line"
 exec 9>&- 9<>"$tmp/slow"
 : >"$events"
-"$MOTE" -k "$GUESTS/flood.elf" -a kib=96 --events "$events" \
+"$MOTE" -k "$GUESTS/flood.elf" -a kib=72 --events "$events" \
 	>"$tmp/slow" 2>"$err" &
 pid=$!
-await 10 happened ready
-sleep 1
+await 20 happened ready
+sleep 0.3
 kill -TERM "$pid"
 guest_end 5
 ends 0 poweroff "one SIGTERM stops the wait when the guest has ended"

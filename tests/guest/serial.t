@@ -76,14 +76,20 @@ rm -f "$events"
 status=$(cat "$tmp/status")
 ends 0 poweroff "a reader that goes away does not end the guest"
 
+# The vCPUs' threads are gone; KVM's own are none of them.
+one_thread() {
+	[ "$(cat "/proc/$pid"/task/*/comm | grep -vc '^kvm')" -eq 1 ]
+}
+
 # Nobody reads: more than the pipe and mote itself can hold.
 mkfifo "$tmp/full"
 exec 9<>"$tmp/full"
 rm -f "$events"
-"$MOTE" -k "$GUESTS/flood.elf" -m 64M -a kib=192 --events "$events" \
-	>"$tmp/full" 2>"$err" 9<&- &
+env --default-signal=INT "$MOTE" -k "$GUESTS/flood.elf" -m 64M \
+	-a kib=192 --events "$events" >"$tmp/full" 2>"$err" 9<&- &
 pid=$!
 ok "a full pipe does not hold the guest up" await 20 happened ready
+ok "it ends, and mote waits for the reader" await 10 one_thread
 kill -INT "$pid"
 guest_end
 ends 0 poweroff "and one signal ends the wait for its reader"

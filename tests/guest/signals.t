@@ -86,9 +86,11 @@ ok "started by nohup" await 10 says hanging
 kill -HUP "$pid"
 sleep 0.5
 ok "it lives on after SIGHUP" kill -0 "$pid"
-kill -INT "$pid"
+kill -TERM "$pid"
+sleep 0.2
+kill -TERM "$pid"
 guest_end
-ends 130 signal "SIGINT stops it, though shells have background jobs ignore it"
+ends 143 signal "SIGTERM is heard"
 status=0
 perl -e 'use POSIX; my $all = POSIX::SigSet->new; $all->fillset;
 	sigprocmask(SIG_BLOCK, $all); exec @ARGV' timeout -s KILL "$LIMIT" \

@@ -104,7 +104,7 @@ run "$MOTE" -k "$HELLO" --events /dev/full
 is "$status" 0 "nor does a full disk"
 like "$(cat "$err")" 'event was lost.*No space left' "it is said"
 for option in --serial=unix=/no/such/dir/s --initrd=/no/such/file -c254,x; do
-	rm -f "$events"
+	: >"$events"
 	run "$MOTE" -k "$HELLO" --events "$events" "$option"
 	is "$status $(reason)" \
 		"125 $([ "$option" = -c254,x ] || echo error)" \
@@ -120,17 +120,26 @@ is "$status $(cat "$tmp/log")" "0 keep" "--check leaves the console's file"
 # Nobody reads what the guest printed last, more than a pipe holds. Its end waits
 # for a reader: not longer than --timeout, and not once a signal has come that
 # stops mote; others are answered meanwhile.
+# The guest powers off right after its last byte.
+has_printed() {
+	kill -USR2 "$pid"
+	sleep 0.2
+	grep -q "\"serial_out\":$1," "$events"
+}
 mkfifo "$tmp/slow"
 exec 9<>"$tmp/slow"
 : >"$events"
-"$MOTE" -k "$GUESTS/flood.elf" -a kib=96 --events "$events" --timeout 3s \
+"$MOTE" -k "$GUESTS/flood.elf" -a kib=96 --events "$events" --timeout 8s \
 	>"$tmp/slow" 2>"$err" &
 pid=$!
-sleep 1
+await 10 happened start
+ok "the guest ends" await 10 has_printed 98315
+: >"$events"
+sleep 0.5
 kill -USR2 "$pid"
 ok "SIGUSR2 is answered after the guest's end" await 1 happened counters
 ok "and does not stop the wait for a reader" kill -0 "$pid"
-guest_end
+guest_end 15
 ends 0 poweroff "--timeout does, and the status is the guest's"
 like "$(cat "$err")" '^mote: [0-9]+ bytes .* are lost' "the loss is said"
 is "$(wc -l <"$err")" 1 "by one line"
@@ -139,9 +148,11 @@ exec 9>&- 9<>"$tmp/slow"
 "$MOTE" -k "$GUESTS/flood.elf" -a kib=96 --events "$events" \
 	>"$tmp/slow" 2>"$err" &
 pid=$!
-sleep 1
+await 10 happened start
+ok "the guest ends" await 10 has_printed 98315
+sleep 0.5
 kill -TERM "$pid"
-guest_end 5
+guest_end
 ends 0 poweroff "one SIGTERM stops the wait when the guest has ended"
 exec 9>&-
 

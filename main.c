@@ -13,7 +13,6 @@
 #include <unistd.h>
 
 #include "boot/files.h"
-#include "boot/layout.h"
 #include "boot/machine.h"
 #include "boot/options.h"
 #include "cpu/console.h"
@@ -290,9 +289,8 @@ static int create_devices(struct mote *m)
 	if (!error)
 		error = serial_create(&m->serial, m->serial_irq_fd);
 	if (!error)
-		error = bus_add(&m->vm.pio, LAYOUT_SERIAL_PORT,
-				LAYOUT_SERIAL_SIZE, &serial_bus_ops,
-				&m->serial);
+		error = bus_add(&m->vm.pio, SERIAL_PORT, SERIAL_REGISTERS,
+				&serial_bus_ops, &m->serial);
 	return error;
 }
 

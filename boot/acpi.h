@@ -10,7 +10,7 @@
 #include "mem/ram.h"
 
 struct acpi_options {
-	unsigned cpus;	 /* local APIC IDs 0 .. cpus - 1 */
+	unsigned cpus;	 /* local APIC IDs 0 .. cpus - 1; VM_CPUS_MAX at most */
 	unsigned virtio; /* virtio-mmio slots in use, from the first */
 };
 

@@ -1,5 +1,7 @@
 /*
- * Where things stand in a guest's memory (design, section 3).
+ * Where things stand in a guest's address space. RAM ends at 3 GiB and goes on
+ * at 4 GiB (mem/ram.h); ports are their devices' own (cpu/serial.h,
+ * cpu/platform.h).
  */
 #ifndef BOOT_LAYOUT_H
 #define BOOT_LAYOUT_H
@@ -23,8 +25,5 @@
 /* virtio-mmio register files, one 4 KiB slot each, GSI VM_GSI_VIRTIO up */
 #define LAYOUT_VIRTIO	   0xd0000000U
 #define LAYOUT_VIRTIO_SLOT 0x1000U
-
-#define LAYOUT_SERIAL_PORT 0x3f8
-#define LAYOUT_SERIAL_SIZE 8
 
 #endif

@@ -6,6 +6,8 @@
  */
 #include "boot/machine.h"
 
+#include <errno.h>
+
 #include "boot/acpi.h"
 #include "boot/layout.h"
 #include "boot/mptable.h"
@@ -29,11 +31,13 @@ static const struct default_words {
 	  "8250.nr_uarts=1" }, /* probes no ports that are absent */
 	{ ALWAYS, "quiet" },
 	{ ALWAYS, "panic=-1" }, /* a panic ends the guest, at once */
-	{ ALWAYS, "reboot=t,warm,panic_cold" }, /* see cpu/platform.c */
-	{ ALWAYS, "pci=off" },			/* there is none; Linux still says so */
-	{ ALWAYS, "no_timer_check" },		/* saves 20 M instructions */
-	{ ALWAYS, "cryptomgr.notests" },	/* saves 4 M */
-	{ ONE_CPU, "noreplace-smp" },		/* saves 3 M */
+	/* t: a triple fault always works, whatever the kernel was built with;
+	 * the rest: see cpu/platform.c */
+	{ ALWAYS, "reboot=t,warm,panic_cold" },
+	{ ALWAYS, "pci=off" },	      /* there is none; Linux still says so */
+	{ ALWAYS, "no_timer_check" }, /* saves 20 M instructions */
+	{ ALWAYS, "cryptomgr.notests" }, /* saves 4 M */
+	{ ONE_CPU, "noreplace-smp" },	 /* saves 3 M */
 };
 
 static bool applies(enum when when, const struct machine_options *options)
@@ -72,7 +76,7 @@ static int write_tables(const struct ram *ram,
 		error = mptable_write(ram, options->cpus);
 	if (!error && entry_write_tables(ram)) {
 		log_error("the first page tables do not fit into RAM");
-		error = -1;
+		error = -EFAULT;
 	}
 	return error;
 }

@@ -7,7 +7,8 @@
 
 #include "mem/ram.h"
 
-/* Writes it at LAYOUT_MPTABLE; 0 or -errno, logged. */
+/* Writes it at LAYOUT_MPTABLE. `cpus`: VM_CPUS_MAX at most. 0 or -errno,
+ * logged. */
 int mptable_write(const struct ram *ram, unsigned cpus);
 
 #endif

@@ -8,6 +8,7 @@
 #include "boot/options.h"
 
 #include "boot/options_help.h"
+#include "cpu/vm.h"
 #include "mem/bytes.h"
 
 #define MIB	    (1ULL << 20)
@@ -195,7 +196,7 @@ static const struct option_entry options_table[] = {
 		.field = { .kind = OPTION_NUMBER,
 			   .offset = offsetof(struct options, cpus),
 			   .min = 1,
-			   .max = OPTIONS_CPUS_MAX,
+			   .max = VM_CPUS_MAX,
 			   .initial = 1,
 			   .value = "N",
 			   .example = "2" },

@@ -18,7 +18,6 @@
 
 #define OPTIONS_INITRDS_MAX 16
 #define OPTIONS_APPENDS_MAX 16
-#define OPTIONS_CPUS_MAX    254 /* xAPIC identifiers; 255 is broadcast */
 #define OPTIONS_POOL_BYTES  16384
 
 enum option_serial_kind {

@@ -2,8 +2,8 @@
  * The "zero page".
  *
  * A bzImage brings its own setup header, which is passed on; for an ELF kernel
- * one is made up. The memory map says what design section 3 says: RAM up to
- * 0x9fc00, tables up to 1 MiB, RAM around the gap. Owns nothing. Main thread.
+ * one is made up. The memory map: RAM up to 0x9fc00, reserved for tables up to
+ * 1 MiB, RAM around the gap below 4 GiB. Owns nothing. Main thread.
  */
 #include "boot/params.h"
 
@@ -66,6 +66,7 @@ static void set_header(struct boot_params *params,
 		header->version = HEADER_VERSION;
 		header->kernel_alignment = KERNEL_ALIGN;
 		header->loadflags = LOADED_HIGH;
+		header->cmdline_size = CMDLINE_SIZE - 1;
 	}
 	header->type_of_loader = LOADER_UNKNOWN;
 }
@@ -99,7 +100,6 @@ int params_write(const struct ram *ram, const struct kernel_image *kernel,
 	set_memory_map(&params, ram);
 	params.acpi_rsdp_addr = LAYOUT_ACPI.v;
 	params.hdr.cmd_line_ptr = (uint32_t)LAYOUT_CMDLINE.v;
-	params.hdr.cmdline_size = (uint32_t)cmdline->len;
 	params.hdr.ramdisk_image = (uint32_t)initrd->start.v;
 	params.hdr.ramdisk_size = (uint32_t)initrd->size;
 	error = write_seed(ram, &params);

@@ -7,10 +7,10 @@
  * rate: the worst it can do is to end itself.
  *
  * Why 0x472: pvpanic is only heard of where the guest has its driver. Linux
- * with PLATFORM_REBOOT_WORDS on its command line writes the BIOS's warm boot
+ * with reboot=warm,panic_cold on its command line writes the BIOS's warm boot
  * flag before every reset (arch/x86/kernel/reboot.c): 0x1234 for a reboot, 0
- * for a panic. A third value, put there before the start, tells a guest that
- * died of a triple fault without a word.
+ * for a panic; a reset by triple fault (reboot=t) too. A third value, put there
+ * before the start, tells a guest that died of a triple fault without a word.
  */
 #include "cpu/platform.h"
 
@@ -68,7 +68,7 @@ void platform_reset(struct platform *p, bool triple_fault)
 	uint8_t bytes[2] = { 0 };
 	enum end_reason reason = triple_fault ? END_CRASH : END_REBOOT;
 
-	if (p->reboot_words && !ram_read(p->ram, bytes, BOOT_FLAG, 2)) {
+	if (p->tells_panic && !ram_read(p->ram, bytes, BOOT_FLAG, 2)) {
 		uint16_t flag = get_le16(bytes);
 
 		if (flag == BOOT_FLAG_WARM)
@@ -200,12 +200,12 @@ static int add_ports(struct platform *p, struct bus *pio)
 }
 
 int platform_create(struct platform *p, struct vm *vm, const struct ram *ram,
-		    bool reboot_words)
+		    bool tells_panic)
 {
 	uint8_t planted[2];
 	int error = 0;
 
-	*p = (struct platform){ .ram = ram, .reboot_words = reboot_words };
+	*p = (struct platform){ .ram = ram, .tells_panic = tells_panic };
 	p->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	p->button_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (p->wake_fd < 0 || p->button_fd < 0) {
@@ -215,7 +215,7 @@ int platform_create(struct platform *p, struct vm *vm, const struct ram *ram,
 	}
 	error = add_ports(p, &vm->pio);
 	put_le16(planted, BOOT_FLAG_PLANTED);
-	if (!error && reboot_words)
+	if (!error && tells_panic)
 		error = ram_write(ram, BOOT_FLAG, planted, sizeof(planted));
 	if (!error)
 		error = vm_irqfd(vm, p->button_fd, VM_GSI_BUTTON);

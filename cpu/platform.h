@@ -26,19 +26,13 @@
 #define PLATFORM_S5_TYPE      5
 #define PLATFORM_EVENT_BUTTON 1 /* bit 0 of PLATFORM_PORT_BUTTON */
 
-/*
- * Words on a kernel command line that make Linux leave at 0x472 what kind of
- * reset it wants: 0x1234 for a reboot, 0 for a panic.
- */
-#define PLATFORM_REBOOT_WORDS "warm,panic_cold"
-
 #define PLATFORM_PORTS 8
 
 struct platform {
 	const struct ram *ram;
-	bool reboot_words; /* PLATFORM_REBOOT_WORDS were given to the guest */
-	int wake_fd;	   /* eventfd: something below has changed */
-	int button_fd;	   /* eventfd: irqfd of the button's GSI */
+	bool tells_panic;	 /* see platform_create */
+	int wake_fd;		 /* eventfd: something below has changed */
+	int button_fd;		 /* eventfd: irqfd of the button's GSI */
 	_Atomic uint32_t ending; /* reason << 8 | status; 0 while it runs */
 	_Atomic uint64_t ready_ns;
 	_Atomic uint8_t events;
@@ -48,9 +42,13 @@ struct platform {
 	} port[PLATFORM_PORTS]; /* what the bus hands back */
 };
 
-/* Adds the ports to vm's bus. 0 or -errno, logged. */
+/*
+ * Adds the ports to vm's bus. `tells_panic`: the guest was told to leave at
+ * physical 0x472 what kind of reset it wants, 0x1234 for a reboot and 0 for a
+ * panic, which a reset then looks at. 0 or -errno, logged.
+ */
 int platform_create(struct platform *platform, struct vm *vm,
-		    const struct ram *ram, bool reboot_words);
+		    const struct ram *ram, bool tells_panic);
 void platform_destroy(struct platform *platform);
 
 /* The first ending counts; later ones are ignored. Any thread. */

@@ -67,7 +67,7 @@ void report_timing(const struct report *report)
 	for (unsigned i = 0; i < report->stages; i++) {
 		uint64_t ns = report->stage[i].ns;
 
-		dprintf(STDERR_FILENO, "mote: timing: %-8s %9.3f ms  +%.3f\n",
+		dprintf(STDERR_FILENO, "mote: timing: %-8s %9.3f ms  %+.3f\n",
 			report->stage[i].name,
 			(double)(int64_t)(ns - report->exec_ns) / 1e6,
 			(double)(int64_t)(ns - before) / 1e6);

@@ -16,7 +16,6 @@
 #include <stdint.h>
 
 #define SERIAL_PORT	   0x3f8
-#define SERIAL_IRQ	   4
 #define SERIAL_REGISTERS   8 /* the size of its bus range */
 #define SERIAL_FIFO	   16
 #define SERIAL_OUTPUT_RING 65536u /* a power of two */

@@ -108,17 +108,21 @@ static void exit_internal(struct vcpu *cpu)
 	struct kvm_run *run = cpu->run;
 	const uint8_t *insn = run->emulation_failure.insn_bytes;
 	bool emulation = run->internal.suberror == KVM_INTERNAL_ERROR_EMULATION;
-	char bytes[3 * 16 + 1] = "";
+	char what[96];
+	size_t len = 0, at;
 
 	if (emulation && run->emulation_failure.ndata >= 1 &&
 	    run->emulation_failure.flags &
 		    KVM_INTERNAL_ERROR_EMULATION_FLAG_INSTRUCTION_BYTES)
-		for (unsigned i = 0;
-		     i < run->emulation_failure.insn_size && i < 15; i++)
-			snprintf(bytes + 3 * i, 4, " %02x", insn[i]);
-	if (*bytes)
-		log_error("KVM cannot emulate the instruction%s", bytes);
-	crash(cpu, "KVM internal error", run->internal.suberror);
+		len = run->emulation_failure.insn_size;
+	if (len > sizeof(run->emulation_failure.insn_bytes))
+		len = sizeof(run->emulation_failure.insn_bytes);
+	at = (size_t)snprintf(what, sizeof(what), "%s",
+			      len ? "KVM cannot emulate" : "KVM");
+	for (size_t i = 0; i < len; i++, at += 3)
+		snprintf(what + at, sizeof(what) - at, " %02x", insn[i]);
+	snprintf(what + at, sizeof(what) - at, ", internal error");
+	crash(cpu, what, run->internal.suberror);
 }
 
 static void exit_entry_failed(struct vcpu *cpu)

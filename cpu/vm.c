@@ -1,12 +1,13 @@
 /*
  * One KVM virtual machine.
  *
- * The order of the calls is the design's: memory slots before the interrupt
- * controllers before the vCPUs, because every change of a slot or a route after
- * a vCPU exists waits for a grace period. There is no PIT: timers are the
- * LAPIC's. KVM's irqchip always brings a PIC; its inputs are masked here, since
- * a guest with reduced-hardware ACPI never initialises it and must not get its
- * interrupts. Trusts the host's kernel. Owns the two descriptors. Main thread.
+ * The order of the calls: memory slots before the interrupt controllers before
+ * the vCPUs, because every change of a slot or a route after a vCPU exists
+ * waits for a grace period (milliseconds instead of a third of one). There is
+ * no PIT: timers are the LAPIC's. KVM's irqchip always brings a PIC; its inputs
+ * are masked here, since a guest with reduced-hardware ACPI never initialises
+ * it and must not get its interrupts. Trusts the host's kernel. Owns the two
+ * descriptors. Main thread.
  */
 #include "cpu/vm.h"
 
@@ -33,7 +34,9 @@ static const struct open_help {
 		  "in again" },
 	{ EPERM, "you may not use it here: let this container or cgroup have "
 		 "the device" },
-	{ ENODEV, "its module finds no virtualisation in this processor" },
+	{ ENODEV, "its module finds no virtualisation in this processor: "
+		  "switch it on in this machine's firmware or its host" },
+	{ ENXIO, "its module is not loaded: load kvm-intel or kvm-amd" },
 };
 
 static int open_kvm(void)
@@ -102,7 +105,12 @@ int vm_open(struct vm *vm)
 	vm->tsc_deadline = ioctl(vm->kvm_fd, KVM_CHECK_EXTENSION,
 				 KVM_CAP_TSC_DEADLINE_TIMER) > 0;
 	n = ioctl(vm->kvm_fd, KVM_GET_VCPU_MMAP_SIZE, 0);
-	error = n < (int)sizeof(struct kvm_run) ? -ENODEV : 0;
+	if (n < (int)sizeof(struct kvm_run)) {
+		log_error("/dev/kvm gives %d bytes for a vCPU, not %zu; this "
+			  "host's kernel is too old",
+			  n, sizeof(struct kvm_run));
+		error = -ENODEV;
+	}
 	vm->run_size = (size_t)n;
 out:
 	if (error)

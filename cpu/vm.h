@@ -36,11 +36,15 @@ int vm_open(struct vm *vm);
 
 /*
  * Creates the machine over `ram`, which must outlive it: memory slots, then
- * interrupt controllers, the quickest order (design, section 4). Logs.
+ * interrupt controllers, the quickest order. 0 or -errno, logged; vm_destroy
+ * also then.
  */
 int vm_create(struct vm *vm, const struct ram *ram);
 
-/* An eventfd whose counting raises an edge on `gsi`; logs. */
+/*
+ * Each write to the eventfd raises an edge on `gsi` from now on. 0 or -errno,
+ * logged.
+ */
 int vm_irqfd(struct vm *vm, int event_fd, unsigned gsi);
 
 void vm_destroy(struct vm *vm);

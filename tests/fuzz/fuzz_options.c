@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "boot/options.h"
+#include "cpu/vm.h"
 
 #define WORDS_MAX 64
 #define BYTES_MAX 65536
@@ -79,7 +80,7 @@ static void check(const struct options *options)
 	require(ram->size >= RAM_MIN_SIZE && ram->size % RAM_PAGE == 0);
 	require(ram->pages <= RAM_PAGES_1G);
 	require(ram->pages != RAM_PAGES_1G || ram->size % (1ULL << 30) == 0);
-	require(options->cpus >= 1 && options->cpus <= OPTIONS_CPUS_MAX);
+	require(options->cpus >= 1 && options->cpus <= VM_CPUS_MAX);
 	require(options->serial.kind <= SERIAL_FD);
 	if (options->serial.kind >= SERIAL_FILE)
 		check_file(&options->serial.file);

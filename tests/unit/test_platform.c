@@ -1,0 +1,291 @@
+/* uses: cpu/platform.c cpu/report.c cpu/bus.c mem/ram.c */
+/* Every way in which a guest says how it ends, and the power button. */
+#include <pthread.h>
+#include <sys/eventfd.h>
+
+#include "cpu/platform.h"
+#include "tests/unit/cpu_help.h"
+
+#define FLAG GPA(0x472)
+
+static struct platform platform;
+static struct vm vm;
+static struct ram ram;
+static int irqfd_error, irqfd_fd;
+static unsigned irqfd_gsi;
+
+int vm_irqfd(struct vm *of, int event_fd, unsigned gsi)
+{
+	assert_ptr_equal(of, &vm);
+	irqfd_fd = event_fd;
+	irqfd_gsi = gsi;
+	return irqfd_error;
+}
+
+static void start(bool tells_panic)
+{
+	vm = (struct vm){ .kvm_fd = -1, .fd = -1 };
+	irqfd_error = 0;
+	make_ram(&ram, 32 * MIB);
+	assert_int_equal(platform_create(&platform, &vm, &ram, tells_panic), 0);
+	assert_int_equal(irqfd_fd, platform.button_fd);
+	assert_int_equal(irqfd_gsi, VM_GSI_BUTTON);
+}
+
+static void stop(void)
+{
+	platform_destroy(&platform);
+	ram_destroy(&ram);
+	expect_no_log();
+}
+
+static void out(uint16_t port, uint8_t value)
+{
+	assert_int_equal(bus_write(&vm.pio, port, &value, 1), 1);
+}
+
+static uint8_t in(uint16_t port)
+{
+	uint8_t value = 0xa5;
+
+	assert_int_equal(bus_read(&vm.pio, port, &value, 1), 1);
+	return value;
+}
+
+/* How often the descriptor was written since; 0: it would wait. */
+static uint64_t count(int fd)
+{
+	uint64_t n = 0;
+
+	return read(fd, &n, sizeof(n)) == sizeof(n) ? n : 0;
+}
+
+static void expect_end(enum end_reason reason, unsigned status)
+{
+	struct ending ending = platform_ending(&platform);
+
+	assert_int_equal(ending.reason, reason);
+	assert_int_equal(ending.status, status);
+	assert_int_equal(count(platform.wake_fd), reason != END_NONE);
+}
+
+static void test_ports(void **state)
+{
+	static const struct {
+		uint16_t port;
+		uint8_t value;
+		enum end_reason reason;
+		unsigned status;
+	} cases[] = {
+		{ PLATFORM_PORT_PVPANIC, 1, END_PANIC, 123 },
+		{ PLATFORM_PORT_PVPANIC, 3, END_PANIC, 123 },
+		{ PLATFORM_PORT_PVPANIC, 2, END_NONE, 0 },
+		{ PLATFORM_PORT_PVPANIC, 0, END_NONE, 0 },
+		{ PLATFORM_PORT_EXIT, 0, END_EXITED, 0 },
+		{ PLATFORM_PORT_EXIT, 1, END_EXITED, 1 },
+		{ PLATFORM_PORT_EXIT, 255, END_EXITED, 255 },
+		{ PLATFORM_PORT_SLEEP, 5 << 2 | 0x20, END_POWEROFF, 0 },
+		{ PLATFORM_PORT_SLEEP, 5 << 2, END_NONE, 0 }, /* no SLP_EN */
+		{ PLATFORM_PORT_SLEEP, 3 << 2 | 0x20, END_NONE, 0 },
+		{ PLATFORM_PORT_SLEEP, 0xff, END_NONE, 0 },
+		{ PLATFORM_PORT_STATUS, 0xff, END_NONE, 0 },
+		{ PLATFORM_PORT_RESET, 1, END_REBOOT, 0 },
+		{ PLATFORM_PORT_RESET, 0, END_NONE, 0 },
+		{ PLATFORM_PORT_RESET, 6, END_NONE, 0 },
+		{ PLATFORM_PORT_I8042, 0xfe, END_REBOOT, 0 },
+		{ PLATFORM_PORT_I8042, 0xff, END_NONE, 0 },
+		{ PLATFORM_PORT_I8042, 0xd1, END_NONE, 0 },
+		{ PLATFORM_PORT_BUTTON, 1, END_NONE, 0 },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(cases) * 2; i++) {
+		size_t n = i / 2;
+
+		start(i % 2);
+		expect_end(END_NONE, 0);
+		out(cases[n].port, cases[n].value);
+		expect_end(cases[n].reason, cases[n].status);
+		stop();
+	}
+}
+
+/* What a guest leaves at 0x472 counts where it was told to leave it there. */
+static void test_boot_flag(void **state)
+{
+	static const struct {
+		int flag; /* -1: what stood there at the start */
+		bool triple;
+		enum end_reason told, untold;
+	} cases[] = {
+		{ -1, false, END_REBOOT, END_REBOOT },
+		{ -1, true, END_CRASH, END_CRASH },
+		{ 0x1234, false, END_REBOOT, END_REBOOT },
+		{ 0x1234, true, END_REBOOT, END_CRASH },
+		{ 0, false, END_PANIC, END_REBOOT },
+		{ 0, true, END_PANIC, END_CRASH },
+		{ 0x0034, false, END_REBOOT, END_REBOOT },
+		{ 0x1200, true, END_CRASH, END_CRASH },
+		{ 0xffff, true, END_CRASH, END_CRASH },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(cases) * 2; i++) {
+		size_t n = i / 2;
+		bool told = i % 2;
+		enum end_reason reason = told ? cases[n].told : cases[n].untold;
+		uint8_t bytes[2];
+
+		start(told);
+		/* RAM is the guest's own where it was not told. */
+		assert_int_equal(ram_read(&ram, bytes, FLAG, 2), 0);
+		assert_int_equal(get_le16(bytes) != 0, told);
+		if (cases[n].flag >= 0) {
+			put_le16(bytes, (uint16_t)cases[n].flag);
+			assert_int_equal(ram_write(&ram, FLAG, bytes, 2), 0);
+		}
+		platform_reset(&platform, cases[n].triple);
+		expect_end(reason, reason == END_REBOOT ? 0 : 123);
+		stop();
+	}
+}
+
+static void test_first_ending_wins(void **state)
+{
+	(void)state;
+	start(false);
+	out(PLATFORM_PORT_EXIT, 7);
+	out(PLATFORM_PORT_PVPANIC, 1);
+	out(PLATFORM_PORT_RESET, 1);
+	platform_end(&platform, END_TIMEOUT, STATUS_TIMEOUT);
+	platform_reset(&platform, true);
+	expect_end(END_EXITED, 7);
+	stop();
+}
+
+static void *end_as(void *arg)
+{
+	unsigned status = (unsigned)(uintptr_t)arg;
+
+	platform_end(&platform, END_EXITED, status);
+	return NULL;
+}
+
+static void test_threads(void **state)
+{
+	pthread_t thread[4];
+	struct ending ending;
+
+	(void)state;
+	for (unsigned round = 0; round < 50; round++) {
+		start(false);
+		for (uintptr_t i = 0; i < ARRAY_LEN(thread); i++)
+			assert_int_equal(pthread_create(&thread[i], NULL,
+							end_as,
+							(void *)(i + 1)),
+					 0);
+		for (unsigned i = 0; i < ARRAY_LEN(thread); i++)
+			pthread_join(thread[i], NULL);
+		ending = platform_ending(&platform);
+		assert_int_equal(ending.reason, END_EXITED);
+		assert_in_range(ending.status, 1, ARRAY_LEN(thread));
+		assert_int_equal(count(platform.wake_fd), 1);
+		stop();
+	}
+}
+
+static void test_ready(void **state)
+{
+	uint64_t before = report_now(), first;
+
+	(void)state;
+	start(false);
+	assert_int_equal(platform.ready_ns, 0);
+	out(PLATFORM_PORT_READY, 0);
+	first = platform.ready_ns;
+	assert_true(first >= before && first <= report_now());
+	assert_int_equal(count(platform.wake_fd), 1);
+	for (unsigned i = 0; i < 1000; i++)
+		out(PLATFORM_PORT_READY, 1);
+	assert_true(platform.ready_ns == first);
+	assert_int_equal(count(platform.wake_fd), 0);
+	expect_end(END_NONE, 0);
+	stop();
+}
+
+static void test_button(void **state)
+{
+	(void)state;
+	start(false);
+	assert_int_equal(in(PLATFORM_PORT_BUTTON), 0);
+	platform_press_button(&platform);
+	assert_int_equal(count(platform.button_fd), 1);
+	assert_int_equal(in(PLATFORM_PORT_BUTTON), PLATFORM_EVENT_BUTTON);
+	assert_int_equal(in(PLATFORM_PORT_BUTTON), 0); /* a read clears it */
+	platform_press_button(&platform);
+	platform_press_button(&platform);
+	assert_int_equal(in(PLATFORM_PORT_BUTTON), PLATFORM_EVENT_BUTTON);
+	expect_end(END_NONE, 0);
+	stop();
+}
+
+static void test_reads(void **state)
+{
+	static const struct {
+		uint16_t port;
+		uint8_t value;
+	} cases[] = {
+		{ PLATFORM_PORT_PVPANIC, 3 }, /* what it can be told */
+		{ PLATFORM_PORT_SLEEP, 0 },   { PLATFORM_PORT_STATUS, 0 },
+		{ PLATFORM_PORT_RESET, 0 },   { PLATFORM_PORT_I8042, 0xff },
+		{ PLATFORM_PORT_EXIT, 0xff }, { PLATFORM_PORT_READY, 0xff },
+	};
+	uint8_t wide[4];
+
+	(void)state;
+	start(true);
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++)
+		assert_int_equal(in(cases[i].port), cases[i].value);
+	/* A wide access is nobody's: it ends no guest by accident. */
+	memset(wide, 1, sizeof(wide));
+	assert_int_equal(bus_write(&vm.pio, PLATFORM_PORT_PVPANIC, wide, 4), 0);
+	expect_end(END_NONE, 0);
+	stop();
+}
+
+static void test_create_fails(void **state)
+{
+	unsigned fds = count_fds();
+
+	(void)state;
+	vm = (struct vm){ .kvm_fd = -1, .fd = -1 };
+	make_ram(&ram, 32 * MIB);
+	irqfd_error = -ENOSPC;
+	assert_int_equal(platform_create(&platform, &vm, &ram, true), -ENOSPC);
+	assert_int_equal(platform.wake_fd, -1);
+	assert_int_equal(platform.button_fd, -1);
+	assert_int_equal(count_fds(), fds);
+	/* The ports are there already: the bus refuses them. */
+	irqfd_error = 0;
+	assert_int_equal(platform_create(&platform, &vm, &ram, true), -EEXIST);
+	expect_log("ports do not fit");
+	assert_int_equal(count_fds(), fds);
+	platform_destroy(&platform); /* harmless */
+	ram_destroy(&ram);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_ports),
+		cmocka_unit_test(test_boot_flag),
+		cmocka_unit_test(test_first_ending_wins),
+		cmocka_unit_test(test_threads),
+		cmocka_unit_test(test_ready),
+		cmocka_unit_test(test_button),
+		cmocka_unit_test(test_reads),
+		cmocka_unit_test(test_create_fails),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -467,7 +467,8 @@ static void test_one_way(void **state)
 
 static void test_bad_fd(void **state)
 {
-	const struct console_options options = { CONSOLE_FD, NULL, 999 };
+	const struct console_options options = { .kind = CONSOLE_FD,
+						 .fd = 999 };
 
 	(void)state;
 	assert_int_equal(console_open(&console, &options), -EBADF);
@@ -490,7 +491,7 @@ static void test_off(void **state)
 static void test_file(void **state)
 {
 	char dir[] = "/tmp/mote-test-XXXXXX", path[64], text[64] = "";
-	struct console_options options = { CONSOLE_FILE, path, -1 };
+	struct console_options options = { .kind = CONSOLE_FILE, .path = path };
 	struct stat status;
 	int fd;
 
@@ -511,7 +512,17 @@ static void test_file(void **state)
 	assert_int_equal(fstat(fd, &status), 0);
 	assert_int_equal(status.st_mode & 0777, 0600);
 	close(fd);
+	/* --check leaves it as it is, and makes none. */
+	options.check = true;
+	assert_int_equal(console_open(&console, &options), 0);
+	console_close(&console);
+	assert_int_equal(stat(path, &status), 0);
+	assert_int_equal(status.st_size, 4);
 	unlink(path);
+	assert_int_equal(console_open(&console, &options), 0);
+	console_close(&console);
+	assert_int_equal(access(path, F_OK), -1);
+	options.check = false;
 	/* A FIFO without a reader must not hold mote up. */
 	assert_int_equal(mkfifo(path, 0600), 0);
 	assert_int_equal(console_open(&console, &options), -ENXIO);

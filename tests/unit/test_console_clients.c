@@ -274,7 +274,8 @@ static void test_unix_stale(void **state)
 
 static void test_unix_live(void **state)
 {
-	const struct console_options options = { CONSOLE_UNIX, path, -1 };
+	const struct console_options options = { .kind = CONSOLE_UNIX,
+						 .path = path };
 	static struct console other;
 	int fd;
 
@@ -295,7 +296,7 @@ static void test_unix_live(void **state)
 
 static void test_unix_refusals(void **state)
 {
-	struct console_options options = { CONSOLE_UNIX, path, -1 };
+	struct console_options options = { .kind = CONSOLE_UNIX, .path = path };
 	char longer[200];
 	int fd = open(path, O_CREAT | O_WRONLY | O_CLOEXEC, 0600);
 
@@ -382,7 +383,7 @@ static void test_pty(void **state)
 /* Opened by `screen` before the guest runs. */
 static void test_pty_opened_early(void **state)
 {
-	const struct console_options options = { CONSOLE_PTY, NULL, -1 };
+	const struct console_options options = { .kind = CONSOLE_PTY };
 	int fd;
 
 	(void)state;

@@ -27,9 +27,8 @@
 #include "cpu/tty.h"
 #include "mem/log.h"
 
-#define FLUSH_NS   1000000u
-#define FLUSH_MOST SERIAL_OUTPUT_RING /* then others have their turn */
-#define ESCAPE	   0x01		      /* Ctrl-A */
+#define FLUSH_NS 1000000u
+#define ESCAPE	 0x01 /* Ctrl-A */
 
 static const char *const names[] = {
 	[CONSOLE_STDIO] = "stdout", [CONSOLE_OFF] = "off",
@@ -63,19 +62,21 @@ static void output_gone(struct console *console, int error)
 
 /* Output */
 
+/*
+ * Writes what waits now. What the guest adds in the meantime is left to the
+ * timer: the ring is not empty then, so no event will tell of it.
+ */
 static void flush(struct console *console)
 {
 	struct console_end *out = &console->out;
+	size_t left = serial_output_waiting(console->serial), len;
 	const uint8_t *data;
-	size_t len, total = 0;
 	ssize_t written;
 
 	console->flushed_ns = loop_now();
-	while (out->source.fd >= 0 && total < FLUSH_MOST) {
+	for (; left && out->source.fd >= 0; left -= (size_t)written) {
 		len = serial_output_peek(console->serial, &data);
-		if (!len)
-			break;
-		written = console_end_write(out, data, len);
+		written = console_end_write(out, data, len < left ? len : left);
 		if (written == -EAGAIN) {
 			console_end_watch(out, console->loop, EPOLLOUT);
 			/* A device that cannot be polled, yet would wait. */
@@ -88,10 +89,9 @@ static void flush(struct console *console)
 			return;
 		}
 		serial_output_consume(console->serial, (size_t)written);
-		total += (size_t)written;
 	}
 	console_end_unwatch(out, console->loop);
-	if (total >= FLUSH_MOST)
+	if (serial_output_waiting(console->serial))
 		loop_timer_set(&console->flush, FLUSH_NS);
 }
 
@@ -319,18 +319,28 @@ int console_start(struct console *console, struct loop *loop,
 	return error;
 }
 
+/* Whoever reads a gap in the output should know that it is one. */
+static void say_dropped(const struct console *console)
+{
+	const uint64_t dropped = serial_counters(console->serial).dropped;
+	const bool expected =
+		console_has_clients(console) || console->out.source.fd < 0;
+
+	if (dropped && !expected)
+		log_warn("serial: %llu bytes of output were dropped: the "
+			 "guest did not wait for their slow reader",
+			 (unsigned long long)dropped);
+	else if (dropped)
+		log_info("serial: %llu bytes of output had no reader",
+			 (unsigned long long)dropped);
+}
+
 void console_stop(struct console *console)
 {
-	uint64_t dropped;
-
 	tty_restore();
 	if (!console->loop)
 		return;
-	dropped = serial_counters(console->serial).dropped;
-	if (dropped && console->kind != CONSOLE_OFF)
-		log_info("serial: %llu bytes of output had no reader, or none "
-			 "that kept up, and were dropped",
-			 (unsigned long long)dropped);
+	say_dropped(console);
 	console_end_unwatch(&console->in, console->loop);
 	console_end_unwatch(&console->out, console->loop);
 	if (console->event.fd >= 0)

@@ -27,7 +27,7 @@ struct console_options {
 	enum console_kind kind;
 	const char *path; /* must last as long as the console */
 	int fd;
-	bool check; /* it will not be started: keep what a file holds */
+	bool check; /* it will not be started: leave all as it was */
 };
 
 #define CONSOLE_BUFFER 4096

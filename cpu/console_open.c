@@ -65,12 +65,28 @@ static int open_fd(struct console *console, int fd)
 	return 0;
 }
 
-static int open_file(struct console *console, bool check)
+/* Opens the file, or only tries to: then it is left, or left away, as it was.
+ */
+static int try_file(const char *path, bool check)
 {
 	/* O_NONBLOCK: a FIFO that nobody reads must not hold mote up. */
-	const int flags = O_WRONLY | O_CREAT | O_NONBLOCK | O_NOCTTY |
-			  O_CLOEXEC | (check ? 0 : O_TRUNC);
-	const int fd = open(console->path, flags, 0600);
+	const int flags = O_WRONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC;
+	int fd;
+
+	if (!check)
+		return open(path, flags | O_CREAT | O_TRUNC, 0600);
+	fd = open(path, flags);
+	if (fd < 0 && errno == ENOENT) {
+		fd = open(path, flags | O_CREAT | O_EXCL, 0600);
+		if (fd >= 0)
+			unlink(path);
+	}
+	return fd;
+}
+
+static int open_file(struct console *console, bool check)
+{
+	const int fd = try_file(console->path, check);
 	int error = errno;
 
 	if (fd < 0) {
@@ -112,7 +128,7 @@ static int watch_pty(struct console *console, const char *name)
 	return 0;
 }
 
-static int open_pty(struct console *console)
+static int open_pty(struct console *console, bool check)
 {
 	int unlock = 0, error;
 	unsigned number;
@@ -128,7 +144,9 @@ static int open_pty(struct console *console)
 	error = watch_pty(console, name);
 	if (error)
 		return error;
-	dprintf(STDERR_FILENO, "mote: serial is on %s\n", name);
+	/* Not a log line: wanted at every --log level. */
+	if (!check)
+		dprintf(STDERR_FILENO, "mote: serial is on %s\n", name);
 	return 0;
 }
 
@@ -236,7 +254,7 @@ int console_open(struct console *console, const struct console_options *options)
 	case CONSOLE_STDIO:
 		return open_stdio(console);
 	case CONSOLE_PTY:
-		return open_pty(console);
+		return open_pty(console, options->check);
 	case CONSOLE_FILE:
 		return open_file(console, options->check);
 	case CONSOLE_UNIX:

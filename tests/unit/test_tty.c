@@ -84,7 +84,7 @@ static bool child_tick(void)
 
 static _Noreturn void child_runs(void)
 {
-	const struct console_options options = { .kind = CONSOLE_STDIO, .path = NULL, .fd = -1 };
+	const struct console_options options = { .kind = CONSOLE_STDIO };
 	int log_copy;
 
 	close(master);

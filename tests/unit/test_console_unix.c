@@ -2,14 +2,12 @@
 /* uses: cpu/console_end.c cpu/console_open.c cpu/serial.c cpu/serial_line.c */
 /* uses: cpu/loop.c mem/log.c */
 /*
- * The console on a unix socket and on a pseudo-terminal: clients that come, go,
- * stall and come again.
+ * The console on a unix socket: clients that come, go, stall and come again.
  */
 #include "tests/unit/console_help.h"
 
 #include <sys/resource.h>
 #include <sys/un.h>
-#include <termios.h>
 
 static char dir[32], path[64];
 
@@ -50,8 +48,6 @@ static bool has_none(void)
 {
 	return console.in.source.fd < 0;
 }
-
-/* -- unix ----------------------------------------------------------------- */
 
 static struct sockaddr_un address_of(const char *name)
 {
@@ -275,8 +271,7 @@ static void test_unix_stale(void **state)
 static void test_unix_live(void **state)
 {
 	const struct console_options options = { .kind = CONSOLE_UNIX,
-						 .path = path,
-						 .fd = -1 };
+						 .path = path };
 	static struct console other;
 	int fd;
 
@@ -297,9 +292,7 @@ static void test_unix_live(void **state)
 
 static void test_unix_refusals(void **state)
 {
-	struct console_options options = { .kind = CONSOLE_UNIX,
-					   .path = path,
-					   .fd = -1 };
+	struct console_options options = { .kind = CONSOLE_UNIX, .path = path };
 	char longer[200];
 	int fd = open(path, O_CREAT | O_WRONLY | O_CLOEXEC, 0600);
 
@@ -331,144 +324,6 @@ static void test_unix_replaced(void **state)
 	assert_int_equal(access(path, F_OK), 0);
 }
 
-/* -- pty ------------------------------------------------------------------ */
-
-static char pty_name[64];
-
-static void start_pty(void)
-{
-	start(CONSOLE_PTY, NULL, -1);
-	assert_int_equal(sscanf(logged(), "mote: serial is on %63s", pty_name),
-			 1);
-	assert_int_equal(logged_lines(), 1);
-}
-
-static int open_pty(void)
-{
-	int fd = open(pty_name, O_RDWR | O_NOCTTY | O_CLOEXEC);
-
-	assert_true(fd >= 0);
-	return fd;
-}
-
-static void test_pty(void **state)
-{
-	struct termios settings;
-	int fd;
-
-	(void)state;
-	start_pty();
-	guest_prints("nobody there\r\n");
-	run_for(5, NULL);
-	assert_int_equal(serial_counters(&serial).dropped, 14);
-	for (int turn = 0; turn < 3; turn++) {
-		guest_got_len = 0;
-		fd = open_pty();
-		run_until(has_client);
-		/* Raw, whatever the last client has set. */
-		assert_int_equal(tcgetattr(fd, &settings), 0);
-		assert_int_equal(settings.c_lflag & (ECHO | ICANON | ISIG), 0);
-		assert_int_equal(settings.c_oflag & OPOST, 0);
-		assert_int_equal(write(fd, "hello", 5), 5);
-		run_until(got_hello);
-		guest_prints("login: \n");
-		run_until(nothing_waits);
-		expect(fd, "login: \n");
-		settings.c_lflag |= ECHO | ICANON;
-		tcsetattr(fd, TCSANOW, &settings);
-		close(fd);
-		run_until(has_none);
-	}
-	guest_prints("x");
-	assert_int_equal(serial_counters(&serial).dropped, 15);
-}
-
-/* Opened by `screen` before the guest runs. */
-static void test_pty_opened_early(void **state)
-{
-	const struct console_options options = { .kind = CONSOLE_PTY,
-						 .path = NULL,
-						 .fd = -1 };
-	int fd;
-
-	(void)state;
-	assert_int_equal(console_open(&console, &options), 0);
-	assert_int_equal(sscanf(logged(), "mote: serial is on %63s", pty_name),
-			 1);
-	fd = open_pty();
-	assert_int_equal(console_start(&console, &loop, &serial), 0);
-	guest_prints("first words");
-	run_until(nothing_waits);
-	expect(fd, "first words");
-	close(fd);
-}
-
-static void test_pty_stalled(void **state)
-{
-	int fd;
-
-	(void)state;
-	start_pty();
-	fd = open_pty();
-	run_until(has_client);
-	for (int i = 0; i < 300000; i++) {
-		out(TX, 'x');
-		if (i % 50000 == 0)
-			run_for(2, NULL);
-	}
-	assert_true(console.out.watched);
-	close(fd);
-	run_until(has_none);
-	assert_int_equal(serial_output_waiting(&serial), 0);
-}
-
-/* Closing the master would take the last words from a reader that is slow. */
-static void test_pty_last_words(void **state)
-{
-	char text[4096];
-	size_t total = 0;
-	ssize_t len;
-	int status, fd;
-	pid_t child;
-
-	(void)state;
-	start_pty();
-	fd = open_pty();
-	run_until(has_client);
-	child = fork();
-	if (!child) {
-		alarm(30);
-		close(console.pty_fd);
-		close(console.in.source.fd);
-		close(console.out.source.fd);
-		usleep(100000);
-		while ((len = read(fd, text, 100)) > 0) {
-			total += (size_t)len;
-			usleep(1000);
-		}
-		_exit(total == 3000 ? 0 : 1);
-	}
-	close(fd);
-	for (int i = 0; i < 3000; i++)
-		out(TX, 'x');
-	assert_int_equal(console_drain(&console, UINT64_MAX, -1), 0);
-	console_close(&console);
-	assert_int_equal(waitpid(child, &status, 0), child);
-	assert_int_equal(status, 0);
-
-	/* Nor does one that never reads hold mote up for ever. */
-	memset(&console, 0, sizeof(console));
-	ftruncate(log_fd, 0);
-	lseek(log_fd, 0, SEEK_SET);
-	start_pty();
-	fd = open_pty();
-	run_until(has_client);
-	guest_prints("unread");
-	assert_int_equal(console_drain(&console, 50000000, -1), 6);
-	close(fd);
-	assert_int_equal(console_drain(&console, UINT64_MAX, -1), 0);
-}
-
 int main(void)
 {
 #define TEST(function)                                                         \
@@ -484,10 +339,6 @@ int main(void)
 		TEST(test_unix_live),
 		TEST(test_unix_refusals),
 		TEST(test_unix_replaced),
-		TEST(test_pty),
-		TEST(test_pty_opened_early),
-		TEST(test_pty_stalled),
-		TEST(test_pty_last_words),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,205 @@
+/* uses: cpu/console.c cpu/console_clients.c cpu/console_drain.c cpu/tty.c */
+/* uses: cpu/console_end.c cpu/console_open.c cpu/serial.c cpu/serial_line.c */
+/* uses: cpu/loop.c mem/log.c */
+/*
+ * The console on sockets, files and single descriptors, and the last output.
+ */
+#include "tests/unit/console_pipes.h"
+
+static void test_socket(void **state)
+{
+	char text[16];
+	int pair[2];
+
+	(void)state;
+	assert_int_equal(
+		socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
+	start(CONSOLE_FD, NULL, pair[0]);
+	assert_int_equal(write(pair[1], "hello", 5), 5);
+	run_until(got_hello);
+	guest_prints("there");
+	run_until(nothing_waits);
+	read_all(pair[1], text, 5);
+	assert_memory_equal(text, "there", 5);
+	assert_false(is_nonblock(pair[0]));
+	/* Nobody reads: no write waits. */
+	for (int i = 0; i < 2000000; i++) {
+		out(TX, 'x');
+		if (i % 50000 == 0)
+			run_for(2, NULL);
+	}
+	assert_true(console.out.watched);
+	assert_false(is_nonblock(pair[0]));
+	/* Gone: dropped, no signal, no more events. */
+	close(pair[1]);
+	run_for(20, NULL);
+	assert_int_equal(serial_output_waiting(&serial), 0);
+	assert_int_equal(console.in.source.fd, -1);
+	close(pair[0]);
+}
+
+static void test_one_way(void **state)
+{
+	char text[4];
+
+	(void)state;
+	start(CONSOLE_FD, NULL, from_guest[1]);
+	assert_int_equal(console.in.source.fd, -1);
+	guest_prints("out");
+	run_until(nothing_waits);
+	read_all(from_guest[0], text, 3);
+	console_close(&console);
+	/* The caller's descriptor is still open. */
+	assert_int_equal(write(from_guest[1], "x", 1), 1);
+
+	start(CONSOLE_FD, NULL, to_guest[0]);
+	assert_int_equal(console.out.source.fd, -1);
+	assert_int_equal(write(to_guest[1], "hello", 5), 5);
+	run_until(got_hello);
+	guest_prints("dropped");
+	assert_int_equal(serial_counters(&serial).dropped, 7);
+}
+
+static void test_bad_fd(void **state)
+{
+	const struct console_options options = { .kind = CONSOLE_FD,
+						 .fd = 999 };
+
+	(void)state;
+	assert_int_equal(console_open(&console, &options), -EBADF);
+	assert_non_null(strstr(logged(), "fd=999"));
+	assert_int_equal(logged_lines(), 1);
+}
+
+static void test_off(void **state)
+{
+	(void)state;
+	start(CONSOLE_OFF, NULL, -1);
+	for (int i = 0; i < 200000; i++)
+		out(TX, 'x');
+	run_for(5, NULL);
+	assert_int_equal(serial_output_waiting(&serial), 0);
+	assert_int_equal(serial_counters(&serial).dropped, 200000);
+	assert_int_equal(console_drain(&console, UINT64_MAX, -1), 0);
+}
+
+static void test_file(void **state)
+{
+	char dir[] = "/tmp/mote-test-XXXXXX", path[64], text[64] = "";
+	struct console_options options = { .kind = CONSOLE_FILE, .path = path };
+	struct stat status;
+	int fd;
+
+	(void)state;
+	assert_non_null(mkdtemp(dir));
+	snprintf(path, sizeof(path), "%s/log", dir);
+	for (int run = 0; run < 2; run++) {
+		start(CONSOLE_FILE, path, -1);
+		guest_prints(run ? "new" : "of the first run");
+		run_until(nothing_waits);
+		guest_prints("!");
+		assert_int_equal(console_drain(&console, 0, -1), 0);
+		console_close(&console);
+	}
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	assert_int_equal(read(fd, text, sizeof(text)), 4);
+	assert_string_equal(text, "new!");
+	assert_int_equal(fstat(fd, &status), 0);
+	assert_int_equal(status.st_mode & 0777, 0600);
+	close(fd);
+	/* --check leaves it as it is, and makes none. */
+	options.check = true;
+	assert_int_equal(console_open(&console, &options), 0);
+	console_close(&console);
+	assert_int_equal(stat(path, &status), 0);
+	assert_int_equal(status.st_size, 4);
+	unlink(path);
+	assert_int_equal(console_open(&console, &options), 0);
+	console_close(&console);
+	assert_int_equal(access(path, F_OK), -1);
+	options.check = false;
+	/* A FIFO without a reader must not hold mote up. */
+	assert_int_equal(mkfifo(path, 0600), 0);
+	assert_int_equal(console_open(&console, &options), -ENXIO);
+	unlink(path);
+	options.path = dir;
+	assert_int_equal(console_open(&console, &options), -EISDIR);
+	assert_int_equal(logged_lines(), 2);
+	rmdir(dir);
+}
+
+/* -- the end -------------------------------------------------------------- */
+
+static void fill(unsigned len)
+{
+	for (unsigned i = 0; i < len; i++)
+		out(TX, pattern(i));
+}
+
+static void test_drain_waits(void **state)
+{
+	int status;
+	pid_t child = slow_reader(from_guest[0], 2000);
+
+	(void)state;
+	start(CONSOLE_FD, NULL, from_guest[1]);
+	program_sent = 0;
+	out(IER, 3);
+	while (program_sent < PROGRAM_BYTES)
+		run_for(1, program_sends);
+	/* The guest has ended, the pipe and most of the ring are full. */
+	assert_true(serial_output_waiting(&serial) > 1000);
+	assert_int_equal(console_drain(&console, UINT64_MAX, -1), 0);
+	console_stop(&console);
+	console_close(&console);
+	close_fd(&from_guest[1]);
+	assert_int_equal(waitpid(child, &status, 0), child);
+	assert_int_equal(status, 0);
+}
+
+static void test_drain_gives_up(void **state)
+{
+	int stop = eventfd(1, EFD_CLOEXEC);
+
+	(void)state;
+	start_stdio(to_guest[0], from_guest[1]);
+	fill(SERIAL_OUTPUT_RING);
+	run_for(10, NULL);
+	fill(SERIAL_OUTPUT_RING);
+	/* Time is up; a signal; the reader leaves. */
+	assert_int_equal(console_drain(&console, 30000000, -1),
+			 SERIAL_OUTPUT_RING);
+	assert_int_equal(console_drain(&console, UINT64_MAX, stop),
+			 SERIAL_OUTPUT_RING);
+	close_fd(&from_guest[0]);
+	assert_int_equal(console_drain(&console, UINT64_MAX, -1),
+			 SERIAL_OUTPUT_RING);
+	close(stop);
+}
+
+/* Never opened, as when mote fails early. */
+static void test_unused(void **state)
+{
+	static struct console zero;
+
+	(void)state;
+	console_suspend(&zero);
+	console_resume(&zero);
+	console_stop(&zero);
+	console_close(&zero);
+	assert_true(fcntl(STDOUT_FILENO, F_GETFD) >= 0);
+}
+
+int main(void)
+{
+#define TEST(function)                                                         \
+	cmocka_unit_test_setup_teardown(function, setup_pipes, teardown_pipes)
+	const struct CMUnitTest tests[] = {
+		TEST(test_socket),	   TEST(test_one_way),
+		TEST(test_bad_fd),	   TEST(test_off),
+		TEST(test_file),	   TEST(test_drain_waits),
+		TEST(test_drain_gives_up), TEST(test_unused),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

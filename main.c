@@ -394,6 +394,7 @@ static int run(struct mote *m, struct ending *ending)
 	error = start(m);
 	if (!error)
 		error = loop_run(&m->loop);
+	loop_end_calls(&m->loop); /* where it did not run */
 	vcpus_stop(&m->vcpus);
 	stage(m, "guest");
 	if (error)

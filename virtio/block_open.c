@@ -170,13 +170,13 @@ int block_open(struct block_backing *b, const struct block_options *o,
 		.ro = o->ro,
 		.ephemeral = o->ephemeral,
 	};
-	if (o->path)
+	if (o->file.path)
 		snprintf(b->name, sizeof(b->name), "disk %u (%s)", index,
-			 base_name(o->path));
+			 base_name(o->file.path));
 	else
 		snprintf(b->name, sizeof(b->name), "disk %u (fd=%d)", index,
-			 o->fd);
-	b->fd = o->path ? open_path(o->path, o) : take_fd(o->fd, o);
+			 o->file.fd);
+	b->fd = o->file.path ? open_path(o->file.path, o) : take_fd(o->file.fd, o);
 	if (b->fd < 0)
 		return b->fd;
 	error = measure(b, o->direct);

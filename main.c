@@ -27,6 +27,7 @@
 #include "mem/bytes.h"
 #include "mem/log.h"
 #include "mem/ram.h"
+#include "virtio/devices.h"
 
 /* How long output may still take when mote was told to stop. */
 #define DRAIN_STOPPED_NS 200000000ULL
@@ -43,6 +44,7 @@ static struct mote {
 	struct vm vm;
 	struct machine machine;
 	struct platform platform;
+	struct devices devices;
 	int serial_irq_fd;
 	struct serial serial;
 	struct console console;
@@ -241,6 +243,9 @@ static int open_all(struct mote *m)
 	if (!error)
 		error = open_console(m);
 	if (!error)
+		error = devices_open(&m->devices, &m->options.devices,
+				     m->options.cpus);
+	if (!error)
 		error = vm_open(&m->vm);
 	if (!error && m->options.cpus > m->vm.cpus_max) {
 		log_error("--cpus %u: this host's KVM allows %u at most",
@@ -265,6 +270,7 @@ static int load(struct mote *m)
 		.append_count = o->append_count,
 		.cpus = o->cpus,
 		.serial = o->serial.kind != SERIAL_OFF,
+		.virtio = m->devices.count,
 	};
 	int error = ram_create(&m->ram, &o->ram);
 
@@ -275,13 +281,10 @@ static int load(struct mote *m)
 	return error;
 }
 
-static int create_devices(struct mote *m)
+static int create_serial(struct mote *m)
 {
-	int error = platform_create(&m->platform, &m->vm, &m->ram,
-				    m->machine.tells_panic);
+	int error;
 
-	if (error)
-		return error;
 	m->serial_irq_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (m->serial_irq_fd < 0)
 		return log_errno("eventfd");
@@ -291,6 +294,28 @@ static int create_devices(struct mote *m)
 	if (!error)
 		error = bus_add(&m->vm.pio, SERIAL_PORT, SERIAL_REGISTERS,
 				&serial_bus_ops, &m->serial);
+	return error;
+}
+
+static int create_devices(struct mote *m)
+{
+	const struct devices_place place = {
+		.vm = &m->vm,
+		.loop = &m->loop,
+		.ram = &m->ram,
+		.base = GPA(LAYOUT_VIRTIO),
+		.alias = GPA(LAYOUT_VIRTIO_ALIAS),
+		.alias_absent = &m->platform.acpi,
+	};
+	int error = platform_create(&m->platform, &m->vm, &m->ram,
+				    m->machine.tells_panic);
+
+	if (!error)
+		error = create_serial(m);
+	if (!error)
+		error = loop_create(&m->loop);
+	if (!error)
+		error = devices_create(&m->devices, &place);
 	return error;
 }
 
@@ -340,10 +365,8 @@ static int start_timeout(struct mote *m)
 
 static int start(struct mote *m)
 {
-	int error = loop_create(&m->loop);
+	int error = signals_start(&m->signals, &m->loop);
 
-	if (!error)
-		error = signals_start(&m->signals, &m->loop);
 	m->news = (struct loop_source){
 		.fd = m->platform.wake_fd,
 		.ready = on_news,
@@ -392,6 +415,7 @@ static int run(struct mote *m, struct ending *ending)
 	error = start(m);
 	if (!error)
 		error = loop_run(&m->loop);
+	loop_end_calls(&m->loop); /* where it did not run */
 	vcpus_stop(&m->vcpus);
 	stage(m, "guest");
 	if (error)
@@ -406,6 +430,7 @@ static void unwind(struct mote *m)
 	console_stop(&m->console);
 	console_close(&m->console);
 	vcpus_destroy(&m->vcpus);
+	devices_destroy(&m->devices);
 	vm_destroy(&m->vm);
 	serial_destroy(&m->serial);
 	if (m->serial_irq_fd >= 0)

@@ -204,6 +204,29 @@ static void put_power_button(struct aml *t)
 	aml_end(t, device);
 }
 
+/*
+ * ACPI 6.4, 6.5.1: _INI runs when the interpreter starts, before it looks for
+ * devices; it says that these tables are being read (see layout.h).
+ */
+static void put_ini(struct aml *t)
+{
+	static const uint8_t region[] = { 0x5b, 0x80, 'I', 'N', 'I', 'R', 1 };
+	static const uint8_t field[] = { 'I', 'N', 'I', 'B', 8 };
+	/* Store (1, INIB) */
+	static const uint8_t store[] = { 0x70, 1, 'I', 'N', 'I', 'B' };
+	size_t block;
+
+	aml_bytes(t, region, sizeof(region));
+	aml_integer(t, PLATFORM_PORT_ACPI);
+	aml_integer(t, 1);
+	block = aml_field(t, "INIR", 1); /* byte access */
+	aml_bytes(t, field, sizeof(field));
+	aml_end(t, block);
+	block = aml_method(t, "_INI", 0);
+	aml_bytes(t, store, sizeof(store));
+	aml_end(t, block);
+}
+
 static void put_virtio(struct aml *t, unsigned slot)
 {
 	size_t device, resources;
@@ -240,6 +263,8 @@ static void put_dsdt(struct aml *t, const struct acpi_options *options)
 	put_serial(t);
 	put_pvpanic(t);
 	put_power_button(t);
+	if (options->virtio)
+		put_ini(t);
 	for (unsigned i = 0; i < options->virtio; i++)
 		put_virtio(t, i);
 	aml_end(t, block);

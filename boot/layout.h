@@ -26,4 +26,11 @@
 #define LAYOUT_VIRTIO	   0xd0000000U
 #define LAYOUT_VIRTIO_SLOT 0x1000U
 
+/*
+ * The same slots once more, for kernels without ACPI: what their command line
+ * names. Gone as soon as the guest's ACPI interpreter has started, so that a
+ * kernel which reads both finds each device once.
+ */
+#define LAYOUT_VIRTIO_ALIAS 0xd0100000U
+
 #endif

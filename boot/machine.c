@@ -7,12 +7,14 @@
 #include "boot/machine.h"
 
 #include <errno.h>
+#include <stdio.h>
 
 #include "boot/acpi.h"
 #include "boot/layout.h"
 #include "boot/mptable.h"
 #include "boot/params.h"
 #include "cpu/entry.h"
+#include "cpu/vm.h"
 #include "mem/bytes.h"
 #include "mem/log.h"
 
@@ -46,6 +48,25 @@ static bool applies(enum when when, const struct machine_options *options)
 	       (when == ONE_CPU && options->cpus == 1);
 }
 
+/*
+ * Kernels without ACPI find the devices by these words (Linux,
+ * Documentation/admin-guide/kernel-parameters.txt: virtio_mmio.device=). The
+ * others are told nothing new: see LAYOUT_VIRTIO_ALIAS.
+ */
+static int add_virtio_words(struct cmdline *line, unsigned slots)
+{
+	char word[48];
+	int error = 0;
+
+	for (unsigned i = 0; i < slots && !error; i++) {
+		snprintf(word, sizeof(word), "virtio_mmio.device=4K@0x%x:%u",
+			 LAYOUT_VIRTIO_ALIAS + i * LAYOUT_VIRTIO_SLOT,
+			 VM_GSI_VIRTIO + i);
+		error = cmdline_add(line, word);
+	}
+	return error;
+}
+
 static int make_cmdline(struct cmdline *line,
 			const struct machine_options *options)
 {
@@ -58,6 +79,8 @@ static int make_cmdline(struct cmdline *line,
 		if (!options->cmdline &&
 		    applies(default_words[i].when, options))
 			error = cmdline_add(line, default_words[i].words);
+	if (!options->cmdline && !error)
+		error = add_virtio_words(line, options->virtio);
 	for (unsigned i = 0; i < options->append_count && !error; i++)
 		error = cmdline_add(line, options->append[i]);
 	return error;

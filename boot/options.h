@@ -9,6 +9,7 @@
 #include <stdint.h>
 
 #include "boot/optparse.h"
+#include "cpu/device_options.h"
 #include "mem/log.h"
 #include "mem/ram.h"
 
@@ -45,6 +46,7 @@ struct options {
 	struct ram_options ram;
 	unsigned cpus;
 	bool nested;
+	struct device_options devices;
 	struct option_serial serial;
 	uint64_t timeout_ns;	   /* 0: none */
 	struct option_file events; /* path NULL and fd -1: none */

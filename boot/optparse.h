@@ -15,11 +15,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* What to open: a path, or a descriptor that the caller has open. */
-struct option_file {
-	const char *path; /* NULL where fd=N was given, or nothing */
-	int fd;		  /* -1 where a path was given, or nothing */
-};
+#include "mem/option_file.h"
 
 /* What a field is in the text, and what is stored. A rate is an OPTION_SIZE. */
 enum option_kind {

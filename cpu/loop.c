@@ -5,9 +5,10 @@
  * them removes may have an event further on in the same batch, and its owner
  * may free it at once: loop_remove therefore clears it from the rest of the
  * batch. Everything runs in the thread that calls loop_run; other threads get
- * its attention by writing to an eventfd that is a source here.
+ * its attention by writing to an eventfd that is a source here, as loop_call
+ * does.
  *
- * Owns the epoll descriptor and timers' descriptors, no others.
+ * Owns the epoll descriptor, that eventfd and timers' descriptors, no others.
  */
 #include "cpu/loop.h"
 
@@ -16,17 +17,47 @@
 #include <errno.h>
 #include <stddef.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/timerfd.h>
 #include <time.h>
 #include <unistd.h>
 
 #define NS_PER_S 1000000000u
 
+/* What a thread in loop_call waits for. */
+struct loop_call {
+	struct loop_call *next;
+	void (*function)(void *arg);
+	void *arg;
+	int result;
+	bool done;
+};
+
+static void run_calls(void *arg, uint32_t events);
+
+static int watch_calls(struct loop *loop)
+{
+	int error;
+
+	loop->calls.fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (loop->calls.fd < 0)
+		return log_errno("eventfd");
+	error = loop_add(loop, &loop->calls, EPOLLIN);
+	if (error)
+		log_error("cannot watch an eventfd: %s", strerror(-error));
+	return error;
+}
+
 int loop_create(struct loop *loop)
 {
 	int error;
 
-	memset(loop, 0, sizeof(*loop));
+	*loop = (struct loop){
+		.calls = { -1, run_calls, loop },
+		.lock = PTHREAD_MUTEX_INITIALIZER,
+		.done = PTHREAD_COND_INITIALIZER,
+	};
+	loop->last = &loop->first;
 	loop->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
 	if (loop->epoll_fd < 0) {
 		error = errno;
@@ -35,14 +66,21 @@ int loop_create(struct loop *loop)
 			  strerror(error));
 		return -error;
 	}
-	return 0;
+	error = watch_calls(loop);
+	if (error)
+		loop_destroy(loop);
+	return error;
 }
 
 void loop_destroy(struct loop *loop)
 {
-	if (loop->epoll_fd >= 0)
-		close(loop->epoll_fd);
-	loop->epoll_fd = -1;
+	/* Never created: nothing is open, and calls.fd says nothing. */
+	if (loop->epoll_fd < 0)
+		return;
+	if (loop->calls.fd >= 0)
+		close(loop->calls.fd);
+	close(loop->epoll_fd);
+	loop->calls.fd = loop->epoll_fd = -1;
 }
 
 static int control(struct loop *loop, int operation, struct loop_source *source,
@@ -86,7 +124,7 @@ static void dispatch(struct loop *loop)
 	}
 }
 
-int loop_run(struct loop *loop)
+static int run(struct loop *loop)
 {
 	int error;
 
@@ -111,6 +149,14 @@ int loop_run(struct loop *loop)
 	return 0;
 }
 
+int loop_run(struct loop *loop)
+{
+	int error = run(loop);
+
+	loop_end_calls(loop);
+	return error;
+}
+
 void loop_stop(struct loop *loop)
 {
 	loop->stop = true;
@@ -123,6 +169,81 @@ uint64_t loop_now(void)
 	clock_gettime(CLOCK_MONOTONIC, &now);
 	return (uint64_t)now.tv_sec * NS_PER_S + (uint64_t)now.tv_nsec;
 }
+
+/* -- calls from other threads --------------------------------------------- */
+
+static struct loop_call *take_call(struct loop *loop)
+{
+	struct loop_call *call = loop->first;
+
+	if (!call)
+		return NULL;
+	loop->first = call->next;
+	if (!loop->first)
+		loop->last = &loop->first;
+	return call;
+}
+
+static void finish_call(struct loop *loop, struct loop_call *call, int result)
+{
+	call->result = result;
+	call->done = true;
+	pthread_cond_broadcast(&loop->done);
+}
+
+static void run_calls(void *arg, uint32_t events)
+{
+	struct loop *loop = arg;
+	struct loop_call *call;
+	uint64_t count;
+
+	(void)events;
+	if (read(loop->calls.fd, &count, sizeof(count)) < 0)
+		return;
+	pthread_mutex_lock(&loop->lock);
+	while (!loop->stop && (call = take_call(loop))) {
+		pthread_mutex_unlock(&loop->lock);
+		call->function(call->arg);
+		pthread_mutex_lock(&loop->lock);
+		finish_call(loop, call, 0);
+	}
+	pthread_mutex_unlock(&loop->lock);
+}
+
+int loop_call(struct loop *loop, void (*function)(void *arg), void *arg)
+{
+	struct loop_call call = { .function = function,
+				  .arg = arg,
+				  .result = -ECANCELED };
+	const uint64_t one = 1;
+
+	pthread_mutex_lock(&loop->lock);
+	if (!loop->closed) {
+		*loop->last = &call;
+		loop->last = &call.next;
+		/* EAGAIN: the counter is full, so the loop is woken already */
+		while (write(loop->calls.fd, &one, sizeof(one)) < 0 &&
+		       errno == EINTR)
+			;
+		while (!call.done)
+			pthread_cond_wait(&loop->done, &loop->lock);
+	}
+	pthread_mutex_unlock(&loop->lock);
+	return call.result;
+}
+
+void loop_end_calls(struct loop *loop)
+{
+	struct loop_call *call;
+
+	pthread_mutex_lock(&loop->lock);
+	loop->closed = true;
+	while ((call = take_call(loop)))
+		finish_call(loop, call, -ECANCELED);
+	pthread_mutex_unlock(&loop->lock);
+}
+
+/* -- timers --------------------------------------------------------------- */
 
 static void timer_ready(void *arg, uint32_t events)
 {

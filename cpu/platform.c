@@ -115,6 +115,12 @@ static void write_ready(struct platform *p, uint8_t value)
 		wake(p);
 }
 
+static void write_acpi(struct platform *p, uint8_t value)
+{
+	(void)value;
+	atomic_store(&p->acpi, true);
+}
+
 static void write_sleep(struct platform *p, uint8_t value)
 {
 	if (value & SLEEP_ENABLE && SLEEP_TYPE(value) == PLATFORM_S5_TYPE)
@@ -153,6 +159,7 @@ static const struct port {
 	{ PLATFORM_PORT_PVPANIC, read_pvpanic, write_pvpanic },
 	{ PLATFORM_PORT_EXIT, NULL, write_exit },
 	{ PLATFORM_PORT_READY, NULL, write_ready },
+	{ PLATFORM_PORT_ACPI, NULL, write_acpi },
 	{ PLATFORM_PORT_SLEEP, read_zero, write_sleep },
 	{ PLATFORM_PORT_STATUS, read_zero, NULL },
 	{ PLATFORM_PORT_RESET, read_zero, write_reset },

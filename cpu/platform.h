@@ -17,6 +17,7 @@
 #define PLATFORM_PORT_PVPANIC 0x505 /* ACPI QEMU0001 */
 #define PLATFORM_PORT_EXIT    0x506 /* write: ends the guest, that status */
 #define PLATFORM_PORT_READY   0x507 /* write: the guest is ready */
+#define PLATFORM_PORT_ACPI    0x508 /* write: the guest interprets ACPI */
 #define PLATFORM_PORT_SLEEP   0x600 /* ACPI sleep control register */
 #define PLATFORM_PORT_STATUS  0x601 /* ACPI sleep status register */
 #define PLATFORM_PORT_RESET   0x602 /* ACPI reset register */
@@ -26,7 +27,7 @@
 #define PLATFORM_S5_TYPE      5
 #define PLATFORM_EVENT_BUTTON 1 /* bit 0 of PLATFORM_PORT_BUTTON */
 
-#define PLATFORM_PORTS 8
+#define PLATFORM_PORTS 9
 
 struct platform {
 	const struct ram *ram;
@@ -36,6 +37,7 @@ struct platform {
 	_Atomic uint32_t ending; /* reason << 8 | status; 0 while it runs */
 	_Atomic uint64_t ready_ns;
 	_Atomic uint8_t events;
+	_Atomic bool acpi; /* the guest's ACPI interpreter has run _INI */
 	struct platform_port {
 		struct platform *platform;
 		unsigned index;

@@ -63,6 +63,7 @@ static const struct needed_cap {
 	{ KVM_CAP_EXT_CPUID, "KVM_GET_SUPPORTED_CPUID" },
 	{ KVM_CAP_IRQFD, "irqfd" },
 	{ KVM_CAP_IOEVENTFD, "ioeventfd" },
+	{ KVM_CAP_IOEVENTFD_ANY_LENGTH, "ioeventfd of any length (Linux 4.4)" },
 	{ KVM_CAP_IMMEDIATE_EXIT, "immediate_exit (Linux 4.13)" },
 };
 
@@ -185,6 +186,23 @@ int vm_irqfd(struct vm *vm, int event_fd, unsigned gsi)
 	struct kvm_irqfd irqfd = { .fd = (uint32_t)event_fd, .gsi = gsi };
 
 	return ioctl(vm->fd, KVM_IRQFD, &irqfd) ? log_errno("KVM_IRQFD") : 0;
+}
+
+int vm_ioeventfd(struct vm *vm, int event_fd, gpa at, int64_t match)
+{
+	struct kvm_ioeventfd ioeventfd = {
+		.addr = at.v,
+		.len = 4,
+		.fd = event_fd,
+		.datamatch = (uint64_t)match,
+		.flags = KVM_IOEVENTFD_FLAG_DATAMATCH,
+	};
+
+	if (match == VM_IOEVENTFD_ANY)
+		ioeventfd.len = ioeventfd.datamatch = ioeventfd.flags = 0;
+	return ioctl(vm->fd, KVM_IOEVENTFD, &ioeventfd)
+		       ? log_errno("KVM_IOEVENTFD")
+		       : 0;
 }
 
 void vm_destroy(struct vm *vm)

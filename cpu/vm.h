@@ -47,6 +47,13 @@ int vm_create(struct vm *vm, const struct ram *ram);
  */
 int vm_irqfd(struct vm *vm, int event_fd, unsigned gsi);
 
+/*
+ * Guest writes to the MMIO address `at` count the eventfd up, without an exit:
+ * 32-bit ones of the value `match`, or any with VM_IOEVENTFD_ANY. Logs.
+ */
+#define VM_IOEVENTFD_ANY (-1)
+int vm_ioeventfd(struct vm *vm, int event_fd, gpa at, int64_t match);
+
 void vm_destroy(struct vm *vm);
 
 #endif

@@ -37,11 +37,14 @@ struct queue {
 	bool ready, broken;
 	const uint8_t *desc, *avail; /* in guest RAM, checked by queue_start */
 	uint8_t *used;
+	uint16_t mask;	     /* size - 1 */
+	uint16_t avail_seen; /* avail->idx when it was last looked at */
 	uint16_t next_avail; /* free-running: next avail entry to take */
 	uint16_t next_used;  /* free-running: next used entry to fill */
 	uint16_t published;  /* used->idx that the driver has seen */
 };
 
+/* 4 KiB: in a device's own memory, not on the stack, where it is zeroed. */
 struct chain {
 	uint16_t head;	   /* goes back with queue_push */
 	uint16_t count;	   /* segments in all */
@@ -51,27 +54,32 @@ struct chain {
 };
 
 /*
- * Starts a queue; its indexes begin at 0 (or at those given to
- * queue_set_indexes afterwards). -EINVAL, not logged, where the size is not
- * allowed, or a ring is misaligned or not wholly in RAM.
+ * Starts a queue; its indexes begin at 0. -EINVAL, not logged, where the size
+ * is not allowed, or a ring is misaligned or not wholly in RAM.
  */
 int queue_start(struct queue *queue, const struct ram *ram,
 		const struct queue_config *config);
+
+/* A stopped queue is empty and swallows what is pushed. */
 void queue_stop(struct queue *queue);
 
 /*
  * Takes the next chain: 1; 0 where there is none; -EPROTO where the ring is
- * malformed: the queue is broken from then on, gives nothing more, and its
- * device must set DEVICE_NEEDS_RESET.
+ * malformed: the queue is broken from then on, gives and takes nothing more,
+ * and its device must call device_broken.
  */
 int queue_pop(struct queue *queue, struct chain *chain);
 
-/* Puts the chain that was taken last back to be taken again. */
+/*
+ * Puts the chain that was taken last back to be taken again; n times for the
+ * last n chains.
+ */
 void queue_unpop(struct queue *queue);
 
 /*
  * Fills in a used entry: `written` bytes at the front of the chain's writable
- * part were written. The driver does not see it before queue_publish.
+ * part were written. The driver does not see it before queue_publish. `head`
+ * is that of a chain which was taken and not yet given back.
  */
 void queue_push(struct queue *queue, uint16_t head, uint32_t written);
 
@@ -83,8 +91,10 @@ bool queue_publish(struct queue *queue);
 
 /*
  * While the device is looking at the queue it needs no notifications; before
- * it stops looking it asks for them again. queue_want_kick returns true where
- * chains have come in the meantime: look again, no notification will come.
+ * it stops looking, because queue_pop returned 0 or what it gave had to be put
+ * back until there is more, it asks for them again. queue_want_kick returns
+ * true where more has come in the meantime: look again, no notification will
+ * come for that.
  */
 void queue_ignore_kicks(struct queue *queue);
 bool queue_want_kick(struct queue *queue);

@@ -1,12 +1,15 @@
 /* uses: cpu/loop.c mem/log.c */
 /*
- * The event loop: dispatch, removal from within a dispatch, signals, timers.
+ * The event loop: dispatch, removal from within a dispatch, signals, timers,
+ * and calls from other threads.
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -256,6 +259,126 @@ static void test_interrupted(void **state)
 	loop_timer_destroy(&loop, &end);
 }
 
+/* -- loop_call ------------------------------------------------------------ */
+
+#define CALLERS	 4
+#define EACH	 200
+#define UNENDING 1000000
+
+static struct caller {
+	pthread_t thread;
+	unsigned most, made;
+	int last; /* what the last call returned */
+	bool inside;
+} callers[CALLERS];
+static pthread_t loop_thread;
+static _Atomic unsigned ended;
+
+static void called(void *arg)
+{
+	struct caller *caller = arg;
+
+	assert_true(pthread_equal(pthread_self(), loop_thread));
+	caller->inside = true;
+	calls++; /* no other thread does: that is the point */
+	caller->made++;
+	caller->inside = false;
+}
+
+static void called_last(void *arg)
+{
+	called(arg);
+	if (calls == CALLERS * EACH)
+		loop_stop(&loop);
+}
+
+static void *call_often(void *arg)
+{
+	struct caller *caller = arg;
+
+	for (unsigned i = 0; i < caller->most; i++) {
+		caller->last = loop_call(&loop, called_last, caller);
+		if (caller->last)
+			break;
+		assert_false(caller->inside);
+	}
+	ended++;
+	return NULL;
+}
+
+static void start_callers(unsigned most)
+{
+	loop_thread = pthread_self();
+	ended = 0;
+	for (unsigned i = 0; i < CALLERS; i++) {
+		callers[i] = (struct caller){ .most = most };
+		assert_int_equal(pthread_create(&callers[i].thread, NULL,
+						call_often, &callers[i]),
+				 0);
+	}
+}
+
+static void join_callers(void)
+{
+	for (unsigned i = 0; i < CALLERS; i++)
+		assert_int_equal(pthread_join(callers[i].thread, NULL), 0);
+	assert_int_equal(ended, CALLERS);
+}
+
+static void test_calls(void **state)
+{
+	(void)state;
+	start_callers(EACH);
+	assert_int_equal(loop_run(&loop), 0);
+	join_callers();
+	assert_int_equal(calls, CALLERS * EACH);
+	for (unsigned i = 0; i < CALLERS; i++) {
+		assert_int_equal(callers[i].made, EACH);
+		assert_int_equal(callers[i].last, 0);
+	}
+	/* The loop has ended: at once, and not run. */
+	assert_int_equal(loop_call(&loop, called, &callers[0]), -ECANCELED);
+	assert_int_equal(calls, CALLERS * EACH);
+}
+
+/* The loop stops while all of them keep calling. */
+static void test_calls_end(void **state)
+{
+	(void)state;
+	start_callers(UNENDING);
+	assert_int_equal(loop_run(&loop), 0);
+	join_callers();
+	assert_int_equal(calls, CALLERS * EACH);
+	for (unsigned i = 0; i < CALLERS; i++)
+		assert_int_equal(callers[i].last, -ECANCELED);
+}
+
+static bool waiting(void)
+{
+	bool some;
+
+	pthread_mutex_lock(&loop.lock);
+	some = loop.first;
+	pthread_mutex_unlock(&loop.lock);
+	return some;
+}
+
+/* They wait for a loop that is never run. */
+static void test_calls_never_run(void **state)
+{
+	(void)state;
+	start_callers(1);
+	while (!waiting())
+		usleep(1000);
+	usleep(20000);
+	assert_int_equal(ended, 0);
+	loop_end_calls(&loop);
+	join_callers();
+	assert_int_equal(calls, 0);
+	for (unsigned i = 0; i < CALLERS; i++)
+		assert_int_equal(callers[i].last, -ECANCELED);
+}
+
 int main(void)
 {
 #define TEST(function)                                                         \
@@ -264,7 +387,8 @@ int main(void)
 		TEST(test_dispatch),	    TEST(test_remove_in_dispatch),
 		TEST(test_same_descriptor), TEST(test_change),
 		TEST(test_regular_file),    TEST(test_timers),
-		TEST(test_interrupted),
+		TEST(test_interrupted),	    TEST(test_calls),
+		TEST(test_calls_end),	    TEST(test_calls_never_run),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,38 @@
+/*
+ * What the command line asks for of virtio devices: filled in by boot/options,
+ * read by virtio/, which may not know one another.
+ */
+#ifndef CPU_DEVICE_OPTIONS_H
+#define CPU_DEVICE_OPTIONS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "cpu/vm.h"
+#include "mem/option_file.h"
+
+/* One interrupt line each. */
+#define DEVICES_MAX (VM_GSI_COUNT - VM_GSI_VIRTIO)
+
+enum block_engine {
+	BLOCK_ENGINE_AUTO,
+	BLOCK_ENGINE_URING,
+	BLOCK_ENGINE_THREADS
+};
+
+struct block_options {
+	struct option_file file;
+	bool ro, root, ephemeral, direct;
+	const char *serial; /* at most BLOCK_SERIAL_BYTES; NULL: none */
+	enum block_engine engine;
+	uint64_t bytes_per_s, ops_per_s; /* 0: no limit */
+	unsigned queues;		 /* 1 .. DEVICE_QUEUES_MAX */
+};
+
+/* Slots are given out in this order: disks first, each kind as it was named. */
+struct device_options {
+	struct block_options disks[DEVICES_MAX];
+	unsigned disk_count;
+};
+
+#endif

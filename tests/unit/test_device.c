@@ -1,0 +1,295 @@
+/* uses: virtio/mmio.c virtio/mmio_regs.c virtio/device.c virtio/queue.c */
+/* uses: cpu/bus.c cpu/loop.c mem/ram.c */
+/* Virtio devices that run: kicks, interrupts, resets, broken drivers. */
+#include "tests/unit/mock_device.h"
+
+/* -- running -------------------------------------------------------------- */
+
+static void test_kicks(void **state)
+{
+	const struct ring_buffer buffer = { GPA(0x100000), 100, true };
+	uint32_t head = 0, written = 0;
+	uint8_t bytes[8] = { 0 };
+
+	(void)state;
+	/* Before it runs: nothing. */
+	for (unsigned i = 0; i < 20; i++)
+		notify_queue(i);
+	notify_queue(UINT32_MAX);
+	host_settle();
+	assert_int_equal(mock.kicks[0], 0);
+	start(FEATURE_VERSION_1 | FEATURE_EVENT_IDX);
+	assert_int_equal(mock.kicks[0], 1); /* to look what is there already */
+	assert_int_equal(mock.kicks[1], 0);
+	ring_add_chain(&ring, &buffer, 1);
+	notify_queue(0);
+	host_settle();
+	assert_int_equal(mock.kicks[0], 2);
+	assert_true(ring_used(&ring, &head, &written));
+	assert_int_equal(written, 100);
+	assert_int_equal(interrupts(), 1);
+	assert_int_equal(reg_read(R_INTERRUPT_STATUS), 1);
+	/* In any width. */
+	for (unsigned len = 1; len <= 8; len *= 2) {
+		ring_add_chain(&ring, &buffer, 1);
+		bus_write(&host.vm.mmio, SLOT_AT + R_QUEUE_NOTIFY, bytes, len);
+		host_settle();
+		assert_true(ring_used(&ring, &head, &written));
+	}
+	/* A queue that is not set up, one that does not exist, junk. */
+	notify_queue(1);
+	notify_queue(QUEUES);
+	memset(bytes, 0xff, sizeof(bytes));
+	bus_write(&host.vm.mmio, SLOT_AT + R_QUEUE_NOTIFY, bytes, 8);
+	host_settle();
+	assert_int_equal(mock.kicks[0], 6);
+	assert_int_equal(mock.kicks[1], 0);
+}
+
+static void test_early_buffers(void **state)
+{
+	const struct ring_buffer buffer = { GPA(0x100000), 100, true };
+	uint32_t head = 0, written = 0;
+
+	(void)state;
+	ring_init(&ring, &host.ram, GPA(RING_AT), 16);
+	assert_true(driver_features(FEATURE_VERSION_1));
+	assert_true(driver_queue(0, &ring));
+	ring_add_chain(&ring, &buffer, 1);
+	driver_ok();
+	assert_true(ring_used(&ring, &head, &written));
+}
+
+static void test_interrupts(void **state)
+{
+	(void)state;
+	start(FEATURE_VERSION_1);
+	device_interrupt(&mock.device);
+	device_interrupt(&mock.device);
+	assert_int_equal(interrupts(), 2);
+	assert_int_equal(reg_read(R_INTERRUPT_STATUS), 1);
+	device_set_config(&mock.device, 0, "x", 1);
+	assert_int_equal(reg_read(R_INTERRUPT_STATUS), 3);
+	reg_write(R_INTERRUPT_ACK, 1);
+	assert_int_equal(reg_read(R_INTERRUPT_STATUS), 2);
+	reg_write(R_INTERRUPT_ACK, 0xfffffffd);
+	assert_int_equal(reg_read(R_INTERRUPT_STATUS), 2);
+	reg_write(R_INTERRUPT_STATUS, 0); /* read only */
+	assert_int_equal(reg_read(R_INTERRUPT_STATUS), 2);
+	reg_write(R_INTERRUPT_ACK, 2);
+	assert_int_equal(reg_read(R_INTERRUPT_STATUS), 0);
+	device_interrupt(&mock.device);
+	reg_write(R_STATUS, 0);
+	assert_int_equal(reg_read(R_INTERRUPT_STATUS), 0);
+}
+
+static void test_reset(void **state)
+{
+	const struct ring_buffer buffer = { GPA(0x100000), 1, true };
+	uint32_t head = 0, written = 0;
+
+	(void)state;
+	reg_write(R_STATUS, 0);
+	assert_int_equal(mock.resets, 0); /* it has never run */
+	for (unsigned i = 1; i <= 5; i++) {
+		start(FEATURE_VERSION_1);
+		ring_add_chain(&ring, &buffer, 1);
+		notify_queue(0);
+		host_settle();
+		assert_true(ring_used(&ring, &head, &written));
+		mock.reset_us = 20000;
+		reg_write(R_STATUS, 0);
+		/* It is over when the write is. */
+		assert_int_equal(mock.resets, i);
+		assert_false(mock.device.active);
+		assert_true(mock.device.acked == 0);
+		assert_int_equal(reg_read(R_STATUS), 0);
+		assert_int_equal(reg_read(R_QUEUE_READY), 0);
+		assert_int_equal(queue_pop(&mock.device.queue[0], &mock.chain),
+				 0);
+		/* A kick that comes late finds nothing. */
+		notify_queue(0);
+		host_settle();
+		assert_int_equal(mock.kicks[0], 2 * i);
+	}
+	assert_int_equal(mock.activated, 5);
+}
+
+static void test_stop_queue(void **state)
+{
+	const struct ring_buffer buffer = { GPA(0x100000), 1, true };
+	uint32_t head = 0, written = 0;
+
+	(void)state;
+	start(FEATURE_VERSION_1);
+	reg_write(R_QUEUE_SEL, 0);
+	reg_write(R_QUEUE_READY, 0);
+	assert_int_equal(reg_read(R_QUEUE_READY), 0);
+	ring_add_chain(&ring, &buffer, 1);
+	notify_queue(0);
+	host_settle();
+	assert_false(ring_used(&ring, &head, &written));
+	/* It stays so until the reset, as VIRTIO_F_RING_RESET says. */
+	assert_false(driver_queue(0, &ring));
+	start(FEATURE_VERSION_1);
+	assert_true(mock.device.queue[0].ready);
+	/* Before DRIVER_OK it may change its mind. */
+	assert_true(driver_features(FEATURE_VERSION_1));
+	assert_true(driver_queue(0, &ring));
+	reg_write(R_QUEUE_READY, 0);
+	assert_int_equal(reg_read(R_QUEUE_READY), 0);
+	assert_true(driver_queue(0, &ring));
+	/* QueueReset is not offered. */
+	reg_write(R_QUEUE_RESET, 1);
+	assert_int_equal(reg_read(R_QUEUE_RESET), 0);
+	assert_int_equal(reg_read(R_QUEUE_READY), 1);
+}
+
+static void test_broken(void **state)
+{
+	const struct ring_buffer good = { GPA(0x100000), 1, true };
+	const struct ring_buffer bad = { GPA(32 * MIB), 1, true };
+	uint32_t head = 0, written = 0;
+
+	(void)state;
+	for (unsigned i = 0; i < 5; i++) {
+		start(FEATURE_VERSION_1);
+		ring_add_chain(&ring, &good, 1);
+		ring_add_chain(&ring, &bad, 1);
+		ring_add_chain(&ring, &good, 1);
+		notify_queue(0);
+		host_settle();
+		assert_int_equal(reg_read(R_STATUS), 15 | S_NEEDS_RESET);
+		assert_int_equal(reg_read(R_INTERRUPT_STATUS) & 2, 2);
+		assert_int_equal(interrupts(), 1);
+		/* Nothing more, not even what came before the bad one. */
+		notify_queue(0);
+		host_settle();
+		assert_false(ring_used(&ring, &head, &written));
+		assert_int_equal(mock.kicks[0], 2 * (i + 1));
+		assert_int_equal(interrupts(), 0);
+		assert_int_equal(mock.resets, i);
+		reg_write(R_STATUS, 0);
+		assert_int_equal(mock.resets, i + 1);
+	}
+	assert_int_equal(logged.count, 3);
+	assert_non_null(strstr(logged.last, "mock 0: "));
+	start(FEATURE_VERSION_1);
+	ring_add_chain(&ring, &good, 1);
+	notify_queue(0);
+	host_settle();
+	assert_true(ring_used(&ring, &head, &written));
+}
+
+/* -- the loop ends, the alias, threads ------------------------------------ */
+
+static void test_loop_ended(void **state)
+{
+	(void)state;
+	start(FEATURE_VERSION_1);
+	host_stop();
+	/* A vCPU that is still writing does not hang. */
+	reg_write(R_QUEUE_READY, 0);
+	reg_write(R_STATUS, 0);
+	assert_int_equal(mock.resets, 0);
+	/* mmio_detach resets. */
+	mmio_detach(&mock.device);
+	assert_int_equal(mock.resets, 1);
+}
+
+static void test_alias(void **state)
+{
+	const uint64_t alias = SLOT_AT + 0x100000;
+	static _Atomic bool absent;
+	const struct mmio_place place = {
+		.base = GPA(SLOT_AT + SLOT_SIZE),
+		.alias = GPA(alias),
+		.alias_absent = &absent,
+		.gsi = SLOT_GSI + 1,
+	};
+	struct device second = mock.device;
+	const unsigned before = host.ioeventfds;
+	const uint8_t status[4] = { S_ACKNOWLEDGE };
+	uint8_t bytes[4];
+
+	(void)state;
+	host_stop(); /* devices are attached before it runs */
+	second.queue_count = 1;
+	assert_int_equal(
+		mmio_attach(&second, &host.vm, &host.loop, &host.ram, &place),
+		0);
+	assert_int_equal(host.ioeventfds, before + 2);
+	for (unsigned i = before; i < before + 2; i++) {
+		assert_int_equal(host.ioeventfd[i].match, VM_IOEVENTFD_ANY);
+		assert_true(host.ioeventfd[i].at % SLOT_SIZE == R_QUEUE_NOTIFY);
+	}
+	bus_write(&host.vm.mmio, alias + R_STATUS, status, 4);
+	bus_read(&host.vm.mmio, SLOT_AT + SLOT_SIZE + R_STATUS, bytes, 4);
+	assert_int_equal(get_le32(bytes), S_ACKNOWLEDGE);
+	bus_read(&host.vm.mmio, alias + R_DEVICE_ID, bytes, 4);
+	assert_int_equal(get_le32(bytes), DEVICE_BLOCK);
+	absent = true;
+	bus_read(&host.vm.mmio, alias + R_MAGIC, bytes, 4);
+	assert_int_equal(get_le32(bytes), 0x74726976);
+	bus_read(&host.vm.mmio, alias + R_DEVICE_ID, bytes, 4);
+	assert_int_equal(get_le32(bytes), 0);
+	put_le32(bytes, 0);
+	bus_write(&host.vm.mmio, alias + R_STATUS, bytes, 4);
+	bus_read(&host.vm.mmio, SLOT_AT + SLOT_SIZE + R_STATUS, bytes, 4);
+	assert_int_equal(get_le32(bytes), S_ACKNOWLEDGE);
+	bus_read(&host.vm.mmio, SLOT_AT + SLOT_SIZE + R_DEVICE_ID, bytes, 4);
+	assert_int_equal(get_le32(bytes), DEVICE_BLOCK);
+	mmio_detach(&second);
+}
+
+/* Several vCPUs at one slot, each doing what it likes. */
+static void *hammer(void *arg)
+{
+	uint32_t seed = *(uint32_t *)arg;
+
+	for (unsigned i = 0; i < 20000; i++) {
+		unsigned offset;
+
+		seed = seed * 1664525 + 1013904223;
+		offset = seed >> 8 & 0xfc;
+		if (seed & 0x80)
+			reg_read(offset);
+		else if (offset == R_STATUS)
+			reg_write(offset, seed >> 16 & 15);
+		else if (seed & 0x40)
+			reg_write(offset, seed >> 16 & 3);
+		else
+			driver_features(FEATURE_VERSION_1);
+	}
+	return NULL;
+}
+
+static void test_threads(void **state)
+{
+	uint32_t seeds[3] = { 1, 2, 3 };
+	pthread_t thread[3];
+
+	(void)state;
+	for (unsigned i = 0; i < 3; i++)
+		assert_int_equal(
+			pthread_create(&thread[i], NULL, hammer, &seeds[i]), 0);
+	for (unsigned i = 0; i < 3; i++)
+		pthread_join(thread[i], NULL);
+	assert_true(mock.activated > 0);
+	start(FEATURE_VERSION_1);
+}
+
+int main(void)
+{
+#define TEST(function)                                                         \
+	cmocka_unit_test_setup_teardown(function, setup, teardown)
+	const struct CMUnitTest tests[] = {
+		TEST(test_kicks),      TEST(test_early_buffers),
+		TEST(test_interrupts), TEST(test_reset),
+		TEST(test_stop_queue), TEST(test_broken),
+		TEST(test_loop_ended), TEST(test_alias),
+		TEST(test_threads),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,83 @@
+/*
+ * One request of a block device, from the chain that the driver made available
+ * to its status byte: judged once, then carried out step by step. Private to
+ * virtio/block*.c.
+ */
+#ifndef VIRTIO_BLOCK_REQUEST_H
+#define VIRTIO_BLOCK_REQUEST_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "virtio/block.h"
+#include "virtio/engine.h"
+#include "virtio/overlay.h"
+#include "virtio/queue.h"
+
+#define BLOCK_SECTOR 512u
+
+/* virtio 1.2, 5.2.6: types of request and status bytes */
+enum block_type {
+	BLOCK_IN = 0,
+	BLOCK_OUT = 1,
+	BLOCK_FLUSH = 4,
+	BLOCK_GET_ID = 8,
+	BLOCK_DISCARD = 11,
+	BLOCK_WRITE_ZEROES = 13,
+};
+enum block_status { BLOCK_OK, BLOCK_IOERR, BLOCK_UNSUPP, BLOCK_PENDING };
+
+#define BLOCK_RANGES_MAX    16	      /* of one DISCARD or WRITE_ZEROES */
+#define BLOCK_RANGE_SECTORS 0x200000u /* of each: 1 GiB */
+
+struct block_range {
+	uint64_t offset, len; /* bytes */
+	bool unmap;
+};
+
+/* What requests are carried out on. */
+struct block_disk {
+	const struct block_backing *backing;
+	const char *serial;
+	struct overlay *overlay; /* NULL: not ephemeral */
+	struct engine *engine;
+	bool write_through; /* the driver did not negotiate FLUSH */
+	bool no_discard;    /* the host's file cannot */
+	bool no_zero_range;
+};
+
+struct block_request {
+	struct engine_io io; /* first: the engine hands it back */
+	struct block_request *next_free;
+	uint16_t queue;
+	bool overlay_write; /* mark the range when the step is done */
+	enum block_type type;
+	struct cursor data;	/* the driver's bytes not yet moved */
+	uint64_t offset, left;	/* of IN and OUT; of the current range */
+	uint32_t written;	/* bytes at the front of the writable part */
+	unsigned ranges, range; /* DISCARD, WRITE_ZEROES */
+	struct block_range ranges_list[BLOCK_RANGES_MAX];
+	struct chain chain;
+	struct iovec iov[QUEUE_SIZE_MAX];
+};
+
+/*
+ * Judges the chain and submits the first step. BLOCK_PENDING: the engine's
+ * `done` will come; anything else: it is over already. A chain without room
+ * for a status byte is -1: the driver broke the rules.
+ */
+int block_request_start(const struct block_disk *disk,
+			struct block_request *request);
+
+/* After a step is done: submits the next one, or says how it ended. */
+int block_request_step_done(struct block_disk *disk,
+			    struct block_request *request);
+
+/* Bytes that the request moves, for rate limits; before it is started. */
+uint64_t block_request_bytes(const struct block_request *request);
+
+/* Puts the status byte where it goes: the last one of the writable part. */
+void block_request_put_status(struct block_request *request,
+			      enum block_status status);
+
+#endif

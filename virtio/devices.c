@@ -1,0 +1,129 @@
+/*
+ * The kinds of virtio devices, and which slot each device gets: in the order of
+ * the table, and of one kind as the command line names them, so that the first
+ * disk is always vda.
+ *
+ * Options are the user's and trusted; what they name is not, and each kind
+ * checks it when it opens it. Owns the devices. Main thread.
+ */
+#include "virtio/devices.h"
+
+#include <errno.h>
+
+#include "mem/bytes.h"
+#include "mem/log.h"
+#include "virtio/mmio.h"
+
+struct device_kind {
+	unsigned (*count)(const struct device_options *options);
+	/* Opens the host's side: 0 or -errno, logged. */
+	int (*open)(struct devices *devices, unsigned number);
+	/* Sets self and device: 0 or -errno, logged. */
+	int (*create)(struct devices *devices, struct devices_one *one,
+		      struct loop *loop);
+	void (*destroy)(void *self);
+};
+
+static unsigned disk_count(const struct device_options *options)
+{
+	return options->disk_count;
+}
+
+static int disk_open(struct devices *d, unsigned number)
+{
+	return block_open(&d->disk[number], &d->options.disks[number], number);
+}
+
+static int disk_create(struct devices *d, struct devices_one *one,
+		       struct loop *loop)
+{
+	struct block *block = block_create(
+		&d->disk[one->number], &d->options.disks[one->number], loop);
+
+	if (!block)
+		return -EIO;
+	one->self = block;
+	one->device = block_device(block);
+	return 0;
+}
+
+static void disk_destroy(void *self)
+{
+	block_destroy(self);
+}
+
+static const struct device_kind kinds[] = {
+	{ disk_count, disk_open, disk_create, disk_destroy },
+};
+
+static int open_kind(struct devices *d, const struct device_kind *kind)
+{
+	const unsigned count = kind->count(&d->options);
+	int error = 0;
+
+	for (unsigned i = 0; i < count && !error; i++) {
+		if (d->count == DEVICES_MAX) {
+			log_error("too many devices: a guest has room for %u "
+				  "disks, networks and vsocks in all",
+				  DEVICES_MAX);
+			return -ENOSPC;
+		}
+		d->one[d->count++] = (struct devices_one){
+			.kind = kind,
+			.number = i,
+		};
+		error = kind->open(d, i);
+	}
+	return error;
+}
+
+int devices_open(struct devices *d, const struct device_options *options,
+		 unsigned cpus)
+{
+	int error = 0;
+
+	d->options = *options;
+	/* A queue for each CPU: they never wait for each other's lock. */
+	for (unsigned i = 0; i < options->disk_count; i++)
+		d->options.disks[i].queues =
+			cpus < DEVICE_QUEUES_MAX ? cpus : DEVICE_QUEUES_MAX;
+	for (size_t i = 0; i < ARRAY_LEN(kinds) && !error; i++)
+		error = open_kind(d, &kinds[i]);
+	return error;
+}
+
+int devices_create(struct devices *d, const struct devices_place *place)
+{
+	int error = 0;
+
+	for (unsigned i = 0; i < d->count && !error; i++) {
+		struct devices_one *one = &d->one[i];
+		const uint64_t offset = (uint64_t)i * MMIO_SLOT_SIZE;
+		const struct mmio_place slot = {
+			.base = gpa_add(place->base, offset),
+			.alias = gpa_add(place->alias, offset),
+			.alias_absent = place->alias_absent,
+			.gsi = VM_GSI_VIRTIO + i,
+		};
+
+		error = one->kind->create(d, one, place->loop);
+		if (!error)
+			error = mmio_attach(one->device, place->vm, place->loop,
+					    place->ram, &slot);
+	}
+	return error;
+}
+
+void devices_destroy(struct devices *d)
+{
+	for (unsigned i = 0; i < d->count; i++) {
+		struct devices_one *one = &d->one[i];
+
+		if (!one->self)
+			continue;
+		mmio_detach(one->device);
+		one->kind->destroy(one->self);
+		one->self = one->device = NULL;
+	}
+	d->count = 0;
+}

@@ -1,0 +1,54 @@
+/*
+ * All virtio devices of a guest: from what the command line asks for to slots
+ * on the bus. A table of kinds (devices.c) is the only place that knows them.
+ */
+#ifndef VIRTIO_DEVICES_H
+#define VIRTIO_DEVICES_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+
+#include "cpu/device_options.h"
+#include "cpu/loop.h"
+#include "cpu/vm.h"
+#include "mem/ram.h"
+#include "virtio/block.h"
+#include "virtio/device.h"
+
+struct device_kind;
+
+/* Owned by main; zeroed before devices_open. */
+struct devices {
+	struct device_options options;
+	struct devices_one {
+		const struct device_kind *kind;
+		unsigned number;       /* among those of its kind */
+		void *self;	       /* what the kind made, */
+		struct device *device; /* and the device in it */
+	} one[DEVICES_MAX];
+	unsigned count; /* slots in use */
+	struct block_backing disk[DEVICES_MAX];
+};
+
+/*
+ * Opens what the devices stand for on the host, before the sandbox closes in.
+ * 0 or -errno, logged; what is open then is closed when the process ends.
+ */
+int devices_open(struct devices *devices, const struct device_options *options,
+		 unsigned cpus);
+
+struct devices_place {
+	struct vm *vm;
+	struct loop *loop;
+	const struct ram *ram;
+	gpa base, alias;		  /* of slot 0; the others follow */
+	const _Atomic bool *alias_absent; /* see mmio_place */
+};
+
+/* Makes the devices and puts them on the bus. 0 or -errno, logged. */
+int devices_create(struct devices *devices, const struct devices_place *place);
+
+/* After the vCPUs have stopped, before the loop is destroyed. */
+void devices_destroy(struct devices *devices);
+
+#endif

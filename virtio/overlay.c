@@ -1,0 +1,142 @@
+/*
+ * The private layer of an `ephemeral` disk.
+ *
+ * One bit for a cluster, set once the cluster's data is in the overlay's file
+ * and never cleared: what was discarded since is a hole, and reads as zeros.
+ * Only a cluster that a write covers in part is copied from the base first,
+ * and at once, so that two writes to the same cluster cannot both do it.
+ * Guests write whole pages, so that is rare. Loop's thread.
+ */
+#include "virtio/overlay.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "mem/bytes.h"
+#include "mem/log.h"
+
+#define WORD_BITS 64u
+
+static int make_file(const char *name)
+{
+	const char *places[] = { getenv("TMPDIR"), "/var/tmp", "/tmp" };
+	int fd = -1;
+
+	for (size_t i = 0; i < ARRAY_LEN(places) && fd < 0; i++)
+		if (places[i] && *places[i])
+			fd = open(places[i], O_TMPFILE | O_RDWR | O_CLOEXEC,
+				  0600);
+	if (fd >= 0)
+		return fd;
+	log_info("%s: no directory for its overlay can be written to, so "
+		 "that is kept in memory; set TMPDIR to one",
+		 name);
+	fd = memfd_create("mote-overlay", MFD_CLOEXEC);
+	return fd < 0 ? log_errno("memfd_create") : fd;
+}
+
+int overlay_open(struct overlay *o, const char *name, int base_fd,
+		 uint64_t size)
+{
+	uint64_t clusters = size / OVERLAY_CLUSTER + 1;
+	void *bits;
+
+	*o = (struct overlay){ .base_fd = base_fd, .fd = -1, .size = size };
+	o->fd = make_file(name);
+	if (o->fd < 0)
+		return o->fd;
+	if (ftruncate(o->fd, (off_t)size)) {
+		int error = errno;
+
+		log_error("%s: its overlay cannot be %llu bytes long: %s", name,
+			  (unsigned long long)size, strerror(error));
+		return -error;
+	}
+	o->bits_size = (clusters / WORD_BITS + 1) * sizeof(*o->bits);
+	bits = mmap(NULL, o->bits_size, PROT_READ | PROT_WRITE,
+		    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (bits == MAP_FAILED)
+		return log_errno("mmap of an overlay's map");
+	o->bits = bits;
+	return 0;
+}
+
+void overlay_close(struct overlay *o)
+{
+	if (o->bits)
+		munmap(o->bits, o->bits_size);
+	if (o->fd >= 0)
+		close(o->fd);
+	o->bits = NULL;
+	o->fd = -1;
+}
+
+static bool has(const struct overlay *o, uint64_t cluster)
+{
+	return o->bits[cluster / WORD_BITS] >> cluster % WORD_BITS & 1;
+}
+
+uint64_t overlay_run(const struct overlay *o, uint64_t offset, uint64_t len,
+		     bool *own)
+{
+	uint64_t cluster = offset / OVERLAY_CLUSTER;
+	uint64_t run = OVERLAY_CLUSTER - offset % OVERLAY_CLUSTER;
+
+	*own = has(o, cluster);
+	while (run < len && has(o, ++cluster) == *own)
+		run += OVERLAY_CLUSTER;
+	return run < len ? run : len;
+}
+
+static int copy_cluster(struct overlay *o, uint64_t cluster)
+{
+	uint64_t offset = cluster * OVERLAY_CLUSTER;
+	uint64_t len = OVERLAY_CLUSTER;
+	uint8_t data[OVERLAY_CLUSTER];
+	ssize_t n;
+
+	if (len > o->size - offset)
+		len = o->size - offset;
+	n = pread(o->base_fd, data, len, (off_t)offset);
+	if (n == (ssize_t)len)
+		n = pwrite(o->fd, data, len, (off_t)offset);
+	if (n < 0)
+		return -errno;
+	if (n != (ssize_t)len)
+		return -EIO;
+	overlay_mark(o, offset, len);
+	return 0;
+}
+
+int overlay_prepare(struct overlay *o, uint64_t offset, uint64_t len)
+{
+	const uint64_t ends[] = { offset, offset + len };
+	int error = 0;
+
+	for (size_t i = 0; i < ARRAY_LEN(ends) && !error; i++) {
+		uint64_t cluster = ends[i] / OVERLAY_CLUSTER;
+
+		if (ends[i] % OVERLAY_CLUSTER && ends[i] < o->size &&
+		    !has(o, cluster))
+			error = copy_cluster(o, cluster);
+	}
+	return error;
+}
+
+/* A cluster that is covered in part is marked already, by overlay_prepare. */
+void overlay_mark(struct overlay *o, uint64_t offset, uint64_t len)
+{
+	uint64_t end = offset + len;
+	uint64_t cluster = (offset + OVERLAY_CLUSTER - 1) / OVERLAY_CLUSTER;
+
+	for (; cluster * OVERLAY_CLUSTER < end; cluster++)
+		if (end - cluster * OVERLAY_CLUSTER >= OVERLAY_CLUSTER ||
+		    end == o->size)
+			o->bits[cluster / WORD_BITS] |= 1ULL
+							<< cluster % WORD_BITS;
+}

@@ -1,0 +1,47 @@
+/*
+ * The private layer of an `ephemeral` disk: which 4 KiB clusters of it the
+ * guest has written, in a sparse file that has no name and vanishes with mote.
+ * Reads of other clusters go to the shared base, which is never written.
+ */
+#ifndef VIRTIO_OVERLAY_H
+#define VIRTIO_OVERLAY_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define OVERLAY_CLUSTER 4096u
+
+struct overlay {
+	int base_fd;	  /* the caller's */
+	int fd;		  /* owned */
+	uint64_t size;	  /* bytes of the disk */
+	uint64_t *bits;	  /* one for each cluster: it is in the overlay */
+	size_t bits_size; /* bytes of that mapping */
+};
+
+/*
+ * The file is made in $TMPDIR or /var/tmp, else in memory. 0 or -errno, logged
+ * with `name`.
+ */
+int overlay_open(struct overlay *overlay, const char *name, int base_fd,
+		 uint64_t size);
+void overlay_close(struct overlay *overlay);
+
+/*
+ * How many of the `len` bytes from `offset` lie in one and the same file;
+ * *own says which: the overlay (true) or the base.
+ */
+uint64_t overlay_run(const struct overlay *overlay, uint64_t offset,
+		     uint64_t len, bool *own);
+
+/*
+ * Before a write of the range: copies to the overlay what a cluster at its ends
+ * keeps of the base. Waits for that; 0 or -errno.
+ */
+int overlay_prepare(struct overlay *overlay, uint64_t offset, uint64_t len);
+
+/* After the write (or the making of zeros): the range is in the overlay. */
+void overlay_mark(struct overlay *overlay, uint64_t offset, uint64_t len);
+
+#endif

@@ -1,0 +1,385 @@
+/*
+ * Split virtqueues (virtio 1.2, 2.7), the device's side.
+ *
+ * The driver fills descriptors, puts the index of a chain's first one into the
+ * avail ring and counts avail->idx up; the device walks the chain, and hands
+ * the same index back through the used ring. Both count freely modulo 2^16.
+ *
+ *	desc	size x { addr 64, len 32, flags 16, next 16 }
+ *	avail	flags 16, idx 16, ring[size] 16, used_event 16
+ *	used	flags 16, idx 16, ring[size] { id 32, len 32 }, avail_event 16
+ *
+ * Nothing that the driver wrote is trusted, and it may write at any time: each
+ * field is loaded exactly once (by atomic or volatile access, which no compiler
+ * repeats), then judged. Ordering: avail->idx is loaded with acquire before
+ *what it covers, used->idx stored with release after what it covers; where the
+ *device stores and must then load what the driver stored in answer
+ *(2.7.7, 2.7.10) the store is an exchange, x86's cheapest full barrier.
+ *
+ * Owns nothing; guest RAM outlives it. One thread at a time.
+ */
+#include "virtio/queue.h"
+
+#include <errno.h>
+
+#include "mem/bytes.h"
+
+#define DESC_SIZE     16u
+#define USED_SIZE     8u
+#define RING_HEADER   4u /* flags, idx */
+#define RING_EVENT    2u
+#define DESC_ALIGN    16u /* virtio 1.2, 2.7 */
+#define AVAIL_ALIGN   2u
+#define USED_ALIGN    4u
+#define DESC_NEXT     1u
+#define DESC_WRITE    2u
+#define DESC_INDIRECT 4u
+
+#define AVAIL_NO_INTERRUPT 1u
+#define USED_NO_NOTIFY	   1u
+
+/* A descriptor as it was when it was looked at. */
+struct desc {
+	gpa addr;
+	uint32_t len;
+	uint16_t flags, next;
+};
+
+/* A table of descriptors: the queue's own, or an indirect one. */
+struct table {
+	const uint8_t *at;
+	uint32_t count;
+	bool indirect;
+};
+
+static uint16_t load16(const uint8_t *at)
+{
+	return __atomic_load_n((const uint16_t *)(const void *)at,
+			       __ATOMIC_RELAXED);
+}
+
+static uint16_t load16_acquire(const uint8_t *at)
+{
+	return __atomic_load_n((const uint16_t *)(const void *)at,
+			       __ATOMIC_ACQUIRE);
+}
+
+/* An indirect table need not be aligned, so this is no atomic; still once. */
+static uint64_t load64(const uint8_t *at)
+{
+	const volatile struct {
+		uint64_t value;
+	} __attribute__((packed)) *from = (const volatile void *)at;
+
+	return from->value;
+}
+
+static void store16(uint8_t *at, uint16_t value)
+{
+	__atomic_store_n((uint16_t *)(void *)at, value, __ATOMIC_RELAXED);
+}
+
+/* Stores with release, and nothing after it is loaded before. */
+static void store16_fence(uint8_t *at, uint16_t value)
+{
+	__atomic_exchange_n((uint16_t *)(void *)at, value, __ATOMIC_SEQ_CST);
+}
+
+static struct desc load_desc(const struct table *table, uint32_t index)
+{
+	const uint8_t *at = table->at + (size_t)index * DESC_SIZE;
+	uint64_t rest = load64(at + 8);
+
+	return (struct desc){
+		.addr = GPA(load64(at)),
+		.len = (uint32_t)rest,
+		.flags = (uint16_t)(rest >> 32),
+		.next = (uint16_t)(rest >> 48),
+	};
+}
+
+static uint8_t *ring_at(const struct ram *ram, gpa at, uint64_t align,
+			uint64_t size)
+{
+	return at.v % align ? NULL : ram_span(ram, at, size);
+}
+
+int queue_start(struct queue *queue, const struct ram *ram,
+		const struct queue_config *config)
+{
+	const uint64_t size = config->size;
+
+	*queue = (struct queue){ .ram = ram, .config = *config };
+	if (!size || size > QUEUE_SIZE_MAX || size & (size - 1))
+		return -EINVAL;
+	queue->desc = ring_at(ram, config->desc, DESC_ALIGN, size * DESC_SIZE);
+	queue->avail = ring_at(ram, config->driver, AVAIL_ALIGN,
+			       RING_HEADER + size * 2 + RING_EVENT);
+	queue->used = ring_at(ram, config->device, USED_ALIGN,
+			      RING_HEADER + size * USED_SIZE + RING_EVENT);
+	if (!queue->desc || !queue->avail || !queue->used)
+		return -EINVAL;
+	queue->mask = (uint16_t)(size - 1);
+	queue->ready = true;
+	return 0;
+}
+
+void queue_stop(struct queue *queue)
+{
+	queue->ready = false;
+}
+
+static bool usable(const struct queue *queue)
+{
+	return queue->ready && !queue->broken;
+}
+
+static int broken(struct queue *queue)
+{
+	queue->broken = true;
+	return -EPROTO;
+}
+
+/* Looks how far the driver has come: the number of chains that wait. */
+static int look(struct queue *queue)
+{
+	uint16_t idx = load16_acquire(queue->avail + 2);
+	uint16_t waiting = (uint16_t)(idx - queue->next_avail);
+
+	/* 2.7.13.3: it cannot be more than a ring ahead of the device. */
+	if (waiting > queue->config.size)
+		return broken(queue);
+	queue->avail_seen = idx;
+	return waiting;
+}
+
+/* Adds a buffer to the chain; false where it may not be there. */
+static bool add_segment(const struct queue *queue, struct chain *chain,
+			const struct desc *desc)
+{
+	void *host = ram_span(queue->ram, desc->addr, desc->len);
+	uint32_t before = chain->read_len + chain->write_len;
+
+	/* 2.7.5: at most 2^32 bytes in all; an empty buffer has no address. */
+	if (!host || chain->count > queue->mask ||
+	    before + desc->len < desc->len)
+		return false;
+	chain->segment[chain->count++] = (struct iovec){ host, desc->len };
+	if (desc->flags & DESC_WRITE) {
+		chain->write_len += desc->len;
+		return true;
+	}
+	/* 2.7.4.2: what the device reads comes before what it writes. */
+	chain->readable = chain->count;
+	chain->read_len += desc->len;
+	return !chain->write_len;
+}
+
+/* 2.7.5.3: the last descriptor of a chain may refer to a table of more. */
+static bool enter_indirect(const struct queue *queue, struct table *table,
+			   const struct desc *desc)
+{
+	if (!queue->config.indirect || table->indirect ||
+	    desc->flags & DESC_NEXT || desc->len % DESC_SIZE)
+		return false;
+	*table = (struct table){
+		.at = ram_span(queue->ram, desc->addr, desc->len),
+		.count = desc->len / DESC_SIZE,
+		.indirect = true,
+	};
+	return table->at;
+}
+
+/*
+ * Ends, whatever the driver wrote: add_segment takes no more than `size`
+ * buffers, and a table is entered at most once.
+ */
+static bool walk(const struct queue *queue, struct chain *chain)
+{
+	struct table table = { queue->desc, queue->config.size, false };
+	uint32_t next = chain->head;
+	struct desc desc;
+
+	do {
+		if (next >= table.count)
+			return false;
+		desc = load_desc(&table, next);
+		next = desc.next;
+		if (desc.flags & DESC_INDIRECT) {
+			if (!enter_indirect(queue, &table, &desc))
+				return false;
+			desc.flags = DESC_NEXT;
+			next = 0;
+		} else if (!add_segment(queue, chain, &desc)) {
+			return false;
+		}
+	} while (desc.flags & DESC_NEXT);
+	return true;
+}
+
+int queue_pop(struct queue *queue, struct chain *chain)
+{
+	int waiting;
+
+	if (!usable(queue))
+		return queue->broken ? -EPROTO : 0;
+	if (queue->next_avail == queue->avail_seen) {
+		waiting = look(queue);
+		if (waiting <= 0)
+			return waiting;
+	}
+	chain->head = load16(queue->avail + RING_HEADER +
+			     2u * (queue->next_avail & queue->mask));
+	chain->count = chain->readable = 0;
+	chain->read_len = chain->write_len = 0;
+	if (!walk(queue, chain))
+		return broken(queue);
+	queue->next_avail++;
+	return 1;
+}
+
+void queue_unpop(struct queue *queue)
+{
+	queue->next_avail--;
+}
+
+void queue_push(struct queue *queue, uint16_t head, uint32_t written)
+{
+	size_t entry = queue->next_used & queue->mask;
+
+	if (!usable(queue))
+		return;
+	put_le64(queue->used + RING_HEADER + USED_SIZE * entry,
+		 head | (uint64_t)written << 32);
+	queue->next_used++;
+}
+
+bool queue_publish(struct queue *queue)
+{
+	const uint16_t now = queue->next_used, before = queue->published;
+	uint16_t event;
+
+	if (now == before || !usable(queue))
+		return false;
+	queue->published = now;
+	store16_fence(queue->used + 2, now);
+	if (!queue->config.event_idx)
+		return !(load16(queue->avail) & AVAIL_NO_INTERRUPT);
+	/* 2.7.7.2: has the driver's event lain among those just published? */
+	event = load16(queue->avail + RING_HEADER + 2u * queue->config.size);
+	return (uint16_t)(now - event - 1) < (uint16_t)(now - before);
+}
+
+void queue_ignore_kicks(struct queue *queue)
+{
+	/* With EVENT_IDX nothing: the event that the driver has passed stays */
+	if (usable(queue) && !queue->config.event_idx)
+		store16(queue->used, USED_NO_NOTIFY);
+}
+
+bool queue_want_kick(struct queue *queue)
+{
+	uint16_t seen = queue->avail_seen;
+
+	if (!usable(queue))
+		return false;
+	if (queue->config.event_idx)
+		store16_fence(queue->used + RING_HEADER +
+				      (size_t)USED_SIZE * queue->config.size,
+			      seen);
+	else
+		store16_fence(queue->used, 0);
+	return look(queue) < 0 || queue->avail_seen != seen;
+}
+
+struct cursor chain_reader(const struct chain *chain)
+{
+	return (struct cursor){
+		.chain = chain,
+		.end = chain->readable,
+		.left = chain->read_len,
+	};
+}
+
+struct cursor chain_writer(const struct chain *chain)
+{
+	return (struct cursor){
+		.chain = chain,
+		.segment = chain->readable,
+		.end = chain->count,
+		.left = chain->write_len,
+	};
+}
+
+/* The next at most `len` bytes that lie together; moves on past them. */
+static struct iovec cursor_step(struct cursor *cursor, size_t len)
+{
+	const struct iovec *segment = &cursor->chain->segment[cursor->segment];
+	struct iovec part = {
+		.iov_base = (uint8_t *)segment->iov_base + cursor->offset,
+		.iov_len = segment->iov_len - cursor->offset,
+	};
+
+	if (part.iov_len > len) {
+		part.iov_len = len;
+		cursor->offset += len;
+	} else {
+		cursor->segment++;
+		cursor->offset = 0;
+	}
+	cursor->left -= part.iov_len;
+	return part;
+}
+
+bool cursor_get(struct cursor *cursor, void *to, size_t len)
+{
+	uint8_t *at = to;
+
+	if (len > cursor->left)
+		return false;
+	for (struct iovec part; len; len -= part.iov_len) {
+		part = cursor_step(cursor, len);
+		memcpy(at, part.iov_base, part.iov_len);
+		at += part.iov_len;
+	}
+	return true;
+}
+
+bool cursor_put(struct cursor *cursor, const void *from, size_t len)
+{
+	const uint8_t *at = from;
+
+	if (len > cursor->left)
+		return false;
+	for (struct iovec part; len; len -= part.iov_len) {
+		part = cursor_step(cursor, len);
+		memcpy(part.iov_base, at, part.iov_len);
+		at += part.iov_len;
+	}
+	return true;
+}
+
+bool cursor_skip(struct cursor *cursor, size_t len)
+{
+	if (len > cursor->left)
+		return false;
+	while (len)
+		len -= cursor_step(cursor, len).iov_len;
+	return true;
+}
+
+unsigned cursor_iov(struct cursor *cursor, size_t len, struct iovec *iov,
+		    unsigned max, size_t *bytes)
+{
+	unsigned count = 0;
+
+	if (len > cursor->left)
+		len = cursor->left;
+	*bytes = 0;
+	while (len && count < max) {
+		iov[count] = cursor_step(cursor, len);
+		*bytes += iov[count].iov_len;
+		len -= iov[count++].iov_len;
+	}
+	return count;
+}

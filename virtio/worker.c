@@ -1,0 +1,253 @@
+/*
+ * The thread engine: one worker for each disk, for hosts that forbid io_uring.
+ *
+ * The loop's thread collects operations in a list of its own and hands the
+ * whole list over under the lock; the worker takes it, does the operations in
+ * order, and puts each on the list of those done. Lists are linked through the
+ * operations themselves, so nothing is allocated. Owns the thread and the
+ * eventfd.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include "mem/bytes.h"
+#include "virtio/engine.h"
+
+#define STACK_SIZE (64u << 10)
+
+struct list {
+	struct engine_io *first, **last;
+};
+
+struct worker {
+	struct engine engine; /* first */
+	int fds[ENGINE_FILES_MAX];
+	pthread_t thread;
+	bool started;
+	struct list queued; /* the loop's thread alone */
+
+	pthread_mutex_t lock; /* for all below */
+	pthread_cond_t todo_added, done_added;
+	struct list todo, done;
+	bool stop;
+};
+
+static void list_init(struct list *list)
+{
+	list->first = NULL;
+	list->last = &list->first;
+}
+
+static void list_add(struct list *list, struct engine_io *io)
+{
+	io->next = NULL;
+	*list->last = io;
+	list->last = &io->next;
+}
+
+/* All of `from` goes to the end of `to`. */
+static void list_move(struct list *to, struct list *from)
+{
+	if (!from->first)
+		return;
+	*to->last = from->first;
+	to->last = from->last;
+	list_init(from);
+}
+
+static int64_t do_read(int fd, const struct engine_io *io)
+{
+	return preadv(fd, io->iov, (int)io->iov_count, (off_t)io->offset);
+}
+
+/* Done when both calls are: musl 1.2.3 has no pwritev2. */
+static int64_t do_write(int fd, const struct engine_io *io)
+{
+	int64_t n = pwritev(fd, io->iov, (int)io->iov_count, (off_t)io->offset);
+
+	return n > 0 && io->durable && fdatasync(fd) ? -1 : n;
+}
+
+static int64_t do_flush(int fd, const struct engine_io *io)
+{
+	(void)io;
+	return fdatasync(fd);
+}
+
+static int64_t do_allocate(int fd, const struct engine_io *io)
+{
+	return fallocate(fd, io->mode, (off_t)io->offset, (off_t)io->len);
+}
+
+static int64_t (*const doers[])(int fd, const struct engine_io *io) = {
+	[ENGINE_READ] = do_read,
+	[ENGINE_WRITE] = do_write,
+	[ENGINE_FLUSH] = do_flush,
+	[ENGINE_ALLOCATE] = do_allocate,
+};
+
+static void perform(struct worker *w, struct engine_io *io)
+{
+	do
+		io->result = doers[io->op](w->fds[io->file], io);
+	while (io->result < 0 && errno == EINTR);
+	if (io->result < 0)
+		io->result = -errno;
+}
+
+static void give_back(struct worker *w, struct engine_io *io)
+{
+	const uint64_t one = 1;
+	bool first;
+
+	pthread_mutex_lock(&w->lock);
+	first = !w->done.first;
+	list_add(&w->done, io);
+	pthread_cond_signal(&w->done_added);
+	pthread_mutex_unlock(&w->lock);
+	if (first && write(w->engine.event_fd, &one, sizeof(one)) < 0)
+		return; /* EAGAIN: it is readable already */
+}
+
+static void *worker_thread(void *arg)
+{
+	struct worker *w = arg;
+	struct engine_io *io, *next;
+
+	for (;;) {
+		pthread_mutex_lock(&w->lock);
+		while (!w->todo.first && !w->stop)
+			pthread_cond_wait(&w->todo_added, &w->lock);
+		io = w->todo.first;
+		list_init(&w->todo);
+		pthread_mutex_unlock(&w->lock);
+		if (!io)
+			return NULL; /* stopped, and nothing left */
+		for (; io; io = next) {
+			next = io->next;
+			perform(w, io);
+			give_back(w, io);
+		}
+	}
+}
+
+static void worker_submit(struct engine *engine, struct engine_io *io)
+{
+	list_add(&((struct worker *)engine)->queued, io);
+}
+
+static void worker_flush(struct engine *engine)
+{
+	struct worker *w = (struct worker *)engine;
+
+	if (!w->queued.first)
+		return;
+	pthread_mutex_lock(&w->lock);
+	list_move(&w->todo, &w->queued);
+	pthread_cond_signal(&w->todo_added);
+	pthread_mutex_unlock(&w->lock);
+}
+
+static void finish(struct worker *w, struct engine_io *io)
+{
+	struct engine_io *next;
+
+	for (; io; io = next) {
+		next = io->next; /* done may submit it again */
+		w->engine.done(w->engine.arg, io);
+	}
+	worker_flush(&w->engine);
+}
+
+static void worker_reap(struct engine *engine)
+{
+	struct worker *w = (struct worker *)engine;
+	struct engine_io *io;
+
+	pthread_mutex_lock(&w->lock);
+	io = w->done.first;
+	list_init(&w->done);
+	pthread_mutex_unlock(&w->lock);
+	finish(w, io);
+}
+
+static void worker_wait(struct engine *engine)
+{
+	struct worker *w = (struct worker *)engine;
+	struct engine_io *io;
+
+	worker_flush(engine);
+	pthread_mutex_lock(&w->lock);
+	while (!w->done.first)
+		pthread_cond_wait(&w->done_added, &w->lock);
+	io = w->done.first;
+	list_init(&w->done);
+	pthread_mutex_unlock(&w->lock);
+	finish(w, io);
+}
+
+static void worker_destroy(struct engine *engine)
+{
+	struct worker *w = (struct worker *)engine;
+
+	if (w->started) {
+		pthread_mutex_lock(&w->lock);
+		w->stop = true;
+		pthread_cond_signal(&w->todo_added);
+		pthread_mutex_unlock(&w->lock);
+		pthread_join(w->thread, NULL);
+	}
+	if (engine->event_fd >= 0)
+		close(engine->event_fd);
+	free(w);
+}
+
+static const struct engine_ops worker_ops = {
+	.name = "threads",
+	.submit = worker_submit,
+	.flush = worker_flush,
+	.reap = worker_reap,
+	.wait = worker_wait,
+	.destroy = worker_destroy,
+};
+
+struct engine *worker_create(const struct engine_options *options, int *error)
+{
+	struct worker *w = calloc(1, sizeof(*w));
+	pthread_attr_t attr;
+
+	*error = -ENOMEM;
+	if (!w)
+		return NULL;
+	w->engine = (struct engine){
+		.ops = &worker_ops,
+		.event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK),
+		.done = options->done,
+		.arg = options->arg,
+	};
+	memcpy(w->fds, options->fds, sizeof(w->fds));
+	list_init(&w->queued);
+	list_init(&w->todo);
+	list_init(&w->done);
+	pthread_mutex_init(&w->lock, NULL);
+	pthread_cond_init(&w->todo_added, NULL);
+	pthread_cond_init(&w->done_added, NULL);
+	*error = w->engine.event_fd < 0 ? -errno : 0;
+	if (!*error) {
+		pthread_attr_init(&attr);
+		pthread_attr_setstacksize(&attr, STACK_SIZE);
+		*error = -pthread_create(&w->thread, &attr, worker_thread, w);
+		w->started = !*error;
+		pthread_attr_destroy(&attr);
+	}
+	if (!*error)
+		return &w->engine;
+	worker_destroy(&w->engine);
+	return NULL;
+}

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "boot/files.h"
+#include "boot/layout.h"
 #include "boot/machine.h"
 #include "boot/options.h"
 #include "cpu/console.h"

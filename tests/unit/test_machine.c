@@ -1,0 +1,195 @@
+/* uses: boot/machine.c boot/acpi.c boot/aml.c boot/mptable.c boot/params.c */
+/* uses: boot/kernel.c boot/elf.c boot/bzimage.c boot/source.c boot/initrd.c */
+/* uses: boot/cmdline.c cpu/entry.c mem/ram.c */
+/* A guest put together: its command line above all, and what it is told of. */
+#include <asm/bootparam.h>
+
+#include "boot/layout.h"
+#include "boot/machine.h"
+#include "cpu/entry.h"
+#include "tests/unit/boot_sample.h"
+#include "tests/unit/cpu_help.h"
+
+static struct sample sample;
+static struct ram ram;
+static struct machine machine;
+
+static int load(const struct machine_options *given)
+{
+	static const struct sample_segment segments[] = {
+		{ PT_LOAD, 0x1000, 0, 0x1000000, 0x2000, 0x4000 },
+	};
+	struct machine_options options = *given;
+	int error;
+
+	sample_elf(&sample, segments, ARRAY_LEN(segments), 0x1000040);
+	options.kernel_fd = file_of(sample.bytes, sample.len);
+	options.kernel_name = "sample";
+	make_ram(&ram, 64 * MIB);
+	error = machine_load(&machine, &ram, &options);
+	close(options.kernel_fd);
+	return error;
+}
+
+/* What the guest finds where boot_params say that the command line is. */
+static const char *cmdline(void)
+{
+	struct boot_params params;
+
+	assert_int_equal(
+		ram_read(&ram, &params, machine.boot_params, sizeof(params)),
+		0);
+	return ram_span(&ram, GPA(params.hdr.cmd_line_ptr), CMDLINE_SIZE);
+}
+
+static bool has_word(const char *line, const char *word)
+{
+	size_t len = strlen(word);
+
+	for (const char *at = line; (at = strstr(at, word)); at++)
+		if ((at == line || at[-1] == ' ') &&
+		    (!at[len] || at[len] == ' '))
+			return true;
+	return false;
+}
+
+static void test_default(void **state)
+{
+	static const struct {
+		struct machine_options options;
+		const char *has[8], *lacks[8];
+	} cases[] = {
+		{ { .cpus = 1, .serial = true },
+		  { "console=ttyS0", "8250.nr_uarts=1", "quiet", "panic=-1",
+		    "noreplace-smp", "no_timer_check" },
+		  { NULL } },
+		{ { .cpus = 2, .serial = true },
+		  { "console=ttyS0", "cryptomgr.notests" },
+		  { "noreplace-smp" } },
+		{ { .cpus = 1, .serial = false },
+		  { "quiet", "panic=-1", "noreplace-smp" },
+		  { "console=ttyS0", "8250.nr_uarts=1" } },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+		assert_int_equal(load(&cases[i].options), 0);
+		for (size_t j = 0; cases[i].has[j]; j++)
+			assert_true(has_word(cmdline(), cases[i].has[j]));
+		for (size_t j = 0; cases[i].lacks[j]; j++)
+			assert_false(has_word(cmdline(), cases[i].lacks[j]));
+		/* A panic must not look like a reboot. */
+		assert_true(machine.tells_panic);
+		ram_destroy(&ram);
+	}
+	expect_no_log();
+}
+
+static void test_append(void **state)
+{
+	static const char *const words[] = { "one", " two  three ",
+					     "a=\"b c\"" };
+	static const char *const late[] = { "reboot=panic_warm" };
+	struct machine_options options = {
+		.cpus = 1,
+		.append = words,
+		.append_count = ARRAY_LEN(words),
+	};
+	const char *line;
+
+	(void)state;
+	assert_int_equal(load(&options), 0);
+	line = cmdline();
+	assert_true(has_word(line, "quiet"));
+	line = strstr(line, " one ");
+	assert_non_null(line);
+	assert_string_equal(line, " one two  three a=\"b c\"");
+	ram_destroy(&ram);
+	/* The user's words count as well: after these 0x472 tells nothing. */
+	options.append = late;
+	options.append_count = 1;
+	assert_int_equal(load(&options), 0);
+	assert_false(machine.tells_panic);
+	ram_destroy(&ram);
+}
+
+static void test_replaced(void **state)
+{
+	static const struct {
+		const char *given;
+		bool tells_panic;
+	} cases[] = {
+		{ "", false },
+		{ "only this", false },
+		{ "reboot=warm,panic_cold", true },
+		{ "xreboot=warm,panic_cold", false },
+		{ "-- reboot=warm,panic_cold", false },
+	};
+	struct machine_options options = { .cpus = 1, .serial = true };
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+		options.cmdline = cases[i].given;
+		assert_int_equal(load(&options), 0);
+		assert_string_equal(cmdline(), cases[i].given);
+		assert_int_equal(machine.tells_panic, cases[i].tells_panic);
+		ram_destroy(&ram);
+	}
+	expect_no_log();
+}
+
+static void test_refused(void **state)
+{
+	static char words[CMDLINE_SIZE + 1];
+	struct machine_options options = { .cpus = 1, .cmdline = words };
+
+	(void)state;
+	memset(words, 'x', CMDLINE_SIZE - 1);
+	assert_int_equal(load(&options), 0);
+	assert_int_equal(strlen(cmdline()), CMDLINE_SIZE - 1);
+	ram_destroy(&ram);
+	memset(words, 'x', CMDLINE_SIZE);
+	assert_int_equal(load(&options), -E2BIG);
+	expect_log("command line");
+	ram_destroy(&ram);
+	strcpy(words, "two\nlines");
+	assert_int_equal(load(&options), -EINVAL);
+	expect_log("control character");
+	ram_destroy(&ram);
+}
+
+/* Each part is where the others, and the processor, look for it. */
+static void test_parts(void **state)
+{
+	const struct machine_options options = {
+		.cpus = 3,
+		.virtio = 2,
+		.serial = true,
+	};
+
+	(void)state;
+	assert_int_equal(load(&options), 0);
+	assert_int_equal(machine.entry.v, 0x1000040);
+	assert_int_equal(machine.boot_params.v, LAYOUT_BOOT_PARAMS.v);
+	expect_bytes(&ram, 0x1000000, sample.bytes + 0x1000, 0x2000);
+	expect_zero(&ram, 0x1002000, 0x2000);
+	expect_bytes(&ram, LAYOUT_ACPI.v, "RSD PTR ", 8);
+	expect_bytes(&ram, LAYOUT_MPTABLE.v, "_MP_", 4);
+	assert_non_null(memmem(ram_span(&ram, LAYOUT_ACPI, LAYOUT_ACPI_SIZE),
+			       LAYOUT_ACPI_SIZE, "VI01", 4));
+	assert_null(memmem(ram_span(&ram, LAYOUT_ACPI, LAYOUT_ACPI_SIZE),
+			   LAYOUT_ACPI_SIZE, "VI02", 4));
+	assert_true(*(uint8_t *)ram_span(&ram, ENTRY_PAGE_TABLES, 1) & 1);
+	ram_destroy(&ram);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_default),	 cmocka_unit_test(test_append),
+		cmocka_unit_test(test_replaced), cmocka_unit_test(test_refused),
+		cmocka_unit_test(test_parts),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -219,7 +219,7 @@ static int open_unix(struct console *console)
 	if (strlen(console->path) >= sizeof(address.sun_path))
 		return socket_failed(console, ENAMETOOLONG,
 				     "; 107 bytes at most");
-	strcpy(address.sun_path, console->path);
+	memcpy(address.sun_path, console->path, strlen(console->path));
 	console->wait_fd =
 		socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	if (console->wait_fd < 0)

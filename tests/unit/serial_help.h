@@ -121,67 +121,80 @@ static inline void clear_fifos(void)
 	out(FCR, 0);
 }
 
-static inline void linux_autoconfig(void)
+/* Anything there at all, and do its modem lines follow MCR in loopback? */
+static inline void linux_autoconfig_presence(void)
 {
-	uint8_t saved_mcr, saved_lcr, first, second;
+	const uint8_t mcr = in(MCR);
 
-	/* Is there anything? */
 	out(IER, 0);
 	assert_int_equal(in(IER)&0x0f, 0);
 	out(IER, 0x0f);
 	assert_int_equal(in(IER), 0x0f);
 	out(IER, 0);
-
-	/* Modem lines in loopback. */
-	saved_mcr = in(MCR);
-	saved_lcr = in(LCR);
 	out(MCR, MCR_LOOP | MCR_OUT2 | MCR_RTS);
 	assert_int_equal(in(MSR)&0xf0, 0x90);
-	out(MCR, saved_mcr);
+	out(MCR, mcr);
+}
 
-	/* An EFR? No 16650 or later. */
+/* A National Semiconductor SuperIO shows MCR in register 2. */
+static inline void linux_autoconfig_superio(void)
+{
+	uint8_t mcr, shown;
+
+	out(LCR, 0);
+	mcr = in(MCR);
+	out(LCR, 0xe0);
+	shown = in(2);
+	assert_int_equal((mcr ^ shown) & MCR_LOOP, 0);
+	out(LCR, 0);
+	out(MCR, mcr ^ MCR_LOOP);
+	out(LCR, 0xe0);
+	shown = in(2);
+	out(LCR, 0);
+	out(MCR, mcr);
+	assert_int_equal((mcr ^ shown) & MCR_LOOP, 0);
+}
+
+/* A 16550A it is, and none of those that came after it. */
+static inline void linux_autoconfig_kind(void)
+{
+	uint8_t before, after;
+
 	out(LCR, 0xbf);
 	out(2, 0);
 	out(LCR, 0);
 	out(FCR, FCR_ENABLE);
-	assert_int_equal(in(IIR) >> 6, 3); /* 16550A */
+	assert_int_equal(in(IIR) >> 6, 3);
+	/* No EFR: no 16650 or later. */
 	out(LCR, 0x80);
 	assert_int_not_equal(in(2), 0);
 	out(LCR, 0xbf);
 	assert_int_not_equal(in(2), 0);
-
-	/* A National Semiconductor SuperIO shows MCR in register 2. */
-	out(LCR, 0);
-	first = in(MCR);
-	out(LCR, 0xe0);
-	second = in(2);
-	assert_int_equal((first ^ second) & MCR_LOOP, 0);
-	out(LCR, 0);
-	out(MCR, first ^ MCR_LOOP);
-	out(LCR, 0xe0);
-	second = in(2);
-	out(LCR, 0);
-	out(MCR, first);
-	assert_int_equal((first ^ second) & MCR_LOOP, 0);
-
+	linux_autoconfig_superio();
 	/* The 64 byte FIFO of a 16750? */
 	out(FCR, FCR_ENABLE);
-	first = in(IIR) >> 5;
+	before = in(IIR) >> 5;
 	out(FCR, FCR_ENABLE);
 	out(LCR, 0x80);
 	out(FCR, FCR_ENABLE | 0x20);
-	second = in(IIR) >> 5;
+	after = in(IIR) >> 5;
 	out(FCR, FCR_ENABLE);
 	out(LCR, 0);
-	assert_int_equal(first, 6);
-	assert_int_equal(second, 6);
-
+	assert_int_equal(before, 6);
+	assert_int_equal(after, 6);
 	/* The UUE bit of an XScale? */
 	out(IER, 0x40);
 	assert_int_equal(in(IER)&0x40, 0);
+}
 
-	out(LCR, saved_lcr);
-	out(MCR, saved_mcr);
+static inline void linux_autoconfig(void)
+{
+	const uint8_t mcr = in(MCR), lcr = in(LCR);
+
+	linux_autoconfig_presence();
+	linux_autoconfig_kind();
+	out(LCR, lcr);
+	out(MCR, mcr);
 	clear_fifos();
 	in(RX);
 	out(IER, 0);

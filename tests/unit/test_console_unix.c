@@ -13,7 +13,7 @@ static char dir[32], path[64];
 
 static int setup_dir(void **state)
 {
-	strcpy(dir, "/tmp/mote-test-XXXXXX");
+	snprintf(dir, sizeof(dir), "/tmp/mote-test-XXXXXX");
 	if (!mkdtemp(dir))
 		return -1;
 	snprintf(path, sizeof(path), "%s/serial", dir);
@@ -53,7 +53,7 @@ static struct sockaddr_un address_of(const char *name)
 {
 	struct sockaddr_un address = { .sun_family = AF_UNIX };
 
-	strcpy(address.sun_path, name);
+	snprintf(address.sun_path, sizeof(address.sun_path), "%s", name);
 	return address;
 }
 

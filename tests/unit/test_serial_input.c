@@ -48,7 +48,7 @@ static void test_receive_interrupts(void **state)
 	assert_int_equal(give("8"), 1);
 	assert_int_equal(irqs(), 1); /* an edge of its own */
 	assert_int_equal(in(IIR), IIR_FIFO | IIR_RDI);
-	for (char c = '1'; c <= '8'; c++) {
+	for (int c = '1'; c <= '8'; c++) {
 		assert_int_equal(in(LSR), LSR_EMPTY | LSR_DR);
 		assert_int_equal(in(RX), c);
 	}

@@ -54,7 +54,7 @@ static void on_signal(int number)
 static void on_crash(int number)
 {
 	(void)number;
-	tty_restore();
+	tty_restore(); /* NOLINT(bugprone-signal-handler): made for this */
 	_exit(3);
 }
 

@@ -1,0 +1,246 @@
+/*
+ * The guest while it runs.
+ *
+ * The loop's functions are here: signals (a table says what each does), the
+ * platform's news (the guest is ready, or has ended), the time limit. They run
+ * in the main thread, as the devices do; the vCPUs have threads of their own.
+ * Whatever ends the guest goes through platform_end, where the first one
+ * counts.
+ */
+#include "cpu/guest.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "mem/bytes.h"
+#include "mem/log.h"
+
+/* How long output may still take when mote was told to stop. */
+#define DRAIN_STOPPED_NS 200000000ULL
+
+void guest_init(struct guest *g)
+{
+	report_init(&g->report);
+	g->signals.source.fd = g->serial_irq_fd = g->loop.epoll_fd = -1;
+	g->timeout.source.fd = g->serial.event_fd = -1;
+	g->platform.wake_fd = g->platform.button_fd = -1;
+}
+
+static void report_counts(struct guest *g)
+{
+	struct serial_counters serial = serial_counters(&g->serial);
+	const struct report_counter counters[] = {
+		{ "exits", vcpus_counter(&g->vcpus, VCPU_EXITS) },
+		{ "pio", vcpus_counter(&g->vcpus, VCPU_PIO) },
+		{ "mmio", vcpus_counter(&g->vcpus, VCPU_MMIO) },
+		{ "signals", vcpus_counter(&g->vcpus, VCPU_SIGNALS) },
+		{ "serial_in", serial.in },
+		{ "serial_out", serial.out },
+		{ "serial_dropped", serial.dropped },
+	};
+
+	report_counters(&g->report, counters, ARRAY_LEN(counters));
+}
+
+static void on_stop(struct guest *g, int number)
+{
+	g->stopped = true;
+	platform_end(&g->platform, END_SIGNAL,
+		     STATUS_SIGNAL + (unsigned)number);
+}
+
+/* The first one presses the button, where there is still a guest to see it. */
+static void on_term(struct guest *g, int number)
+{
+	if (g->terms++ || platform_ending(&g->platform).reason != END_NONE)
+		on_stop(g, number);
+	else
+		platform_press_button(&g->platform);
+}
+
+static void on_snapshot(struct guest *g, int number)
+{
+	(void)g;
+	(void)number;
+	log_warn("SIGUSR1 is ignored: it asks for a snapshot, which this "
+		 "version of mote cannot take");
+}
+
+static void on_counters(struct guest *g, int number)
+{
+	(void)number;
+	report_counts(g);
+}
+
+static void on_suspend(struct guest *g, int number)
+{
+	(void)number;
+	console_suspend(&g->console);
+	raise(SIGSTOP);
+}
+
+static void on_resume(struct guest *g, int number)
+{
+	(void)number;
+	console_resume(&g->console);
+}
+
+static const struct signal_action {
+	int number;
+	void (*act)(struct guest *g, int number);
+} signal_actions[] = {
+	{ SIGTERM, on_term },	  { SIGUSR1, on_snapshot },
+	{ SIGUSR2, on_counters }, { SIGTSTP, on_suspend },
+	{ SIGCONT, on_resume },
+}; /* all others stop mote */
+
+void guest_signal(void *arg, int number)
+{
+	void (*act)(struct guest * g, int number) = on_stop;
+
+	for (size_t i = 0; i < ARRAY_LEN(signal_actions); i++)
+		if (signal_actions[i].number == number)
+			act = signal_actions[i].act;
+	act(arg, number);
+}
+
+int guest_create_serial(struct guest *g, struct vm *vm)
+{
+	int error;
+
+	g->serial_irq_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (g->serial_irq_fd < 0)
+		return log_errno("eventfd");
+	error = vm_irqfd(vm, g->serial_irq_fd, VM_GSI_SERIAL);
+	if (!error)
+		error = serial_create(&g->serial, g->serial_irq_fd);
+	if (!error)
+		error = bus_add(&vm->pio, SERIAL_PORT, SERIAL_REGISTERS,
+				&serial_bus_ops, &g->serial);
+	return error;
+}
+
+void guest_stage(struct guest *g, const char *name)
+{
+	report_stage(&g->report, name, report_now());
+}
+
+uint64_t guest_time_left(const struct guest *g)
+{
+	uint64_t limit = g->timeout_ns;
+	uint64_t used = report_now() - g->report.exec_ns;
+
+	if (!limit)
+		return UINT64_MAX;
+	return used < limit ? limit - used : 1;
+}
+
+/* Ctrl-A x: as if somebody had pulled the plug. */
+static void on_quit(void *arg)
+{
+	struct guest *g = arg;
+
+	platform_end(&g->platform, END_SIGNAL, STATUS_SIGNAL + SIGINT);
+}
+
+static void on_timeout(void *arg)
+{
+	struct guest *g = arg;
+
+	platform_end(&g->platform, END_TIMEOUT, STATUS_TIMEOUT);
+}
+
+static void on_news(void *arg, uint32_t events)
+{
+	struct guest *g = arg;
+	uint64_t ready, count;
+
+	(void)events;
+	/* Before the news is looked at: what comes later wakes us again. */
+	if (read(g->platform.wake_fd, &count, sizeof(count)) < 0)
+		return;
+	ready = atomic_load(&g->platform.ready_ns);
+	if (ready && !g->ready_reported) {
+		g->ready_reported = true;
+		report_stage(&g->report, "ready", ready);
+		report_ready(&g->report, ready);
+	}
+	if (platform_ending(&g->platform).reason != END_NONE)
+		loop_stop(&g->loop);
+}
+
+static int start_timeout(struct guest *g)
+{
+	int error;
+
+	if (!g->timeout_ns)
+		return 0;
+	error = loop_timer_create(&g->loop, &g->timeout, on_timeout, g);
+	if (!error)
+		loop_timer_set(&g->timeout, guest_time_left(g));
+	return error;
+}
+
+static int start(struct guest *g)
+{
+	int error = signals_start(&g->signals, &g->loop);
+
+	g->news = (struct loop_source){
+		.fd = g->platform.wake_fd,
+		.ready = on_news,
+		.arg = g,
+	};
+	if (!error)
+		error = loop_add(&g->loop, &g->news, EPOLLIN);
+	if (!error)
+		error = start_timeout(g);
+	console_on_quit(&g->console, on_quit, g);
+	if (!error)
+		error = console_start(&g->console, &g->loop, &g->serial);
+	guest_stage(g, "run");
+	if (!error)
+		error = vcpus_start(&g->vcpus);
+	return error;
+}
+
+/*
+ * What the guest wrote last must be out before the status is, unless the user
+ * has had enough: by a signal or by --timeout. Other signals are answered.
+ */
+static void drain(struct guest *g, const struct ending *ending)
+{
+	uint64_t lost;
+
+	if (ending->reason == END_SIGNAL || ending->reason == END_TIMEOUT)
+		g->stopped = true;
+	do
+		lost = console_drain(&g->console,
+				     g->stopped ? DRAIN_STOPPED_NS
+						: guest_time_left(g),
+				     g->stopped ? -1 : g->signals.source.fd);
+	while (lost && !g->stopped && signals_take(&g->signals));
+	if (lost)
+		log_warn("%llu bytes of the serial port's output are lost: "
+			 "nobody read them",
+			 (unsigned long long)lost);
+}
+
+int guest_run(struct guest *g, struct ending *ending)
+{
+	int error;
+
+	report_started(&g->report);
+	error = start(g);
+	if (!error)
+		error = loop_run(&g->loop);
+	loop_end_calls(&g->loop); /* where it did not run */
+	vcpus_stop(&g->vcpus);
+	guest_stage(g, "guest");
+	if (error)
+		return error;
+	*ending = platform_ending(&g->platform);
+	drain(g, ending);
+	return 0;
+}

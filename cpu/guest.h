@@ -1,0 +1,57 @@
+/*
+ * The guest while it runs: the event loop, what wakes it, and how it ends.
+ */
+#ifndef CPU_GUEST_H
+#define CPU_GUEST_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "cpu/console.h"
+#include "cpu/loop.h"
+#include "cpu/platform.h"
+#include "cpu/report.h"
+#include "cpu/serial.h"
+#include "cpu/signals.h"
+#include "cpu/vcpu.h"
+
+/* Its parts are made by main, in the order of the stages; not all may be. */
+struct guest {
+	struct report report;
+	uint64_t timeout_ns; /* from exec; 0: none */
+	struct signals signals;
+	struct loop loop;
+	struct loop_timer timeout;
+	struct loop_source news; /* the platform's wake_fd */
+	struct platform platform;
+	int serial_irq_fd;
+	struct serial serial;
+	struct console console;
+	struct vcpus vcpus;
+	bool ready_reported;
+	unsigned terms; /* SIGTERMs received */
+	bool stopped;	/* by a signal: its output may be lost */
+};
+
+/* Zero is a descriptor: what is not open yet is -1. */
+void guest_init(struct guest *guest);
+
+/* For signals_create, whose `arg` is the guest. */
+void guest_signal(void *guest, int number);
+
+/* The serial port, on the bus and with its interrupt: 0 or -errno, logged. */
+int guest_create_serial(struct guest *guest, struct vm *vm);
+
+/* Nanoseconds until --timeout passes; 1 where it has, UINT64_MAX without. */
+uint64_t guest_time_left(const struct guest *guest);
+
+/* The stage `name` ends now. */
+void guest_stage(struct guest *guest, const char *name);
+
+/*
+ * Starts the vCPUs, runs the loop until the guest ends, stops them and writes
+ * out what is left of its output. 0 and *ending, or -errno, logged.
+ */
+int guest_run(struct guest *guest, struct ending *ending);
+
+#endif

@@ -53,7 +53,7 @@ static int (*on_early)(int number);
 static void (*on_crash)(int number);
 static int crash_status;
 
-static void early(int number)
+static void on_early_signal(int number)
 {
 	_exit(on_early(number));
 }
@@ -92,7 +92,7 @@ static void ready(void *arg, uint32_t events)
 	signals_take(arg);
 }
 
-int signals_create(struct signals *signals, int (*before)(int number),
+int signals_create(struct signals *signals, int (*early)(int number),
 		   void (*received)(void *arg, int number), void *arg)
 {
 	sigset_t set;
@@ -104,13 +104,13 @@ int signals_create(struct signals *signals, int (*before)(int number),
 		.arg = arg,
 		.hup_ignored = is_ignored(SIGHUP),
 	};
-	on_early = before;
+	on_early = early;
 	for (size_t i = 0; i < ARRAY_LEN(ignored) && !error; i++)
 		error = set_handler(ignored[i], SIG_IGN);
 	for (size_t i = 0; i < ARRAY_LEN(handled) && !error; i++)
 		if (handled[i].until_held == ENDS &&
 		    !(handled[i].number == SIGHUP && signals->hup_ignored))
-			error = set_handler(handled[i].number, early);
+			error = set_handler(handled[i].number, on_early_signal);
 	if (error)
 		return error;
 	/* Not added to what is blocked: mote's parent may have blocked any. */

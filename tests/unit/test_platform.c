@@ -9,14 +9,14 @@
 #define FLAG GPA(0x472)
 
 static struct platform platform;
-static struct vm vm;
+static struct vm machine;
 static struct ram ram;
 static int irqfd_error, irqfd_fd;
 static unsigned irqfd_gsi;
 
-int vm_irqfd(struct vm *of, int event_fd, unsigned gsi)
+int vm_irqfd(struct vm *vm, int event_fd, unsigned gsi)
 {
-	assert_ptr_equal(of, &vm);
+	assert_ptr_equal(vm, &machine);
 	irqfd_fd = event_fd;
 	irqfd_gsi = gsi;
 	return irqfd_error;
@@ -24,10 +24,11 @@ int vm_irqfd(struct vm *of, int event_fd, unsigned gsi)
 
 static void start(bool tells_panic)
 {
-	vm = (struct vm){ .kvm_fd = -1, .fd = -1 };
+	machine = (struct vm){ .kvm_fd = -1, .fd = -1 };
 	irqfd_error = 0;
 	make_ram(&ram, 32 * MIB);
-	assert_int_equal(platform_create(&platform, &vm, &ram, tells_panic), 0);
+	assert_int_equal(
+		platform_create(&platform, &machine, &ram, tells_panic), 0);
 	assert_int_equal(irqfd_fd, platform.button_fd);
 	assert_int_equal(irqfd_gsi, VM_GSI_BUTTON);
 }
@@ -41,14 +42,14 @@ static void stop(void)
 
 static void out(uint16_t port, uint8_t value)
 {
-	assert_int_equal(bus_write(&vm.pio, port, &value, 1), 1);
+	assert_int_equal(bus_write(&machine.pio, port, &value, 1), 1);
 }
 
 static uint8_t in(uint16_t port)
 {
 	uint8_t value = 0xa5;
 
-	assert_int_equal(bus_read(&vm.pio, port, &value, 1), 1);
+	assert_int_equal(bus_read(&machine.pio, port, &value, 1), 1);
 	return value;
 }
 
@@ -213,6 +214,17 @@ static void test_ready(void **state)
 	stop();
 }
 
+static void test_acpi(void **state)
+{
+	(void)state;
+	start(false);
+	assert_false(platform.acpi);
+	out(PLATFORM_PORT_ACPI, 1);
+	assert_true(platform.acpi);
+	expect_end(END_NONE, 0);
+	stop();
+}
+
 static void test_button(void **state)
 {
 	(void)state;
@@ -248,7 +260,8 @@ static void test_reads(void **state)
 		assert_int_equal(in(cases[i].port), cases[i].value);
 	/* A wide access is nobody's: it ends no guest by accident. */
 	memset(wide, 1, sizeof(wide));
-	assert_int_equal(bus_write(&vm.pio, PLATFORM_PORT_PVPANIC, wide, 4), 0);
+	assert_int_equal(
+		bus_write(&machine.pio, PLATFORM_PORT_PVPANIC, wide, 4), 0);
 	expect_end(END_NONE, 0);
 	stop();
 }
@@ -258,16 +271,18 @@ static void test_create_fails(void **state)
 	unsigned fds = count_fds();
 
 	(void)state;
-	vm = (struct vm){ .kvm_fd = -1, .fd = -1 };
+	machine = (struct vm){ .kvm_fd = -1, .fd = -1 };
 	make_ram(&ram, 32 * MIB);
 	irqfd_error = -ENOSPC;
-	assert_int_equal(platform_create(&platform, &vm, &ram, true), -ENOSPC);
+	assert_int_equal(platform_create(&platform, &machine, &ram, true),
+			 -ENOSPC);
 	assert_int_equal(platform.wake_fd, -1);
 	assert_int_equal(platform.button_fd, -1);
 	assert_int_equal(count_fds(), fds);
 	/* The ports are there already: the bus refuses them. */
 	irqfd_error = 0;
-	assert_int_equal(platform_create(&platform, &vm, &ram, true), -EEXIST);
+	assert_int_equal(platform_create(&platform, &machine, &ram, true),
+			 -EEXIST);
 	expect_log("ports do not fit");
 	assert_int_equal(count_fds(), fds);
 	platform_destroy(&platform); /* harmless */
@@ -282,6 +297,7 @@ int main(void)
 		cmocka_unit_test(test_first_ending_wins),
 		cmocka_unit_test(test_threads),
 		cmocka_unit_test(test_ready),
+		cmocka_unit_test(test_acpi),
 		cmocka_unit_test(test_button),
 		cmocka_unit_test(test_reads),
 		cmocka_unit_test(test_create_fails),

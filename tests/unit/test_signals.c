@@ -226,8 +226,8 @@ static void test_crash(void **state)
 	for (size_t i = 0; i < ARRAY_LEN(numbers); i++)
 		assert_int_equal(in_child(crash, numbers[i]), 125);
 	/* A handler that fails, too, does not go round and round. */
-	no_access = mmap(NULL, 4096, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1,
-			 0);
+	no_access =
+		mmap(NULL, 4096, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	assert_int_equal(in_child(crash_in_handler, SIGSEGV), 1000 + SIGSEGV);
 }
 

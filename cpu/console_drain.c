@@ -36,6 +36,25 @@ static bool wait_for(int fd, uint64_t deadline, uint64_t most_ns, int stop_fd)
 	return !fds[1].revents;
 }
 
+/* What the pseudo-terminal's reader has still to read. */
+static uint64_t unread(int pty_fd)
+{
+	int bytes = 0,
+	    slave = ioctl(pty_fd, TIOCGPTPEER, O_RDWR | O_NOCTTY | O_CLOEXEC);
+	struct pollfd poll_fd = { .fd = slave, .events = POLLIN };
+
+	if (slave < 0)
+		return 0;
+	/*
+	 * What was written goes through a work queue; FIONREAD does not see it
+	 * there, but poll() waits for that (drivers/tty/n_tty.c, n_tty_poll).
+	 */
+	if (poll(&poll_fd, 1, 0) < 0 || ioctl(slave, FIONREAD, &bytes) < 0)
+		bytes = 0;
+	close(slave);
+	return (uint64_t)bytes;
+}
+
 /*
  * Closing a pseudo-terminal's master takes away what its reader has not read
  * yet: wait for that too. Returns what is lost.
@@ -43,19 +62,14 @@ static bool wait_for(int fd, uint64_t deadline, uint64_t most_ns, int stop_fd)
 static uint64_t drain_pty(const struct console *console, uint64_t deadline,
 			  int stop_fd)
 {
-	int slave, unread = 0;
+	uint64_t left;
 
 	do {
 		if (console_hung_up(console->pty_fd))
-			return (uint64_t)unread;
-		slave = ioctl(console->pty_fd, TIOCGPTPEER,
-			      O_RDWR | O_NOCTTY | O_CLOEXEC);
-		if (slave < 0 || ioctl(slave, FIONREAD, &unread) < 0)
-			unread = 0;
-		if (slave >= 0)
-			close(slave);
-	} while (unread && wait_for(-1, deadline, 5 * NS_PER_MS, stop_fd));
-	return (uint64_t)unread;
+			return 0; /* it does not want any more */
+		left = unread(console->pty_fd);
+	} while (left && wait_for(-1, deadline, 5 * NS_PER_MS, stop_fd));
+	return left;
 }
 
 uint64_t console_drain(struct console *console, uint64_t timeout_ns,
@@ -85,10 +99,7 @@ uint64_t console_drain(struct console *console, uint64_t timeout_ns,
 			break;
 	}
 	len = serial_output_waiting(console->serial);
-	if (!len && console->kind == CONSOLE_PTY && out->source.fd >= 0) {
-		/* What was written is on its way through a work queue. */
-		wait_for(-1, deadline, 5 * NS_PER_MS, stop_fd);
+	if (!len && console->kind == CONSOLE_PTY && out->source.fd >= 0)
 		return drain_pty(console, deadline, stop_fd);
-	}
 	return len;
 }

@@ -234,29 +234,36 @@ static void on_signal(int number)
 	calls++;
 }
 
+static void stop_on(void *arg, uint32_t events)
+{
+	(void)arg;
+	(void)events;
+	loop_stop(&loop);
+}
+
 static void test_interrupted(void **state)
 {
 	const struct sigaction action = { .sa_handler = on_signal };
 	const pid_t parent = getpid();
-	struct loop_timer end;
+	const uint64_t done = 1;
+	struct loop_source end = { eventfd(0, EFD_CLOEXEC), stop_on, NULL };
 	pid_t child;
 
 	(void)state;
 	assert_int_equal(sigaction(SIGUSR1, &action, NULL), 0);
-	assert_int_equal(loop_timer_create(&loop, &end, expired_stop, NULL), 0);
-	loop_timer_set(&end, 100000000);
+	assert_int_equal(loop_add(&loop, &end, EPOLLIN), 0);
 	child = fork();
 	if (!child) {
 		for (int i = 0; i < 20; i++) {
 			usleep(1000);
 			kill(parent, SIGUSR1);
 		}
-		_exit(0);
+		_exit(write(end.fd, &done, sizeof(done)) != sizeof(done));
 	}
 	assert_int_equal(loop_run(&loop), 0);
 	assert_true(calls > 0);
 	assert_int_equal(waitpid(child, NULL, 0), child);
-	loop_timer_destroy(&loop, &end);
+	close(end.fd);
 }
 
 /* -- loop_call ------------------------------------------------------------ */

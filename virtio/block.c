@@ -15,6 +15,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/mman.h>
 #include <time.h>
 #include <unistd.h>
@@ -435,7 +436,10 @@ void block_destroy(struct block *b)
 		overlay_close(&b->overlay);
 	if (b->pool)
 		munmap(b->pool, ENGINE_DEPTH * sizeof(*b->pool));
-	if (b->backing.fd >= 0)
+	if (b->backing.fd >= 0) {
+		/* The kernel may keep a ring, and what it has registered. */
+		flock(b->backing.fd, LOCK_UN);
 		close(b->backing.fd);
+	}
 	free(b);
 }

@@ -1,0 +1,80 @@
+#!/bin/sh
+# Virtio devices as bare-metal guests see them, politely driven and not.
+# shellcheck source=tests/lib.sh
+. "${0%/*}/../lib.sh"
+
+# prints EXTENDED-REGULAR-EXPRESSION NAME: the last guest did well, and so said
+prints() {
+	if [ "$status" -eq 0 ]; then
+		like "$(cat "$out")" "$1" "$2"
+	else
+		is "$(cat "$out")" "(status 0)" "$2"
+	fi
+}
+
+a=$tmp/a.img b=$tmp/b.img
+truncate -s 8M "$a"
+truncate -s 1M "$b"
+
+guest virtio_slots
+prints '^listed 0$' "no devices: none in the DSDT"
+prints '^devices 0$' "and none on the bus"
+guest cmdline
+is "$(grep -c virtio "$out")" 0 "nor on the command line"
+
+guest virtio_slots -d "$a" -d "$b"
+prints '^listed 2$' "two disks: two devices in the DSDT"
+prints '^devices 2$' "two on the bus"
+prints '^slot 1 id 2 features 1[0-9a-f]{8}$' "with modern features"
+prints '^aliases 2$' "and two more for kernels without ACPI"
+prints '^devices with ACPI 2$' "where there is ACPI, two remain"
+prints '^aliases with ACPI 0$' "and the aliases are gone"
+guest cmdline -d "$a" -d "$b"
+prints ' virtio_mmio.device=4K@0xd0100000:5 virtio_mmio.device=4K@0xd0101000:6\|' \
+	"the command line names the aliases"
+guest cmdline --cmdline 'only this' -d "$a"
+prints '^\|only this\|$' "--cmdline is left alone"
+
+set --
+for i in 0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18; do
+	truncate -s 1M "$tmp/$i.img"
+	set -- "$@" -d "$tmp/$i.img"
+done
+guest virtio_slots "$@"
+prints '^devices 19$' "19 devices"
+guest virtio_block "$@" -a slot=18
+prints '^round 2 ok$' "the last of them works"
+truncate -s 1M "$tmp/19.img"
+guest virtio_slots "$@" -d "$tmp/19.img"
+is "$status" 125 "20 are too many"
+
+for engine in uring threads; do
+	guest virtio_block -d "$a,engine=$engine,serial=a-disk"
+	prints '^capacity 16384$' "$engine: a disk's size"
+	prints '^round 0 ok$' "$engine: written, flushed and read"
+	prints '^round 1 ok$' "$engine: with EVENT_IDX"
+	prints '^round 2 ok$' "$engine: with INDIRECT_DESC"
+	prints '^id a-disk$' "$engine: its serial number"
+done
+
+# As much memory as the lengths that overflow need.
+guest virtio_bad -m 512M -d "$a" -d "$b"
+for case in 'features without VERSION_1' 'features that were not offered' \
+	'DRIVER_OK without FEATURES_OK' 'descriptors outside of RAM' \
+	'avail ring outside of RAM' 'used ring outside of RAM' \
+	'used ring on a device' 'queue address wraps' 'descriptors askew' \
+	'used ring askew' 'queue of 0' 'queue of 3' 'queue of 65536' \
+	'head past the table' 'next past the table' 'descriptor loop of one' \
+	'descriptor loop of two' 'buffer outside of RAM' \
+	'buffer over the end of RAM' 'buffer address wraps' \
+	'buffer on a device' 'lengths overflow' 'empty buffer' \
+	'write before read' 'index jumps' 'index goes back' \
+	'chain longer than the ring' 'table in a table' 'table with NEXT' \
+	'table of one and a half' 'empty table' 'the ring as its own table' \
+	'table outside of RAM' 'any access'; do
+	prints "^ok $case\$" "$case: the device asks for a reset"
+done
+prints '^all is well$' "and the monitor runs on"
+is "$(grep -c 'broke the rules' "$err")" 3 "the host's log is not flooded"
+
+done_testing

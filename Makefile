@@ -227,6 +227,14 @@ $B/tools/%: tests/tools/%.c Makefile $(MADE_OF) | tools-test
 	$(call say,HOST,$<)
 	$Q$(HOSTCC) $(LANG_C) $(HOSTWARN) -O1 -o $@ $<
 
+# What runs in the guests of tests/linux. build/tests is in the test host, too.
+linux-bins: $(patsubst tests/linux/%.c,$B/tests/%,$(wildcard tests/linux/*.c))
+
+$B/tests/%: $B/obj/tests/linux/%.o
+	@mkdir -p $(@D)
+	$(call say,LD,$@)
+	$Q$(MUSLCC) $(LDSTART) $(LDHARD) $(LDFLAGS) -o $@ $< $(LDEND)
+
 # What `make bench` measures against, built as mote is; and its guests.
 bench-bins: $(patsubst tests/bench/%.c,$B/bench/%,$(wildcard tests/bench/*.c)) \
 	$(patsubst tests/bench/%.S,$B/bench/%.elf,$(wildcard tests/bench/*.S))
@@ -274,9 +282,10 @@ again	= $(MAKE) --no-print-directory \
 test:
 	+@$(again) deps
 	+@$(again) test-bins
-	@$(if $(wildcard tests/linux/*.t),tests/host/fetch)
+	@$(if $(wildcard tests/linux/*.t),tests/host/fetch generic)
 	@tests/run $(TESTS)
-test-bins: $B/mote $B/debug/mote $(DOCS) unit-bins guest-bins fuzz-bins tool-bins
+test-bins: $B/mote $B/debug/mote $(DOCS) unit-bins guest-bins fuzz-bins \
+	tool-bins linux-bins
 
 fuzz: fuzz-bins
 	FUZZ_TIME=$(FUZZ_TIME) tests/run tests/fuzz/fuzz.t
@@ -323,5 +332,5 @@ help:
 
 -include $(shell find $(TREES) -type f -name '*.d' 2>/dev/null)
 
-.PHONY: all deps check format test test-bins unit-bins guest-bins fuzz-bins tool-bins \
-	bench-bins fuzz bench run install clean distclean help
+.PHONY: all deps check format test test-bins unit-bins guest-bins fuzz-bins \
+	tool-bins linux-bins bench-bins fuzz bench run install clean distclean help

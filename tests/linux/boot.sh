@@ -1,0 +1,125 @@
+# What the Linux tests share, on top of tests/lib.sh; to be sourced. POSIX sh,
+# and no program but busybox's and socat: it runs in the test host.
+#
+#	job NAME [FILE=NAME]... <SCRIPT
+#		an archive, $tmp/NAME.job, with what the guest is to run: see
+#		tests/host/job. `outb PORT VALUE` is there in each.
+#	boot NAME ARG...
+#		starts $MOTE in the background with $kernel, the usual initrd,
+#		128 MiB and --events; ARGs may say otherwise. No input.
+#	start NAME ARG...
+#		the same with stdin and stdout as they are
+#	ended NAME
+#		waits for that guest, at most LIMIT seconds; then $status, $out,
+#		$err and $events are its own, for what tests/lib.sh has
+#	got KEY
+#		what it printed as KEY=...
+#	until_is SECONDS COMMAND...
+#		waits for a command to succeed. See printed, waiting.
+#
+# Two guests at a time are as quick as one where there are two processors.
+#
+# shellcheck shell=sh
+# shellcheck disable=SC2034 # what is set here is for the scripts
+
+# shellcheck source=tests/lib.sh
+. "${0%/*}/../lib.sh"
+
+kernel=build/guest/vmlinux
+BZIMAGE=build/guest/bzImage
+INITRD=build/guest/initrd.cpio
+MODULES=build/guest/modules.cpio
+OUTB=build/tests/outb
+
+# A boot takes a second on a machine with virtualisation, 4 to 30 in the
+# emulated one, as busy as it is.
+LIMIT=240
+
+boot_end() {
+	for boot_pid in "$tmp"/*.pid; do
+		[ ! -e "$boot_pid" ] || kill -9 "$(cat "$boot_pid")" 2>/dev/null
+	done
+	tap_end
+}
+trap boot_end EXIT
+
+# Everything is some 50 times slower in the emulated machine, the console most
+# of all: tests that move much data move less of it there.
+emulated() {
+	grep -q 'QEMU TCG' /proc/cpuinfo
+}
+
+job() {
+	job_name=$1
+	shift
+	tests/host/job "$tmp/$job_name.job" - "$OUTB=bin/outb" "$@"
+}
+
+start() {
+	boot_name=$1
+	shift
+	rm -f "$tmp/$boot_name.events"
+	"$MOTE" -k "$kernel" -i "$INITRD" -m 128M \
+		--events "$tmp/$boot_name.events" "$@" \
+		<&0 2>"$tmp/$boot_name.err" &
+	echo $! >"$tmp/$boot_name.pid"
+}
+
+boot() {
+	start "$@" </dev/null >"$tmp/$1.out"
+}
+
+pid_of() {
+	cat "$tmp/$1.pid"
+}
+
+# gone PID: it has ended, if only as a zombie that nobody has asked for yet
+gone() {
+	read -r _ _ gone_state _ 2>/dev/null <"/proc/$1/stat" || return 0
+	[ "$gone_state" = Z ]
+}
+
+until_is() {
+	until_left=$(($1 * 4))
+	shift
+	until "$@" 2>/dev/null; do
+		until_left=$((until_left - 1))
+		[ "$until_left" -gt 0 ] || return 1
+		sleep 0.25
+	done
+}
+
+# printed NAME TEXT: it is in that guest's output
+printed() {
+	grep -q -e "$2" "$tmp/$1.out"
+}
+
+# waiting NAME: the guest has said that it is ready
+waiting() {
+	grep -q '"event":"ready"' "$tmp/$1.events"
+}
+
+ended() {
+	out=$tmp/$1.out
+	err=$tmp/$1.err
+	events=$tmp/$1.events
+	boot_pid=$(pid_of "$1")
+	until_is "$LIMIT" gone "$boot_pid" || kill -9 "$boot_pid"
+	status=0
+	wait "$boot_pid" 2>/dev/null || status=$?
+	rm -f "$tmp/$1.pid"
+}
+
+got() {
+	tr -d '\r' <"$out" | sed -n "s/^$1=//p"
+}
+
+# What the guest said, where a test fails: more than its last words.
+tap_diagnose() {
+	echo "# status $status"
+	for diagnose_file in "$err" "$events" "$out"; do
+		[ -s "$diagnose_file" ] || continue
+		echo "# ${diagnose_file##*/}:"
+		tail -n 25 "$diagnose_file" | tap_note
+	done
+}

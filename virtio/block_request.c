@@ -26,7 +26,8 @@
 /* Index of engine_options.fds */
 enum { FILE_BASE, FILE_OVERLAY };
 
-static const uint8_t zeros[ZEROS_SIZE];
+/* Not const: as such it would be 64 KiB of the program file. */
+static uint8_t zeros[ZEROS_SIZE];
 
 static bool in_disk(const struct block_disk *disk, uint64_t sector,
 		    uint64_t len)
@@ -108,7 +109,7 @@ static int step_write_zeros(const struct block_disk *disk,
 	unsigned n = 0;
 
 	for (; n < ZEROS_VECTORS && left; n++) {
-		r->iov[n].iov_base = (void *)(uintptr_t)zeros;
+		r->iov[n].iov_base = zeros;
 		r->iov[n].iov_len = left < ZEROS_SIZE ? left : ZEROS_SIZE;
 		left -= r->iov[n].iov_len;
 	}

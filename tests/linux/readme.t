@@ -1,0 +1,61 @@
+#!/bin/sh
+# The README's examples, run as they are written: every indented line that
+# starts with a $ is a command, the indented lines after it are what it prints
+# ("..." stands for anything; a carriage return of the console for nothing).
+# shellcheck source=tests/linux/boot.sh
+. "${0%/*}/boot.sh"
+
+top=$PWD
+mkdir "$tmp/bin" "$tmp/work"
+ln -s "$top/$MOTE" "$tmp/bin/mote" 2>/dev/null || ln -s "$MOTE" "$tmp/bin/mote"
+ln -s "$top/$kernel" "$tmp/work/vmlinux"
+ln -s "$top/$INITRD" "$tmp/work/initrd.cpio"
+PATH=$tmp/bin:$PATH
+
+# One file each: NN.run the command, NN.want what it prints.
+awk -v dir="$tmp" '
+	/^    \$ / {
+		n++
+		base = sprintf("%s/%02d", dir, n)
+		print substr($0, 7) >(base ".run")
+		printf "" >(base ".want")
+		next
+	}
+	/^    / && base != "" { print substr($0, 5) >(base ".want"); next }
+	{ base = "" }
+' README.md
+
+# matches WANT GOT: the files agree, line by line
+matches() {
+	awk '
+		function pattern(line) {
+			gsub(/[][\\.^$*+?(){}|]/, "\\\\&", line)
+			gsub(/\\\.\\\.\\\./, ".*", line)
+			return "^" line "$"
+		}
+		NR == FNR { want[++n] = $0; next }
+		{ got[++m] = $0 }
+		END {
+			j = 1
+			for (i = 1; i <= n; i++) {
+				if (want[i] == "..." && i == n)
+					exit 0
+				if (j > m || got[j++] !~ pattern(want[i]))
+					exit 1
+			}
+			exit j <= m
+		}
+	' "$1" "$2"
+}
+
+examples=0
+for run in "$tmp"/[0-9][0-9].run; do
+	base=${run%.run}
+	(cd "$tmp/work" && timeout "$LIMIT" sh "$run") </dev/null 2>&1 |
+		tr -d '\r' >"$base.got"
+	ok "$(cat "$run")" matches "$base.want" "$base.got" ||
+		sed 's/^/#   /' "$base.got"
+	examples=$((examples + 1))
+done
+ok "the README has examples" [ "$examples" -ge 10 ]
+done_testing

@@ -9,6 +9,7 @@
  *
  * usage: agent /dev/vportNpM
  */
+#include "hold.h"
 #include "session.h"
 #include "wire.h"
 
@@ -110,6 +111,17 @@ static void write_port(int port, struct buf *out)
 	}
 }
 
+/* The machine starts with one CPU, because of what hold.c says. */
+static void start_cpu(void)
+{
+	int fd = open("/sys/devices/system/cpu/cpu1/online",
+		      O_WRONLY | O_CLOEXEC);
+
+	if (fd < 0 || write(fd, "1", 1) != 1)
+		perror("agent: the second CPU");
+	close(fd);
+}
+
 static int poll_all(struct pollfd *fds, int port, int sigfd)
 {
 	struct pollfd *p = fds + 2;
@@ -173,5 +185,7 @@ int main(int argc, char **argv)
 		perror("signalfd");
 		return 1;
 	}
+	hold_kvm();
+	start_cpu();
 	serve(port, sigfd);
 }

@@ -175,6 +175,10 @@ static void write_out(struct client *c, int fd, const char *data, size_t len)
 			struct pollfd p = { .fd = fd, .events = POLLOUT };
 
 			poll(&p, 1, 1000);
+		} else if (errno == EPIPE) {
+			tty_restore();
+			signal(SIGPIPE, SIG_DFL);
+			raise(SIGPIPE);
 		} else if (errno != EINTR) {
 			die("cannot write the command's output");
 		}
@@ -340,6 +344,8 @@ int main(int argc, char **argv)
 	if (c.sock < 0)
 		die("the test host does not run");
 	fcntl(c.sock, F_SETFL, O_NONBLOCK);
+	/* hostd closes after EXIT, with an ACK of ours perhaps on the way */
+	signal(SIGPIPE, SIG_IGN);
 	if (c.say) {
 		wire_add(&c.out, 0,
 			 strcmp(c.say, "STOP") ? WIRE_PING : WIRE_STOP, NULL,

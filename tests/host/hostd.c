@@ -38,8 +38,8 @@
 #include <unistd.h>
 
 #define PING_MS	   20000
-#define SILENCE_MS 180000 /* of the agent: the machine hangs */
-#define PORT_FD	   3	  /* QEMU's end of the port */
+#define SILENCE_MS 90000 /* of the agent: the machine hangs */
+#define PORT_FD	   3	 /* QEMU's end of the port */
 
 struct host {
 	const char *dir;

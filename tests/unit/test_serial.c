@@ -63,6 +63,23 @@ static void test_thre_without_iir(void **state)
 	assert_int_equal(irqs(), 1);
 }
 
+/* A driver of that kind that follows one of the other kind. */
+static void test_thre_driver_changes(void **state)
+{
+	(void)state;
+	out(IER, IER_THRI);
+	assert_int_equal(in(IIR), IIR_THRI);
+	out(TX, 'a');
+	irqs();
+	out(TX, 'a');
+	assert_int_equal(irqs(), 0); /* it is pending still */
+	out(IER, 0);
+	out(IER, IER_THRI);
+	assert_int_equal(irqs(), 1);
+	out(TX, 'a');
+	assert_int_equal(irqs(), 1);
+}
+
 static void test_output(void **state)
 {
 	(void)state;
@@ -351,6 +368,7 @@ int main(void)
 		TEST(test_linux_probe),
 		TEST(test_thre_sequence),
 		TEST(test_thre_without_iir),
+		TEST(test_thre_driver_changes),
 		TEST(test_output),
 		TEST(test_user_output),
 		TEST(test_back_pressure),

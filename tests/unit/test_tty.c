@@ -13,7 +13,8 @@
 
 #include "cpu/tty.h"
 
-static int master, report[2]; /* report: what the guest got */
+static int master, report[2];	    /* report: what the guest got */
+static int stalled[2] = { -1, -1 }; /* its stdout, where not the terminal */
 static struct termios before;
 
 static int setup_tty(void **state)
@@ -102,6 +103,9 @@ static _Noreturn void child_runs(void)
 		_exit(1);
 	if (!run_for(30000, child_tick))
 		_exit(2);
+	for (int i = 0; stalled[1] >= 0 && i < 200000; i++)
+		out(TX, 'x');
+	console_drain(&console, UINT64_MAX, -1);
 	console_stop(&console);
 	console_close(&console);
 	if (write(report[1], guest_got, guest_got_len) < 0)
@@ -120,6 +124,10 @@ static void take_terminal(void)
 		dup2(slave, fd);
 	if (slave > 2)
 		close(slave);
+	if (stalled[1] >= 0) {
+		dup2(stalled[1], STDOUT_FILENO);
+		close(stalled[0]);
+	}
 }
 
 static pid_t start_child(void)
@@ -277,6 +285,24 @@ static void test_sigterm(void **state)
 	assert_true(is_as_before());
 }
 
+/* `mote | less`, the guest has ended: Ctrl-C must end mote as well. */
+static void test_drain(void **state)
+{
+	pid_t child;
+
+	(void)state;
+	assert_int_equal(pipe2(stalled, O_CLOEXEC), 0);
+	child = start_child();
+	await(is_raw);
+	kill(child, SIGTERM);
+	await(is_as_before);
+	assert_int_equal(waitpid(child, NULL, WNOHANG), 0);
+	close(stalled[0]);
+	close(stalled[1]);
+	stalled[0] = stalled[1] = -1;
+	await_end(child, 0);
+}
+
 /* A shell: `mote &`, then `fg`, then `mote` in the background once more. */
 static _Noreturn void shell_runs(void)
 {
@@ -337,8 +363,8 @@ int main(void)
 #define TEST(function)                                                         \
 	cmocka_unit_test_setup_teardown(function, setup_tty, teardown_tty)
 	const struct CMUnitTest tests[] = {
-		TEST(test_keys),    TEST(test_crash),	   TEST(test_suspend),
-		TEST(test_sigterm), TEST(test_background),
+		TEST(test_keys),    TEST(test_crash), TEST(test_suspend),
+		TEST(test_sigterm), TEST(test_drain), TEST(test_background),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

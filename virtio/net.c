@@ -18,7 +18,6 @@
 #include <string.h>
 #include <sys/random.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "mem/bytes.h"
@@ -33,7 +32,6 @@
 #define CONFIG_LEN     12
 #define STATUS_LINK_UP 1
 
-#define NS_PER_S      1000000000ull
 #define BURST_PER_S   20   /* a burst is what this part of a second allows */
 #define MAC_LOCAL     0x02 /* IEEE 802: not from a vendor's range */
 #define MAC_MULTICAST 0x01
@@ -41,14 +39,6 @@
 static struct net *net_of(struct device *device)
 {
 	return (struct net *)(void *)device;
-}
-
-static uint64_t now_ns(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * NS_PER_S + (uint64_t)now.tv_nsec;
 }
 
 /* -- limits ---------------------------------------------------------------- */
@@ -72,7 +62,7 @@ uint64_t net_way_wait(struct net_way *way)
 
 	if (!is_limited(way))
 		return 0;
-	now = now_ns();
+	now = loop_now();
 	bytes = limiter_take(&way->bytes, 0, now);
 	packets = limiter_take(&way->packets, 0, now);
 	return bytes > packets ? bytes : packets;
@@ -86,7 +76,7 @@ void net_way_charge(struct net_way *way, size_t bytes)
 	way->total += bytes;
 	if (!is_limited(way))
 		return;
-	now = now_ns();
+	now = loop_now();
 	limiter_take(&way->bytes, bytes, now);
 	limiter_take(&way->packets, 1, now);
 }
@@ -94,7 +84,7 @@ void net_way_charge(struct net_way *way, size_t bytes)
 /* One timer for both ways: the nearer time counts, and both are tried then. */
 static void set_timer(struct net *net, uint64_t ns)
 {
-	uint64_t at = now_ns() + ns;
+	uint64_t at = loop_now() + ns;
 
 	if (net->timer_ns && net->timer_ns <= at)
 		return;

@@ -238,7 +238,7 @@ static void skip_iov(struct net_stream *s, size_t bytes)
 static enum net_outcome stream_flush(struct net *net)
 {
 	struct net_stream *s = &net->stream;
-	enum net_outcome outcome = NET_DONE;
+	enum net_outcome outcome = net->link_up ? NET_DONE : NET_GONE;
 	struct msghdr message = { 0 };
 	ssize_t len;
 

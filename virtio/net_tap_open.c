@@ -9,6 +9,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/filter.h>
 #include <linux/if_tun.h>
 #include <net/if.h>
 #include <stdio.h>
@@ -201,6 +202,26 @@ int net_tap_open(struct net *net, const char *name)
 
 /* -- taking over ----------------------------------------------------------- */
 
+/*
+ * Was it opened without IFF_NO_PI? In TUNGETIFF's answer that bit, 0x1000, says
+ * also that there is no filter (IFF_NOFILTER), so it tells nothing before one
+ * that lets everything through is there.
+ */
+static bool has_packet_info(int fd, const struct ifreq *first)
+{
+	struct sock_filter all = BPF_STMT(BPF_RET | BPF_K, UINT32_MAX);
+	struct sock_fprog filter = { .len = 1, .filter = &all }, old = { 0 };
+	struct ifreq ifreq = *first;
+
+	if ((ifreq.ifr_flags & IFF_NO_PI) && !ioctl(fd, TUNGETFILTER, &old) &&
+	    !old.len && !ioctl(fd, TUNATTACHFILTER, &filter)) {
+		if (ioctl(fd, TUNGETIFF, &ifreq) < 0)
+			ifreq = *first;
+		ioctl(fd, TUNDETACHFILTER, &filter);
+	}
+	return !(ifreq.ifr_flags & IFF_NO_PI);
+}
+
 static int check_kind(const struct net *net, int fd, struct ifreq *ifreq)
 {
 	const char *wrong = NULL;
@@ -212,10 +233,10 @@ static int check_kind(const struct net *net, int fd, struct ifreq *ifreq)
 					: "it is neither a tap nor a socket";
 	else if (!(ifreq->ifr_flags & IFF_TAP))
 		wrong = "it is a tun, which carries no Ethernet: use a tap";
-	else if (!(ifreq->ifr_flags & IFF_NO_PI))
-		wrong = "that tap was opened without IFF_NO_PI";
 	else if ((fcntl(fd, F_GETFL) & O_ACCMODE) != O_RDWR)
 		wrong = "it is not open for reading and writing";
+	else if (has_packet_info(fd, ifreq))
+		wrong = "that tap was opened without IFF_NO_PI";
 	if (!wrong)
 		return 0;
 	log_error("%s: %s", net->name, wrong);

@@ -239,10 +239,10 @@ int net_refuse(const struct net *net, int error,
 }
 
 /* Random, so that guests of one image that meet on one bridge differ. */
-static int choose_mac(struct net *net, const uint8_t *given)
+static int choose_mac(struct net *net, const struct net_options *options)
 {
-	if (given) {
-		memcpy(net->mac, given, NET_MAC_BYTES);
+	if (options->mac_text) {
+		memcpy(net->mac, options->mac, NET_MAC_BYTES);
 		return 0;
 	}
 	if (getrandom(net->mac, NET_MAC_BYTES, 0) != NET_MAC_BYTES)
@@ -258,21 +258,21 @@ static int open_backend(struct net *net, const struct net_options *options)
 
 	switch (options->kind) {
 	case NET_TAP:
-		return net_tap_open(net, options->path);
+		return net_tap_open(net, options->file.path);
 	case NET_UNIX:
-		return net_stream_open(net, options->path);
+		return net_stream_open(net, options->file.path);
 	default:
 		break;
 	}
-	if (fstat(options->fd, &status) < 0) {
+	if (fstat(options->file.fd, &status) < 0) {
 		log_error("%s: no such descriptor is open; whoever starts "
 			  "mote must leave it open",
 			  net->name);
 		return -EBADF;
 	}
 	if (S_ISSOCK(status.st_mode))
-		return net_stream_take(net, options->fd);
-	return net_tap_take(net, options->fd);
+		return net_stream_take(net, options->file.fd);
+	return net_tap_take(net, options->file.fd);
 }
 
 static void set_name(struct net *net, const struct net_options *options,
@@ -283,10 +283,10 @@ static void set_name(struct net *net, const struct net_options *options,
 	};
 	char digits[16];
 
-	snprintf(digits, sizeof(digits), "%d", options->fd);
+	snprintf(digits, sizeof(digits), "%d", options->file.fd);
 	snprintf(net->name, sizeof(net->name), "net %u (%s%s)", number,
 		 forms[options->kind],
-		 options->kind == NET_FD ? digits : options->path);
+		 options->kind == NET_FD ? digits : options->file.path);
 }
 
 int net_open(struct net *net, const struct net_options *options,
@@ -300,7 +300,7 @@ int net_open(struct net *net, const struct net_options *options,
 	set_name(net, options, number);
 	way_init(&net->in, options);
 	way_init(&net->out, options);
-	if (choose_mac(net, options->mac))
+	if (choose_mac(net, options))
 		return -EIO;
 	fd = open_backend(net, options);
 	if (fd < 0)

@@ -13,6 +13,7 @@
 #include <stdint.h>
 #include <sys/uio.h>
 
+#include "cpu/device_options.h"
 #include "cpu/loop.h"
 #include "virtio/device.h"
 #include "virtio/limiter.h"
@@ -23,17 +24,6 @@
 #define NET_STREAM_IOV	 512
 #define NET_STREAM_MAX	 64 /* frames sent by one system call */
 #define NET_STREAM_WASTE 2048
-
-enum net_kind { NET_TAP, NET_UNIX, NET_FD };
-
-struct net_options {
-	enum net_kind kind;
-	const char *path;   /* TAP: the interface's name; UNIX: the socket's */
-	int fd;		    /* FD: a tap's or a stream socket's; taken over */
-	const uint8_t *mac; /* NULL: a random one */
-	unsigned mtu;	    /* told to the guest; 0: the tap's */
-	uint64_t bytes_per_s, packets_per_s; /* each way; 0: no limit */
-};
 
 /* One way, in or out. */
 struct net_way {

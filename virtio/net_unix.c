@@ -308,7 +308,7 @@ static void stream_start(struct net *net)
  */
 static void cut_short(struct net_stream *s, const struct net_stream_frame *from)
 {
-	static const uint8_t zeros[4096];
+	static uint8_t zeros[4096]; /* never written; no room in the file */
 	struct net_stream_frame frame = *from;
 	const size_t body = frame.bytes - sizeof(frame.prefix);
 	size_t left = frame.left, part;
@@ -325,7 +325,7 @@ static void cut_short(struct net_stream *s, const struct net_stream_frame *from)
 	}
 	for (; left; left -= part) {
 		part = left < sizeof(zeros) ? left : sizeof(zeros);
-		s->iov[s->end++] = (struct iovec){ (void *)zeros, part };
+		s->iov[s->end++] = (struct iovec){ zeros, part };
 	}
 }
 

@@ -22,7 +22,7 @@ static void make_with(struct net_options options)
 	peer = ends[1];
 	assert_int_equal(fcntl(peer, F_SETFL, O_RDWR | O_NONBLOCK), 0);
 	options.kind = NET_FD;
-	options.fd = ends[0];
+	options.file.fd = ends[0];
 	assert_int_equal(try_net(&options), 0);
 }
 
@@ -111,7 +111,9 @@ static void test_config(void **state)
 	uint8_t first[NET_MAC_BYTES];
 
 	(void)state;
-	make_with((struct net_options){ .mac = mac, .mtu = 9000 });
+	make_with((struct net_options){ .mac_text = "it is given",
+					.mac = { 2, 0, 0, 0x12, 0x34, 0x56 },
+					.mtu = 9000 });
 	assert_int_equal(t.net.device.id, DEVICE_NET);
 	assert_int_equal(t.net.device.queue_count, 2);
 	/* No header on the wire: nothing that would need one. */
@@ -729,37 +731,37 @@ static void test_refused(void **state)
 	(void)state;
 	assert_non_null(mkdtemp(dir));
 	snprintf(path, sizeof(path), "%s/socket", dir);
-	refuse((struct net_options){ .kind = NET_UNIX, .path = path },
+	refuse((struct net_options){ .kind = NET_UNIX, .file.path = path },
 	       "passt -s");
 	memset(far, 'x', sizeof(far) - 1);
 	far[sizeof(far) - 1] = '\0';
-	refuse((struct net_options){ .kind = NET_UNIX, .path = far },
+	refuse((struct net_options){ .kind = NET_UNIX, .file.path = far },
 	       "1 to 107 bytes");
-	refuse((struct net_options){ .kind = NET_UNIX, .path = "" },
+	refuse((struct net_options){ .kind = NET_UNIX, .file.path = "" },
 	       "1 to 107 bytes");
 	strcpy(address.sun_path, path);
 	fd = socket(AF_UNIX, SOCK_DGRAM, 0);
 	assert_int_equal(bind(fd, (void *)&address, sizeof(address)), 0);
-	refuse((struct net_options){ .kind = NET_UNIX, .path = path },
+	refuse((struct net_options){ .kind = NET_UNIX, .file.path = path },
 	       "no stream socket");
-	refuse((struct net_options){ .kind = NET_FD, .fd = fd },
+	refuse((struct net_options){ .kind = NET_FD, .file.fd = fd },
 	       "no stream socket");
 	close(fd);
 	unlink(path);
 	fd = socket(AF_UNIX, SOCK_STREAM, 0);
 	assert_int_equal(bind(fd, (void *)&address, sizeof(address)), 0);
-	refuse((struct net_options){ .kind = NET_UNIX, .path = path },
+	refuse((struct net_options){ .kind = NET_UNIX, .file.path = path },
 	       "start it again");
 	assert_int_equal(listen(fd, 1), 0);
-	refuse((struct net_options){ .kind = NET_FD, .fd = fd },
+	refuse((struct net_options){ .kind = NET_FD, .file.fd = fd },
 	       "not connected");
 	close(fd);
 	unlink(path);
 	rmdir(dir);
-	refuse((struct net_options){ .kind = NET_FD, .fd = 900 },
+	refuse((struct net_options){ .kind = NET_FD, .file.fd = 900 },
 	       "no such descriptor");
 	fd = open("/dev/null", O_RDWR);
-	refuse((struct net_options){ .kind = NET_FD, .fd = fd },
+	refuse((struct net_options){ .kind = NET_FD, .file.fd = fd },
 	       "neither a tap nor a socket");
 	close(fd);
 }
@@ -777,7 +779,7 @@ static void test_connect(void **state)
 	fd = socket(AF_UNIX, SOCK_STREAM, 0);
 	assert_int_equal(bind(fd, (void *)&address, sizeof(address)), 0);
 	assert_int_equal(listen(fd, 1), 0);
-	options.path = address.sun_path;
+	options.file.path = address.sun_path;
 	assert_int_equal(try_net(&options), 0);
 	peer = accept4(fd, NULL, NULL, SOCK_NONBLOCK);
 	assert_true(peer >= 0);

@@ -158,7 +158,7 @@ static void refuse(struct net_options options, const char *why)
 
 static void refuse_name(const char *name, const char *why)
 {
-	refuse((struct net_options){ .kind = NET_TAP, .path = name }, why);
+	refuse((struct net_options){ .kind = NET_TAP, .file.path = name }, why);
 }
 
 static void test_names(void **state)
@@ -221,7 +221,7 @@ static void test_permission(void **state)
 static void open_name(const char *name, unsigned mtu)
 {
 	const struct net_options options = { .kind = NET_TAP,
-					     .path = name,
+					     .file.path = name,
 					     .mtu = mtu };
 
 	assert_int_equal(try_net(&options), 0);
@@ -273,16 +273,16 @@ static void test_taken(void **state)
 
 	(void)state;
 	NEEDS_TAPS();
-	fd = options.fd = open("/dev/net/tun", O_RDWR);
+	fd = options.file.fd = open("/dev/net/tun", O_RDWR);
 	refuse(options, "TUNSETIFF comes first");
 	close(fd);
-	fd = options.fd = attach("layer3", IFF_TUN | IFF_NO_PI);
+	fd = options.file.fd = attach("layer3", IFF_TUN | IFF_NO_PI);
 	refuse(options, "a tun, which carries no Ethernet");
 	close(fd);
-	fd = options.fd = attach("info", IFF_TAP);
+	fd = options.file.fd = attach("info", IFF_TAP);
 	refuse(options, "without IFF_NO_PI");
 	close(fd);
-	options.fd = attach("taken0", IFF_TAP | IFF_NO_PI | IFF_VNET_HDR);
+	options.file.fd = attach("taken0", IFF_TAP | IFF_NO_PI | IFF_VNET_HDR);
 	set_up("taken0", true);
 	assert_int_equal(try_net(&options), 0);
 	assert_int_equal(t.net.tap.header, NET_HEADER);
@@ -302,7 +302,7 @@ static void test_taken_from_elsewhere(void **state)
 	NEEDS_TAPS();
 	here = open("/proc/self/ns/net", O_RDONLY);
 	assert_true(here >= 0);
-	options.fd = attach("twin", IFF_TAP | IFF_NO_PI | IFF_VNET_HDR);
+	options.file.fd = attach("twin", IFF_TAP | IFF_NO_PI | IFF_VNET_HDR);
 	assert_int_equal(unshare(CLONE_NEWNET), 0);
 	close(control);
 	control = socket(AF_UNIX, SOCK_DGRAM, 0);
@@ -428,7 +428,7 @@ static void test_no_header(void **state)
 
 	(void)state;
 	NEEDS_TAPS();
-	options.fd = attach("plain0", IFF_TAP | IFF_NO_PI);
+	options.file.fd = attach("plain0", IFF_TAP | IFF_NO_PI);
 	set_up("plain0", true);
 	assert_int_equal(try_net(&options), 0);
 	assert_false(t.net.device.features & (ALL_FEATURES & ~NET_F_MRG_RXBUF));

@@ -349,8 +349,9 @@ static void check_field(const char *name, const struct option_field *field)
 	assert_true(field->min <= field->max);
 	if (field->kind == OPTION_SIZE || field->kind == OPTION_DURATION ||
 	    field->kind == OPTION_NUMBER)
-		assert_true(field->initial >= field->min &&
-			    field->initial <= field->max);
+		assert_true(!field->initial /* not given */ ||
+			    (field->initial >= field->min &&
+			     field->initial <= field->max));
 	if (field->kind == OPTION_ENUM)
 		assert_non_null(options_default(field, (char[32]){ 0 }));
 	if (field->offset > sizeof(element) - 32)

@@ -77,7 +77,7 @@ static const struct mistake in_nets[] = {
 	{ "-k k -n tap=t,mac=02:00:00:00:00", "is 14 bytes long; 17 to 17" },
 	{ "-k k -n tap=t,mac=02:00:00:00:00:0g", "not six bytes in hex" },
 	{ "-k k -n tap=t,mac=02-00-00-00-00-01", "not six bytes in hex" },
-	{ "-k k -n tap=t,mac=02:00:00:00:00: 1", "not six bytes in hex" },
+	{ "-k k -n tap=t,mac=02:00:00:00:00:+1", "not six bytes in hex" },
 	{ "-k k -n tap=t,mac=01:00:00:00:00:01", "of no one interface" },
 	{ "-k k -n tap=t,mac=00:00:00:00:00:00", "of no one interface" },
 	{ "-k k -n tap=t,mac=02:00:00:00:00:0a -n tap=u "

@@ -1,5 +1,5 @@
-/* uses: boot/options.c boot/options_help.c boot/optvalue.c */
-/* uses: boot/optnearest.c mem/log.c */
+/* uses: boot/options.c boot/options_devices.c boot/options_help.c */
+/* uses: boot/optvalue.c boot/optnearest.c mem/log.c */
 /*
  * Writes the manual page or a shell's completion from the table of options.
  *
@@ -16,6 +16,7 @@
 #include "boot/gen_docs.h"
 #include "boot/options.h"
 #include "boot/options_help.h"
+#include "boot/optvalue.h"
 #include "mem/bytes.h"
 
 static bool takes_value(const struct option_entry *entry)
@@ -91,16 +92,10 @@ static void man_syntax(const char *text)
 
 static void man_choices(const struct option_field *field)
 {
-	static const char *const arguments[] = {
-		[OPTION_ARG_NONE] = "",
-		[OPTION_ARG_PATH] = "=PATH",
-		[OPTION_ARG_FD] = "=N",
-	};
-
 	for (const struct option_choice *choice = field->choices;
 	     choice && choice->name; choice++) {
 		printf(".TP\n\\fB%s", choice->name);
-		man_syntax(arguments[choice->argument]);
+		man_syntax(optvalue_arguments[choice->argument]);
 		printf("\n");
 		man_text(choice->help);
 	}

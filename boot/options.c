@@ -7,6 +7,7 @@
  */
 #include "boot/options.h"
 
+#include "boot/options_devices.h"
 #include "boot/options_help.h"
 #include "cpu/vm.h"
 #include "mem/bytes.h"
@@ -19,7 +20,6 @@
 
 /* The parser stores an enum as an unsigned. */
 _Static_assert(sizeof(enum ram_pages) == sizeof(unsigned), "enum size");
-_Static_assert(sizeof(enum block_engine) == sizeof(unsigned), "enum size");
 _Static_assert(sizeof(enum log_level) == sizeof(unsigned), "enum size");
 _Static_assert(sizeof(enum option_serial_kind) == sizeof(unsigned),
 	       "enum size");
@@ -57,14 +57,6 @@ static const struct option_choice serial[] = {
 	  "a unix socket that one client at a time connects to" },
 	{ "fd", SERIAL_FD, OPTION_ARG_FD,
 	  "an open descriptor, for the ways that it allows" },
-	{ 0 },
-};
-
-static const struct option_choice engines[] = {
-	{ "auto", BLOCK_ENGINE_AUTO, OPTION_ARG_NONE,
-	  "io_uring where the host allows it" },
-	{ "uring", BLOCK_ENGINE_URING, OPTION_ARG_NONE, "io_uring" },
-	{ "threads", BLOCK_ENGINE_THREADS, OPTION_ARG_NONE, "a thread" },
 	{ 0 },
 };
 
@@ -125,70 +117,6 @@ static const struct option_key cpus_keys[] = {
 			"host's KVM allows it.",
 		.field = { .kind = OPTION_FLAG,
 			   .offset = offsetof(struct options, nested) },
-	},
-	{ 0 },
-};
-
-static const struct option_key disk_keys[] = {
-	{
-		.name = "ro",
-		.help = "The guest cannot write to it.",
-		.field = { .kind = OPTION_FLAG,
-			   .offset = offsetof(struct block_options, ro) },
-	},
-	{
-		.name = "ephemeral",
-		.help = "What the guest writes vanishes when it ends; the "
-			"image stays as it is, and many guests can share it.",
-		.field = { .kind = OPTION_FLAG,
-			   .offset =
-				   offsetof(struct block_options, ephemeral) },
-	},
-	{
-		.name = "direct",
-		.help = "Go past the host's page cache (O_DIRECT).",
-		.field = { .kind = OPTION_FLAG,
-			   .offset = offsetof(struct block_options, direct) },
-	},
-	{
-		.name = "serial",
-		.help = "A serial number that the guest can read.",
-		.field = { .kind = OPTION_STRING,
-			   .offset = offsetof(struct block_options, serial),
-			   .min = 1,
-			   .max = 20,
-			   .value = "ID",
-			   .example = "root-1" },
-	},
-	{
-		.name = "engine",
-		.help = "What carries out the guest's requests.",
-		.field = { .kind = OPTION_ENUM,
-			   .offset = offsetof(struct block_options, engine),
-			   .initial = BLOCK_ENGINE_AUTO,
-			   .example = "threads",
-			   .choices = engines },
-	},
-	{
-		.name = "bw",
-		.help = "At most so many bytes a second.",
-		.field = { .kind = OPTION_SIZE,
-			   .offset =
-				   offsetof(struct block_options, bytes_per_s),
-			   .max = TIB,
-			   .unit = 1,
-			   .value = "RATE",
-			   .example = "100M" },
-	},
-	{
-		.name = "iops",
-		.help = "At most so many requests a second.",
-		.field = { .kind = OPTION_SIZE,
-			   .offset = offsetof(struct block_options, ops_per_s),
-			   .max = TIB,
-			   .unit = 1,
-			   .value = "N",
-			   .example = "1000" },
 	},
 	{ 0 },
 };
@@ -284,11 +212,28 @@ static const struct option_entry options_table[] = {
 			   .offset = offsetof(struct block_options, file),
 			   .value = "PATH|fd=N",
 			   .example = "disk.img" },
-		.keys = disk_keys,
+		.keys = options_disk_keys,
 		.base = offsetof(struct options, devices.disks),
 		.stride = sizeof(struct block_options),
 		.count = offsetof(struct options, devices.disk_count),
 		.max = DEVICES_MAX,
+	},
+	{
+		.name = "net",
+		.letter = 'n',
+		.group = DEVICES,
+		.help = "a network interface; repeat for more",
+		.field = { .kind = OPTION_VARIANT,
+			   .offset = offsetof(struct net_options, kind),
+			   .file_offset = offsetof(struct net_options, file),
+			   .initial = NET_NONE,
+			   .example = "tap=tap0",
+			   .choices = options_net_forms },
+		.keys = options_net_keys,
+		.base = offsetof(struct options, devices.nets),
+		.stride = sizeof(struct net_options),
+		.count = offsetof(struct options, devices.net_count),
+		.max = NETS_MAX,
 	},
 	{
 		.name = "serial",

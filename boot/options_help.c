@@ -48,12 +48,6 @@ static void add(char buf[OPTIONS_SYNTAX_BYTES], const char *format, ...)
 static void add_value(const struct option_field *field,
 		      char buf[OPTIONS_SYNTAX_BYTES])
 {
-	static const char *const arguments[] = {
-		[OPTION_ARG_NONE] = "",
-		[OPTION_ARG_PATH] = "=PATH",
-		[OPTION_ARG_FD] = "=N",
-	};
-
 	if (!field->choices) {
 		add(buf, "%s", field->value ? field->value : "");
 		return;
@@ -61,7 +55,7 @@ static void add_value(const struct option_field *field,
 	for (const struct option_choice *choice = field->choices; choice->name;
 	     choice++)
 		add(buf, "%s%s%s", choice == field->choices ? "" : "|",
-		    choice->name, arguments[choice->argument]);
+		    choice->name, optvalue_arguments[choice->argument]);
 }
 
 const char *options_syntax(const struct option_entry *entry,

@@ -8,7 +8,9 @@
 #include "boot/options.h"
 
 #include <errno.h>
+#include <string.h>
 
+#include "boot/optvalue.h"
 #include "mem/bytes.h"
 
 #define MIB (1ULL << 20)
@@ -78,6 +80,68 @@ static int check_stdio(const struct options *options)
 	return 0;
 }
 
+static int hex_digit(char c)
+{
+	static const char digits[] = "0123456789abcdef";
+	const char *at =
+		c ? strchr(digits, c | ('A' <= c && c <= 'F') << 5) : NULL;
+
+	return at ? (int)(at - digits) : -1;
+}
+
+/* "02:00:00:00:00:01": 0, or -EINVAL and nothing logged. */
+static int read_mac(const char *text, uint8_t mac[NET_MAC_BYTES])
+{
+	for (unsigned i = 0; i < NET_MAC_BYTES; i++, text += 3) {
+		int high = hex_digit(text[0]), low = hex_digit(text[1]);
+
+		if (high < 0 || low < 0 ||
+		    text[2] != (i + 1 < NET_MAC_BYTES ? ':' : '\0'))
+			return -EINVAL;
+		mac[i] = (uint8_t)(high << 4 | low);
+	}
+	return 0;
+}
+
+static int check_mac(struct net_options *nets, unsigned i)
+{
+	static const struct option_where where = { "net", "mac" };
+	static const uint8_t none[NET_MAC_BYTES];
+	struct net_options *net = &nets[i];
+	char shown[OPTVALUE_SHOW_BYTES];
+
+	optvalue_show(shown, net->mac_text);
+	if (read_mac(net->mac_text, net->mac))
+		return optvalue_fail(&where,
+				     "%s is not six bytes in hexadecimal, for "
+				     "example 02:00:00:00:00:01",
+				     shown);
+	/* IEEE 802: the lowest bit of the first byte. */
+	if (net->mac[0] & 1 || !memcmp(net->mac, none, sizeof(none)))
+		return optvalue_fail(&where,
+				     "%s is the address of no one interface; "
+				     "take one that begins with 02",
+				     shown);
+	while (i--)
+		if (nets[i].mac_text &&
+		    !memcmp(nets[i].mac, net->mac, sizeof(net->mac)))
+			return optvalue_fail(&where,
+					     "two interfaces have %s; give "
+					     "each its own",
+					     shown);
+	return 0;
+}
+
+static int check_nets(struct device_options *devices)
+{
+	int error = 0;
+
+	for (unsigned i = 0; i < devices->net_count && !error; i++)
+		if (devices->nets[i].mac_text)
+			error = check_mac(devices->nets, i);
+	return error;
+}
+
 int options_parse(struct options *options, int argc, char **argv)
 {
 	struct option_pool pool = {
@@ -92,6 +156,8 @@ int options_parse(struct options *options, int argc, char **argv)
 		done = check_boot(options);
 	if (!done)
 		done = check_memory(&options->ram);
+	if (!done)
+		done = check_nets(&options->devices);
 	if (!done)
 		done = optparse_check_fds(&options_set, options);
 	if (!done)

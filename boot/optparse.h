@@ -32,7 +32,12 @@ enum option_kind {
 };
 
 /* What follows a form of an OPTION_VARIANT; OPTION_ARG_FD: its name is "fd". */
-enum option_argument { OPTION_ARG_NONE, OPTION_ARG_PATH, OPTION_ARG_FD };
+enum option_argument {
+	OPTION_ARG_NONE,
+	OPTION_ARG_PATH,
+	OPTION_ARG_NAME, /* stored as a path is */
+	OPTION_ARG_FD,
+};
 
 /* One word of an OPTION_ENUM, or one form of an OPTION_VARIANT. */
 struct option_choice {

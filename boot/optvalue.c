@@ -176,15 +176,17 @@ const char *optvalue_format(const struct option_field *field, uint64_t value,
 
 /* -- choices and files ----------------------------------------------------- */
 
+const char *const optvalue_arguments[] = {
+	[OPTION_ARG_NONE] = "",
+	[OPTION_ARG_PATH] = "=PATH",
+	[OPTION_ARG_NAME] = "=NAME",
+	[OPTION_ARG_FD] = "=N",
+};
+
 /* "off, thp, 2M, 1G"; a variant's form with its argument. */
 static const char *list_choices(const struct option_choice *choice,
 				char buf[LIST_BYTES])
 {
-	static const char *const arguments[] = {
-		[OPTION_ARG_NONE] = "",
-		[OPTION_ARG_PATH] = "=PATH",
-		[OPTION_ARG_FD] = "=N",
-	};
 	size_t used = 0;
 
 	buf[0] = '\0';
@@ -192,7 +194,7 @@ static const char *list_choices(const struct option_choice *choice,
 		used += (size_t)snprintf(buf + used, LIST_BYTES - used,
 					 "%s%s%s", used ? ", " : "",
 					 choice->name,
-					 arguments[choice->argument]);
+					 optvalue_arguments[choice->argument]);
 	return buf;
 }
 
@@ -337,14 +339,13 @@ static int parse_variant(const struct option_where *where,
 		return optvalue_fail(where, "'%s' takes no value",
 				     choice->name);
 	if (!text[len] && choice->argument != OPTION_ARG_NONE)
-		return optvalue_fail(
-			where, "'%s' needs a value: %s=%s", choice->name,
-			choice->name,
-			choice->argument == OPTION_ARG_FD ? "N" : "PATH");
+		return optvalue_fail(where, "'%s' needs a value: %s%s",
+				     choice->name, choice->name,
+				     optvalue_arguments[choice->argument]);
 	*(unsigned *)field_at(field, element) = choice->value;
 	if (choice->argument == OPTION_ARG_FD)
 		return parse_fd(where, text, file);
-	if (choice->argument == OPTION_ARG_PATH)
+	if (choice->argument != OPTION_ARG_NONE)
 		return parse_path(where, text + len + 1, file);
 	return 0;
 }

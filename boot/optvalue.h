@@ -20,6 +20,9 @@ int optvalue_fail(const struct option_where *where, const char *format, ...)
 #define OPTVALUE_SHOW_BYTES 72
 const char *optvalue_show(char buf[OPTVALUE_SHOW_BYTES], const char *text);
 
+/* "=PATH": what follows a form of a variant, by its enum option_argument. */
+extern const char *const optvalue_arguments[];
+
 /* Store the default of `field` in the element. */
 void optvalue_reset(const struct option_field *field, void *element);
 

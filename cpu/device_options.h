@@ -29,10 +29,28 @@ struct block_options {
 	unsigned queues;		 /* 1 .. DEVICE_QUEUES_MAX */
 };
 
-/* Slots are given out in this order: disks first, each kind as it was named. */
+/* NET_NONE is only what an option holds before it is given. */
+enum net_kind { NET_NONE, NET_TAP, NET_UNIX, NET_FD };
+
+#define NETS_MAX      8
+#define NET_MAC_BYTES 6
+
+struct net_options {
+	enum net_kind kind;
+	struct option_file file; /* TAP: a name, UNIX: a path; FD: an fd */
+	const char *mac_text;	 /* NULL: a random one is made */
+	uint8_t mac[NET_MAC_BYTES];
+	unsigned mtu;	      /* told to the guest; 0: the tap's */
+	uint64_t bytes_per_s; /* each way; 0: no limit */
+	unsigned packets_per_s;
+};
+
+/* Slots are given out in this order, within each kind as it was named. */
 struct device_options {
 	struct block_options disks[DEVICES_MAX];
 	unsigned disk_count;
+	struct net_options nets[NETS_MAX];
+	unsigned net_count;
 };
 
 #endif

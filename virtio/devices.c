@@ -52,8 +52,34 @@ static void disk_destroy(void *self)
 	block_destroy(self);
 }
 
+static unsigned net_count(const struct device_options *options)
+{
+	return options->net_count;
+}
+
+static int open_net(struct devices *d, unsigned number)
+{
+	return net_open(&d->net[number], &d->options.nets[number], number);
+}
+
+static int create_net(struct devices *d, struct devices_one *one,
+		      struct loop *loop)
+{
+	struct net *net = &d->net[one->number];
+
+	one->self = net;
+	one->device = &net->device;
+	return net_create(net, loop);
+}
+
+static void destroy_net(void *self)
+{
+	net_destroy(self);
+}
+
 static const struct device_kind kinds[] = {
 	{ disk_count, disk_open, disk_create, disk_destroy },
+	{ net_count, open_net, create_net, destroy_net },
 };
 
 static int open_kind(struct devices *d, const struct device_kind *kind)

@@ -1,6 +1,6 @@
-/* uses: boot/options.c boot/options_parse.c boot/options_help.c */
-/* uses: boot/optparse.c boot/optvalue.c boot/optnearest.c boot/optfds.c */
-/* uses: mem/log.c */
+/* uses: boot/options.c boot/options_devices.c boot/options_parse.c */
+/* uses: boot/options_help.c boot/optparse.c boot/optvalue.c */
+/* uses: boot/optnearest.c boot/optfds.c mem/log.c */
 /* ldflags: -Wl,--wrap=write */
 /*
  * Fuzzes the command line: the input is words that end in NUL bytes. What is

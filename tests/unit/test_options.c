@@ -1,6 +1,6 @@
-/* uses: boot/options.c boot/options_parse.c boot/options_help.c */
-/* uses: boot/optparse.c boot/optvalue.c boot/optnearest.c boot/optfds.c */
-/* uses: mem/log.c */
+/* uses: boot/options.c boot/options_devices.c boot/options_parse.c */
+/* uses: boot/options_help.c boot/optparse.c boot/optvalue.c */
+/* uses: boot/optnearest.c boot/optfds.c mem/log.c */
 /*
  * The command line of mote: what each option stores, --help, and the promises
  * that the table makes to those who read it. What is refused is next door, in
@@ -75,6 +75,32 @@ static void test_every_option(void **state)
 	assert_true(options.timing);
 	assert_int_equal(options.log, LOG_DEBUG);
 	assert_true(options.check);
+}
+
+static void test_nets(void **state)
+{
+	static const uint8_t mac[] = { 0x02, 0xaB, 0xcd, 0xEF, 0x09, 0 };
+	const struct net_options *nets = options.devices.nets;
+
+	(void)state;
+	accept("-k k -n tap=tap0 --net unix=/run/a,,b,mtu=9000,bw=10M,pps=7 "
+	       "-nfd=9,mac=02:aB:cd:EF:09:00");
+	assert_int_equal(options.devices.net_count, 3);
+	assert_int_equal(nets[0].kind, NET_TAP);
+	assert_string_equal(nets[0].file.path, "tap0");
+	assert_int_equal(nets[0].file.fd, -1);
+	assert_null(nets[0].mac_text);
+	assert_int_equal(nets[0].mtu, 0);
+	assert_int_equal(nets[0].bytes_per_s, 0);
+	assert_int_equal(nets[0].packets_per_s, 0);
+	assert_int_equal(nets[1].kind, NET_UNIX);
+	assert_string_equal(nets[1].file.path, "/run/a,b");
+	assert_int_equal(nets[1].mtu, 9000);
+	assert_int_equal(nets[1].bytes_per_s, 10 * MIB);
+	assert_int_equal(nets[1].packets_per_s, 7);
+	assert_int_equal(nets[2].kind, NET_FD);
+	assert_int_equal(nets[2].file.fd, 9);
+	assert_memory_equal(nets[2].mac, mac, sizeof(mac));
 }
 
 static void test_short_forms(void **state)
@@ -323,9 +349,10 @@ static void check_field(const char *name, const struct option_field *field)
 	assert_true(field->min <= field->max);
 	if (field->kind == OPTION_SIZE || field->kind == OPTION_DURATION ||
 	    field->kind == OPTION_NUMBER)
-		assert_true(field->initial >= field->min &&
-			    field->initial <= field->max);
-	if (field->kind == OPTION_ENUM || field->kind == OPTION_VARIANT)
+		assert_true(!field->initial /* not given */ ||
+			    (field->initial >= field->min &&
+			     field->initial <= field->max));
+	if (field->kind == OPTION_ENUM)
 		assert_non_null(options_default(field, (char[32]){ 0 }));
 	if (field->offset > sizeof(element) - 32)
 		return;
@@ -364,6 +391,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_defaults),
 		cmocka_unit_test(test_every_option),
+		cmocka_unit_test(test_nets),
 		cmocka_unit_test(test_short_forms),
 		cmocka_unit_test(test_sizes),
 		cmocka_unit_test(test_durations),

@@ -1,6 +1,6 @@
-/* uses: boot/options.c boot/options_parse.c boot/options_help.c */
-/* uses: boot/optparse.c boot/optvalue.c boot/optnearest.c boot/optfds.c */
-/* uses: mem/log.c */
+/* uses: boot/options.c boot/options_devices.c boot/options_parse.c */
+/* uses: boot/options_help.c boot/optparse.c boot/optvalue.c */
+/* uses: boot/optnearest.c boot/optfds.c mem/log.c */
 /*
  * The command line of mote: mistakes. Each is refused with one line that says
  * which option it is about, what is allowed and, where there is one, the
@@ -70,6 +70,27 @@ static const struct mistake in_values[] = {
 	{ "-k k --serial fd=x", "'fd=x' is not" },
 };
 
+static const struct mistake in_nets[] = {
+	{ "-k k -n tap0", "'tap0' is not one of tap=NAME, fd=N, unix=PATH" },
+	{ "-k k -n tap", "'tap' needs a value: tap=NAME" },
+	{ "-k k -n tap=t,mc=1", "did you mean 'mac'?" },
+	{ "-k k -n tap=t,mac=02:00:00:00:00", "is 14 bytes long; 17 to 17" },
+	{ "-k k -n tap=t,mac=02:00:00:00:00:0g", "not six bytes in hex" },
+	{ "-k k -n tap=t,mac=02-00-00-00-00-01", "not six bytes in hex" },
+	{ "-k k -n tap=t,mac=02:00:00:00:00:+1", "not six bytes in hex" },
+	{ "-k k -n tap=t,mac=01:00:00:00:00:01", "of no one interface" },
+	{ "-k k -n tap=t,mac=00:00:00:00:00:00", "of no one interface" },
+	{ "-k k -n tap=t,mac=02:00:00:00:00:0a -n tap=u "
+	  "-n tap=v,mac=02:00:00:00:00:0A",
+	  "two interfaces have '02:00:00:00:00:0A'" },
+	{ "-k k -n tap=t,mtu=67", "68 to 65535" },
+	{ "-k k -n tap=t,mtu=65536", "68 to 65535" },
+	{ "-k k -n fd=5 -n fd=5", "--net and --net both take fd=5" },
+	{ "-k k -n tap=1 -n tap=2 -n tap=3 -n tap=4 -n tap=5 -n tap=6 "
+	  "-n tap=7 -n tap=8 -n tap=9",
+	  "--net: given more than 8 times" },
+};
+
 static const struct mistake in_together[] = {
 	{ "-k k -a x --cmdline y", "--append adds to the default" },
 	{ "-k k -m 32769K", "32769K is not a multiple of its pages" },
@@ -92,6 +113,7 @@ static const struct {
 	{ in_words, ARRAY_LEN(in_words) },
 	{ in_keys, ARRAY_LEN(in_keys) },
 	{ in_values, ARRAY_LEN(in_values) },
+	{ in_nets, ARRAY_LEN(in_nets) },
 	{ in_together, ARRAY_LEN(in_together) },
 };
 

@@ -1,6 +1,6 @@
-/* uses: boot/options.c boot/options_parse.c boot/options_help.c */
-/* uses: boot/optparse.c boot/optvalue.c boot/optnearest.c boot/optfds.c */
-/* uses: mem/log.c */
+/* uses: boot/options.c boot/options_devices.c boot/options_parse.c */
+/* uses: boot/options_help.c boot/optparse.c boot/optvalue.c */
+/* uses: boot/optnearest.c boot/optfds.c mem/log.c */
 /*
  * The parser with a table that is not mote's own: a device that repeats, with
  * every kind of key. And the guess at what a misspelt word meant.

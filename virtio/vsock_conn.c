@@ -62,7 +62,7 @@ void vsock_conn_kill(struct vsock_conn *conn)
 static void forward(struct vsock_conn *conn, size_t len)
 {
 	conn->forwarded += (uint32_t)len;
-	if (conn->state == VSOCK_OPEN &&
+	if (conn->state == VSOCK_OPEN && !has(conn, VSOCK_GUEST_NO_SEND) &&
 	    conn->forwarded - conn->told_forwarded >= VSOCK_BUFFER / 4)
 		pend(conn, VSOCK_OP_CREDIT_UPDATE);
 }

@@ -319,8 +319,10 @@ static bool serve(struct vsock_conn *conn)
 					       VSOCK_OP_CREDIT_REQUEST,
 					       VSOCK_OP_SHUTDOWN };
 
-	return send_all_pending(conn, before, ARRAY_LEN(before)) &&
-	       (!wants_data(conn) || send_data(conn)) &&
+	if (!send_all_pending(conn, before, ARRAY_LEN(before)) ||
+	    (wants_data(conn) && !send_data(conn)))
+		return false;
+	return conn->flags & VSOCK_HOST_RESET || /* an RST is to follow */
 	       send_all_pending(conn, after, ARRAY_LEN(after));
 }
 

@@ -8,11 +8,11 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <sys/types.h>
 
 #include "cpu/console_end.h"
 #include "cpu/loop.h"
 #include "cpu/serial.h"
+#include "cpu/unixsock.h"
 
 enum console_kind {
 	CONSOLE_STDIO,
@@ -58,9 +58,7 @@ struct console {
 	size_t input_start, input_end;
 
 	const char *path;
-	int dir_fd; /* of the socket's file, to remove it */
-	dev_t socket_dev;
-	ino_t socket_ino;
+	struct unixsock socket;
 };
 
 /*

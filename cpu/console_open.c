@@ -5,8 +5,7 @@
  * closes in; console.c goes on with descriptors alone. The main thread, before
  * there are others.
  *
- * Trusts the command line. A socket's path is the user's own: what is found
- * there is replaced only if it is a socket that nobody listens on.
+ * Trusts the command line.
  */
 #include "cpu/console.h"
 
@@ -16,9 +15,6 @@
 #include <string.h>
 #include <sys/inotify.h>
 #include <sys/ioctl.h>
-#include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/un.h>
 #include <termios.h>
 #include <unistd.h>
 
@@ -150,93 +146,11 @@ static int open_pty(struct console *console, bool check)
 	return 0;
 }
 
-static int socket_failed(const struct console *console, int error,
-			 const char *mend)
-{
-	log_error("--serial unix=%s: %s%s", console->path, strerror(error),
-		  mend);
-	return -error;
-}
-
-/* What lies at the path: away with it if it is a socket that is dead. */
-static int remove_stale(const struct console *console,
-			const struct sockaddr_un *address)
-{
-	struct stat status;
-	int fd, error = 0;
-
-	if (lstat(console->path, &status) < 0)
-		return socket_failed(console, errno, "");
-	if (!S_ISSOCK(status.st_mode))
-		return socket_failed(console, EEXIST,
-				     " and is not a socket; name another");
-	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-	if (fd < 0)
-		return socket_failed(console, errno, "");
-	if (connect(fd, (const struct sockaddr *)address, sizeof(*address)) < 0)
-		error = errno;
-	close(fd);
-	/* 0 and EAGAIN (its backlog is full): somebody listens. */
-	if (error != ECONNREFUSED)
-		return socket_failed(console, EADDRINUSE,
-				     "; another program serves it: name "
-				     "another or end that one");
-	if (unlink(console->path) < 0)
-		return socket_failed(console, errno, "; remove it");
-	return 0;
-}
-
-static const char *base_name(const char *path)
-{
-	const char *slash = strrchr(path, '/');
-
-	return slash ? slash + 1 : path;
-}
-
-/* Remembers where the socket's file is and which it is. */
-static int note_socket(struct console *console)
-{
-	const size_t len = (size_t)(base_name(console->path) - console->path);
-	struct stat status;
-	char dir[sizeof(((struct sockaddr_un *)0)->sun_path) + 1];
-
-	memcpy(dir, console->path, len);
-	memcpy(dir + len, ".", 2);
-	console->dir_fd = open(dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
-	if (console->dir_fd < 0 || stat(console->path, &status) < 0)
-		return socket_failed(console, errno, "");
-	console->socket_dev = status.st_dev;
-	console->socket_ino = status.st_ino;
-	return 0;
-}
-
 static int open_unix(struct console *console)
 {
-	struct sockaddr_un address = { .sun_family = AF_UNIX };
-	const struct sockaddr *any = (const struct sockaddr *)&address;
-	int error;
-
-	if (strlen(console->path) >= sizeof(address.sun_path))
-		return socket_failed(console, ENAMETOOLONG,
-				     "; 107 bytes at most");
-	memcpy(address.sun_path, console->path, strlen(console->path));
-	console->wait_fd =
-		socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-	if (console->wait_fd < 0)
-		return socket_failed(console, errno, "");
-	if (bind(console->wait_fd, any, sizeof(address)) < 0) {
-		if (errno != EADDRINUSE)
-			return socket_failed(console, errno, "");
-		error = remove_stale(console, &address);
-		if (error)
-			return error;
-		if (bind(console->wait_fd, any, sizeof(address)) < 0)
-			return socket_failed(console, errno, "");
-	}
-	error = note_socket(console);
-	if (!error && listen(console->wait_fd, BACKLOG) < 0)
-		error = socket_failed(console, errno, "");
-	return error;
+	console->wait_fd = unixsock_listen(
+		&console->socket, "--serial unix=", console->path, BACKLOG);
+	return console->wait_fd < 0 ? console->wait_fd : 0;
 }
 
 int console_open(struct console *console, const struct console_options *options)
@@ -247,7 +161,7 @@ int console_open(struct console *console, const struct console_options *options)
 	console->path = options->path;
 	console->in = console->out = CONSOLE_END_NONE;
 	console->wait_fd = console->pty_fd = console->tty_fd = -1;
-	console->dir_fd = -1;
+	console->socket = UNIXSOCK_NONE;
 	console->event.fd = console->wait.fd = console->flush.source.fd = -1;
 
 	switch (options->kind) {
@@ -266,18 +180,6 @@ int console_open(struct console *console, const struct console_options *options)
 	}
 }
 
-/* Not a file that another mote has put there in the meantime. */
-static void remove_socket(const struct console *console)
-{
-	const char *name = base_name(console->path);
-	struct stat status;
-
-	if (!fstatat(console->dir_fd, name, &status, AT_SYMLINK_NOFOLLOW) &&
-	    status.st_dev == console->socket_dev &&
-	    status.st_ino == console->socket_ino)
-		unlinkat(console->dir_fd, name, 0);
-}
-
 static void close_fd(int *fd)
 {
 	if (*fd >= 0)
@@ -293,9 +195,7 @@ void console_close(struct console *console)
 	console_stop(console);
 	console_end_close(&console->in, NULL);
 	console_end_close(&console->out, NULL);
-	if (console->dir_fd >= 0)
-		remove_socket(console);
-	close_fd(&console->dir_fd);
+	unixsock_remove(&console->socket);
 	close_fd(&console->wait_fd);
 	close_fd(&console->pty_fd);
 }

@@ -1,0 +1,41 @@
+/*
+ * A listening unix socket at a path that the user named: the serial port's and
+ * the vsock device's. Opened before the sandbox closes in. Main thread.
+ */
+#ifndef CPU_UNIXSOCK_H
+#define CPU_UNIXSOCK_H
+
+#include <sys/types.h>
+#include <sys/un.h>
+
+/* The longest path that fits into an address, with its zero. */
+#define UNIXSOCK_PATH_MAX sizeof(((struct sockaddr_un *)0)->sun_path)
+
+/* The file of a socket; what is needed to remove it and no other. */
+struct unixsock {
+	const char *option; /* for messages: "--serial unix=" */
+	const char *path;
+	int dir_fd; /* -1: there is nothing to remove */
+	dev_t dev;
+	ino_t ino;
+};
+
+/* A socket that is not there yet. */
+#define UNIXSOCK_NONE ((struct unixsock){ .dir_fd = -1 })
+
+/*
+ * Listens at `path`, which must last as long as `file`. A socket there that
+ * nobody serves is replaced; anything else is an error. The descriptor, which
+ * is the caller's and does not block, or -errno, logged. In either case
+ * unixsock_remove comes last.
+ */
+int unixsock_listen(struct unixsock *file, const char *option, const char *path,
+		    int backlog);
+
+/*
+ * Removes the file, unless another program has put its own there in the
+ * meantime (or the sandbox forbids it: the next one replaces what is left).
+ */
+void unixsock_remove(struct unixsock *file);
+
+#endif

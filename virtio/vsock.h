@@ -1,0 +1,53 @@
+/*
+ * The vsock device (virtio 1.2, 5.10): streams between programs in the guest
+ * and programs on the host, which talk to unix sockets.
+ *
+ *	host to guest	connect to PATH, write "CONNECT 1234\n", read
+ *			"OK <port>\n": a stream to the guest's port 1234
+ *	guest to host	a stream to CID 2, port 1234, reaches whoever listens
+ *			on PATH_1234
+ *
+ * That is Firecracker's convention, so its clients work unchanged.
+ */
+#ifndef VIRTIO_VSOCK_H
+#define VIRTIO_VSOCK_H
+
+#include <stdint.h>
+
+#include "cpu/loop.h"
+#include "virtio/device.h"
+
+#define VSOCK_CID_MIN	  3ULL /* 5.10.4.1: below are reserved ones */
+#define VSOCK_CID_MAX	  0xfffffffeULL
+#define VSOCK_CID_DEFAULT 3ULL
+
+struct vsock_options {
+	const char *path; /* must last as long as the device */
+	uint64_t cid;	  /* the guest's */
+};
+
+struct vsock;
+
+/*
+ * Before the sandbox closes in: listens at the path, and takes what memory and
+ * descriptors its connections may need. 0 or -errno, logged, with nothing to
+ * destroy then.
+ */
+int vsock_open(struct vsock **vsock, const struct vsock_options *options);
+
+/* Makes the device, to be attached to a transport. 0 or -errno, logged. */
+int vsock_create(struct vsock *vsock, struct loop *loop);
+
+struct device *vsock_device(struct vsock *vsock);
+
+/*
+ * After the guest was restored from a snapshot: its connections lead nowhere.
+ * Ends all, and tells the driver with a transport reset event (5.10.6.7); the
+ * CID, which the driver then reads again, may be another.
+ */
+void vsock_reset_all(struct vsock *vsock, uint64_t cid);
+
+/* Closes everything and removes the socket's file. NULL is harmless. */
+void vsock_destroy(struct vsock *vsock);
+
+#endif

@@ -6,17 +6,15 @@
  */
 #include "boot/machine.h"
 
-#include <errno.h>
-#include <stdio.h>
-
 #include "boot/acpi.h"
+#include "boot/discovery.h"
 #include "boot/layout.h"
 #include "boot/mptable.h"
 #include "boot/params.h"
 #include "cpu/entry.h"
-#include "cpu/vm.h"
 #include "mem/bytes.h"
 #include "mem/log.h"
+#include <errno.h>
 
 enum when { ALWAYS, WITH_SERIAL, ONE_CPU };
 
@@ -48,27 +46,9 @@ static bool applies(enum when when, const struct machine_options *options)
 	       (when == ONE_CPU && options->cpus == 1);
 }
 
-/*
- * Kernels without ACPI find the devices by these words (Linux,
- * Documentation/admin-guide/kernel-parameters.txt: virtio_mmio.device=). The
- * others are told nothing new: see LAYOUT_VIRTIO_ALIAS.
- */
-static int add_virtio_words(struct cmdline *line, unsigned slots)
-{
-	char word[48];
-	int error = 0;
-
-	for (unsigned i = 0; i < slots && !error; i++) {
-		snprintf(word, sizeof(word), "virtio_mmio.device=4K@0x%x:%u",
-			 LAYOUT_VIRTIO_ALIAS + i * LAYOUT_VIRTIO_SLOT,
-			 VM_GSI_VIRTIO + i);
-		error = cmdline_add(line, word);
-	}
-	return error;
-}
-
+/* Words for so many `slots` go before what is appended, which may end in --. */
 static int make_cmdline(struct cmdline *line,
-			const struct machine_options *options)
+			const struct machine_options *options, unsigned slots)
 {
 	int error = 0;
 
@@ -80,7 +60,7 @@ static int make_cmdline(struct cmdline *line,
 		    applies(default_words[i].when, options))
 			error = cmdline_add(line, default_words[i].words);
 	if (!options->cmdline && !error)
-		error = add_virtio_words(line, options->virtio);
+		error = discovery_add_words(line, slots);
 	for (unsigned i = 0; i < options->append_count && !error; i++)
 		error = cmdline_add(line, options->append[i]);
 	return error;
@@ -110,11 +90,14 @@ int machine_load(struct machine *machine, struct ram *ram,
 	struct kernel_image kernel;
 	struct initrd initrd;
 	struct cmdline cmdline;
-	int error = make_cmdline(&cmdline, options);
+	int error = make_cmdline(&cmdline, options, 0);
 
 	if (!error)
 		error = kernel_load(&kernel, ram, options->kernel_fd,
 				    options->kernel_name, options->kernel_copy);
+	if (!error && options->virtio &&
+	    discovery_wants_words(&kernel, ram, options->kernel_fd, &cmdline))
+		error = make_cmdline(&cmdline, options, options->virtio);
 	if (!error)
 		error = cmdline_check(&cmdline, kernel.cmdline_max);
 	if (!error)

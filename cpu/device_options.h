@@ -29,10 +29,20 @@ struct block_options {
 	unsigned queues;		 /* 1 .. DEVICE_QUEUES_MAX */
 };
 
+#define VSOCK_CID_MIN	  3u /* virtio 1.2, 5.10.4: those below are reserved */
+#define VSOCK_CID_MAX	  0xfffffffeu
+#define VSOCK_CID_DEFAULT 3u
+
+struct vsock_options {
+	const char *path; /* of the unix socket; NULL: there is no vsock */
+	unsigned cid;	  /* the guest's */
+};
+
 /* Slots are given out in this order: disks first, each kind as it was named. */
 struct device_options {
 	struct block_options disks[DEVICES_MAX];
 	unsigned disk_count;
+	struct vsock_options vsock;
 };
 
 #endif

@@ -14,6 +14,7 @@
 #include "mem/ram.h"
 #include "virtio/block.h"
 #include "virtio/device.h"
+#include "virtio/vsock.h"
 
 struct device_kind;
 
@@ -28,6 +29,7 @@ struct devices {
 	} one[DEVICES_MAX];
 	unsigned count; /* slots in use */
 	struct block_backing disk[DEVICES_MAX];
+	struct vsock *vsock;
 };
 
 /*

@@ -1,10 +1,6 @@
-<<<<<<< HEAD:tests/unit/test_console_unix.c
 /* uses: cpu/console.c cpu/console_clients.c cpu/console_drain.c cpu/tty.c */
 /* uses: cpu/console_end.c cpu/console_open.c cpu/serial.c cpu/serial_line.c */
-/* uses: cpu/loop.c mem/log.c */
-=======
-/* uses: cpu/console.c cpu/console_end.c cpu/console_open.c cpu/unixsock.c cpu/tty.c cpu/serial.c cpu/loop.c mem/log.c */
->>>>>>> fd83c98 (cpu: listening unix sockets, for the serial port and others):tests/unit/test_console_clients.c
+/* uses: cpu/unixsock.c cpu/loop.c mem/log.c */
 /*
  * The console on a unix socket: clients that come, go, stall and come again.
  */

@@ -121,6 +121,21 @@ static const struct option_key cpus_keys[] = {
 	{ 0 },
 };
 
+static const struct option_key vsock_keys[] = {
+	{
+		.name = "cid",
+		.help = "The guest's context identifier, its address.",
+		.field = { .kind = OPTION_NUMBER,
+			   .offset = offsetof(struct vsock_options, cid),
+			   .min = VSOCK_CID_MIN,
+			   .max = VSOCK_CID_MAX,
+			   .initial = VSOCK_CID_DEFAULT,
+			   .value = "N",
+			   .example = "42" },
+	},
+	{ 0 },
+};
+
 /* -- the table ------------------------------------------------------------- */
 
 static const struct option_entry options_table[] = {
@@ -234,6 +249,25 @@ static const struct option_entry options_table[] = {
 		.stride = sizeof(struct net_options),
 		.count = offsetof(struct options, devices.net_count),
 		.max = NETS_MAX,
+	},
+	{
+		.name = "vsock",
+		.group = DEVICES,
+		.help = "streams between guest and host by unix sockets",
+		.more = "A program of the host connects to PATH, writes "
+			"\"CONNECT 1234\" and a newline, reads \"OK\", a "
+			"number and a newline, and is connected to port 1234 "
+			"of the guest. A program in the guest that connects "
+			"to port 1234 of the host (CID 2) reaches whoever "
+			"listens on PATH_1234.",
+		.field = { .kind = OPTION_STRING,
+			   .offset = offsetof(struct vsock_options, path),
+			   .min = 1,
+			   .max = 4095,
+			   .value = "PATH",
+			   .example = "guest.sock" },
+		.keys = vsock_keys,
+		.base = offsetof(struct options, devices.vsock),
 	},
 	{
 		.name = "serial",

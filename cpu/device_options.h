@@ -45,12 +45,25 @@ struct net_options {
 	unsigned packets_per_s;
 };
 
-/* Slots are given out in this order, within each kind as it was named. */
+#define VSOCK_CID_MIN	  3u /* virtio 1.2, 5.10.4: those below are reserved */
+#define VSOCK_CID_MAX	  0xfffffffeu
+#define VSOCK_CID_DEFAULT 3u
+
+struct vsock_options {
+	const char *path; /* of the unix socket; NULL: there is no vsock */
+	unsigned cid;	  /* the guest's */
+};
+
+/*
+ * Slots are given out in this order: disks, networks, the vsock; of one kind as
+ * they were named.
+ */
 struct device_options {
 	struct block_options disks[DEVICES_MAX];
 	unsigned disk_count;
 	struct net_options nets[NETS_MAX];
 	unsigned net_count;
+	struct vsock_options vsock;
 };
 
 #endif

@@ -77,9 +77,38 @@ static void destroy_net(void *self)
 	net_destroy(self);
 }
 
+static unsigned vsock_count(const struct device_options *options)
+{
+	return options->vsock.path != NULL;
+}
+
+static int open_vsock(struct devices *d, unsigned number)
+{
+	int error = vsock_open(&d->vsock, &d->options.vsock);
+
+	(void)number;
+	/* From now on there is a file that must not stay behind. */
+	if (!error)
+		d->one[d->count - 1].self = d->vsock;
+	return error;
+}
+
+static int create_vsock(struct devices *d, struct devices_one *one,
+			struct loop *loop)
+{
+	one->device = vsock_device(d->vsock);
+	return vsock_create(one->self, loop);
+}
+
+static void destroy_vsock(void *self)
+{
+	vsock_destroy(self);
+}
+
 static const struct device_kind kinds[] = {
 	{ disk_count, disk_open, disk_create, disk_destroy },
 	{ net_count, open_net, create_net, destroy_net },
+	{ vsock_count, open_vsock, create_vsock, destroy_vsock },
 };
 
 static int open_kind(struct devices *d, const struct device_kind *kind)
@@ -147,7 +176,8 @@ void devices_destroy(struct devices *d)
 
 		if (!one->self)
 			continue;
-		mmio_detach(one->device);
+		if (one->device)
+			mmio_detach(one->device);
 		one->kind->destroy(one->self);
 		one->self = one->device = NULL;
 	}

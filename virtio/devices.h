@@ -15,6 +15,7 @@
 #include "virtio/block.h"
 #include "virtio/device.h"
 #include "virtio/net.h"
+#include "virtio/vsock.h"
 
 struct device_kind;
 
@@ -30,6 +31,7 @@ struct devices {
 	unsigned count; /* slots in use */
 	struct block_backing disk[DEVICES_MAX];
 	struct net net[NETS_MAX];
+	struct vsock *vsock;
 };
 
 /*

@@ -14,17 +14,9 @@
 
 #include <stdint.h>
 
+#include "cpu/device_options.h"
 #include "cpu/loop.h"
 #include "virtio/device.h"
-
-#define VSOCK_CID_MIN	  3ULL /* 5.10.4.1: below are reserved ones */
-#define VSOCK_CID_MAX	  0xfffffffeULL
-#define VSOCK_CID_DEFAULT 3ULL
-
-struct vsock_options {
-	const char *path; /* must last as long as the device */
-	uint64_t cid;	  /* the guest's */
-};
 
 struct vsock;
 

@@ -1,6 +1,6 @@
 /* uses: cpu/console.c cpu/console_clients.c cpu/console_drain.c cpu/tty.c */
-/* uses: cpu/console_end.c cpu/console_open.c cpu/unixsock.c cpu/serial.c cpu/serial_line.c */
-/* uses: cpu/loop.c mem/log.c */
+/* uses: cpu/console_end.c cpu/console_open.c cpu/serial.c cpu/serial_line.c */
+/* uses: cpu/unixsock.c cpu/loop.c mem/log.c */
 /*
  * The console on stdin and stdout: all bytes arrive, the shell's descriptions
  * are not changed, and no reader or writer holds the guest up.

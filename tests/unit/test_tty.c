@@ -1,6 +1,6 @@
 /* uses: cpu/console.c cpu/console_clients.c cpu/console_drain.c cpu/tty.c */
-/* uses: cpu/console_end.c cpu/console_open.c cpu/unixsock.c cpu/serial.c cpu/serial_line.c */
-/* uses: cpu/loop.c mem/log.c */
+/* uses: cpu/console_end.c cpu/console_open.c cpu/serial.c cpu/serial_line.c */
+/* uses: cpu/unixsock.c cpu/loop.c mem/log.c */
 /*
  * mote on a terminal: raw mode and its way back on every way out, Ctrl-A, and
  * job control. A child is mote, its terminal a pseudo-terminal whose master the

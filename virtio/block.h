@@ -17,6 +17,7 @@
 struct block_backing {
 	int fd;
 	int buffered_fd; /* `direct`: the same without O_DIRECT; else -1 */
+	int lock_fd;	 /* holds the lock; -1: `fd` does */
 	int overlay_fd;	 /* `ephemeral`: see overlay.h; else -1 */
 	bool ro, ephemeral, is_device;
 	uint64_t size;		    /* bytes, a multiple of 512 */

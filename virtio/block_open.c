@@ -2,9 +2,12 @@
  * Opens a disk's file on the host.
  *
  * A disk that two writers have open is soon broken, so the file is locked
- * (flock: shared for readers, exclusive for a writer; the lock goes with the
- * descriptor), and a block device that the host has mounted is not written to
- * (O_EXCL). It is opened without waiting, since a FIFO would wait for ever, but
+ * (flock: shared for readers, exclusive for a writer), and a block device that
+ * the host has mounted is not written to (O_EXCL). Both hang on a descriptor of
+ * their own: the data's stays open in the kernel for a while when a process
+ * with an io_uring ends, and nobody could start the next one.
+ *
+ * The file is opened without waiting, since a FIFO would wait for ever, but
  * O_NONBLOCK must not stay: io_uring then answers EAGAIN instead of waiting.
  *
  * The path is the user's; what the file holds is judged by the guest. Main
@@ -52,9 +55,6 @@ static const char *open_hint(int error, const struct block_options *o)
 		return o->direct ? "; its file system has no O_DIRECT: leave "
 				   "`direct` out"
 				 : "";
-	case EBUSY:
-		return "; the host has it mounted, or another program has it: "
-		       "unmount it, or use `ro` or `ephemeral`";
 	case EISDIR:
 		return "; make an image of it: mke2fs -d DIRECTORY";
 	default:
@@ -65,7 +65,7 @@ static const char *open_hint(int error, const struct block_options *o)
 static int open_path(const char *path, const struct block_options *o)
 {
 	int flags = O_CLOEXEC | O_NOCTTY | O_NONBLOCK |
-		    (writes(o) ? O_RDWR | O_EXCL : O_RDONLY) |
+		    (writes(o) ? O_RDWR : O_RDONLY) |
 		    (o->direct ? O_DIRECT : 0);
 	int fd = open(path, flags), error = errno;
 
@@ -111,14 +111,14 @@ static int take_fd(int fd, const struct block_options *o)
 	return fd;
 }
 
-/* For what O_DIRECT refuses. Without it such requests are I/O errors. */
-static int open_buffered(const struct block_backing *b,
-			 const struct block_options *o)
+/* The same file once more, without O_DIRECT; -1 where that cannot be. */
+static int open_again(const struct block_backing *b,
+		      const struct block_options *o, int flags)
 {
 	char path[32];
 
 	snprintf(path, sizeof(path), "/proc/self/fd/%d", b->fd);
-	return open(path, O_CLOEXEC | (writes(o) ? O_RDWR : O_RDONLY));
+	return open(path, O_CLOEXEC | (writes(o) ? O_RDWR : O_RDONLY) | flags);
 }
 
 static int measure_device(struct block_backing *b)
@@ -178,19 +178,26 @@ static int measure(struct block_backing *b)
 	return 0;
 }
 
-static int lock(const struct block_backing *b)
+static int lock(struct block_backing *b, const struct block_options *o)
 {
-	bool shared = b->ro || b->ephemeral;
+	const char *trouble = writes(o) ? "another process, or another --disk, "
+					  "has it open as a disk; stop that "
+					  "one, or share the image with `ro` "
+					  "or `ephemeral`"
+					: "another process, or another --disk, "
+					  "has it open for writing; stop that "
+					  "one, or copy the image";
 
-	if (!flock(b->fd, (shared ? LOCK_SH : LOCK_EX) | LOCK_NB))
-		return 0;
-	if (errno != EWOULDBLOCK)
-		return 0; /* a file system without locks */
-	log_error("%s: another process, or another --disk, has it %s; stop "
-		  "that one, or %s",
-		  b->name, shared ? "open for writing" : "open as a disk",
-		  shared ? "copy the image"
-			 : "share the image with `ro` or `ephemeral`");
+	/* O_EXCL: of block devices (open(2)); it means nothing for files. */
+	b->lock_fd = open_again(b, o, O_NONBLOCK | (writes(o) ? O_EXCL : 0));
+	if (b->lock_fd < 0 && errno == EBUSY)
+		trouble = "the host has it mounted, or another program has it; "
+			  "unmount it, or use `ro` or `ephemeral`";
+	else if (!flock(b->lock_fd >= 0 ? b->lock_fd : b->fd,
+			(writes(o) ? LOCK_EX : LOCK_SH) | LOCK_NB) ||
+		 errno != EWOULDBLOCK)
+		return 0; /* other errors: a file system without locks */
+	log_error("%s: %s", b->name, trouble);
 	return -EBUSY;
 }
 
@@ -211,14 +218,14 @@ static int prepare(struct block_backing *b, const struct block_options *o)
 	int error = measure(b), flags, overlay;
 
 	if (!error)
-		error = lock(b);
+		error = lock(b, o);
 	if (error)
 		return error;
 	flags = fcntl(b->fd, F_GETFL);
 	if (flags & O_NONBLOCK)
 		fcntl(b->fd, F_SETFL, flags & ~O_NONBLOCK);
 	if (flags & O_DIRECT)
-		b->buffered_fd = open_buffered(b, o);
+		b->buffered_fd = open_again(b, o, 0);
 	else
 		warn_format(b);
 	if (!b->ephemeral)
@@ -232,12 +239,11 @@ static int prepare(struct block_backing *b, const struct block_options *o)
 
 void block_close(const struct block_backing *b)
 {
-	if (b->fd >= 0)
-		close(b->fd);
-	if (b->buffered_fd >= 0)
-		close(b->buffered_fd);
-	if (b->overlay_fd >= 0)
-		close(b->overlay_fd);
+	const int fds[] = { b->lock_fd, b->fd, b->buffered_fd, b->overlay_fd };
+
+	for (size_t i = 0; i < ARRAY_LEN(fds); i++)
+		if (fds[i] >= 0)
+			close(fds[i]);
 }
 
 int block_open(struct block_backing *b, const struct block_options *o,
@@ -248,6 +254,7 @@ int block_open(struct block_backing *b, const struct block_options *o,
 	*b = (struct block_backing){
 		.fd = -1,
 		.buffered_fd = -1,
+		.lock_fd = -1,
 		.overlay_fd = -1,
 		.ro = o->ro,
 		.ephemeral = o->ephemeral && !o->ro,
@@ -265,7 +272,7 @@ int block_open(struct block_backing *b, const struct block_options *o,
 	error = prepare(b, o);
 	if (error) {
 		block_close(b);
-		b->fd = b->buffered_fd = b->overlay_fd = -1;
+		b->fd = -1;
 	}
 	return error;
 }

@@ -26,7 +26,8 @@
 #define ZEROS_VECTORS 16u
 #define RETRIES_MAX   8u
 
-static const uint8_t zeros[ZEROS_SIZE];
+/* Not const: as such it would be 64 KiB of the program file. */
+static uint8_t zeros[ZEROS_SIZE];
 
 /* A file that the guest may write: the overlay's, or the only one there is. */
 static unsigned own_file(const struct block_disk *disk)
@@ -116,7 +117,7 @@ static int step_write_zeros(const struct block_disk *disk,
 	unsigned n = 0;
 
 	for (; n < ZEROS_VECTORS && left; n++) {
-		r->iov[n].iov_base = (void *)(uintptr_t)zeros;
+		r->iov[n].iov_base = zeros;
 		r->iov[n].iov_len = left < ZEROS_SIZE ? left : ZEROS_SIZE;
 		left -= r->iov[n].iov_len;
 	}

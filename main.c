@@ -118,6 +118,8 @@ static int load(struct mote *m)
 		.cpus = o->cpus,
 		.serial = o->serial.kind != SERIAL_OFF,
 		.virtio = m->devices.count,
+		.disks = o->devices.disks,
+		.disk_count = o->devices.disk_count,
 	};
 	int error = ram_create(&m->ram, &o->ram);
 

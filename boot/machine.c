@@ -6,6 +6,9 @@
  */
 #include "boot/machine.h"
 
+#include <errno.h>
+#include <stdio.h>
+
 #include "boot/acpi.h"
 #include "boot/discovery.h"
 #include "boot/layout.h"
@@ -14,7 +17,6 @@
 #include "cpu/entry.h"
 #include "mem/bytes.h"
 #include "mem/log.h"
-#include <errno.h>
 
 enum when { ALWAYS, WITH_SERIAL, ONE_CPU };
 
@@ -46,14 +48,38 @@ static bool applies(enum when when, const struct machine_options *options)
 	       (when == ONE_CPU && options->cpus == 1);
 }
 
+/*
+ * The disk with `root`. Linux names virtio disks in the order in which it finds
+ * them, which is that of their slots: vda .. vdz, vdaa and so on. There is no
+ * rootwait: a disk that the kernel cannot mount is to be a panic, not a guest
+ * that waits for ever. In front of all others, so that a root= of the user's
+ * counts more, and a "--" of theirs does not hide it from the kernel.
+ */
+static int add_root(struct cmdline *line, const struct machine_options *options)
+{
+	char word[32], letter[2] = "";
+
+	for (unsigned i = 0; i < options->disk_count; i++) {
+		if (!options->disks[i].root)
+			continue;
+		if (i >= 26)
+			letter[0] = (char)('a' + i / 26 - 1);
+		snprintf(word, sizeof(word), "root=/dev/vd%s%c %s", letter,
+			 'a' + i % 26, options->disks[i].ro ? "ro" : "rw");
+		return cmdline_add(line, word);
+	}
+	return 0;
+}
+
 /* Words for so many `slots` go before what is appended, which may end in --. */
 static int make_cmdline(struct cmdline *line,
 			const struct machine_options *options, unsigned slots)
 {
-	int error = 0;
+	int error;
 
 	cmdline_init(line);
-	if (options->cmdline)
+	error = add_root(line, options);
+	if (options->cmdline && !error)
 		error = cmdline_add(line, options->cmdline);
 	for (size_t i = 0; i < ARRAY_LEN(default_words) && !error; i++)
 		if (!options->cmdline &&

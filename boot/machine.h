@@ -10,6 +10,7 @@
 #include "boot/cmdline.h"
 #include "boot/initrd.h"
 #include "boot/kernel.h"
+#include "cpu/device_options.h"
 #include "mem/gpa.h"
 #include "mem/ram.h"
 
@@ -24,7 +25,9 @@ struct machine_options {
 	unsigned append_count;
 	unsigned cpus;
 	bool serial;	 /* the console is the serial port */
-	unsigned virtio; /* slots in use */
+	unsigned virtio; /* slots in use; the disks have the first ones */
+	const struct block_options *disks;
+	unsigned disk_count;
 };
 
 struct machine {

@@ -30,6 +30,15 @@ const struct option_key options_disk_keys[] = {
 			   .offset = offsetof(struct block_options, ro) },
 	},
 	{
+		.name = "root",
+		.help = "It holds the root file system: root=/dev/vda (or "
+			"whichever it is) and rw, or ro, go to the front of "
+			"the kernel's command line. A root= of your own, for "
+			"a partition, counts more.",
+		.field = { .kind = OPTION_FLAG,
+			   .offset = offsetof(struct block_options, root) },
+	},
+	{
 		.name = "ephemeral",
 		.help = "What the guest writes vanishes when it ends; the "
 			"image stays as it is, and many guests can share it.",

@@ -60,6 +60,20 @@ static int check_memory(const struct ram_options *ram)
 	return 0;
 }
 
+static int check_root(const struct device_options *devices)
+{
+	unsigned roots = 0;
+
+	for (unsigned i = 0; i < devices->disk_count; i++)
+		roots += devices->disks[i].root;
+	if (roots < 2)
+		return 0;
+	log_error("%u disks have `root`: only one can hold the root file "
+		  "system",
+		  roots);
+	return -EINVAL;
+}
+
 /* What the guest prints must not pass for what mote reports. */
 static int check_stdio(const struct options *options)
 {
@@ -158,6 +172,8 @@ int options_parse(struct options *options, int argc, char **argv)
 		done = check_memory(&options->ram);
 	if (!done)
 		done = check_nets(&options->devices);
+	if (!done)
+		done = check_root(&options->devices);
 	if (!done)
 		done = optparse_check_fds(&options_set, options);
 	if (!done)

@@ -16,6 +16,9 @@
 /* The host's side of a disk, open and measured. */
 struct block_backing {
 	int fd;
+	int buffered_fd; /* `direct`: the same without O_DIRECT; else -1 */
+	int lock_fd;	 /* holds the lock; -1: `fd` does */
+	int overlay_fd;	 /* `ephemeral`: see overlay.h; else -1 */
 	bool ro, ephemeral, is_device;
 	uint64_t size;		    /* bytes, a multiple of 512 */
 	uint32_t logical, physical; /* block sizes, bytes */
@@ -29,6 +32,8 @@ struct block_backing {
  */
 int block_open(struct block_backing *backing,
 	       const struct block_options *options, unsigned index);
+
+void block_close(const struct block_backing *backing);
 
 struct block;
 

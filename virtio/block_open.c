@@ -2,9 +2,16 @@
  * Opens a disk's file on the host.
  *
  * A disk that two writers have open is soon broken, so the file is locked
- * (flock: shared for readers, exclusive for a writer); the lock goes with the
- * process. The path is the user's; what the file holds is judged by the guest.
- * Main thread, before the sandbox closes in.
+ * (flock: shared for readers, exclusive for a writer), and a block device that
+ * the host has mounted is not written to (O_EXCL). Both hang on a descriptor of
+ * their own: the data's stays open in the kernel for a while when a process
+ * with an io_uring ends, and nobody could start the next one.
+ *
+ * The file is opened without waiting, since a FIFO would wait for ever, but
+ * O_NONBLOCK must not stay: io_uring then answers EAGAIN instead of waiting.
+ *
+ * The path is the user's; what the file holds is judged by the guest. Main
+ * thread, before the sandbox closes in.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -19,6 +26,7 @@
 #include "mem/bytes.h"
 #include "mem/log.h"
 #include "virtio/block.h"
+#include "virtio/overlay.h"
 
 #define SECTOR 512u
 
@@ -29,41 +37,69 @@ static const char *base_name(const char *path)
 	return slash && slash[1] ? slash + 1 : path;
 }
 
+static bool writes(const struct block_options *o)
+{
+	return !o->ro && !o->ephemeral;
+}
+
+static const char *open_hint(int error, const struct block_options *o)
+{
+	switch (error) {
+	case EACCES:
+	case EROFS:
+	case EPERM:
+		return writes(o) ? "; `ro` or `ephemeral` needs no right to "
+				   "write"
+				 : "";
+	case EINVAL:
+		return o->direct ? "; its file system has no O_DIRECT: leave "
+				   "`direct` out"
+				 : "";
+	case EISDIR:
+		return "; make an image of it: mke2fs -d DIRECTORY";
+	default:
+		return "";
+	}
+}
+
 static int open_path(const char *path, const struct block_options *o)
 {
 	int flags = O_CLOEXEC | O_NOCTTY | O_NONBLOCK |
-		    (o->ro || o->ephemeral ? O_RDONLY : O_RDWR) |
+		    (writes(o) ? O_RDWR : O_RDONLY) |
 		    (o->direct ? O_DIRECT : 0);
 	int fd = open(path, flags), error = errno;
 
 	if (fd >= 0)
 		return fd;
 	log_error("cannot open --disk %s: %s%s", path, strerror(error),
-		  error == EACCES || error == EROFS
-			  ? "; `ro` or `ephemeral` needs no right to write"
-		  : error == EINVAL && o->direct
-			  ? "; its file system has no O_DIRECT: leave `direct` "
-			    "out"
-		  : error == EISDIR
-			  ? "; make an image of it: mke2fs -d DIRECTORY"
-			  : "");
+		  open_hint(error, o));
 	return -error;
+}
+
+/* What is wrong with how the caller has opened it; NULL: nothing. */
+static const char *fd_trouble(int flags, const struct block_options *o)
+{
+	if (flags < 0 || flags & O_PATH)
+		return "no such descriptor is open; whoever starts mote must "
+		       "leave it open";
+	if ((flags & O_ACCMODE) == O_WRONLY)
+		return "it is not open for reading";
+	if ((flags & O_ACCMODE) == O_RDONLY && writes(o))
+		return "it is not open for writing; add `ro` or `ephemeral`, "
+		       "or open it for both (in a shell: 3<>disk.img)";
+	if (flags & O_APPEND)
+		return "it is open for appending, where every write goes to "
+		       "the end; open it without (in a shell: 3<>disk.img)";
+	return NULL;
 }
 
 static int take_fd(int fd, const struct block_options *o)
 {
 	int flags = fcntl(fd, F_GETFL);
+	const char *trouble = fd_trouble(flags, o);
 
-	if (flags < 0 || fcntl(fd, F_SETFD, FD_CLOEXEC)) {
-		log_error("--disk fd=%d: no such descriptor is open; whoever "
-			  "starts mote must leave it open",
-			  fd);
-		return -EBADF;
-	}
-	if ((flags & O_ACCMODE) != O_RDWR && !o->ro && !o->ephemeral) {
-		log_error("--disk fd=%d: it is not open for reading and "
-			  "writing; add `ro` or `ephemeral`",
-			  fd);
+	if (trouble || fcntl(fd, F_SETFD, FD_CLOEXEC)) {
+		log_error("--disk fd=%d: %s", fd, trouble ? trouble : "closed");
 		return -EBADF;
 	}
 	if (o->direct && fcntl(fd, F_SETFL, flags | O_DIRECT)) {
@@ -73,6 +109,16 @@ static int take_fd(int fd, const struct block_options *o)
 		return -EINVAL;
 	}
 	return fd;
+}
+
+/* The same file once more, without O_DIRECT; -1 where that cannot be. */
+static int open_again(const struct block_backing *b,
+		      const struct block_options *o, int flags)
+{
+	char path[32];
+
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", b->fd);
+	return open(path, O_CLOEXEC | (writes(o) ? O_RDWR : O_RDONLY) | flags);
 }
 
 static int measure_device(struct block_backing *b)
@@ -90,7 +136,13 @@ static int measure_device(struct block_backing *b)
 	return 0;
 }
 
-static int measure(struct block_backing *b, bool direct)
+static const char *kind_of(mode_t mode)
+{
+	return S_ISDIR(mode) ? "a directory (make an image of it: mke2fs -d)"
+			     : "not a file";
+}
+
+static int measure(struct block_backing *b)
 {
 	struct stat st;
 	int error = fstat(b->fd, &st) ? -errno : 0;
@@ -101,16 +153,10 @@ static int measure(struct block_backing *b, bool direct)
 		error = measure_device(b);
 	} else if (!error && S_ISREG(st.st_mode)) {
 		b->size = (uint64_t)st.st_size;
-		/* a file's O_DIRECT wants its device's blocks: 4096 is safe */
-		if (direct && b->size % 4096 == 0)
-			b->logical = 4096;
 	} else if (!error) {
 		log_error("%s: it is %s; a disk is a raw image file or a block "
 			  "device",
-			  b->name,
-			  S_ISDIR(st.st_mode) ? "a directory (make an image "
-						"of it: mke2fs -d)"
-					      : "not a file");
+			  b->name, kind_of(st.st_mode));
 		return -EINVAL;
 	}
 	if (error) {
@@ -132,19 +178,26 @@ static int measure(struct block_backing *b, bool direct)
 	return 0;
 }
 
-static int lock(const struct block_backing *b)
+static int lock(struct block_backing *b, const struct block_options *o)
 {
-	bool shared = b->ro || b->ephemeral;
+	const char *trouble = writes(o) ? "another process, or another --disk, "
+					  "has it open as a disk; stop that "
+					  "one, or share the image with `ro` "
+					  "or `ephemeral`"
+					: "another process, or another --disk, "
+					  "has it open for writing; stop that "
+					  "one, or copy the image";
 
-	if (!flock(b->fd, (shared ? LOCK_SH : LOCK_EX) | LOCK_NB))
-		return 0;
-	if (errno != EWOULDBLOCK)
-		return 0; /* a file system without locks */
-	log_error("%s: another process has it open %s; stop that one, or "
-		  "%s",
-		  b->name, shared ? "for writing" : "as a disk",
-		  shared ? "copy the image"
-			 : "share the image with `ro` or `ephemeral`");
+	/* O_EXCL: of block devices (open(2)); it means nothing for files. */
+	b->lock_fd = open_again(b, o, O_NONBLOCK | (writes(o) ? O_EXCL : 0));
+	if (b->lock_fd < 0 && errno == EBUSY)
+		trouble = "the host has it mounted, or another program has it; "
+			  "unmount it, or use `ro` or `ephemeral`";
+	else if (!flock(b->lock_fd >= 0 ? b->lock_fd : b->fd,
+			(writes(o) ? LOCK_EX : LOCK_SH) | LOCK_NB) ||
+		 errno != EWOULDBLOCK)
+		return 0; /* other errors: a file system without locks */
+	log_error("%s: %s", b->name, trouble);
 	return -EBUSY;
 }
 
@@ -160,6 +213,39 @@ static void warn_format(const struct block_backing *b)
 			 b->name);
 }
 
+static int prepare(struct block_backing *b, const struct block_options *o)
+{
+	int error = measure(b), flags, overlay;
+
+	if (!error)
+		error = lock(b, o);
+	if (error)
+		return error;
+	flags = fcntl(b->fd, F_GETFL);
+	if (flags & O_NONBLOCK)
+		fcntl(b->fd, F_SETFL, flags & ~O_NONBLOCK);
+	if (flags & O_DIRECT)
+		b->buffered_fd = open_again(b, o, 0);
+	else
+		warn_format(b);
+	if (!b->ephemeral)
+		return 0;
+	overlay = overlay_open(b->name, b->size);
+	if (overlay < 0)
+		return overlay;
+	b->overlay_fd = overlay;
+	return 0;
+}
+
+void block_close(const struct block_backing *b)
+{
+	const int fds[] = { b->lock_fd, b->fd, b->buffered_fd, b->overlay_fd };
+
+	for (size_t i = 0; i < ARRAY_LEN(fds); i++)
+		if (fds[i] >= 0)
+			close(fds[i]);
+}
+
 int block_open(struct block_backing *b, const struct block_options *o,
 	       unsigned index)
 {
@@ -167,8 +253,11 @@ int block_open(struct block_backing *b, const struct block_options *o,
 
 	*b = (struct block_backing){
 		.fd = -1,
+		.buffered_fd = -1,
+		.lock_fd = -1,
+		.overlay_fd = -1,
 		.ro = o->ro,
-		.ephemeral = o->ephemeral,
+		.ephemeral = o->ephemeral && !o->ro,
 	};
 	if (o->file.path)
 		snprintf(b->name, sizeof(b->name), "disk %u (%s)", index,
@@ -176,16 +265,13 @@ int block_open(struct block_backing *b, const struct block_options *o,
 	else
 		snprintf(b->name, sizeof(b->name), "disk %u (fd=%d)", index,
 			 o->file.fd);
-	b->fd = o->file.path ? open_path(o->file.path, o) : take_fd(o->file.fd, o);
+	b->fd = o->file.path ? open_path(o->file.path, o)
+			     : take_fd(o->file.fd, o);
 	if (b->fd < 0)
 		return b->fd;
-	error = measure(b, o->direct);
-	if (!error)
-		error = lock(b);
-	if (!error && !o->direct)
-		warn_format(b);
+	error = prepare(b, o);
 	if (error) {
-		close(b->fd);
+		block_close(b);
 		b->fd = -1;
 	}
 	return error;

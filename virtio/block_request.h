@@ -11,6 +11,7 @@
 
 #include "virtio/block.h"
 #include "virtio/engine.h"
+#include "virtio/limiter.h"
 #include "virtio/overlay.h"
 #include "virtio/queue.h"
 
@@ -35,22 +36,35 @@ struct block_range {
 	bool unmap;
 };
 
+/* Index of engine_options.fds */
+enum block_file {
+	BLOCK_FILE_BASE,
+	BLOCK_FILE_OVERLAY,
+	BLOCK_FILE_BUFFERED, /* `direct`: the same, through the page cache */
+	BLOCK_FILES,
+};
+_Static_assert(BLOCK_FILES == ENGINE_FILES_MAX, "all files have a place");
+
 /* What requests are carried out on. */
 struct block_disk {
 	const struct block_backing *backing;
 	const char *serial;
 	struct overlay *overlay; /* NULL: not ephemeral */
 	struct engine *engine;
-	bool write_through; /* the driver did not negotiate FLUSH */
-	bool no_discard;    /* the host's file cannot */
+	struct engine *discarder; /* NULL: `engine` can do it */
+	struct limiter *bytes;	  /* charged with zeros that are written */
+	bool write_through;	  /* the driver did not negotiate FLUSH */
+	bool stopping;		  /* reset: begin no further step */
+	bool no_punch;		  /* what the host's file cannot do */
 	bool no_zero_range;
+	bool no_discard;
 };
 
 struct block_request {
 	struct engine_io io; /* first: the engine hands it back */
 	struct block_request *next_free;
 	uint16_t queue;
-	bool overlay_write; /* mark the range when the step is done */
+	uint8_t retries;
 	enum block_type type;
 	struct cursor data;	/* the driver's bytes not yet moved */
 	uint64_t offset, left;	/* of IN and OUT; of the current range */
@@ -79,5 +93,14 @@ uint64_t block_request_bytes(const struct block_request *request);
 /* Puts the status byte where it goes: the last one of the writable part. */
 void block_request_put_status(struct block_request *request,
 			      enum block_status status);
+
+/*
+ * The first step of each kind of request, whose offset and left, data or ranges
+ * are set. BLOCK_PENDING, or how it ended.
+ */
+int block_step_read(const struct block_disk *disk, struct block_request *r);
+int block_step_write(const struct block_disk *disk, struct block_request *r);
+int block_step_flush(const struct block_disk *disk, struct block_request *r);
+int block_step_range(const struct block_disk *disk, struct block_request *r);
 
 #endif

@@ -1,10 +1,9 @@
 /*
  * How a disk's I/O is done without waiting for it: io_uring, or a worker thread
- * where the host forbids that. One engine for each disk, used by the loop's
- * thread only.
+ * where the host forbids that. Used by the loop's thread only.
  *
- *	engine_submit(e, io) ... engine_submit(e, io); engine_flush(e);
- *	... the loop sees engine_fd(e) ... engine_reap(e) -> done(arg, io)
+ *	e->ops->submit(e, io) ... submit(e, io); e->ops->flush(e);
+ *	... the loop sees e->poll_fd ... e->ops->reap(e) -> e->done(arg, io)
  */
 #ifndef VIRTIO_ENGINE_H
 #define VIRTIO_ENGINE_H
@@ -13,7 +12,7 @@
 #include <stdint.h>
 #include <sys/uio.h>
 
-#define ENGINE_FILES_MAX 2
+#define ENGINE_FILES_MAX 3
 #define ENGINE_DEPTH	 256 /* the most that may be in flight */
 
 enum engine_op {
@@ -21,6 +20,7 @@ enum engine_op {
 	ENGINE_WRITE,
 	ENGINE_FLUSH,	 /* fdatasync of the whole file */
 	ENGINE_ALLOCATE, /* fallocate with `mode` */
+	ENGINE_DISCARD,	 /* of a block device: the worker thread's only */
 };
 
 /* One operation; its memory stays put until it is done. */
@@ -38,16 +38,21 @@ struct engine_io {
 
 struct engine;
 
-/* Called from engine_flush, engine_reap and engine_wait. May submit more. */
+/* Called from flush, reap and wait. May submit more. */
 typedef void (*engine_done)(void *arg, struct engine_io *io);
 
 struct engine_ops {
 	const char *name;
+	bool discards; /* ENGINE_DISCARD is there */
 	void (*submit)(struct engine *engine, struct engine_io *io);
-	/* hands over all that was submitted, and calls done for what is */
+	/*
+	 * Hands over all that was submitted; may call done for what is already.
+	 * What done submits is handed over as well.
+	 */
 	void (*flush)(struct engine *engine);
+	/* poll_fd was ready: calls done. What that submits waits for flush. */
 	void (*reap)(struct engine *engine);
-	/* waits until at least one operation in flight is done, then reaps */
+	/* Waits for at least one operation, of which some are in flight. */
 	void (*wait)(struct engine *engine);
 	void (*destroy)(struct engine *engine);
 };
@@ -55,14 +60,15 @@ struct engine_ops {
 /* The common head of each kind of engine. */
 struct engine {
 	const struct engine_ops *ops;
-	int event_fd; /* readable when there is something to reap */
+	int poll_fd;	      /* for the loop, */
+	uint32_t poll_events; /* with these events */
+	unsigned in_flight;   /* submitted, and done not called yet */
 	engine_done done;
 	void *arg;
 };
 
 struct engine_options {
-	int fds[ENGINE_FILES_MAX]; /* stay the caller's */
-	unsigned fd_count;
+	int fds[ENGINE_FILES_MAX]; /* stay the caller's; -1: not there */
 	engine_done done;
 	void *arg;
 };

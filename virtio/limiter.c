@@ -61,6 +61,13 @@ static uint64_t wait_ns(const struct limiter *limiter)
 	return ns < LEVEL_MAX ? (uint64_t)ns : LEVEL_MAX;
 }
 
+static void take(struct limiter *limiter, uint64_t tokens)
+{
+	const uint64_t room = (uint64_t)limiter->level + LEVEL_MAX;
+
+	limiter->level -= (int64_t)at_most(at_most(tokens, LEVEL_MAX), room);
+}
+
 uint64_t limiter_take(struct limiter *limiter, uint64_t tokens, uint64_t now_ns)
 {
 	if (!limiter->rate)
@@ -68,6 +75,12 @@ uint64_t limiter_take(struct limiter *limiter, uint64_t tokens, uint64_t now_ns)
 	fill(limiter, now_ns);
 	if (limiter->level <= 0)
 		return wait_ns(limiter);
-	limiter->level -= (int64_t)at_most(tokens, LEVEL_MAX);
+	take(limiter, tokens);
 	return 0;
+}
+
+void limiter_owe(struct limiter *limiter, uint64_t tokens)
+{
+	if (limiter->rate)
+		take(limiter, tokens);
 }

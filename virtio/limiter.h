@@ -30,4 +30,7 @@ void limiter_init(struct limiter *limiter, uint64_t rate_per_s, uint64_t burst);
 uint64_t limiter_take(struct limiter *limiter, uint64_t tokens,
 		      uint64_t now_ns);
 
+/* Takes tokens although there may be none: for what cannot wait any more. */
+void limiter_owe(struct limiter *limiter, uint64_t tokens);
+
 #endif

@@ -5,7 +5,7 @@
  * and never cleared: what was discarded since is a hole, and reads as zeros.
  * Only a cluster that a write covers in part is copied from the base first,
  * and at once, so that two writes to the same cluster cannot both do it.
- * Guests write whole pages, so that is rare. Loop's thread.
+ * Guests write whole pages, so that is rare. Owns the map. Loop's thread.
  */
 #include "virtio/overlay.h"
 
@@ -40,23 +40,29 @@ static int make_file(const char *name)
 	return fd < 0 ? log_errno("memfd_create") : fd;
 }
 
-int overlay_open(struct overlay *o, const char *name, int base_fd,
-		 uint64_t size)
+int overlay_open(const char *name, uint64_t size)
+{
+	int fd = make_file(name), error;
+
+	if (fd < 0)
+		return fd;
+	if (ftruncate(fd, (off_t)size)) {
+		error = errno;
+		log_error("%s: its overlay cannot be %llu bytes long: %s; set "
+			  "TMPDIR to a directory of another file system",
+			  name, (unsigned long long)size, strerror(error));
+		close(fd);
+		return -error;
+	}
+	return fd;
+}
+
+int overlay_create(struct overlay *o, int fd, int base_fd, uint64_t size)
 {
 	uint64_t clusters = size / OVERLAY_CLUSTER + 1;
 	void *bits;
 
-	*o = (struct overlay){ .base_fd = base_fd, .fd = -1, .size = size };
-	o->fd = make_file(name);
-	if (o->fd < 0)
-		return o->fd;
-	if (ftruncate(o->fd, (off_t)size)) {
-		int error = errno;
-
-		log_error("%s: its overlay cannot be %llu bytes long: %s", name,
-			  (unsigned long long)size, strerror(error));
-		return -error;
-	}
+	*o = (struct overlay){ .base_fd = base_fd, .fd = fd, .size = size };
 	o->bits_size = (clusters / WORD_BITS + 1) * sizeof(*o->bits);
 	bits = mmap(NULL, o->bits_size, PROT_READ | PROT_WRITE,
 		    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
@@ -66,14 +72,11 @@ int overlay_open(struct overlay *o, const char *name, int base_fd,
 	return 0;
 }
 
-void overlay_close(struct overlay *o)
+void overlay_destroy(struct overlay *o)
 {
 	if (o->bits)
 		munmap(o->bits, o->bits_size);
-	if (o->fd >= 0)
-		close(o->fd);
 	o->bits = NULL;
-	o->fd = -1;
 }
 
 static bool has(const struct overlay *o, uint64_t cluster)

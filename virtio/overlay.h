@@ -13,20 +13,24 @@
 #define OVERLAY_CLUSTER 4096u
 
 struct overlay {
-	int base_fd;	  /* the caller's */
-	int fd;		  /* owned */
+	int base_fd, fd;  /* the caller's */
 	uint64_t size;	  /* bytes of the disk */
 	uint64_t *bits;	  /* one for each cluster: it is in the overlay */
 	size_t bits_size; /* bytes of that mapping */
 };
 
 /*
- * The file is made in $TMPDIR or /var/tmp, else in memory. 0 or -errno, logged
- * with `name`.
+ * Makes the file, `size` bytes long, in $TMPDIR or /var/tmp, else in memory: a
+ * descriptor, or -errno, logged with `name`.
  */
-int overlay_open(struct overlay *overlay, const char *name, int base_fd,
-		 uint64_t size);
-void overlay_close(struct overlay *overlay);
+int overlay_open(const char *name, uint64_t size);
+
+/*
+ * An empty overlay in that file. `base_fd` takes reads that are not aligned. 0
+ * or -errno, logged.
+ */
+int overlay_create(struct overlay *overlay, int fd, int base_fd, uint64_t size);
+void overlay_destroy(struct overlay *overlay);
 
 /*
  * How many of the `len` bytes from `offset` lie in one and the same file;

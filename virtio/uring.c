@@ -3,16 +3,19 @@
  * calls: the few that are needed do not ask for a library).
  *
  * The ring is created disabled; the disk's files are registered, it is
- * restricted to the four operations below on registered files, and only then
+ * restricted to the operations below on registered files, and only then
  * enabled: seccomp sees no operation of a ring, so the ring itself must not be
  * able to do more (design, section 7). Hosts older than 5.10 lack restrictions
  * and get the worker thread.
  *
- * Much of what is submitted is done at once (page cache): flush looks for
- * completions right after it submitted, with the eventfd switched off so that
- * the loop is not woken for what was already seen.
+ * Much of what is submitted is done at once (page cache), so flush looks at the
+ * completion ring right after it submitted. What comes later makes the ring's
+ * own descriptor readable until it was taken: that is what the loop watches.
+ * An eventfd would have to be read each time, and switching it off and on
+ * around flush (IORING_CQ_EVENTFD_DISABLED) can lose a completion: the kernel
+ * has no barrier between storing the ring's tail and looking at that switch.
  *
- * Owns the ring and the eventfd. The loop's thread.
+ * Owns the ring. The loop's thread.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -20,7 +23,7 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/eventfd.h>
+#include <sys/epoll.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -46,7 +49,7 @@ struct uring {
 	size_t rings_size;
 	struct io_uring_sqe *sqes;
 	size_t sqes_size;
-	_Atomic uint32_t *sq_tail, *cq_head, *cq_tail, *cq_flags;
+	_Atomic uint32_t *sq_tail, *cq_head, *cq_tail;
 	uint32_t *sq_array;
 	struct io_uring_cqe *cqes;
 	uint32_t sq_mask, cq_mask;
@@ -72,13 +75,20 @@ static int ring_register(struct uring *u, unsigned op, const void *arg,
 		       : 0;
 }
 
+/* One buffer needs no vector, which the kernel would have to copy. */
 static void fill_rw(struct io_uring_sqe *sqe, const struct engine_io *io)
 {
-	sqe->opcode =
-		io->op == ENGINE_READ ? IORING_OP_READV : IORING_OP_WRITEV;
+	static const uint8_t ops[][2] = {
+		[ENGINE_READ] = { IORING_OP_READV, IORING_OP_READ },
+		[ENGINE_WRITE] = { IORING_OP_WRITEV, IORING_OP_WRITE },
+	};
+	const struct iovec *iov = io->iov;
+	const bool single = io->iov_count == 1;
+
+	sqe->opcode = ops[io->op][single];
 	sqe->off = io->offset;
-	sqe->addr = (uintptr_t)io->iov;
-	sqe->len = io->iov_count;
+	sqe->addr = single ? (uintptr_t)iov->iov_base : (uintptr_t)iov;
+	sqe->len = single ? (uint32_t)iov->iov_len : io->iov_count;
 	sqe->rw_flags = io->durable ? RWF_DSYNC : 0;
 }
 
@@ -121,6 +131,16 @@ static void uring_submit(struct engine *engine, struct engine_io *io)
 	u->sq_array[index] = index;
 	atomic_store_explicit(u->sq_tail, tail + 1, memory_order_release);
 	u->queued++;
+	engine->in_flight++;
+}
+
+static void finish(struct uring *u, uint64_t user_data, int64_t result)
+{
+	struct engine_io *io = (void *)(uintptr_t)user_data;
+
+	io->result = result;
+	u->engine.in_flight--;
+	u->engine.done(u->engine.arg, io);
 }
 
 /* True where there was anything. */
@@ -131,74 +151,71 @@ static bool reap(struct uring *u)
 
 	while (head != atomic_load_explicit(u->cq_tail, memory_order_acquire)) {
 		const struct io_uring_cqe *cqe = &u->cqes[head & u->cq_mask];
-		struct engine_io *io = (void *)(uintptr_t)cqe->user_data;
+		const uint64_t user_data = cqe->user_data;
+		const int result = cqe->res;
 
-		io->result = cqe->res;
+		/* The entry is the kernel's again from here on. */
 		atomic_store_explicit(u->cq_head, ++head, memory_order_release);
-		u->engine.done(u->engine.arg, io);
+		finish(u, user_data, result);
 		any = true;
 	}
 	return any;
 }
 
-/* What cannot be handed over fails, rather than being forgotten. */
+/*
+ * What cannot be handed over fails, rather than being forgotten: the kernel
+ * takes entries from the head, so those at the tail are still ours.
+ */
 static void fail_queued(struct uring *u, int error)
 {
 	while (u->queued) {
 		uint32_t tail = atomic_load(u->sq_tail) - 1;
-		struct io_uring_sqe *sqe = &u->sqes[tail & u->sq_mask];
-		struct engine_io *io = (void *)(uintptr_t)sqe->user_data;
+		const struct io_uring_sqe *sqe = &u->sqes[tail & u->sq_mask];
 
 		atomic_store(u->sq_tail, tail);
 		u->queued--;
-		io->result = error;
-		u->engine.done(u->engine.arg, io);
+		finish(u, sqe->user_data, error);
 	}
 }
 
+/*
+ * EAGAIN is a lack of memory, EBUSY completions that must be taken first: both
+ * pass as operations get done, and are final where there are none.
+ */
 static void hand_over(struct uring *u)
 {
 	while (u->queued) {
 		int n = ring_enter(u, u->queued, 0);
+		bool busy = n == -EAGAIN || n == -EBUSY;
 
-		if (n == -EAGAIN || n == -EBUSY) {
-			/* short of memory, or completions to be taken first */
-			if (!reap(u))
-				n = ring_enter(u, 0, 1);
-		}
-		if (n < 0 && n != -EAGAIN && n != -EBUSY)
-			fail_queued(u, n);
-		else if (n > 0)
+		if (n > 0)
 			u->queued -= (uint32_t)n < u->queued ? (uint32_t)n
 							     : u->queued;
+		else if (!busy || u->engine.in_flight == u->queued)
+			fail_queued(u, n ? n : -EIO);
+		else if (!reap(u) && ring_enter(u, 0, 1) >= 0)
+			reap(u);
 	}
 }
 
+/*
+ * One look at what is done, and no more: a driver whose requests take many
+ * steps, each done at once, must not keep the loop here.
+ */
 static void uring_flush(struct engine *engine)
 {
 	struct uring *u = (struct uring *)engine;
 
 	if (!u->queued)
 		return;
-	atomic_store_explicit(u->cq_flags, IORING_CQ_EVENTFD_DISABLED,
-			      memory_order_relaxed);
-	do {
-		hand_over(u);
-		reap(u);
-	} while (u->queued);
-	/* what came after the last look raises no event: look once more */
-	atomic_store(u->cq_flags, 0);
-	atomic_thread_fence(memory_order_seq_cst);
-	while (reap(u) || u->queued)
-		hand_over(u);
+	hand_over(u);
+	reap(u);
+	hand_over(u);
 }
 
 static void uring_reap(struct engine *engine)
 {
-	struct uring *u = (struct uring *)engine;
-
-	reap(u);
-	uring_flush(engine);
+	reap((struct uring *)engine);
 }
 
 static void uring_wait(struct engine *engine)
@@ -206,11 +223,10 @@ static void uring_wait(struct engine *engine)
 	struct uring *u = (struct uring *)engine;
 
 	hand_over(u);
-	if (!reap(u)) {
+	if (!reap(u) && engine->in_flight) {
 		ring_enter(u, 0, 1);
 		reap(u);
 	}
-	hand_over(u);
 }
 
 static void uring_destroy(struct engine *engine)
@@ -223,8 +239,6 @@ static void uring_destroy(struct engine *engine)
 		munmap(u->sqes, u->sqes_size);
 	if (u->fd >= 0)
 		close(u->fd);
-	if (engine->event_fd >= 0)
-		close(engine->event_fd);
 	free(u);
 }
 
@@ -289,7 +303,6 @@ static int map_rings(struct uring *u, const struct io_uring_params *p)
 	u->sq_mask = p->sq_entries - 1;
 	u->cq_head = (void *)(rings + p->cq_off.head);
 	u->cq_tail = (void *)(rings + p->cq_off.tail);
-	u->cq_flags = (void *)(rings + p->cq_off.flags);
 	u->cqes = (void *)(rings + p->cq_off.cqes);
 	u->cq_mask = p->cq_entries - 1;
 	return 0;
@@ -299,10 +312,8 @@ static int restrict_and_enable(struct uring *u,
 			       const struct engine_options *options)
 {
 	static const uint8_t ops[] = {
-		IORING_OP_READV,
-		IORING_OP_WRITEV,
-		IORING_OP_FSYNC,
-		IORING_OP_FALLOCATE,
+		IORING_OP_READ,	  IORING_OP_READV, IORING_OP_WRITE,
+		IORING_OP_WRITEV, IORING_OP_FSYNC, IORING_OP_FALLOCATE,
 	};
 	struct io_uring_restriction rules[ARRAY_LEN(ops) + 2];
 	int error;
@@ -319,10 +330,7 @@ static int restrict_and_enable(struct uring *u,
 	rules[ARRAY_LEN(ops) + 1].sqe_flags = IOSQE_FIXED_FILE;
 
 	error = ring_register(u, IORING_REGISTER_FILES, options->fds,
-			      options->fd_count);
-	if (!error)
-		error = ring_register(u, IORING_REGISTER_EVENTFD,
-				      &u->engine.event_fd, 1);
+			      ENGINE_FILES_MAX);
 	if (!error)
 		error = ring_register(u, IORING_REGISTER_RESTRICTIONS, rules,
 				      ARRAY_LEN(rules));
@@ -339,18 +347,15 @@ struct engine *uring_create(const struct engine_options *options, int *error)
 	*error = -ENOMEM;
 	if (!u)
 		return NULL;
-	u->fd = -1;
+	u->fd = setup(&params);
+	*error = u->fd < 0 ? u->fd : map_rings(u, &params);
 	u->engine = (struct engine){
 		.ops = &uring_ops,
-		.event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK),
+		.poll_fd = u->fd,
+		.poll_events = EPOLLIN,
 		.done = options->done,
 		.arg = options->arg,
 	};
-	*error = u->engine.event_fd < 0 ? -errno : 0;
-	if (!*error) {
-		u->fd = setup(&params);
-		*error = u->fd < 0 ? u->fd : map_rings(u, &params);
-	}
 	if (!*error)
 		*error = restrict_and_enable(u, options);
 	if (!*error)

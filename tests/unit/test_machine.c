@@ -138,6 +138,63 @@ static void test_replaced(void **state)
 	expect_no_log();
 }
 
+/* Which disk holds the root file system: wherever the words are looked for. */
+static void test_root(void **state)
+{
+	static const char *const own[] = { "root=/dev/vda2 -- init words" };
+	struct block_options disks[28] = { 0 };
+	struct machine_options options = {
+		.cpus = 1,
+		.disks = disks,
+		.disk_count = ARRAY_LEN(disks),
+		.virtio = 3,
+	};
+	static const struct {
+		unsigned disk;
+		bool ro;
+		const char *words;
+	} cases[] = {
+		{ 0, false, "root=/dev/vda rw " },
+		{ 1, true, "root=/dev/vdb ro " },
+		{ 25, false, "root=/dev/vdz rw " },
+		{ 26, false, "root=/dev/vdaa rw " },
+		{ 27, true, "root=/dev/vdab ro " },
+	};
+
+	(void)state;
+	assert_int_equal(load(&options), 0);
+	assert_null(strstr(cmdline(), "root="));
+	ram_destroy(&ram);
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+		const size_t len = strlen(cases[i].words);
+
+		disks[cases[i].disk] = (struct block_options){
+			.root = true,
+			.ro = cases[i].ro,
+		};
+		options.cmdline = NULL;
+		assert_int_equal(load(&options), 0);
+		assert_memory_equal(cmdline(), cases[i].words, len);
+		assert_true(has_word(cmdline(), "quiet"));
+		ram_destroy(&ram);
+		/* The user's own words, and -- with what is for init, follow */
+		options.append = own;
+		options.append_count = 1;
+		assert_int_equal(load(&options), 0);
+		assert_memory_equal(cmdline(), cases[i].words, len);
+		assert_non_null(strstr(cmdline(), own[0]));
+		ram_destroy(&ram);
+		options.append_count = 0;
+		options.cmdline = own[0];
+		assert_int_equal(load(&options), 0);
+		assert_memory_equal(cmdline(), cases[i].words, len);
+		assert_string_equal(cmdline() + len, own[0]);
+		ram_destroy(&ram);
+		disks[cases[i].disk].root = false;
+	}
+	expect_no_log();
+}
+
 static void test_refused(void **state)
 {
 	static char words[CMDLINE_SIZE + 1];
@@ -190,7 +247,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_default),	 cmocka_unit_test(test_append),
 		cmocka_unit_test(test_replaced), cmocka_unit_test(test_refused),
-		cmocka_unit_test(test_parts),
+		cmocka_unit_test(test_root),	 cmocka_unit_test(test_parts),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

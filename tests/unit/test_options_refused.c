@@ -97,6 +97,7 @@ static const struct mistake in_together[] = {
 	{ "-k k -m 33M,hugepages=2M", "its pages of 2M" },
 	{ "-k k -m 1025M,hugepages=1G", "its pages of 1G" },
 	{ "-k k -m 1G,mergeable,hugepages=1G", "mergeable has no" },
+	{ "-k k -d a,root -d b -d c,root", "2 disks have `root`" },
 	{ "-k fd=3 -i fd=3", "--kernel and --initrd both take fd=3" },
 	{ "-k k -i fd=4 -i fd=5 -i fd=4",
 	  "--initrd and --initrd both take fd=4" },

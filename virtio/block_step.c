@@ -1,0 +1,314 @@
+/*
+ * Requests of a block device, carried out step by step.
+ *
+ * A step is one engine operation: the whole of a read or a write on a plain
+ * disk, a run of clusters on an ephemeral one, a range of a DISCARD. Data goes
+ * from and to guest memory with the one system call. What comes back short is
+ * gone on with; nothing at all is the end of a file that shrank, and an I/O
+ * error to the guest.
+ *
+ * O_DIRECT wants buffers and offsets aligned as the host's disk has it; virtio
+ * has no such rule. What the host refuses for that goes through the page cache
+ * instead.
+ *
+ * What is done was judged before (block_request.c). Loop's thread.
+ */
+#include "virtio/block_request.h"
+
+#include <errno.h>
+#include <linux/falloc.h>
+#include <string.h>
+
+#include "mem/bytes.h"
+#include "mem/log.h"
+
+#define ZEROS_SIZE    65536u
+#define ZEROS_VECTORS 16u
+#define RETRIES_MAX   8u
+
+/* Not const: as such it would be 64 KiB of the program file. */
+static uint8_t zeros[ZEROS_SIZE];
+
+/* A file that the guest may write: the overlay's, or the only one there is. */
+static unsigned own_file(const struct block_disk *disk)
+{
+	return disk->overlay ? BLOCK_FILE_OVERLAY : BLOCK_FILE_BASE;
+}
+
+static int submit(const struct block_disk *disk, struct block_request *r)
+{
+	struct engine *engine = disk->engine;
+
+	if (r->io.op == ENGINE_DISCARD && disk->discarder)
+		engine = disk->discarder;
+	engine->ops->submit(engine, &r->io);
+	return BLOCK_PENDING;
+}
+
+static int fail(const struct block_disk *disk, const char *why)
+{
+	static struct log_limit limit;
+
+	if (!disk->stopping)
+		log_guest(&limit, "%s: %s; the guest gets an I/O error",
+			  disk->backing->name, why);
+	return BLOCK_IOERR;
+}
+
+int block_step_read(const struct block_disk *disk, struct block_request *r)
+{
+	struct cursor data = r->data;
+	uint64_t len = r->left;
+	bool own = false;
+	size_t bytes;
+
+	if (disk->overlay)
+		len = overlay_run(disk->overlay, r->offset, len, &own);
+	r->io = (struct engine_io){
+		.op = ENGINE_READ,
+		.file = own ? BLOCK_FILE_OVERLAY : BLOCK_FILE_BASE,
+		.offset = r->offset,
+		.iov = r->iov,
+	};
+	r->io.iov_count =
+		cursor_iov(&data, len, r->iov, QUEUE_SIZE_MAX, &bytes);
+	r->io.len = bytes;
+	return submit(disk, r);
+}
+
+/* False where it failed, and the guest is to know. */
+static bool prepare_overlay(const struct block_disk *disk,
+			    const struct block_request *r)
+{
+	int error = disk->overlay
+			    ? overlay_prepare(disk->overlay, r->offset, r->left)
+			    : 0;
+
+	if (error)
+		fail(disk, strerror(-error));
+	return !error;
+}
+
+int block_step_write(const struct block_disk *disk, struct block_request *r)
+{
+	struct cursor data = r->data;
+	size_t bytes;
+
+	if (!prepare_overlay(disk, r))
+		return BLOCK_IOERR;
+	r->io = (struct engine_io){
+		.op = ENGINE_WRITE,
+		.file = own_file(disk),
+		.offset = r->offset,
+		.iov = r->iov,
+		.durable = disk->write_through && !disk->overlay,
+	};
+	r->io.iov_count =
+		cursor_iov(&data, r->left, r->iov, QUEUE_SIZE_MAX, &bytes);
+	r->io.len = bytes;
+	return submit(disk, r);
+}
+
+/* Zeros by writing them, where the file cannot be told to have them. */
+static int step_write_zeros(const struct block_disk *disk,
+			    struct block_request *r)
+{
+	uint64_t left = r->left;
+	unsigned n = 0;
+
+	for (; n < ZEROS_VECTORS && left; n++) {
+		r->iov[n].iov_base = zeros;
+		r->iov[n].iov_len = left < ZEROS_SIZE ? left : ZEROS_SIZE;
+		left -= r->iov[n].iov_len;
+	}
+	r->io = (struct engine_io){
+		.op = ENGINE_WRITE,
+		.file = own_file(disk),
+		.offset = r->offset,
+		.len = r->left - left,
+		.iov = r->iov,
+		.iov_count = n,
+	};
+	limiter_owe(disk->bytes, r->io.len);
+	return submit(disk, r);
+}
+
+static int step_allocate(const struct block_disk *disk, struct block_request *r,
+			 int mode)
+{
+	r->io = (struct engine_io){
+		.op = ENGINE_ALLOCATE,
+		.file = own_file(disk),
+		.offset = r->offset,
+		.len = r->left,
+		.mode = mode | FALLOC_FL_KEEP_SIZE,
+	};
+	/* There the kernel may have to write them (blkdev_fallocate). */
+	if (mode == FALLOC_FL_ZERO_RANGE && disk->backing->is_device)
+		limiter_owe(disk->bytes, r->left);
+	return submit(disk, r);
+}
+
+static int step_discard(const struct block_disk *disk, struct block_request *r)
+{
+	r->io = (struct engine_io){
+		.op = ENGINE_DISCARD,
+		.file = own_file(disk),
+		.offset = r->offset,
+		.len = r->left,
+	};
+	return submit(disk, r);
+}
+
+/*
+ * The best way that the host has to make zeros, with or without giving the
+ * space back. On an ephemeral disk a hole in the overlay, marked as its own,
+ * gives it back; leaving what was there would show the base.
+ */
+static int step_zeros(const struct block_disk *disk, struct block_request *r,
+		      bool unmap)
+{
+	if (!prepare_overlay(disk, r))
+		return BLOCK_IOERR;
+	if ((unmap || disk->overlay) && !disk->no_punch)
+		return step_allocate(disk, r, FALLOC_FL_PUNCH_HOLE);
+	if (!disk->no_zero_range)
+		return step_allocate(disk, r, FALLOC_FL_ZERO_RANGE);
+	return step_write_zeros(disk, r);
+}
+
+/* A discard is advice: a host that cannot take it just does not. */
+static bool ignores(const struct block_disk *disk,
+		    const struct block_request *r)
+{
+	if (r->type != BLOCK_DISCARD || disk->overlay)
+		return false;
+	return disk->backing->is_device ? disk->no_discard : disk->no_punch;
+}
+
+int block_step_flush(const struct block_disk *disk, struct block_request *r)
+{
+	/* An overlay ends with mote: there is nothing to be kept safe. */
+	if (disk->backing->ro || disk->overlay)
+		return BLOCK_OK;
+	r->io = (struct engine_io){ .op = ENGINE_FLUSH,
+				    .file = BLOCK_FILE_BASE };
+	return submit(disk, r);
+}
+
+int block_step_range(const struct block_disk *disk, struct block_request *r)
+{
+	const struct block_range *range;
+
+	while (r->range < r->ranges && !r->ranges_list[r->range].len)
+		r->range++;
+	if (r->range == r->ranges || ignores(disk, r))
+		return disk->write_through ? block_step_flush(disk, r)
+					   : BLOCK_OK;
+	range = &r->ranges_list[r->range];
+	r->offset = range->offset;
+	r->left = range->len;
+	if (r->type == BLOCK_WRITE_ZEROES || disk->overlay)
+		return step_zeros(disk, r, range->unmap);
+	return disk->backing->is_device
+		       ? step_discard(disk, r)
+		       : step_allocate(disk, r, FALLOC_FL_PUNCH_HOLE);
+}
+
+/* -- after a step --------------------------------------------------------- */
+
+static bool cannot(int64_t result)
+{
+	return result == -EOPNOTSUPP || result == -EINVAL || result == -ENOSYS;
+}
+
+/* The host's file cannot do this kind of operation: never try it again. */
+static bool note_impossible(struct block_disk *disk,
+			    const struct block_request *r)
+{
+	if (!cannot(r->io.result))
+		return false;
+	if (r->io.op == ENGINE_DISCARD)
+		disk->no_discard = true;
+	else if (r->io.op != ENGINE_ALLOCATE)
+		return false;
+	else if (r->io.mode & FALLOC_FL_PUNCH_HOLE)
+		disk->no_punch = true;
+	else
+		disk->no_zero_range = true;
+	return true;
+}
+
+/* O_DIRECT and a request that is not aligned as the host's disk wants it. */
+static bool misaligned(const struct block_disk *disk,
+		       const struct block_request *r)
+{
+	return r->io.result == -EINVAL && r->io.iov &&
+	       r->io.file == BLOCK_FILE_BASE && disk->backing->buffered_fd >= 0;
+}
+
+/*
+ * How much of what was moved need not be moved again. A cluster of an overlay
+ * that was written in part is not in its map, and would be copied from the base
+ * once more: it is written again as a whole.
+ */
+static uint64_t settled(const struct block_disk *disk,
+			const struct block_request *r, uint64_t moved)
+{
+	uint64_t beyond = (r->offset + moved) % OVERLAY_CLUSTER;
+
+	if (!disk->overlay || r->type == BLOCK_IN || moved == r->left)
+		return moved;
+	return moved > beyond ? moved - beyond : 0;
+}
+
+static int go_on(struct block_disk *disk, struct block_request *r,
+		 uint64_t moved)
+{
+	if (disk->overlay && r->type != BLOCK_IN)
+		overlay_mark(disk->overlay, r->offset, moved);
+	r->offset += moved;
+	r->left -= moved;
+	if (r->type == BLOCK_IN || r->type == BLOCK_OUT)
+		cursor_skip(&r->data, moved);
+	if (r->type == BLOCK_IN)
+		r->written += (uint32_t)moved;
+	if (r->left && disk->stopping)
+		return BLOCK_IOERR;
+	if (r->type == BLOCK_IN)
+		return r->left ? block_step_read(disk, r) : BLOCK_OK;
+	if (r->type == BLOCK_OUT)
+		return r->left ? block_step_write(disk, r) : BLOCK_OK;
+	if (r->left)
+		return step_write_zeros(disk, r);
+	r->range++;
+	return disk->stopping ? BLOCK_IOERR : block_step_range(disk, r);
+}
+
+int block_request_step_done(struct block_disk *disk, struct block_request *r)
+{
+	const bool moves = r->io.op == ENGINE_READ || r->io.op == ENGINE_WRITE;
+	int64_t result = r->io.result;
+	uint64_t moved;
+
+	if (result < 0 && disk->stopping)
+		return BLOCK_IOERR;
+	if ((result == -EAGAIN || result == -EINTR) &&
+	    r->retries++ < RETRIES_MAX)
+		return submit(disk, r);
+	if (note_impossible(disk, r))
+		return block_step_range(disk, r);
+	if (misaligned(disk, r)) {
+		r->io.file = BLOCK_FILE_BUFFERED;
+		return submit(disk, r);
+	}
+	if (result < 0)
+		return fail(disk, strerror((int)-result));
+	if (r->io.op == ENGINE_FLUSH)
+		return BLOCK_OK;
+	moved = settled(disk, r, moves ? (uint64_t)result : r->io.len);
+	if (!moved)
+		return fail(disk, "its file has shrunk, or its file system is "
+				  "full");
+	return go_on(disk, r, moved);
+}

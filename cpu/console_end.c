@@ -26,7 +26,7 @@
 #include "mem/log.h"
 
 #define PIECE	   65536
-#define TTY_PIECE  256	    /* as n_tty's WAKEUP_CHARS: poll promises so much */
+#define TTY_PIECE  1	    /* poll promises room, but not how much */
 #define PIPE_PIECE PIPE_BUF /* pipe(7): poll promises a page */
 
 /*

@@ -6,6 +6,8 @@
  */
 #include "tests/unit/console_pipes.h"
 
+#include <termios.h>
+
 static void test_socket(void **state)
 {
 	char text[16];
@@ -36,6 +38,51 @@ static void test_socket(void **state)
 	assert_int_equal(serial_output_waiting(&serial), 0);
 	assert_int_equal(console.in.source.fd, -1);
 	close(pair[0]);
+}
+
+/*
+ * A descriptor that can neither be opened anew nor be made non-blocking: a
+ * pseudo-terminal's master, of which somebody else holds the slave.
+ */
+static void test_cannot_reopen(void **state)
+{
+	int master = open("/dev/ptmx", O_RDWR | O_NOCTTY | O_CLOEXEC), slave;
+	struct termios settings;
+	size_t total = 0;
+	char text[4096];
+	ssize_t len;
+
+	(void)state;
+	assert_int_equal(grantpt(master) | unlockpt(master), 0);
+	slave = open(ptsname(master), O_RDWR | O_NOCTTY | O_NONBLOCK);
+	assert_int_equal(tcgetattr(slave, &settings), 0);
+	cfmakeraw(&settings);
+	assert_int_equal(tcsetattr(slave, TCSANOW, &settings), 0);
+	start(CONSOLE_FD, NULL, master);
+	assert_int_equal(console.out.way, CONSOLE_POLL);
+	assert_int_equal(write(slave, "hello", 5), 5);
+	run_until(got_hello);
+	/* The slave's owner does not read; the loop must not wait for it. */
+	for (size_t i = 0; i < 200000; i++) {
+		out(TX, pattern(i));
+		if (i % 50000 == 0)
+			run_for(2, NULL);
+	}
+	assert_true(console.out.watched);
+	for (int i = 0; i < 20000 && !nothing_waits(); i++) {
+		while ((len = read(slave, text, sizeof(text))) > 0)
+			for (ssize_t j = 0; j < len; j++, total++)
+				assert_true(total >= SERIAL_OUTPUT_RING ||
+					    (uint8_t)text[j] == pattern(total));
+		run_for(1, NULL);
+	}
+	while ((len = read(slave, text, sizeof(text))) > 0)
+		total += (size_t)len;
+	assert_int_equal(total, 200000 - serial_counters(&serial).dropped);
+	assert_false(is_nonblock(master));
+	close(slave);
+	console_close(&console);
+	close(master);
 }
 
 static void test_one_way(void **state)
@@ -195,10 +242,11 @@ int main(void)
 #define TEST(function)                                                         \
 	cmocka_unit_test_setup_teardown(function, setup_pipes, teardown_pipes)
 	const struct CMUnitTest tests[] = {
-		TEST(test_socket),	   TEST(test_one_way),
-		TEST(test_bad_fd),	   TEST(test_off),
-		TEST(test_file),	   TEST(test_drain_waits),
-		TEST(test_drain_gives_up), TEST(test_unused),
+		TEST(test_socket),	TEST(test_cannot_reopen),
+		TEST(test_one_way),	TEST(test_bad_fd),
+		TEST(test_off),		TEST(test_file),
+		TEST(test_drain_waits), TEST(test_drain_gives_up),
+		TEST(test_unused),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -144,6 +144,12 @@ static void test_unix_half_closed(void **state)
 	expect(fd, "and the answer");
 	close(fd);
 	run_until(has_none);
+	/* The next one may speak. */
+	guest_got_len = 0;
+	fd = join();
+	assert_int_equal(write(fd, "hello", 5), 5);
+	run_until(got_hello);
+	close(fd);
 }
 
 /* It stalls, and leaves while it is owed output and the guest reads nothing. */

@@ -79,6 +79,21 @@ static void test_dispatch(void **state)
 		close(sources[i].fd);
 }
 
+static struct loop_timer later;
+
+static void stop_now(void *arg)
+{
+	(void)arg;
+	loop_stop(&loop);
+}
+
+/* After what is left of this batch: stopping now would hide it. */
+static void stop_later(void)
+{
+	assert_int_equal(loop_timer_create(&loop, &later, stop_now, NULL), 0);
+	loop_timer_set(&later, 1000000);
+}
+
 /* The first one called removes all others, and frees what they point to. */
 static void remove_others(void *arg, uint32_t events)
 {
@@ -93,7 +108,7 @@ static void remove_others(void *arg, uint32_t events)
 	}
 	loop_remove(&loop, all[0]);
 	close(all[0]->fd);
-	loop_stop(&loop);
+	stop_later();
 }
 
 static void never(void *arg, uint32_t events)
@@ -118,8 +133,11 @@ static void test_remove_in_dispatch(void **state)
 	/* All are ready at once, so they come in one batch. */
 	assert_int_equal(loop_run(&loop), 0);
 	assert_int_equal(calls, 1);
+	loop_timer_destroy(&loop, &later);
 	free(all[0]);
 }
+
+static struct loop_source first;
 
 /* A removed source whose descriptor number is in use again at once. */
 static void replace(void *arg, uint32_t events)
@@ -133,24 +151,24 @@ static void replace(void *arg, uint32_t events)
 	other->fd = eventfd(0, EFD_CLOEXEC);
 	assert_int_equal(other->fd, fd);
 	assert_int_equal(loop_add(&loop, other, EPOLLIN), 0);
+	loop_remove(&loop, &first);
+	close(first.fd);
 	calls++;
-	loop_stop(&loop);
+	stop_later();
 }
 
 static void test_same_descriptor(void **state)
 {
-	struct loop_source first = { eventfd(1, EFD_CLOEXEC), replace,
-				     &sources[0] };
-
 	(void)state;
+	first = (struct loop_source){ eventfd(1, EFD_CLOEXEC), replace,
+				      &sources[0] };
 	sources[0] =
 		(struct loop_source){ eventfd(1, EFD_CLOEXEC), never, NULL };
 	assert_int_equal(loop_add(&loop, &first, EPOLLIN), 0);
 	assert_int_equal(loop_add(&loop, &sources[0], EPOLLIN), 0);
 	assert_int_equal(loop_run(&loop), 0);
 	assert_int_equal(calls, 1);
-	loop_remove(&loop, &first);
-	close(first.fd);
+	loop_timer_destroy(&loop, &later);
 	close(sources[0].fd);
 }
 

@@ -179,6 +179,25 @@ static void test_input_room(void **state)
 	assert_false(event()); /* the last offer was taken whole */
 }
 
+/* PC16550D, FIFO control register: changing FCR's bit 0 empties the FIFOs. */
+static void test_fifo_toggle(void **state)
+{
+	(void)state;
+	out(FCR, FCR_ENABLE);
+	out(MCR, MCR_LOOP);
+	out(TX, 'a');
+	assert_int_equal(in(LSR)&LSR_DR, LSR_DR);
+	out(FCR, FCR_ENABLE);
+	assert_int_equal(in(LSR)&LSR_DR, LSR_DR);
+	out(FCR, 0);
+	assert_int_equal(in(LSR)&LSR_DR, 0);
+	out(TX, 'b');
+	out(FCR, FCR_CLEAR); /* without bit 0 the others do nothing */
+	assert_int_equal(in(LSR)&LSR_DR, LSR_DR);
+	out(FCR, FCR_ENABLE);
+	assert_int_equal(in(LSR)&LSR_DR, 0);
+}
+
 /* `stty crtscts` in the guest: it takes RTS away when its buffers are full. */
 static void test_flow_control(void **state)
 {
@@ -270,6 +289,7 @@ int main(void)
 		TEST(test_polled_receive),
 		TEST(test_large_input),
 		TEST(test_input_room),
+		TEST(test_fifo_toggle),
 		TEST(test_flow_control),
 		TEST(test_loopback),
 		TEST(test_registers),

@@ -292,6 +292,7 @@ static void test_drain(void **state)
 
 	(void)state;
 	assert_int_equal(pipe2(stalled, O_CLOEXEC), 0);
+	assert_true(fcntl(stalled[1], F_SETPIPE_SZ, 4096) > 0);
 	child = start_child();
 	await(is_raw);
 	kill(child, SIGTERM);

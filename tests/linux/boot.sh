@@ -55,14 +55,17 @@ job() {
 	tests/host/job "$tmp/$job_name.job" - "$OUTB=bin/outb" "$@"
 }
 
+# Through another descriptor: what is in the background has /dev/null for 0.
 start() {
 	boot_name=$1
 	shift
 	rm -f "$tmp/$boot_name.events"
-	"$MOTE" -k "$kernel" -i "$INITRD" -m 128M \
-		--events "$tmp/$boot_name.events" "$@" \
-		<&0 2>"$tmp/$boot_name.err" &
-	echo $! >"$tmp/$boot_name.pid"
+	{
+		"$MOTE" -k "$kernel" -i "$INITRD" -m 128M \
+			--events "$tmp/$boot_name.events" "$@" \
+			<&9 9<&- 2>"$tmp/$boot_name.err" &
+		echo $! >"$tmp/$boot_name.pid"
+	} 9<&0
 }
 
 boot() {

@@ -198,19 +198,19 @@ static inline void pass_time(uint64_t ns)
 
 /* -- the VM ---------------------------------------------------------------- */
 
-static struct vm vm;
+static struct vm host_vm;
 static struct ram ram;
 static struct device *driven; /* the device */
 static _Atomic bool acpi;
 
-int vm_irqfd(struct vm *machine, int event_fd, unsigned gsi)
+int vm_irqfd(struct vm *vm, int event_fd, unsigned gsi)
 {
-	return machine == &vm && event_fd >= 0 && gsi == 5 ? 0 : -EINVAL;
+	return vm == &host_vm && event_fd >= 0 && gsi == 5 ? 0 : -EINVAL;
 }
 
-int vm_ioeventfd(struct vm *machine, int event_fd, gpa at, int64_t match)
+int vm_ioeventfd(struct vm *vm, int event_fd, gpa at, int64_t match)
 {
-	return machine == &vm && event_fd >= 0 && at.v % 0x1000 == 0x50 &&
+	return vm == &host_vm && event_fd >= 0 && at.v % 0x1000 == 0x50 &&
 			       match < QUEUES_MAX
 		       ? 0
 		       : -EINVAL;
@@ -226,8 +226,9 @@ static inline void input_attach(struct device *device)
 	};
 
 	driven = device;
-	memset(&vm, 0, sizeof(vm));
-	must(!mmio_attach(device, &vm, &fake.loop, &ram, &place), "attach");
+	memset(&host_vm, 0, sizeof(host_vm));
+	must(!mmio_attach(device, &host_vm, &fake.loop, &ram, &place),
+	     "attach");
 }
 
 /* -- the driver ------------------------------------------------------------ */
@@ -258,7 +259,8 @@ static inline uint32_t reg_read(uint64_t offset)
 {
 	uint8_t bytes[4];
 
-	must(bus_read(&vm.mmio, INPUT_SLOT + offset, bytes, 4), "a register");
+	must(bus_read(&host_vm.mmio, INPUT_SLOT + offset, bytes, 4),
+	     "a register");
 	return get_le32(bytes);
 }
 
@@ -267,7 +269,8 @@ static inline void reg_write(uint64_t offset, uint32_t value)
 	uint8_t bytes[4];
 
 	put_le32(bytes, value);
-	must(bus_write(&vm.mmio, INPUT_SLOT + offset, bytes, 4), "a register");
+	must(bus_write(&host_vm.mmio, INPUT_SLOT + offset, bytes, 4),
+	     "a register");
 }
 
 static inline void any_access(bool write)
@@ -281,9 +284,9 @@ static inline void any_access(bool write)
 	put_le64(bytes, 0);
 	if (write) {
 		put_le64(bytes, take(len));
-		bus_write(&vm.mmio, at, bytes, len);
+		bus_write(&host_vm.mmio, at, bytes, len);
 	} else {
-		bus_read(&vm.mmio, at, bytes, len);
+		bus_read(&host_vm.mmio, at, bytes, len);
 	}
 }
 

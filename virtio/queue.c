@@ -153,26 +153,18 @@ static int look(struct queue *queue)
 	return waiting;
 }
 
-/* Adds a buffer to the chain; false where it may not be there. */
-static bool add_segment(const struct queue *queue, struct chain *chain,
-			const struct desc *desc)
+/*
+ * ram_span, without the call for low RAM, where most buffers are. An empty
+ * buffer has no address.
+ */
+static uint8_t *span(const struct ram *ram, gpa at, uint32_t len)
 {
-	void *host = ram_span(queue->ram, desc->addr, desc->len);
-	uint32_t before = chain->read_len + chain->write_len;
+	const struct ram_region *low = &ram->region[0];
+	uint64_t offset = at.v - low->start.v;
 
-	/* 2.7.5: at most 2^32 bytes in all; an empty buffer has no address. */
-	if (!host || chain->count > queue->mask ||
-	    before + desc->len < desc->len)
-		return false;
-	chain->segment[chain->count++] = (struct iovec){ host, desc->len };
-	if (desc->flags & DESC_WRITE) {
-		chain->write_len += desc->len;
-		return true;
-	}
-	/* 2.7.4.2: what the device reads comes before what it writes. */
-	chain->readable = chain->count;
-	chain->read_len += desc->len;
-	return !chain->write_len;
+	if (offset < low->size && len && len <= low->size - offset)
+		return low->host + offset;
+	return ram_span(ram, at, len);
 }
 
 /* 2.7.5.3: the last descriptor of a chain may refer to a table of more. */
@@ -183,7 +175,7 @@ static bool enter_indirect(const struct queue *queue, struct table *table,
 	    desc->flags & DESC_NEXT || desc->len % DESC_SIZE)
 		return false;
 	*table = (struct table){
-		.at = ram_span(queue->ram, desc->addr, desc->len),
+		.at = span(queue->ram, desc->addr, desc->len),
 		.count = desc->len / DESC_SIZE,
 		.indirect = true,
 	};
@@ -191,14 +183,17 @@ static bool enter_indirect(const struct queue *queue, struct table *table,
 }
 
 /*
- * Ends, whatever the driver wrote: add_segment takes no more than `size`
- * buffers, and a table is entered at most once.
+ * Ends, whatever the driver wrote: no more than `size` buffers are taken, and a
+ * table is entered at most once. What is counted stays in registers.
  */
 static bool walk(const struct queue *queue, struct chain *chain)
 {
 	struct table table = { queue->desc, queue->config.size, false };
+	unsigned count = 0, readable = 0;
+	uint64_t read_len = 0, write_len = 0;
 	uint32_t next = chain->head;
 	struct desc desc;
+	uint8_t *host;
 
 	do {
 		if (next >= table.count)
@@ -210,11 +205,28 @@ static bool walk(const struct queue *queue, struct chain *chain)
 				return false;
 			desc.flags = DESC_NEXT;
 			next = 0;
-		} else if (!add_segment(queue, chain, &desc)) {
-			return false;
+			continue;
 		}
+		host = span(queue->ram, desc.addr, desc.len);
+		if (!host || count > queue->mask)
+			return false;
+		chain->segment[count++] = (struct iovec){ host, desc.len };
+		if (desc.flags & DESC_WRITE) {
+			write_len += desc.len;
+			continue;
+		}
+		/* 2.7.4.2: what is read comes before what is written. */
+		if (write_len)
+			return false;
+		read_len += desc.len;
+		readable = count;
 	} while (desc.flags & DESC_NEXT);
-	return true;
+	chain->count = (uint16_t)count;
+	chain->readable = (uint16_t)readable;
+	chain->read_len = (uint32_t)read_len;
+	chain->write_len = (uint32_t)write_len;
+	/* 2.7.5: at most 2^32 bytes in all. */
+	return read_len + write_len <= UINT32_MAX;
 }
 
 int queue_pop(struct queue *queue, struct chain *chain)
@@ -230,8 +242,6 @@ int queue_pop(struct queue *queue, struct chain *chain)
 	}
 	chain->head = load16(queue->avail + RING_HEADER +
 			     2u * (queue->next_avail & queue->mask));
-	chain->count = chain->readable = 0;
-	chain->read_len = chain->write_len = 0;
 	if (!walk(queue, chain))
 		return broken(queue);
 	queue->next_avail++;

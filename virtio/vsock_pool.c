@@ -31,8 +31,9 @@
 /*
  * A guest that reads tells so by itself, mostly; it is asked after 2 ms, and
  * then ever less often. A listener with a full backlog is tried again every
- * 10 ms. A program writes its CONNECT line at once, a person takes longer. 2 s
- * is what Linux gives a connection, and 8 s what it gives a peer to close.
+ * 10 ms. A program writes its CONNECT line at once, a person takes longer. A
+ * guest answers a REQUEST at once, if it is not busy booting; 8 s is what Linux
+ * gives a peer to close.
  */
 static const uint64_t wait_ns[VSOCK_WAITS] = {
 	[VSOCK_WAIT_CREDIT] = 2 * MS,
@@ -41,7 +42,7 @@ static const uint64_t wait_ns[VSOCK_WAITS] = {
 	[VSOCK_WAIT_CREDIT_LONGEST] = 2000 * MS,
 	[VSOCK_WAIT_RETRY] = 10 * MS,
 	[VSOCK_WAIT_COMMAND] = 10000 * MS,
-	[VSOCK_WAIT_RESPONSE] = 2000 * MS,
+	[VSOCK_WAIT_RESPONSE] = 5000 * MS,
 	[VSOCK_WAIT_CLOSE] = 8000 * MS,
 };
 

@@ -1,0 +1,517 @@
+/* uses: virtio/vsock.c virtio/vsock_rx.c virtio/vsock_conn.c */
+/* uses: virtio/vsock_pool.c virtio/vsock_unix.c virtio/queue.c */
+/* uses: cpu/loop.c cpu/unixsock.c mem/ram.c */
+/* The vsock device and guests that misbehave; its limits, resets and paths. */
+#include <sys/mman.h>
+
+#include "tests/unit/vsock_help.h"
+
+static uint8_t bytes[VSOCK_BUFFER + 1];
+
+/* -- packets -------------------------------------------------------------- */
+
+/* With no connection, with another's, and with what never was one. */
+static void test_answered_by_rst(void **state)
+{
+	static const struct bad {
+		uint64_t src_cid, dst_cid;
+		uint16_t type, op;
+	} bad[] = {
+		{ CID, 2, 1, VSOCK_OP_INVALID },
+		{ CID, 2, 1, VSOCK_OP_RESPONSE },
+		{ CID, 2, 1, VSOCK_OP_SHUTDOWN },
+		{ CID, 2, 1, VSOCK_OP_RW },
+		{ CID, 2, 1, VSOCK_OP_CREDIT_UPDATE },
+		{ CID, 2, 1, VSOCK_OP_CREDIT_REQUEST },
+		{ CID, 2, 1, 8 },
+		{ CID, 2, 1, 0xffff },
+		{ CID, 2, 0, VSOCK_OP_REQUEST }, /* type */
+		{ CID, 2, 2, VSOCK_OP_REQUEST },
+		{ CID, 2, 0xffff, VSOCK_OP_RW },
+		{ CID, 0, 1, VSOCK_OP_REQUEST }, /* to whom */
+		{ CID, 1, 1, VSOCK_OP_REQUEST },
+		{ CID, CID, 1, VSOCK_OP_REQUEST },
+		{ CID, 1ULL << 32 | 2, 1, VSOCK_OP_REQUEST },
+		{ CID, UINT64_MAX, 1, VSOCK_OP_RW },
+		{ CID + 1, 2, 1, VSOCK_OP_REQUEST }, /* from whom */
+		{ 1ULL << 32 | CID, 2, 1, VSOCK_OP_REQUEST },
+		{ 0, 2, 1, VSOCK_OP_RW },
+	};
+	int listener = host_listen_on(PORT, 4), fd;
+
+	(void)state;
+	guest_start();
+	fd = guest_connects(listener, GUEST + 1);
+	for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
+		struct vsock_packet packet =
+			guest_packet((enum vsock_op)bad[i].op, PORT, GUEST);
+
+		packet.src_cid = bad[i].src_cid;
+		packet.dst_cid = bad[i].dst_cid;
+		packet.type = bad[i].type;
+		guest_send_raw(&packet, NULL, 0);
+		expect_rst(PORT, GUEST);
+		assert_int_equal(got.type, bad[i].type);
+		assert_true(got.src_cid == bad[i].dst_cid);
+		/* RST itself is never answered. */
+		packet.op = VSOCK_OP_RST;
+		guest_send_raw(&packet, NULL, 0);
+	}
+	expect_no_packet();
+	guest_data(PORT, GUEST + 1, "well", 4);
+	host_gets_text(fd, "well");
+	assert_int_equal(breaks, 0);
+	close(fd);
+	close(listener);
+}
+
+/* What ends a connection that is open: by the operation, on a good one. */
+static void test_breaches(void **state)
+{
+	static const struct breach {
+		uint16_t op;
+		uint32_t len, real;
+		bool after_send; /* after SHUTDOWN (SEND) */
+	} breaches[] = {
+		{ VSOCK_OP_INVALID, 0, 0, false },
+		{ VSOCK_OP_REQUEST, 0, 0, false },
+		{ VSOCK_OP_RESPONSE, 0, 0, false },
+		{ 8, 0, 0, false },
+		{ VSOCK_OP_RW, 2, 1, false }, /* longer than its buffers */
+		{ VSOCK_OP_RW, UINT32_MAX, 100, false },
+		{ VSOCK_OP_CREDIT_UPDATE, 1, 0, false },
+		{ VSOCK_OP_RW, 1, 1, true },
+	};
+	int listener = host_listen_on(PORT, 4), fd, other;
+
+	(void)state;
+	guest_start();
+	other = guest_connects(listener, GUEST + 1);
+	for (size_t i = 0; i < ARRAY_LEN(breaches); i++) {
+		struct vsock_packet packet;
+
+		fd = guest_connects(listener, GUEST);
+		if (breaches[i].after_send)
+			guest_op(VSOCK_OP_SHUTDOWN, PORT, GUEST,
+				 VSOCK_SHUT_SEND);
+		packet = guest_packet((enum vsock_op)breaches[i].op, PORT,
+				      GUEST);
+		packet.len = breaches[i].len;
+		guest_send_raw(&packet, bytes, breaches[i].real);
+		expect_rst(PORT, GUEST);
+		host_gets_eof(fd);
+		assert_int_equal(vsock->count, 1);
+		close(fd);
+	}
+	guest_data(PORT, GUEST + 1, "well", 4);
+	host_gets_text(other, "well");
+	close(other);
+	close(listener);
+}
+
+/* More than it was told that there is room for. */
+static void test_too_much_data(void **state)
+{
+	int listener = host_listen_on(PORT, 4), fd;
+	uint32_t sent = 0;
+
+	(void)state;
+	guest_start();
+	fd = guest_connects(listener, GUEST);
+	do {
+		guest_data(PORT, GUEST, bytes, 65536);
+		sent += 65536;
+		run_ticks(1, NULL);
+		while (packet_came() && got.op == VSOCK_OP_CREDIT_UPDATE)
+			;
+	} while (got.op != VSOCK_OP_RST && sent < 4 * VSOCK_BUFFER);
+	assert_int_equal(got.op, VSOCK_OP_RST);
+	assert_true(sent > VSOCK_BUFFER);
+	assert_int_equal(vsock->count, 0);
+	/* In one packet. */
+	close(fd);
+	close(guest_connects(listener, GUEST));
+	close(listener);
+}
+
+static void test_short_packets(void **state)
+{
+	uint32_t head, written;
+
+	(void)state;
+	guest_start();
+	for (uint32_t len = 1; len < VSOCK_HEADER; len++) {
+		struct ring_buffer buffer = { GPA(TX_DATA), len, false };
+
+		ring_add_chain(&tx, &buffer, 1);
+		guest_kick(VSOCK_TX);
+		assert_true(ring_used(&tx, &head, &written));
+	}
+	/* Nothing to read at all. */
+	ring_add_chain(&tx, &(struct ring_buffer){ GPA(TX_DATA), 4096, true },
+		       1);
+	guest_kick(VSOCK_TX);
+	assert_true(ring_used(&tx, &head, &written));
+	assert_int_equal(written, 0);
+	expect_no_packet();
+	assert_int_equal(breaks, 0);
+}
+
+/* Whatever a guest says of its credit, it gets what its buffers hold. */
+static void test_strange_credit(void **state)
+{
+	static const uint32_t strange[][2] = {
+		{ 0, 1 },	 { 0, UINT32_MAX },	   { UINT32_MAX, 0 },
+		{ 1, 1u << 31 }, { UINT32_MAX, 1u << 31 }, { 0, 0 },
+	};
+	int listener = host_listen_on(PORT, 4), fd, other;
+
+	(void)state;
+	guest_start();
+	other = guest_connects(listener, GUEST + 1);
+	fd = guest_connects(listener, GUEST);
+	host_write(fd, bytes, 100000);
+	for (unsigned i = 0; i < 60; i++) {
+		guest_alloc = strange[i % ARRAY_LEN(strange)][0];
+		guest_fwd = strange[i % ARRAY_LEN(strange)][1];
+		guest_op(VSOCK_OP_CREDIT_UPDATE, PORT, GUEST, 0);
+		run_ticks(1, NULL);
+		while (packet_came())
+			assert_int_not_equal(got.op, VSOCK_OP_RST);
+	}
+	guest_alloc = WINDOW;
+	guest_fwd = 0;
+	guest_op(VSOCK_OP_CREDIT_UPDATE, PORT, GUEST + 1, 0);
+	host_write(other, "well", 4);
+	expect_packet(VSOCK_OP_RW, PORT, GUEST + 1);
+	close(fd);
+	close(other);
+	close(listener);
+}
+
+/* RSTs for a guest that takes none: a bounded number is kept. */
+static void test_flood(void **state)
+{
+	unsigned rsts = 0;
+	uint32_t head, written;
+
+	(void)state;
+	guest_start();
+	for (unsigned i = 0; i < 3 * VSOCK_STRAYS; i++)
+		guest_op(VSOCK_OP_RW, PORT, i, 0);
+	assert_int_equal(vsock->strays, VSOCK_STRAYS);
+	for (; run_ticks(5, packet_came); rsts++)
+		assert_int_equal(got.op, VSOCK_OP_RST);
+	assert_int_equal(rsts, VSOCK_STRAYS + RX_SIZE / rx_descs());
+	assert_false(ring_used(&rx, &head, &written));
+	assert_int_equal(breaks, 0);
+}
+
+/* -- rings ---------------------------------------------------------------- */
+
+/* Broken: whoever is connected is cut off; after a reset all is well again. */
+static void expect_broken_and_mend(int fd, const char *why)
+{
+	assert_int_equal(breaks, 1);
+	assert_non_null(strstr(broken_why, why));
+	host_gets_eof(fd);
+	close(fd);
+	assert_int_equal(vsock->count, 0);
+	guest_stop();
+	guest_start();
+	close(host_connects(PORT));
+	assert_int_equal(breaks, 1);
+}
+
+static void test_bad_receive_ring(void **state)
+{
+	int fd;
+
+	(void)state;
+	guest_start();
+	fd = host_connects(PORT);
+	/* The ring turns bad behind the buffers that are there. */
+	while (rx.avail_idx % RX_SIZE)
+		ring_offer(&rx, RX_SIZE);
+	for (unsigned i = 0; i < 100 && !breaks; i++)
+		guest_op(VSOCK_OP_RW, PORT, i, 0);
+	expect_broken_and_mend(fd, "receive ring");
+}
+
+static void test_bad_transmit_ring(void **state)
+{
+	int fd;
+
+	(void)state;
+	guest_start();
+	fd = host_connects(PORT);
+	ring_put16(&tx, gpa_add(tx.avail, 2), 0x8000);
+	guest_kick(VSOCK_TX);
+	expect_broken_and_mend(fd, "transmit ring");
+}
+
+static void test_small_receive_buffers(void **state)
+{
+	int fd;
+
+	(void)state;
+	guest_start();
+	fd = host_connects(PORT);
+	while (rx.avail_idx % RX_SIZE)
+		ring_add_chain(&rx,
+			       &(struct ring_buffer){ GPA(RX_DATA),
+						      VSOCK_HEADER, true },
+			       1);
+	for (unsigned i = 0; i < 100 && !breaks; i++)
+		guest_op(VSOCK_OP_RW, PORT, i, 0);
+	expect_broken_and_mend(fd, "no room for data");
+}
+
+/* -- resets --------------------------------------------------------------- */
+
+static void test_reset(void **state)
+{
+	int listener = host_listen_on(PORT, 4), fd[3];
+
+	(void)state;
+	for (int round = 0; round < 3; round++) {
+		guest_start();
+		fd[0] = host_connects(PORT);
+		fd[1] = guest_connects(listener, GUEST);
+		fd[2] = host_dial();
+		host_say(fd[2], "CONNECT");
+		host_say(fd[0], "unread");
+		guest_data(PORT, GUEST, "last", 4);
+		guest_stop();
+		host_gets_eof(fd[0]);
+		host_gets_text(fd[1], "last");
+		host_gets_eof(fd[1]);
+		for (int i = 0; i < 3; i++)
+			close(fd[i]);
+		assert_int_equal(vsock->count, 0);
+		run_a_while();
+	}
+	close(listener);
+}
+
+/* After a restore: all end, the guest is told, and the CID may be new. */
+static void test_transport_reset(void **state)
+{
+	const struct ring_buffer buffer = { GPA(EV_DATA), 4, true };
+	uint32_t head, written;
+	uint8_t event[4] = { 9, 9, 9, 9 };
+	int fd;
+
+	(void)state;
+	guest_start();
+	fd = host_connects(PORT);
+	vsock_reset_all(vsock, CID);
+	host_gets_eof(fd);
+	close(fd);
+	/* The driver's buffers come later, or are there before. */
+	for (int i = 0; i < 2; i++) {
+		ram_write(&ram, GPA(EV_DATA), event, 4);
+		ring_add_chain(&ev, &buffer, 1);
+		guest_kick(VSOCK_EVENT);
+		if (i) {
+			assert_false(ring_used(&ev, &head, &written));
+			vsock_reset_all(vsock, CID);
+		}
+		assert_true(ring_used(&ev, &head, &written));
+		assert_int_equal(written, 4);
+		assert_int_equal(*(uint32_t *)ram_span(&ram, GPA(EV_DATA), 4),
+				 0);
+	}
+	close(host_connects(PORT));
+	vsock_reset_all(vsock, 99);
+	assert_int_equal(get_le64(vsock->device.config), 99);
+	/* An event buffer of three bytes. */
+	ring_add_chain(&ev, &(struct ring_buffer){ GPA(EV_DATA), 3, true }, 1);
+	guest_kick(VSOCK_EVENT);
+	assert_int_equal(breaks, 1);
+}
+
+/* -- limits --------------------------------------------------------------- */
+
+/* Where this process may have few files: for the last test, there is no way */
+/* back for everybody. */
+static int setup_few(void **state)
+{
+	const struct rlimit few = { 64 + 16, 64 + 16 };
+
+	return setrlimit(RLIMIT_NOFILE, &few) || setup(state);
+}
+
+static void test_all_in_use(void **state)
+{
+	int listener = host_listen_on(PORT, 40), fd[16], late;
+
+	(void)state;
+	assert_int_equal(vsock->max, 16);
+	guest_start();
+	for (uint32_t i = 0; i < 16; i++)
+		fd[i] = i % 2 ? guest_connects(listener, GUEST + i)
+			      : host_connects(PORT);
+	guest_op(VSOCK_OP_REQUEST, PORT, GUEST + 99, 0);
+	expect_rst(PORT, GUEST + 99);
+	assert_non_null(strstr(logged, "16 connections"));
+	/* A client waits until one has ended. */
+	late = host_dial();
+	host_say(late, "CONNECT 8\n");
+	expect_no_packet();
+	guest_op(VSOCK_OP_RST, PORT, GUEST + 1, 0);
+	expect_request(8);
+	assert_int_equal(vsock->count, 16);
+	for (int i = 0; i < 16; i++)
+		close(fd[i]);
+	close(late);
+	close(listener);
+}
+
+/* Pages of a mapping that are there. */
+static size_t resident(const void *at, size_t len)
+{
+	static unsigned char pages[1 << 19];
+	size_t count = 0;
+
+	len = (len + 4095) / 4096;
+	assert_true(len <= sizeof(pages));
+	assert_int_equal(mincore((void *)(uintptr_t)at, len * 4096, pages), 0);
+	for (size_t i = 0; i < len; i++)
+		count += pages[i] & 1;
+	return count * 4096;
+}
+
+static size_t memory_used(void)
+{
+	return resident(vsock->conn, vsock->max * sizeof(*vsock->conn)) +
+	       resident(vsock->buffers, (size_t)vsock->max * VSOCK_BUFFER) +
+	       resident(vsock->table,
+			((size_t)vsock->table_mask + 1) * sizeof(void *));
+}
+
+static void test_a_thousand(void **state)
+{
+	static uint32_t port[1000];
+	static int fd[1000];
+	size_t before = memory_used(), idle;
+	char text[16];
+
+	(void)state;
+	assert_true(vsock->max >= 1000);
+	guest_start();
+	for (uint32_t i = 0; i < 1000; i++) {
+		fd[i] = host_connects(PORT);
+		port[i] = got.src_port;
+	}
+	assert_int_equal(vsock->count, 1000);
+	for (uint32_t i = 0; i < 1000; i++) {
+		snprintf(text, sizeof(text), "stream %u", i);
+		host_say(fd[i], text);
+		expect_packet(VSOCK_OP_RW, port[i], PORT);
+		assert_memory_equal(got_data, text, strlen(text));
+		guest_data(port[i], PORT, got_data, got.len);
+		host_gets_text(fd[i], text);
+	}
+	idle = (memory_used() - before) / 1000;
+	print_message("# an idle connection: %zu bytes\n", idle);
+	assert_in_range(idle, 100, 400);
+	for (uint32_t i = 0; i < 1000; i++)
+		close(fd[i]);
+	while (vsock->count) {
+		assert_true(run_ticks(SOON, packet_came));
+		assert_int_equal(got.op, VSOCK_OP_SHUTDOWN);
+		guest_op(VSOCK_OP_RST, got.src_port, PORT, 0);
+	}
+	assert_int_equal(vsock->count, 0);
+}
+
+/* What was kept for slow readers is given back when they have gone. */
+static void test_buffers_are_given_back(void **state)
+{
+	int listener = host_listen_on(PORT, 4), fd;
+	size_t before = memory_used();
+
+	(void)state;
+	guest_start();
+	fd = guest_connects(listener, GUEST);
+	for (unsigned i = 0; i < 6; i++)
+		guest_data(PORT, GUEST, bytes, 65536);
+	assert_true(memory_used() > before + 65536);
+	close(fd);
+	do
+		assert_true(run_ticks(SOON, packet_came));
+	while (got.op != VSOCK_OP_RST);
+	assert_true(memory_used() < before + 16384);
+	close(listener);
+}
+
+/* -- paths ---------------------------------------------------------------- */
+
+static int open_at(const char *where)
+{
+	const struct vsock_options options = { where, 3 };
+	struct vsock *other = NULL;
+	int error = vsock_open(&other, &options);
+
+	if (!error)
+		vsock_destroy(other);
+	return error;
+}
+
+static void test_paths(void **state)
+{
+	char longest[200], name[80];
+	struct stat status;
+	int fd;
+
+	(void)state;
+	assert_int_equal(open_at(path), -EADDRINUSE);
+	assert_non_null(strstr(logged, "another program"));
+	assert_int_equal(open_at("/nowhere/at/all"), -ENOENT);
+	assert_int_equal(open_at(dir), -EEXIST);
+	memset(longest, 'x', sizeof(longest));
+	longest[sizeof(longest) - 1] = 0;
+	assert_int_equal(open_at(longest), -ENAMETOOLONG);
+	/* PATH_4294967295 has to fit, too. */
+	memcpy(longest, dir, strlen(dir));
+	longest[strlen(dir)] = '/';
+	longest[97] = 0;
+	assert_int_equal(open_at(longest), -ENAMETOOLONG);
+	longest[96] = 0;
+	assert_int_equal(open_at(longest), 0);
+	assert_int_equal(stat(longest, &status), -1);
+	/* A dead one's socket is replaced; a file is not. */
+	strcpy(path + strlen(path), "x");
+	snprintf(name, sizeof(name), "%s_1", path);
+	close(host_listen_on(1, 1));
+	assert_int_equal(open_at(name), 0);
+	fd = open(name, O_CREAT | O_WRONLY, 0600);
+	assert_int_equal(open_at(name), -EEXIST);
+	close(fd);
+	path[strlen(path) - 1] = 0;
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		vsock_test(test_answered_by_rst),
+		vsock_test(test_breaches),
+		vsock_test(test_too_much_data),
+		vsock_test(test_short_packets),
+		vsock_test(test_strange_credit),
+		vsock_test(test_flood),
+		vsock_test(test_bad_receive_ring),
+		vsock_test(test_bad_transmit_ring),
+		vsock_test(test_small_receive_buffers),
+		vsock_test(test_reset),
+		vsock_test(test_transport_reset),
+		vsock_test(test_a_thousand),
+		vsock_test(test_buffers_are_given_back),
+		vsock_test(test_paths),
+		cmocka_unit_test_setup_teardown(test_all_in_use, setup_few,
+						teardown),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

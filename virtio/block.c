@@ -125,7 +125,8 @@ static bool take_one(struct block *b, unsigned index)
 	return false;
 }
 
-static void look_at(struct block *b, unsigned index)
+/* True where it gave anything. */
+static bool look_at(struct block *b, unsigned index)
 {
 	struct queue *queue = &b->device.queue[index];
 	unsigned turn = 0;
@@ -141,6 +142,7 @@ static void look_at(struct block *b, unsigned index)
 		b->stalled |= 1u << index;
 		loop_timer_set(&b->timer, 1);
 	}
+	return turn;
 }
 
 /* In turn: a queue that always has more must not keep the others waiting. */
@@ -151,10 +153,8 @@ static void look_at_all(struct block *b, uint32_t queues)
 	for (unsigned i = 0; i < count; i++) {
 		unsigned index = (first + i) % count;
 
-		if (queues & 1u << index) {
+		if (queues & 1u << index && look_at(b, index))
 			b->next_queue = index + 1;
-			look_at(b, index);
-		}
 	}
 }
 

@@ -1,0 +1,529 @@
+/* uses: virtio/block.c virtio/block_create.c virtio/block_open.c */
+/* uses: virtio/block_request.c virtio/block_step.c virtio/overlay.c */
+/* uses: virtio/limiter.c virtio/queue.c cpu/loop.c mem/ram.c */
+/*
+ * How requests flow through the block device, with an engine that completes
+ * what the test says, when it says, and with what result: whose turn it is,
+ * resets in between, results that real files seldom give.
+ */
+#include <linux/falloc.h>
+
+#include "tests/unit/block_help.h"
+#include "tests/unit/mock_engine.h"
+
+#define SIZE (64 * MIB)
+#define ALL  (FLUSH_FEATURE | FEATURE_INDIRECT_DESC | FEATURE_EVENT_IDX)
+
+static struct mock_engine *const mock = &mocks[0];
+
+static int64_t as_asked(struct mock_engine *m, struct engine_io *io)
+{
+	(void)m;
+	return io->op == ENGINE_READ || io->op == ENGINE_WRITE
+		       ? (int64_t)io->len
+		       : 0;
+}
+
+static void start(struct block_options options, uint64_t features)
+{
+	mock_count = 0;
+	mock_result = as_asked;
+	options.file.fd = memory_open(SIZE);
+	disk_make(&options, features);
+}
+
+static void end(void)
+{
+	disk_destroy();
+	expect_no_log();
+}
+
+/* The engine says that something is done. */
+static void complete(unsigned index, int64_t result)
+{
+	mock_complete(mock, index, result);
+	block_completed(&t.block->completions[0], EPOLLIN);
+	collect();
+}
+
+static const struct engine_io *newest(void)
+{
+	assert_true(mock->count);
+	assert_int_equal(mock->flushed, mock->submitted);
+	return mock->waiting[mock->count - 1];
+}
+
+static unsigned put_and_kick(uint32_t type, uint64_t sector, uint32_t len)
+{
+	unsigned slot = put_request_on(0, type, sector, DATA_AT, len);
+
+	kick_queue(0);
+	return slot;
+}
+
+static void put_ranges(uint32_t type, unsigned count, uint32_t flags)
+{
+	for (unsigned i = 0; i < count; i++) {
+		uint8_t *at = guest(DATA_AT + i * 16ULL, 16);
+
+		put_le64(at, 64ULL * i);
+		put_le32(at + 8, 16);
+		put_le32(at + 12, flags);
+	}
+	put_and_kick(type, 0, 16 * count);
+}
+
+/* -- turns ---------------------------------------------------------------- */
+
+static unsigned taken_of(unsigned queue)
+{
+	return t.device->queue[queue].next_avail;
+}
+
+static void fill_queue(unsigned queue, unsigned count)
+{
+	while (count--)
+		put_request_on(queue, BLOCK_IN, 0, DATA_AT, 512);
+}
+
+static void test_turns(void **state)
+{
+	(void)state;
+	start((struct block_options){ .queues = 3 }, ALL);
+	fill_queue(0, 256);
+	kick_queue(0);
+	assert_int_equal(taken_of(0), 128); /* and no more for now */
+	fill_queue(1, 256);
+	kick_queue(1);
+	assert_int_equal(taken_of(1), 128);
+	/* The pool is empty: nobody gets anything until something is done. */
+	fill_queue(2, 10);
+	kick_queue(2);
+	assert_true(pump(1000));
+	assert_int_equal(taken_of(0) + taken_of(1) + taken_of(2), 256);
+	assert_int_equal(t.block->in_flight, 256);
+	assert_false(pump(20));
+	/* One by one: each queue has its turn, not only the first. */
+	for (unsigned i = 0; i < 12; i++)
+		complete(0, 512);
+	while (pump(20))
+		;
+	assert_true(taken_of(0) > 128 && taken_of(1) > 128 && taken_of(2) > 0);
+	while (mock->count) {
+		complete(0, 512);
+		pump(0);
+	}
+	assert_int_equal(t.back_count, 522);
+	assert_int_equal(t.block->in_flight, 0);
+	assert_int_equal(t.block->pool_used, 256);
+	end();
+}
+
+/* An engine that is done at once, and a driver that always has more. */
+static unsigned refills;
+
+static void done_at_once(struct mock_engine *m)
+{
+	while (m->count)
+		mock_complete(m, 0, as_asked(m, m->waiting[0]));
+	collect();
+	for (unsigned i = 0; i < 3; i++)
+		while (t.ring[i].avail_idx - t.ring[i].used_idx < 256) {
+			put_request_on(i, BLOCK_IN, 0, DATA_AT, 512);
+			refills++;
+		}
+}
+
+static void test_endless_driver(void **state)
+{
+	(void)state;
+	start((struct block_options){ .queues = 3 }, ALL);
+	for (unsigned i = 0; i < 3; i++)
+		fill_queue(i, 256);
+	mock_flushed = done_at_once;
+	refills = 0;
+	for (unsigned i = 0; i < 3; i++)
+		kick_queue(i);
+	/* It comes back, and goes on later, with all three. */
+	assert_true(refills > 0 && refills < 3000);
+	for (unsigned i = 0; i < 30; i++)
+		assert_true(pump(1000));
+	for (unsigned i = 0; i < 3; i++)
+		assert_true(taken_of(i) > 1000);
+	mock_flushed = NULL;
+	end();
+}
+
+/* -- reset ---------------------------------------------------------------- */
+
+static void test_reset_ends_steps(void **state)
+{
+	unsigned steps;
+
+	(void)state;
+	start((struct block_options){ 0 }, ALL);
+	put_ranges(BLOCK_WRITE_ZEROES, 16, 0);
+	put_and_kick(BLOCK_IN, 8, 65536);
+	put_and_kick(BLOCK_OUT, 8, 65536);
+	steps = mock->submitted;
+	assert_int_equal(steps, 3);
+	disk_reset();
+	/* What was begun has ended, and nothing more was begun. */
+	assert_int_equal(mock->submitted, steps);
+	assert_int_equal(t.block->in_flight, 0);
+	assert_int_equal(mock->count, 0);
+	disk_activate(ALL);
+	put_and_kick(BLOCK_IN, 8, 512);
+	assert_int_equal(mock->submitted, steps + 1);
+	complete(0, 512);
+	assert_int_equal(status_of(3), BLOCK_OK);
+	end();
+}
+
+static int64_t fails(struct mock_engine *m, struct engine_io *io)
+{
+	(void)m;
+	(void)io;
+	return -EIO;
+}
+
+static void test_reset_with_errors(void **state)
+{
+	(void)state;
+	start((struct block_options){ 0 }, ALL);
+	for (unsigned i = 0; i < 50; i++)
+		put_request_on(0, i & 1 ? BLOCK_IN : BLOCK_OUT, 8, DATA_AT,
+			       4096);
+	kick_queue(0);
+	mock_result = fails;
+	disk_reset();
+	assert_int_equal(t.block->in_flight, 0);
+	/* Stalled and starved queues are forgotten with the rest. */
+	disk_activate(ALL);
+	fill_queue(0, 256);
+	kick_queue(0);
+	assert_true(t.block->stalled);
+	disk_reset();
+	assert_false(t.block->stalled | t.block->starved | t.block->dirty);
+	assert_false(pump(20));
+	end();
+}
+
+/* What comes back after the driver broke the rules is for nobody. */
+static void test_broken_in_flight(void **state)
+{
+	(void)state;
+	start((struct block_options){ 0 }, ALL);
+	put_and_kick(BLOCK_IN, 8, 512);
+	ring_desc(&t.ring[0], t.ring[0].desc, 7, 0, 0, 0, 0);
+	ring_offer(&t.ring[0], 7);
+	kick_queue(0);
+	assert_int_equal(t.breaks, 1);
+	complete(0, 512);
+	assert_int_equal(t.back_count, 0);
+	assert_int_equal(t.interrupts, 0);
+	assert_int_equal(t.block->in_flight, 0);
+	end();
+}
+
+/* -- results -------------------------------------------------------------- */
+
+static void test_order(void **state)
+{
+	unsigned slots[4];
+
+	(void)state;
+	start((struct block_options){ 0 }, ALL);
+	for (unsigned i = 0; i < 4; i++)
+		slots[i] = put_and_kick(BLOCK_IN, i, 512);
+	complete(2, 512);
+	assert_true(t.back[slots[2]] && t.back_count == 1);
+	complete(2, 512);
+	assert_true(t.back[slots[3]] && t.back_count == 2);
+	complete(0, 512);
+	complete(0, 512);
+	assert_int_equal(t.back_count, 4);
+	end();
+}
+
+static void test_errors(void **state)
+{
+	static const int errors[] = { EIO,   ENOSPC, EFAULT, EDQUOT,
+				      EROFS, EFBIG,  EINVAL };
+
+	(void)state;
+	start((struct block_options){ 0 }, ALL);
+	for (size_t i = 0; i < ARRAY_LEN(errors); i++) {
+		unsigned slot = put_and_kick(BLOCK_IN, 0, 512);
+
+		complete(0, -errors[i]);
+		assert_int_equal(status_of(slot), BLOCK_IOERR);
+		assert_int_equal(t.written[slot], 0);
+		expect_log(strerror(errors[i]));
+		slot = put_and_kick(BLOCK_OUT, 0, 512);
+		complete(0, -errors[i]);
+		assert_int_equal(status_of(slot), BLOCK_IOERR);
+		assert_int_equal(t.written[slot], 1);
+		expect_log(strerror(errors[i]));
+		slot = put_and_kick(BLOCK_FLUSH, 0, 0);
+		complete(0, -errors[i]);
+		assert_int_equal(status_of(slot), BLOCK_IOERR);
+		expect_log(strerror(errors[i]));
+	}
+	end();
+}
+
+static void test_short(void **state)
+{
+	unsigned slot;
+
+	(void)state;
+	start((struct block_options){ 0 }, ALL);
+	slot = put_pieces(0, BLOCK_IN, 8, DATA_AT, 8192, 4, true);
+	kick_queue(0);
+	assert_int_equal(newest()->iov_count, 4);
+	complete(0, 3000);
+	/* It goes on where that ended, in the second buffer. */
+	assert_int_equal(newest()->offset, 4096 + 3000);
+	assert_int_equal(newest()->len, 5192);
+	assert_int_equal(newest()->iov_count, 3);
+	assert_ptr_equal(newest()->iov[0].iov_base, guest(DATA_AT + 3000, 1));
+	assert_int_equal(newest()->iov[0].iov_len, 1096);
+	complete(0, 1);
+	assert_int_equal(newest()->len, 5191);
+	complete(0, -EIO);
+	assert_int_equal(status_of(slot), BLOCK_IOERR);
+	assert_int_equal(t.written[slot], 3001);
+	expect_log(strerror(EIO));
+	slot = put_and_kick(BLOCK_OUT, 8, 4096);
+	complete(0, 4095);
+	assert_int_equal(newest()->len, 1);
+	complete(0, 1);
+	assert_int_equal(status_of(slot), BLOCK_OK);
+	slot = put_and_kick(BLOCK_OUT, 8, 4096);
+	complete(0, 0);
+	assert_int_equal(status_of(slot), BLOCK_IOERR);
+	expect_log("full");
+	end();
+}
+
+static void test_retries(void **state)
+{
+	static const int again[] = { EAGAIN, EINTR };
+	unsigned slot, tries;
+
+	(void)state;
+	start((struct block_options){ 0 }, ALL);
+	for (size_t i = 0; i < ARRAY_LEN(again); i++) {
+		slot = put_and_kick(BLOCK_IN, 8, 512);
+		for (unsigned j = 0; j < 5; j++)
+			complete(0, -again[i]);
+		complete(0, 512);
+		assert_int_equal(status_of(slot), BLOCK_OK);
+		/* But not for ever. */
+		slot = put_and_kick(BLOCK_IN, 8, 512);
+		for (tries = 0; mock->count && tries < 100; tries++)
+			complete(0, -again[i]);
+		assert_true(tries > 5 && tries < 20);
+		assert_int_equal(status_of(slot), BLOCK_IOERR);
+		expect_log(strerror(again[i]));
+	}
+	end();
+}
+
+/* -- kinds of zeros ------------------------------------------------------- */
+
+static const int punch = FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE;
+static const int zero = FALLOC_FL_ZERO_RANGE | FALLOC_FL_KEEP_SIZE;
+
+static void test_discard_refused(void **state)
+{
+	static const int refusals[] = { EOPNOTSUPP, EINVAL, ENOSYS };
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(refusals); i++) {
+		start((struct block_options){ 0 }, ALL);
+		put_ranges(BLOCK_DISCARD, 3, 0);
+		assert_int_equal(newest()->op, ENGINE_ALLOCATE);
+		assert_int_equal(newest()->mode, punch);
+		complete(0, 0);
+		assert_int_equal(newest()->offset, 64 * 512);
+		complete(0, -refusals[i]);
+		/* It is advice: nothing went wrong, and it is not tried again
+		 */
+		assert_int_equal(status_of(0), BLOCK_OK);
+		put_ranges(BLOCK_DISCARD, 3, 0);
+		assert_int_equal(mock->count, 0);
+		collect();
+		assert_int_equal(status_of(1), BLOCK_OK);
+		end();
+	}
+	/* Other errors are errors. */
+	start((struct block_options){ 0 }, ALL);
+	put_ranges(BLOCK_DISCARD, 3, 0);
+	complete(0, -EIO);
+	assert_int_equal(status_of(0), BLOCK_IOERR);
+	expect_log(strerror(EIO));
+	end();
+}
+
+static void test_zeros_refused(void **state)
+{
+	(void)state;
+	start((struct block_options){ 0 }, ALL);
+	put_ranges(BLOCK_WRITE_ZEROES, 2, 1);
+	assert_int_equal(newest()->mode, punch);
+	complete(0, -EOPNOTSUPP);
+	assert_int_equal(newest()->mode, zero);
+	complete(0, -EOPNOTSUPP);
+	assert_int_equal(newest()->op, ENGINE_WRITE);
+	assert_int_equal(newest()->len, 16 * 512);
+	complete(0, 512); /* short: only the rest once more */
+	assert_int_equal(newest()->offset, 512);
+	complete(0, 15 * 512);
+	assert_int_equal(newest()->offset, 64 * 512);
+	complete(0, 16 * 512);
+	assert_int_equal(status_of(0), BLOCK_OK);
+	end();
+	start((struct block_options){ 0 }, ALL);
+	put_ranges(BLOCK_WRITE_ZEROES, 1, 0);
+	assert_int_equal(newest()->mode, zero);
+	complete(0, -ENOSPC);
+	assert_int_equal(status_of(0), BLOCK_IOERR);
+	expect_log(strerror(ENOSPC));
+	end();
+}
+
+/* Without FLUSH the driver takes what is done for what is safe (5.2.6.2). */
+static void test_write_through(void **state)
+{
+	(void)state;
+	start((struct block_options){ 0 }, FEATURE_INDIRECT_DESC);
+	put_and_kick(BLOCK_OUT, 0, 512);
+	assert_true(newest()->durable);
+	complete(0, 512);
+	put_ranges(BLOCK_WRITE_ZEROES, 1, 0);
+	complete(0, 0);
+	assert_int_equal(newest()->op, ENGINE_FLUSH);
+	assert_false(t.back[1]);
+	complete(0, 0);
+	assert_int_equal(status_of(1), BLOCK_OK);
+	end();
+	start((struct block_options){ 0 }, ALL);
+	put_and_kick(BLOCK_OUT, 0, 512);
+	assert_false(newest()->durable);
+	complete(0, 512);
+	end();
+	/* What vanishes with mote need not be safe. */
+	start((struct block_options){ .ephemeral = true },
+	      FEATURE_INDIRECT_DESC);
+	put_and_kick(BLOCK_OUT, 0, 4096);
+	assert_false(newest()->durable);
+	complete(0, 4096);
+	put_and_kick(BLOCK_FLUSH, 0, 0);
+	assert_int_equal(mock->count, 0);
+	end();
+}
+
+/* A host's block device: BLKDISCARD, by the worker where io_uring has none. */
+static void test_block_device(void **state)
+{
+	struct block_backing backing = { .fd = -1,
+					 .buffered_fd = -1,
+					 .lock_fd = -1,
+					 .overlay_fd = -1,
+					 .is_device = true,
+					 .size = SIZE,
+					 .logical = 4096,
+					 .physical = 4096,
+					 .name = "disk 0 (sdz)" };
+	struct block_options options = { .queues = 1 };
+
+	(void)state;
+	memset(&t, 0, sizeof(t));
+	mock_count = 0;
+	make_ram(&t.ram, RAM_BYTES);
+	assert_int_equal(loop_create(&t.loop), 0);
+	t.block = block_create(&backing, &options, &t.loop);
+	assert_non_null(t.block);
+	t.device = block_device(t.block);
+	disk_activate(ALL);
+	assert_int_equal(mock_count, 2);
+	assert_int_equal(get_le32(t.device->config + 20), 4096);
+	assert_int_equal(t.device->config[24], 0);
+	put_ranges(BLOCK_DISCARD, 2, 0);
+	assert_int_equal(mock->count, 0);
+	assert_int_equal(mocks[1].count, 1);
+	assert_int_equal(mocks[1].waiting[0]->op, ENGINE_DISCARD);
+	mock_complete(&mocks[1], 0, 0);
+	assert_int_equal(mocks[1].waiting[0]->offset, 64 * 512);
+	put_and_kick(BLOCK_IN, 8, 4096);
+	assert_int_equal(mock->count, 1);
+	/* A reset waits for both. */
+	disk_reset();
+	assert_int_equal(t.block->in_flight, 0);
+	disk_activate(ALL);
+	put_ranges(BLOCK_DISCARD, 2, 0);
+	mock_complete(&mocks[1], 0, -EOPNOTSUPP);
+	block_completed(&t.block->completions[1], EPOLLIN);
+	collect();
+	assert_int_equal(status_of(2), BLOCK_OK);
+	put_ranges(BLOCK_WRITE_ZEROES, 1, 0);
+	assert_int_equal(newest()->mode, zero);
+	complete(0, 0);
+	end();
+	/* Read-only, none is needed. */
+	backing.ro = true;
+	mock_count = 0;
+	assert_int_equal(loop_create(&t.loop), 0);
+	t.block = block_create(&backing, &options, &t.loop);
+	assert_int_equal(mock_count, 1);
+	block_destroy(t.block);
+	loop_destroy(&t.loop);
+}
+
+/* O_DIRECT refuses what is not aligned: that goes through the page cache. */
+static void test_misaligned(void **state)
+{
+	unsigned slot;
+
+	(void)state;
+	start((struct block_options){ 0 }, ALL);
+	t.block->backing.buffered_fd = memory_open(SIZE);
+	slot = put_and_kick(BLOCK_OUT, 1, 512);
+	complete(0, -EINVAL);
+	assert_int_equal(newest()->file, BLOCK_FILE_BUFFERED);
+	assert_int_equal(newest()->len, 512);
+	complete(0, 512);
+	assert_int_equal(status_of(slot), BLOCK_OK);
+	/* The next one is tried as asked for; twice refused is an error. */
+	slot = put_and_kick(BLOCK_IN, 8, 4096);
+	assert_int_equal(newest()->file, BLOCK_FILE_BASE);
+	complete(0, -EINVAL);
+	complete(0, -EINVAL);
+	assert_int_equal(status_of(slot), BLOCK_IOERR);
+	expect_log(strerror(EINVAL));
+	end();
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_turns),
+		cmocka_unit_test(test_endless_driver),
+		cmocka_unit_test(test_reset_ends_steps),
+		cmocka_unit_test(test_reset_with_errors),
+		cmocka_unit_test(test_broken_in_flight),
+		cmocka_unit_test(test_order),
+		cmocka_unit_test(test_errors),
+		cmocka_unit_test(test_short),
+		cmocka_unit_test(test_retries),
+		cmocka_unit_test(test_discard_refused),
+		cmocka_unit_test(test_zeros_refused),
+		cmocka_unit_test(test_write_through),
+		cmocka_unit_test(test_block_device),
+		cmocka_unit_test(test_misaligned),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,347 @@
+/* uses: virtio/block.c virtio/block_create.c virtio/block_open.c */
+/* uses: virtio/block_request.c virtio/block_step.c virtio/overlay.c */
+/* uses: virtio/limiter.c virtio/queue.c cpu/loop.c mem/ram.c */
+/*
+ * Ephemeral disks against a model, an array in memory: random requests at any
+ * sector, several in flight, by an engine that moves as little at a time as it
+ * likes. The base never changes.
+ */
+#include <linux/falloc.h>
+#include <sys/stat.h>
+
+#include "tests/unit/block_help.h"
+#include "tests/unit/mock_engine.h"
+
+/* Its last cluster is not whole. */
+#define SECTORS (2048u + 5)
+#define SIZE	(SECTORS * 512ULL)
+#define REGIONS 4u /* each request in flight has one of its own */
+
+static uint8_t model[SIZE], base[SIZE];
+static int base_fd;
+static uint64_t seed;
+
+static uint32_t any(uint32_t below)
+{
+	seed = seed * 6364136223846793005ULL + 1442695040888963407ULL;
+	return (uint32_t)(seed >> 33) % below;
+}
+
+/* -- the engine ----------------------------------------------------------- */
+
+static enum manner { WHOLE, SHORT, SHORT_AND_POOR } manner;
+
+static int64_t perform(struct mock_engine *mock, struct engine_io *io)
+{
+	/* A write that never gets past a cluster gets nowhere. */
+	uint64_t most = manner == WHOLE ? UINT64_MAX : 4096 + any(9000);
+
+	if (manner == SHORT_AND_POOR && io->op == ENGINE_ALLOCATE)
+		return -EOPNOTSUPP;
+	return mock_perform(mock, io, most);
+}
+
+static void perform_any(struct mock_engine *mock)
+{
+	while (mock->count) {
+		unsigned i = any(mock->count);
+
+		mock_complete(mock, i, perform(mock, mock->waiting[i]));
+	}
+}
+
+/* -- the disk ------------------------------------------------------------- */
+
+static void start(enum manner how, uint64_t size)
+{
+	struct block_options options = { .ephemeral = true };
+
+	seed = 42 + how;
+	manner = how;
+	mock_count = 0;
+	mock_result = perform;
+	fill(base, sizeof(base));
+	memcpy(model, base, sizeof(base));
+	base_fd = file_of(base, sizeof(base));
+	assert_int_equal(ftruncate(base_fd, (off_t)size), 0);
+	options.file.fd = dup(base_fd);
+	disk_make(&options, FLUSH_FEATURE | FEATURE_INDIRECT_DESC);
+}
+
+static void end(void)
+{
+	uint8_t *now = malloc(sizeof(base));
+
+	disk_destroy();
+	assert_int_equal(pread(base_fd, now, sizeof(base), 0), sizeof(base));
+	assert_memory_equal(now, base, sizeof(base));
+	free(now);
+	close(base_fd);
+	expect_no_log();
+}
+
+static void run_all(unsigned expected)
+{
+	perform_any(&mocks[0]);
+	block_completed(&t.block->completions[0], EPOLLIN);
+	wait_back(t.back_count);
+	assert_int_equal(t.back_count, expected);
+}
+
+/* -- against the model ---------------------------------------------------- */
+
+struct request {
+	uint32_t type, sector, sectors;
+	uint64_t data;
+	unsigned slot;
+};
+
+static void put_random(struct request *r, unsigned region)
+{
+	static const uint32_t types[] = {
+		BLOCK_IN,  BLOCK_IN,	  BLOCK_OUT,
+		BLOCK_OUT, BLOCK_DISCARD, BLOCK_WRITE_ZEROES,
+	};
+	const uint32_t first = SECTORS / REGIONS * region;
+	const uint32_t end = region + 1 == REGIONS
+				     ? SECTORS
+				     : SECTORS / REGIONS * (region + 1);
+	uint8_t *bytes;
+
+	/* Whole clusters, and requests to the very end, often. */
+	*r = (struct request){
+		.type = types[any(ARRAY_LEN(types))],
+		.sector = first + any(end - first),
+		.data = DATA_AT + region * 4 * MIB,
+	};
+	if (any(3) == 0)
+		r->sector =
+			r->sector / 8 * 8 < first ? first : r->sector / 8 * 8;
+	r->sectors =
+		any(4) == 0
+			? end - r->sector
+			: 1 + any(end - r->sector < 64 ? end - r->sector : 64);
+	bytes = guest(r->data, SIZE);
+	if (r->type == BLOCK_IN || r->type == BLOCK_OUT) {
+		for (uint32_t i = 0; i < r->sectors * 512; i++)
+			bytes[i] = (uint8_t)any(256);
+		r->slot = put_pieces(0, r->type, r->sector, r->data,
+				     r->sectors * 512, 1 + any(20),
+				     r->type == BLOCK_IN);
+		return;
+	}
+	put_le64(bytes, r->sector);
+	put_le32(bytes + 8, r->sectors);
+	put_le32(bytes + 12, r->type == BLOCK_WRITE_ZEROES && any(2));
+	r->slot = put_request_on(0, r->type, 0, r->data, 16);
+}
+
+static void check_and_follow(const struct request *r)
+{
+	uint8_t *at = model + r->sector * 512ULL;
+	const size_t len = r->sectors * 512ULL;
+
+	assert_int_equal(status_of(r->slot), BLOCK_OK);
+	if (r->type == BLOCK_IN)
+		assert_memory_equal(guest(r->data, len), at, len);
+	else if (r->type == BLOCK_OUT)
+		memcpy(at, guest(r->data, len), len);
+	else
+		memset(at, 0, len);
+}
+
+static void check_all(void)
+{
+	uint8_t *got = guest(DATA_AT, SIZE);
+
+	put_request_on(0, BLOCK_IN, 0, DATA_AT, SIZE);
+	kick_queue(0);
+	run_all(t.back_count + 1);
+	assert_memory_equal(got, model, SIZE);
+}
+
+static void random_run(enum manner how, unsigned rounds)
+{
+	struct request requests[REGIONS];
+
+	start(how, SIZE);
+	for (unsigned round = 0; round < rounds; round++) {
+		const unsigned count = 1 + any(REGIONS);
+
+		for (unsigned i = 0; i < count; i++)
+			put_random(&requests[i], i);
+		kick_queue(0);
+		run_all(t.back_count + count);
+		for (unsigned i = 0; i < count; i++)
+			check_and_follow(&requests[i]);
+	}
+	check_all();
+	end();
+}
+
+static void test_whole(void **state)
+{
+	(void)state;
+	random_run(WHOLE, 2000);
+}
+
+static void test_short(void **state)
+{
+	(void)state;
+	random_run(SHORT, 2000);
+}
+
+/* A file system that can neither punch holes nor zero a range. */
+static void test_poor(void **state)
+{
+	(void)state;
+	random_run(SHORT_AND_POOR, 2000);
+}
+
+/* -- single cases --------------------------------------------------------- */
+
+/* Space that the guest has discarded is the host's again. */
+static void test_discard_frees(void **state)
+{
+	struct stat full, empty;
+
+	(void)state;
+	start(WHOLE, SIZE);
+	put_request_on(0, BLOCK_OUT, 0, DATA_AT, SIZE);
+	kick_queue(0);
+	run_all(1);
+	assert_int_equal(fstat(t.block->backing.overlay_fd, &full), 0);
+	assert_true(full.st_blocks >= SECTORS);
+	put_le64(guest(DATA_AT, 16), 0);
+	put_le32(guest(DATA_AT + 8, 4), SECTORS);
+	put_le32(guest(DATA_AT + 12, 4), 0);
+	put_request_on(0, BLOCK_DISCARD, 0, DATA_AT, 16);
+	kick_queue(0);
+	run_all(2);
+	assert_int_equal(fstat(t.block->backing.overlay_fd, &empty), 0);
+	assert_true(empty.st_blocks <= 64);
+	memset(model, 0, SIZE);
+	check_all();
+	end();
+}
+
+static int64_t full(struct mock_engine *mock, struct engine_io *io)
+{
+	if (io->op == ENGINE_WRITE)
+		return -ENOSPC;
+	return mock_perform(mock, io, UINT64_MAX);
+}
+
+/* A write that failed leaves what was there before. */
+static void test_no_space(void **state)
+{
+	(void)state;
+	start(WHOLE, SIZE);
+	put_request_on(0, BLOCK_OUT, 8, DATA_AT, 8192);
+	kick_queue(0);
+	mock_complete(&mocks[0], 0, full(&mocks[0], mocks[0].waiting[0]));
+	block_completed(&t.block->completions[0], EPOLLIN);
+	collect();
+	assert_int_equal(status_of(0), BLOCK_IOERR);
+	expect_log(strerror(ENOSPC));
+	check_all();
+	/* So much short that no cluster is whole: an error, and no loop. */
+	put_request_on(0, BLOCK_OUT, 8, DATA_AT, 8192);
+	kick_queue(0);
+	mock_complete(&mocks[0], 0, 4095);
+	block_completed(&t.block->completions[0], EPOLLIN);
+	collect();
+	assert_int_equal(status_of(2), BLOCK_IOERR);
+	expect_log("full");
+	check_all();
+	end();
+}
+
+/* A reset in the middle of a write: it is there as a whole, or not at all. */
+static void test_reset(void **state)
+{
+	(void)state;
+	start(WHOLE, SIZE);
+	for (unsigned i = 0; i < 100; i++) {
+		uint32_t sector = any(SECTORS / 8 - 4) * 8, len = 4 * 4096;
+		uint8_t *bytes = guest(DATA_AT, len);
+
+		memset(bytes, (int)i + 1, len);
+		put_request_on(0, BLOCK_OUT, sector, DATA_AT, len);
+		kick_queue(0);
+		disk_reset(); /* which waits for it */
+		memcpy(model + sector * 512ULL, bytes, len);
+		disk_activate(FLUSH_FEATURE | FEATURE_INDIRECT_DESC);
+		check_all();
+	}
+	end();
+}
+
+/* The base got shorter, or cannot be read where a cluster is to be copied. */
+static void test_short_base(void **state)
+{
+	(void)state;
+	start(WHOLE, SIZE);
+	assert_int_equal(ftruncate(base_fd, 4096), 0);
+	put_request_on(0, BLOCK_OUT, 9, DATA_AT, 512);
+	kick_queue(0);
+	collect();
+	assert_int_equal(status_of(0), BLOCK_IOERR);
+	expect_log("I/O error");
+	put_request_on(0, BLOCK_OUT, 16, DATA_AT, 4096);
+	kick_queue(0);
+	run_all(2);
+	assert_int_equal(status_of(1), BLOCK_OK);
+	put_request_on(0, BLOCK_IN, 16, DATA_AT + MIB, 4096);
+	kick_queue(0);
+	run_all(3);
+	assert_int_equal(status_of(2), BLOCK_OK);
+	assert_int_equal(pwrite(base_fd, base, SIZE, 0), SIZE);
+	end();
+}
+
+/* Five gigabytes cost nothing but the address space of a map. */
+static void test_large(void **state)
+{
+	struct block_options options = { .ephemeral = true };
+	struct stat st;
+
+	(void)state;
+	mock_count = 0;
+	manner = WHOLE;
+	base_fd = memory_open(5 * GIB);
+	options.file.fd = dup(base_fd);
+	disk_make(&options, FLUSH_FEATURE);
+	assert_int_equal(fstat(t.block->backing.overlay_fd, &st), 0);
+	assert_int_equal(st.st_size, 5 * GIB);
+	assert_int_equal(st.st_blocks, 0);
+	fill(guest(DATA_AT, 4096), 4096);
+	put_request_on(0, BLOCK_OUT, 5 * GIB / 512 - 8, DATA_AT, 4096);
+	kick_queue(0);
+	run_all(1);
+	put_request_on(0, BLOCK_IN, 5 * GIB / 512 - 16, DATA_AT + MIB, 8192);
+	kick_queue(0);
+	run_all(2);
+	expect_zero(&t.ram, DATA_AT + MIB, 4096);
+	assert_memory_equal(guest(DATA_AT + MIB + 4096, 4096),
+			    guest(DATA_AT, 4096), 4096);
+	disk_destroy();
+	close(base_fd);
+	expect_no_log();
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_whole),
+		cmocka_unit_test(test_short),
+		cmocka_unit_test(test_poor),
+		cmocka_unit_test(test_discard_frees),
+		cmocka_unit_test(test_no_space),
+		cmocka_unit_test(test_reset),
+		cmocka_unit_test(test_short_base),
+		cmocka_unit_test(test_large),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -15,6 +15,7 @@
 #include "boot/bzimage.h"
 #include "boot/elf.h"
 #include "boot/source.h"
+#include "cpu/entry.h"
 #include "mem/bytes.h"
 
 #define HEAD_SIZE 4096
@@ -101,6 +102,18 @@ static int refuse(const struct source *source, const uint8_t *head)
 		"is neither an ELF vmlinux nor a bzImage; " X86_NEEDED);
 }
 
+/* Its first instruction must be where the first page tables reach. */
+static int check_entry(const struct source *source, gpa entry)
+{
+	if (entry.v < ENTRY_MAPPED)
+		return 0;
+	return source_error(source, -EINVAL,
+			    "starts at 0x%llx, and what is mapped at the start "
+			    "ends at 1 GiB; link it at a lower physical "
+			    "address",
+			    (unsigned long long)entry.v);
+}
+
 int kernel_load(struct kernel_image *image, struct ram *ram, int fd,
 		const char *name, bool copy)
 {
@@ -126,6 +139,8 @@ int kernel_load(struct kernel_image *image, struct ram *ram, int fd,
 		error = format->load(image, ram, &source, head, copy);
 	else
 		error = refuse(&source, head);
+	if (!error)
+		error = check_entry(&source, image->entry);
 out:
 	source_close(&source);
 	return error;

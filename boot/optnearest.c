@@ -1,5 +1,6 @@
 /*
- * What a misspelt word was meant to be: the nearest of the words that would
+ * What is said of a value that is wrong: one line, with the value shortened,
+ * and what a misspelt word was meant to be: the nearest of the words that would
  * have been right, by optimal string alignment distance, letter case aside.
  *
  * Trusts nobody: the word is the user's, of any length and any bytes; long
@@ -9,10 +10,39 @@
 #include "boot/optvalue.h"
 
 #include <ctype.h>
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
 #include <string.h>
 #include <strings.h>
 
-#define WORD_MAX 32 /* longer words are not guessed at */
+#include "mem/log.h"
+
+#define MESSAGE_BYTES 640
+#define SHOWN_BYTES   60 /* of a value, in a message */
+#define WORD_MAX      32 /* longer words are not guessed at */
+
+int optvalue_fail(const struct option_where *where, const char *format, ...)
+{
+	char message[MESSAGE_BYTES];
+	va_list args;
+
+	va_start(args, format);
+	vsnprintf(message, sizeof(message), format, args);
+	va_end(args);
+	log_error("--%s%s%s: %s", where->option, where->key ? " " : "",
+		  where->key ? where->key : "", message);
+	return -EINVAL;
+}
+
+const char *optvalue_show(char buf[OPTVALUE_SHOW_BYTES], const char *text)
+{
+	snprintf(buf, OPTVALUE_SHOW_BYTES, "'%.*s%s'", SHOWN_BYTES, text,
+		 strnlen(text, SHOWN_BYTES + 1) > SHOWN_BYTES ? "..." : "");
+	return buf;
+}
+
+/* -- the nearest word ----------------------------------------------------- */
 
 static unsigned min3(unsigned a, unsigned b, unsigned c)
 {

@@ -40,21 +40,25 @@ static int hint(const struct parse *parse, const char *what, const char *word,
 }
 
 static const struct option_entry *find_long(const struct parse *parse,
-					    const char *name, size_t len,
-					    const char **nearest)
+					    const char *name, size_t len)
 {
-	struct optvalue_nearest guess = { .word = name, .len = len };
-
 	for (size_t i = 0; i < parse->set->entry_count; i++) {
 		const struct option_entry *entry = &parse->set->entries[i];
 
 		if (strlen(entry->name) == len &&
 		    !memcmp(entry->name, name, len))
 			return entry;
-		optvalue_offer(&guess, entry->name);
 	}
-	*nearest = guess.best;
 	return NULL;
+}
+
+static int unknown_long(const struct parse *parse, const char *word, size_t len)
+{
+	struct optvalue_nearest guess = { .word = word, .len = len };
+
+	for (size_t i = 0; i < parse->set->entry_count; i++)
+		optvalue_offer(&guess, parse->set->entries[i].name);
+	return hint(parse, "there is no option", word - 2, guess.best);
 }
 
 static const struct option_entry *find_letter(const struct parse *parse,
@@ -256,15 +260,14 @@ static int take_value(struct parse *parse, const struct option_entry *entry,
 
 static int parse_long(struct parse *parse, const char *word)
 {
-	const char *text = NULL, *nearest;
+	const char *text = NULL;
 	size_t len = strcspn(word, "=");
-	const struct option_entry *entry =
-		find_long(parse, word, len, &nearest);
+	const struct option_entry *entry = find_long(parse, word, len);
 	struct option_where where;
 	int error = 0;
 
 	if (!entry)
-		return hint(parse, "there is no option", word - 2, nearest);
+		return unknown_long(parse, word, len);
 	where = (struct option_where){ .option = entry->name };
 	if (word[len] && !takes_value(entry))
 		return optvalue_fail(&where, "takes no value");
@@ -278,11 +281,10 @@ static int parse_long(struct parse *parse, const char *word)
 static int parse_letters(struct parse *parse, const char *word)
 {
 	const struct option_entry *entry;
-	const char *unused;
 	int done = 0;
 
 	/* -kernel is how other programs write --kernel; not a file "ernel". */
-	entry = find_long(parse, word, strcspn(word, "="), &unused);
+	entry = find_long(parse, word, strcspn(word, "="));
 	if (entry && word[1])
 		return hint(parse, "there is no option", word - 1, entry->name);
 	for (const char *at = word; *at && !done; at++) {

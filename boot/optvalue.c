@@ -11,37 +11,13 @@
 
 #include <errno.h>
 #include <limits.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
 
 #include "mem/bytes.h"
-#include "mem/log.h"
 
-#define MESSAGE_BYTES 640
-#define SHOWN_BYTES   60 /* of a value, in a message */
-#define LIST_BYTES    256
-
-int optvalue_fail(const struct option_where *where, const char *format, ...)
-{
-	char message[MESSAGE_BYTES];
-	va_list args;
-
-	va_start(args, format);
-	vsnprintf(message, sizeof(message), format, args);
-	va_end(args);
-	log_error("--%s%s%s: %s", where->option, where->key ? " " : "",
-		  where->key ? where->key : "", message);
-	return -EINVAL;
-}
-
-const char *optvalue_show(char buf[OPTVALUE_SHOW_BYTES], const char *text)
-{
-	snprintf(buf, OPTVALUE_SHOW_BYTES, "'%.*s%s'", SHOWN_BYTES, text,
-		 strnlen(text, SHOWN_BYTES + 1) > SHOWN_BYTES ? "..." : "");
-	return buf;
-}
+#define LIST_BYTES 256
 
 /* -- numbers with units ---------------------------------------------------- */
 
@@ -198,26 +174,36 @@ static const char *list_choices(const struct option_choice *choice,
 	return buf;
 }
 
-static const struct option_choice *find_choice(const struct option_where *where,
-					       const struct option_field *field,
-					       const char *text, size_t len)
+static const struct option_choice *
+unknown_choice(const struct option_where *where,
+	       const struct option_field *field, const char *text, size_t len)
 {
 	struct optvalue_nearest nearest = { .word = text, .len = len };
 	char shown[OPTVALUE_SHOW_BYTES], list[LIST_BYTES];
 	const struct option_choice *choice;
 
-	for (choice = field->choices; choice->name; choice++) {
-		if (strlen(choice->name) == len &&
-		    !strncmp(choice->name, text, len))
-			return choice;
+	for (choice = field->choices; choice->name; choice++)
 		optvalue_offer(&nearest, choice->name);
-	}
 	optvalue_fail(
 		where, "%s is not one of %s%s%s%s", optvalue_show(shown, text),
 		list_choices(field->choices, list),
 		nearest.best ? "; did you mean '" : "",
 		nearest.best ? nearest.best : "", nearest.best ? "'?" : "");
 	return NULL;
+}
+
+/* The choice called `text`, of `len` bytes; NULL, logged, where none is. */
+static const struct option_choice *find_choice(const struct option_where *where,
+					       const struct option_field *field,
+					       const char *text, size_t len)
+{
+	const struct option_choice *choice;
+
+	for (choice = field->choices; choice->name; choice++)
+		if (strlen(choice->name) == len &&
+		    !strncmp(choice->name, text, len))
+			return choice;
+	return unknown_choice(where, field, text, len);
 }
 
 /* `text` is "fd=N". */

@@ -95,6 +95,34 @@ static void test_short(void **state)
 	expect_log("ends within its ELF header");
 }
 
+/* The first page tables map one GiB. */
+static void test_entry_out_of_reach(void **state)
+{
+	static const struct sample_segment high[] = {
+		{ PT_LOAD, 0x1000, 0, GIB - 0x1000, 0x2000, 0x2000 },
+	};
+	static const struct {
+		uint64_t entry;
+		int error;
+	} cases[] = { { GIB - 1, 0 }, { GIB, -EINVAL } };
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+		struct kernel_image image;
+		struct ram ram;
+		int fd;
+
+		sample_elf(&sample, high, ARRAY_LEN(high), cases[i].entry);
+		fd = file_of(sample.bytes, sample.len);
+		make_ram(&ram, 2 * GIB);
+		assert_int_equal(kernel_load(&image, &ram, fd, "given", false),
+				 cases[i].error);
+		ram_destroy(&ram);
+		close(fd);
+	}
+	expect_log("kernel given: starts at 0x40000000, and what is mapped");
+}
+
 static void test_not_files(void **state)
 {
 	unsigned fds = count_fds();
@@ -257,6 +285,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_strangers),
 		cmocka_unit_test(test_short),
+		cmocka_unit_test(test_entry_out_of_reach),
 		cmocka_unit_test(test_not_files),
 		cmocka_unit_test(test_write_only),
 		cmocka_unit_test(test_pipe),

@@ -243,7 +243,7 @@ static void test_slow_reader_loses_nothing(void **state)
 	pid_t child;
 
 	(void)state;
-	child = slow_reader(from_guest[0], 500);
+	child = slow_reader(from_guest[0], 500, PROGRAM_BYTES);
 	start(CONSOLE_FD, NULL, from_guest[1]);
 	program_sent = 0;
 	out(IER, 3);

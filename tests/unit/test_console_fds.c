@@ -177,25 +177,27 @@ static void test_file(void **state)
 
 /* -- the end -------------------------------------------------------------- */
 
-static void fill(unsigned len)
+/* As much as the ring holds, of the pattern from `start` on. */
+static void fill(size_t start_at)
 {
-	for (unsigned i = 0; i < len; i++)
-		out(TX, pattern(i));
+	for (size_t i = 0; i < SERIAL_OUTPUT_RING; i++)
+		out(TX, pattern(start_at + i));
 }
 
 static void test_drain_waits(void **state)
 {
 	int status;
-	pid_t child = slow_reader(from_guest[0], 2000);
+	pid_t child;
 
 	(void)state;
 	start(CONSOLE_FD, NULL, from_guest[1]);
-	program_sent = 0;
-	out(IER, 3);
-	while (program_sent < PROGRAM_BYTES)
-		run_for(1, program_sends);
-	/* The guest has ended, the pipe and most of the ring are full. */
-	assert_true(serial_output_waiting(&serial) > 1000);
+	/* The guest has ended; the pipe is full, and the ring. */
+	fill(0);
+	run_until(nothing_waits);
+	fill(SERIAL_OUTPUT_RING);
+	assert_int_equal(console_drain(&console, 0, -1), SERIAL_OUTPUT_RING);
+	child = slow_reader(from_guest[0], 2000,
+			    (size_t)SERIAL_OUTPUT_RING * 2);
 	assert_int_equal(console_drain(&console, UINT64_MAX, -1), 0);
 	console_stop(&console);
 	console_close(&console);
@@ -210,8 +212,8 @@ static void test_drain_gives_up(void **state)
 
 	(void)state;
 	start_stdio(to_guest[0], from_guest[1]);
-	fill(SERIAL_OUTPUT_RING);
-	run_for(10, NULL);
+	fill(0);
+	run_until(nothing_waits);
 	fill(SERIAL_OUTPUT_RING);
 	/* Time is up; a signal; the reader leaves. */
 	assert_int_equal(console_drain(&console, 30000000, -1),

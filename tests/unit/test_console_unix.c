@@ -1,6 +1,6 @@
 /* uses: cpu/console.c cpu/console_clients.c cpu/console_drain.c cpu/tty.c */
-/* uses: cpu/console_end.c cpu/console_open.c cpu/unixsock.c cpu/serial.c cpu/serial_line.c */
-/* uses: cpu/loop.c mem/log.c */
+/* uses: cpu/console_end.c cpu/console_open.c cpu/unixsock.c cpu/serial.c */
+/* uses: cpu/serial_line.c cpu/loop.c mem/log.c */
 /*
  * The console on a unix socket: clients that come, go, stall and come again.
  */

@@ -83,9 +83,8 @@ static void finish(struct mock *m)
 	static const int errors[] = { EIO, ENOSPC, EOPNOTSUPP, EINVAL, EAGAIN };
 
 	m->count--;
-	if (!backwards)
-		memmove(m->pending, m->pending + 1,
-			m->count * sizeof(m->pending[0]));
+	for (unsigned i = 0; i < m->count && !backwards; i++)
+		m->pending[i] = m->pending[i + 1];
 	check_io(m, io);
 	if (fault == 1 && io->iov_count) /* cut short */
 		io->result = (int64_t)(io->len / 2);

@@ -137,7 +137,7 @@ static int create_devices(struct mote *m)
 		.loop = &m->guest.loop,
 		.ram = &m->ram,
 		.base = GPA(LAYOUT_VIRTIO),
-		.alias = GPA(LAYOUT_VIRTIO_ALIAS),
+		.alias = GPA(m->machine.names_virtio ? LAYOUT_VIRTIO_ALIAS : 0),
 		.alias_absent = &m->guest.platform.acpi,
 	};
 	int error = platform_create(&m->guest.platform, &m->vm, &m->ram,

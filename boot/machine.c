@@ -141,6 +141,7 @@ int machine_load(struct machine *machine, struct ram *ram,
 		.entry = kernel.entry,
 		.boot_params = LAYOUT_BOOT_PARAMS,
 		.tells_panic = cmdline_tells_panic(&cmdline),
+		.names_virtio = cmdline_has(&cmdline, "virtio_mmio.device"),
 	};
 	return 0;
 }

@@ -32,7 +32,8 @@ struct machine_options {
 
 struct machine {
 	gpa entry, boot_params;
-	bool tells_panic; /* see cmdline_tells_panic */
+	bool tells_panic;  /* see cmdline_tells_panic */
+	bool names_virtio; /* the command line does, at their aliases */
 };
 
 /*

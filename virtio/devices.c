@@ -156,7 +156,8 @@ int devices_create(struct devices *d, const struct devices_place *place)
 		const uint64_t offset = (uint64_t)i * MMIO_SLOT_SIZE;
 		const struct mmio_place slot = {
 			.base = gpa_add(place->base, offset),
-			.alias = gpa_add(place->alias, offset),
+			.alias = GPA(place->alias.v ? place->alias.v + offset
+						    : 0),
 			.alias_absent = place->alias_absent,
 			.gsi = VM_GSI_VIRTIO + i,
 		};

@@ -45,7 +45,7 @@ struct devices_place {
 	struct vm *vm;
 	struct loop *loop;
 	const struct ram *ram;
-	gpa base, alias;		  /* of slot 0; the others follow */
+	gpa base, alias; /* of slot 0, the others follow; 0: no alias */
 	const _Atomic bool *alias_absent; /* see mmio_place */
 };
 

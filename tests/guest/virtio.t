@@ -34,6 +34,8 @@ prints ' virtio_mmio.device=4K@0xd0100000:5 virtio_mmio.device=4K@0xd0101000:6\|
 	"the command line names the aliases"
 guest cmdline --cmdline 'only this' -d "$a"
 prints '^\|only this\|$' "--cmdline is left alone"
+guest virtio_slots --cmdline 'only this' -d "$a"
+prints '^aliases 0$' "and without the words there are no aliases"
 
 set --
 for i in 0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18; do

@@ -129,6 +129,7 @@ static int run(struct loop *loop)
 	int error;
 
 	loop->stop = false;
+	dispatch(loop);
 	while (!loop->stop) {
 		loop->batch_next = 0;
 		loop->batch_count =
@@ -144,8 +145,10 @@ static int run(struct loop *loop)
 			return -error;
 		}
 	}
-	/* What is left of the batch is level-triggered and comes again. */
-	loop->batch_count = 0;
+	/*
+	 * What is left of the batch is for the next run: edges do not come
+	 * again.
+	 */
 	return 0;
 }
 

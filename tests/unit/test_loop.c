@@ -137,6 +137,36 @@ static void test_remove_in_dispatch(void **state)
 	free(all[0]);
 }
 
+static void stop_at_once(void *arg, uint32_t events)
+{
+	(void)arg;
+	(void)events;
+	calls++;
+	loop_stop(&loop);
+}
+
+/* Edges that came in one batch with a stop are not lost. */
+static void test_edges_behind_a_stop(void **state)
+{
+	struct loop_source source[LOOP_BATCH];
+
+	(void)state;
+	for (int i = 0; i < LOOP_BATCH; i++) {
+		source[i] = (struct loop_source){ eventfd(1, EFD_CLOEXEC),
+						  stop_at_once, NULL };
+		assert_int_equal(loop_add(&loop, &source[i], EPOLLIN | EPOLLET),
+				 0);
+	}
+	for (unsigned i = 1; i <= LOOP_BATCH; i++) {
+		assert_int_equal(loop_run(&loop), 0);
+		assert_int_equal(calls, i);
+	}
+	for (int i = 0; i < LOOP_BATCH; i++) {
+		loop_remove(&loop, &source[i]);
+		close(source[i].fd);
+	}
+}
+
 static struct loop_source first;
 
 /* A removed source whose descriptor number is in use again at once. */
@@ -409,11 +439,17 @@ int main(void)
 #define TEST(function)                                                         \
 	cmocka_unit_test_setup_teardown(function, setup, teardown)
 	const struct CMUnitTest tests[] = {
-		TEST(test_dispatch),	    TEST(test_remove_in_dispatch),
-		TEST(test_same_descriptor), TEST(test_change),
-		TEST(test_regular_file),    TEST(test_timers),
-		TEST(test_interrupted),	    TEST(test_calls),
-		TEST(test_calls_end),	    TEST(test_calls_never_run),
+		TEST(test_dispatch),
+		TEST(test_remove_in_dispatch),
+		TEST(test_edges_behind_a_stop),
+		TEST(test_same_descriptor),
+		TEST(test_change),
+		TEST(test_regular_file),
+		TEST(test_timers),
+		TEST(test_interrupted),
+		TEST(test_calls),
+		TEST(test_calls_end),
+		TEST(test_calls_never_run),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -267,9 +267,7 @@ int block_open(struct block_backing *b, const struct block_options *o,
 			 o->file.fd);
 	b->fd = o->file.path ? open_path(o->file.path, o)
 			     : take_fd(o->file.fd, o);
-	if (b->fd < 0)
-		return b->fd;
-	error = prepare(b, o);
+	error = b->fd < 0 ? b->fd : prepare(b, o);
 	if (error) {
 		block_close(b);
 		b->fd = -1;

@@ -76,6 +76,8 @@ void platform_reset(struct platform *p, bool triple_fault)
 		else if (flag == BOOT_FLAG_COLD)
 			reason = END_PANIC;
 	}
+	if (reason == END_CRASH && platform_ending(p).reason == END_NONE)
+		log_error("the guest crashed: a triple fault");
 	platform_end(p, reason, reason == END_REBOOT ? 0 : STATUS_CRASH);
 }
 

@@ -41,6 +41,8 @@ guest reset -a by=i8042
 ends 0 reboot "a reset by i8042 without a word is a reboot"
 guest reset -a by=triple
 ends 123 crash "a triple fault without a word is a crash"
+is "$(cat "$err")" "mote: the guest crashed: a triple fault" \
+	"one line says why"
 guest reset --cmdline "by=triple flag=4660"
 ends 123 crash "0x472 counts only where the command line has the words"
 guest reset --cmdline "by=acpi flag=0"

@@ -147,6 +147,8 @@ static void test_boot_flag(void **state)
 		}
 		platform_reset(&platform, cases[n].triple);
 		expect_end(reason, reason == END_REBOOT ? 0 : 123);
+		if (reason == END_CRASH)
+			expect_log("the guest crashed: a triple fault");
 		stop();
 	}
 }

@@ -67,9 +67,14 @@ static void exit_mmio(struct vcpu *cpu)
 			 run->mmio.data, run->mmio.len);
 }
 
+/* AMD's processors have forgotten where it was. */
 static void exit_shutdown(struct vcpu *cpu)
 {
-	platform_reset(cpu->all->platform, true);
+	struct platform *platform = cpu->all->platform;
+
+	platform_reset(platform, true);
+	if (platform_ending(platform).reason == END_CRASH)
+		log_error("the guest crashed: vCPU %u, triple fault", cpu->id);
 }
 
 static void exit_system_event(struct vcpu *cpu)

@@ -123,6 +123,6 @@ tap_diagnose() {
 	for diagnose_file in "$err" "$events" "$out"; do
 		[ -s "$diagnose_file" ] || continue
 		echo "# ${diagnose_file##*/}:"
-		tail -n 25 "$diagnose_file" | tap_note
+		tail -n 25 "$diagnose_file" | tr -d '\0' | tap_note
 	done
 }

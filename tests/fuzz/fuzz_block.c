@@ -38,9 +38,22 @@ static unsigned fault;
 static bool backwards;
 static struct mock *mocks[2];
 
-static void check_io(const struct mock *m, const struct engine_io *io)
+/* The driver's memory; or zeros of the device's own, to be written. */
+static bool is_buffer(const struct engine_io *io, const struct iovec *iov)
 {
 	const uint8_t *low = ram.region[0].host, *high = low + INPUT_RAM;
+	const uint8_t *at = iov->iov_base;
+	uint8_t sum = 0;
+
+	if (at >= low && at < high)
+		return iov->iov_len <= (size_t)(high - at);
+	for (size_t i = 0; io->op == ENGINE_WRITE && i < iov->iov_len; i++)
+		sum |= at[i];
+	return io->op == ENGINE_WRITE && !sum;
+}
+
+static void check_io(const struct mock *m, const struct engine_io *io)
+{
 	uint64_t sum = 0;
 
 	must(io->file < ENGINE_FILES_MAX && m->options.fds[io->file] >= 0,
@@ -53,11 +66,7 @@ static void check_io(const struct mock *m, const struct engine_io *io)
 	if (io->op != ENGINE_READ && io->op != ENGINE_WRITE)
 		return;
 	for (unsigned i = 0; i < io->iov_count; i++) {
-		const uint8_t *at = io->iov[i].iov_base;
-
-		must(at >= low && at < high &&
-			     io->iov[i].iov_len <= (size_t)(high - at),
-		     "buffers in RAM");
+		must(is_buffer(io, &io->iov[i]), "buffers");
 		sum += io->iov[i].iov_len;
 	}
 	must(sum == io->len, "buffers of that length");

@@ -222,11 +222,7 @@ int loop_call(struct loop *loop, void (*function)(void *arg), void *arg)
 
 	pthread_mutex_lock(&loop->lock);
 	if (!loop->closed) {
-<<<<<<< HEAD
 		/* It is off the list before this returns: it is done then. */
-=======
-		/* It has left the list when we return. */
->>>>>>> vq
 		*loop->last = &call;
 		/* cppcheck-suppress autoVariables */
 		loop->last = &call.next;

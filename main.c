@@ -126,6 +126,7 @@ static int load(struct mote *m)
 	guest_stage(&m->guest, "memory");
 	if (!error)
 		error = machine_load(&m->machine, &m->ram, &machine);
+	files_close_images(&m->files);
 	guest_stage(&m->guest, "load");
 	return error;
 }

@@ -126,3 +126,18 @@ int files_open(struct files *files, const struct options *options)
 	}
 	return 0;
 }
+
+/* Standard descriptors are not ours to close, whatever they were used for. */
+static void close_image(int *fd)
+{
+	if (*fd > STDERR_FILENO)
+		close(*fd);
+	*fd = -1;
+}
+
+void files_close_images(struct files *files)
+{
+	close_image(&files->kernel_fd);
+	for (unsigned i = 0; i < files->initrd_count; i++)
+		close_image(&files->initrd[i].fd);
+}

@@ -35,8 +35,14 @@ int files_open_events(struct files *files, const struct options *options);
 
 /*
  * Opens everything else; the names point into `options` and `files`. 0 or
- * -errno, logged. Closing is left to the end of the process.
+ * -errno, logged. files_close_images closes the images.
  */
 int files_open(struct files *files, const struct options *options);
+
+/*
+ * Closes the kernel and the initrds once they are loaded: what is mapped of
+ * them stays, and a guest that takes over mote finds no descriptor of theirs.
+ */
+void files_close_images(struct files *files);
 
 #endif

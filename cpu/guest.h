@@ -37,7 +37,7 @@ struct guest {
 void guest_init(struct guest *guest);
 
 /* For signals_create, whose `arg` is the guest. */
-void guest_signal(void *guest, int number);
+void guest_signal(void *arg, int number);
 
 /* The serial port, on the bus and with its interrupt: 0 or -errno, logged. */
 int guest_create_serial(struct guest *guest, struct vm *vm);

@@ -222,7 +222,9 @@ int loop_call(struct loop *loop, void (*function)(void *arg), void *arg)
 
 	pthread_mutex_lock(&loop->lock);
 	if (!loop->closed) {
+		/* It is off the list before this returns: it is done then. */
 		*loop->last = &call;
+		/* cppcheck-suppress autoVariables */
 		loop->last = &call.next;
 		/* EAGAIN: the counter is full, so the loop is woken already */
 		while (write(loop->calls.fd, &one, sizeof(one)) < 0 &&

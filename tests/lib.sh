@@ -27,6 +27,7 @@ out=$tmp/out
 err=$tmp/err
 events=$tmp/events
 pid=
+status=
 
 tap_end() {
 	[ -z "$pid" ] || kill -9 "$pid" 2>/dev/null

@@ -15,7 +15,8 @@
 
 #include "virtio/block_state.h"
 
-#define TURN_MAX 128 /* chains taken from a queue before others have a turn */
+#define TURN_MAX    128	     /* chains taken from a queue before others' turn */
+#define WAIT_MIN_NS 1000000u /* of a rate limit; far below its burst */
 
 /* True where the request has to wait: the timer is set. */
 static bool limited(struct block *b, const struct block_request *r)
@@ -30,7 +31,9 @@ static bool limited(struct block *b, const struct block_request *r)
 	if (wait < wait_ops)
 		wait = wait_ops;
 	if (wait) {
-		loop_timer_set(&b->timer, wait);
+		/* What comes together in the meantime goes in one turn. */
+		loop_timer_set(&b->timer,
+			       wait > WAIT_MIN_NS ? wait : WAIT_MIN_NS);
 		return true;
 	}
 	limiter_take(&b->bytes, block_request_bytes(r), now);

@@ -271,7 +271,7 @@ static int count_connections(unsigned *max)
 int vsock_open(struct vsock **vsock, const struct vsock_options *options)
 {
 	struct vsock *new = calloc(1, sizeof(*new));
-	unsigned max;
+	unsigned max = 0;
 	int error;
 
 	if (!new)

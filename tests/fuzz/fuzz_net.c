@@ -23,15 +23,15 @@ static struct net net;
 static int peer = -1;
 static bool stream;
 
-static void send_bytes(const uint8_t *bytes, size_t len)
+/* False where nothing more goes. */
+static bool send_bytes(const uint8_t *bytes, size_t len)
 {
-	if (peer >= 0 &&
-	    send(peer, bytes, len, MSG_DONTWAIT | MSG_NOSIGNAL) < 0)
-		return;
+	return peer >= 0 &&
+	       send(peer, bytes, len, MSG_DONTWAIT | MSG_NOSIGNAL) >= 0;
 }
 
 /* Behind its length on a stream, behind a header on a tap. */
-static void send_frame(size_t len)
+static bool send_frame(size_t len)
 {
 	static uint8_t frame[4 + NET_HEADER + 65536];
 	const size_t head = stream ? 4 : NET_HEADER;
@@ -43,7 +43,7 @@ static void send_frame(size_t len)
 		frame[2] = (uint8_t)(len >> 8);
 		frame[3] = (uint8_t)len;
 	}
-	send_bytes(frame, head + len);
+	return send_bytes(frame, head + len);
 }
 
 static void input_host(unsigned operation)
@@ -73,8 +73,8 @@ static void input_host(unsigned operation)
 		peer = -1;
 		break;
 	default:
-		for (len = take(1); len; len--)
-			send_frame(60);
+		for (len = take(1); len && send_frame(60); len--)
+			;
 	}
 }
 

@@ -89,9 +89,13 @@ like "$(cat "$err")" '--kernel fd=77: .*leave it open' "one line says why"
 run "$MOTE" -k "$HELLO" --events "$tmp/fifo"
 is "$status" 125 "an events FIFO without a reader is an error"
 like "$(cat "$err")" 'needs its reader first' "and says how to mend it"
-cat "$tmp/fifo" >"$tmp/read" &
+# Open for reading from here on: mote does not wait for cat to come.
+exec 9<>"$tmp/fifo"
+cat "$tmp/fifo" >"$tmp/read" 9>&- &
 reader=$!
 run "$MOTE" -k "$HELLO" --events "$tmp/fifo"
+await 10 [ -s "$tmp/read" ]
+exec 9>&-
 wait "$reader"
 is "$status $(tail -n 1 "$tmp/read" | grep -c poweroff)" "0 1" \
 	"with a reader it gets them"
@@ -118,13 +122,14 @@ echo keep >"$tmp/log"
 run "$MOTE" -k "$HELLO" --check --serial "file=$tmp/log" --events "$events"
 is "$status $(cat "$tmp/log")" "0 keep" "--check leaves the console's file"
 
-# Nobody reads what the guest printed last, more than a pipe holds. Its end waits
+# Nobody reads what the guest printed last, and the pipe is full. Its end waits
 # for a reader: not longer than --timeout, and not once a signal has come that
 # stops mote; others are answered meanwhile.
 mkfifo "$tmp/slow"
 exec 9<>"$tmp/slow"
+head -c 65536 /dev/zero >&9
 : >"$events"
-"$MOTE" -k "$GUESTS/flood.elf" -a kib=72 --events "$events" --timeout 6s \
+"$MOTE" -k "$GUESTS/flood.elf" -a kib=4 --events "$events" --timeout 6s \
 	>"$tmp/slow" 2>"$err" &
 pid=$!
 await 20 happened ready
@@ -136,9 +141,9 @@ guest_end
 ends 0 poweroff "--timeout does, and the status is the guest's"
 like "$(cat "$err")" '^mote: [0-9]+ bytes .* are lost' "the loss is said"
 is "$(wc -l <"$err")" 1 "by one line"
-exec 9>&- 9<>"$tmp/slow"
+# The pipe is as full as before.
 : >"$events"
-"$MOTE" -k "$GUESTS/flood.elf" -a kib=72 --events "$events" \
+"$MOTE" -k "$GUESTS/flood.elf" -a kib=4 --events "$events" \
 	>"$tmp/slow" 2>"$err" &
 pid=$!
 await 20 happened ready

@@ -10,6 +10,7 @@ mkdir "$tmp/bin" "$tmp/work"
 ln -s "$top/$MOTE" "$tmp/bin/mote" 2>/dev/null || ln -s "$MOTE" "$tmp/bin/mote"
 ln -s "$top/$kernel" "$tmp/work/vmlinux"
 ln -s "$top/$INITRD" "$tmp/work/initrd.cpio"
+ln -s "$top/$MODULES" "$tmp/work/modules.cpio"
 PATH=$tmp/bin:$PATH
 
 # One file each: NN.run the command, NN.want what it prints.

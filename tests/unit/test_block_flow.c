@@ -128,7 +128,8 @@ static void done_at_once(struct mock_engine *m)
 		mock_complete(m, 0, as_asked(m, m->waiting[0]));
 	collect();
 	for (unsigned i = 0; i < 3; i++)
-		while (t.ring[i].avail_idx - t.ring[i].used_idx < 256) {
+		while ((uint16_t)(t.ring[i].avail_idx - t.ring[i].used_idx) <
+		       256) {
 			put_request_on(i, BLOCK_IN, 0, DATA_AT, 512);
 			refills++;
 		}

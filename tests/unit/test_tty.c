@@ -9,6 +9,7 @@
 #include "tests/unit/console_help.h"
 
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <termios.h>
 
 #include "cpu/tty.h"
@@ -16,6 +17,7 @@
 static int master, report[2];	    /* report: what the guest got */
 static int stalled[2] = { -1, -1 }; /* its stdout, where not the terminal */
 static struct termios before;
+static volatile size_t *guest_seen; /* how much, shared by all processes */
 
 static int setup_tty(void **state)
 {
@@ -26,12 +28,15 @@ static int setup_tty(void **state)
 	if (master < 0 || grantpt(master) || unlockpt(master) ||
 	    pipe2(report, O_CLOEXEC) || tcgetattr(master, &before))
 		return -1;
-	return !(before.c_lflag & ICANON);
+	guest_seen = mmap(NULL, sizeof(*guest_seen), PROT_READ | PROT_WRITE,
+			  MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	return guest_seen == MAP_FAILED || !(before.c_lflag & ICANON);
 }
 
 static int teardown_tty(void **state)
 {
 	(void)state;
+	munmap((void *)guest_seen, sizeof(*guest_seen));
 	close(master);
 	close(report[0]);
 	close(report[1]);
@@ -69,6 +74,7 @@ static void on_quit(void *arg)
 static bool child_tick(void)
 {
 	guest_reads();
+	*guest_seen = guest_got_len;
 	if (got_tstp) {
 		got_tstp = 0;
 		console_suspend(&console);
@@ -268,7 +274,8 @@ static void test_suspend(void **state)
 	tcsetattr(master, TCSANOW, &before);
 	kill(child, SIGCONT);
 	await(is_raw);
-	type("on\1x");
+	type("on");
+	type("\1x");
 	await_end(child, 0);
 	assert_true(is_as_before());
 	expect_guest_got("on");
@@ -331,7 +338,8 @@ static _Noreturn void shell_runs(void)
 		usleep(1000);
 	if (!is_raw() || waitpid(mote, &status, WUNTRACED | WNOHANG))
 		_exit(13);
-	usleep(100000); /* it reads what is typed next */
+	for (int i = 0; i < 5000 && *guest_seen < 4; i++)
+		usleep(1000); /* it reads what is typed next */
 	tcsetpgrp(0, getpgrp());
 	tcsetattr(0, TCSANOW, &before);
 	kill(mote, SIGCONT);

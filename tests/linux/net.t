@@ -1,0 +1,334 @@
+#!/bin/sh
+# Networks under Linux: one guest with five interfaces (a tap, a jumbo tap, a
+# VLAN trunk and an access port on a VLAN-aware bridge, a macvtap given as a
+# descriptor) and one that has passt's, for users without rights; then the ways
+# in which --net fails.
+#
+# Guest and host act in turns: the guest prints @N and goes on when the host,
+# which then has done its part of step N, lets it connect to port 70NN.
+# shellcheck source=tests/linux/boot.sh
+. "${0%/*}/boot.sh"
+
+[ -c /dev/net/tun ] || modprobe tun
+# busybox's shell prefers its own ip, which knows less.
+real_ip=$(which ip)
+ip() {
+	"$real_ip" "$@"
+}
+
+# MB to move each way
+size=100
+emulated && size=12
+
+# with_libraries PROGRAM: it and what it needs, as arguments of job
+with_libraries() {
+	echo "$1=bin/${1##*/}"
+	loader=/lib64/ld-linux-x86-64.so.2
+	echo "$loader=${loader#/}"
+	"$loader" --list "$1" | sed -n 's/.* => \/\(.*\) (0x.*/\/\1=\1/p'
+}
+
+md5() {
+	md5sum <"$1" | cut -d ' ' -f 1
+}
+
+# serve ADDRESS...: socat there, until this script ends
+serve() {
+	socat "$@" >/dev/null 2>>"$tmp/socat.err" &
+	echo $! >"$tmp/socat-$!.pid"
+}
+
+# let N: the guest's step N may end
+let_go() {
+	serve -u OPEN:/dev/null "TCP-LISTEN:70$1,reuseaddr"
+}
+
+# come_or_gone NAME COMMAND...: the command succeeds, or never will
+come_or_gone() {
+	gone "$(pid_of "$1")" && return
+	shift
+	"$@"
+}
+
+# at N: the guest has come to step N
+at() {
+	until_is "$LIMIT" come_or_gone net printed net "^@$1" || :
+}
+
+clean_up() {
+	for n in plain jumbo trunk access many; do
+		ip link delete "mote-$n"
+	done
+	ip route delete default via 10.9.5.2
+	ip link delete mote-br
+	ip link delete mote-dummy
+	rm -rf "$passt_dir"
+} 2>/dev/null
+status=none err=$tmp/net.err out=$tmp/net.out events=$tmp/net.events
+passt_dir=$(mktemp -d)
+trap 'clean_up; boot_end' EXIT
+
+# -- the host's side ----------------------------------------------------------
+
+clean_up
+mkdir -p "$passt_dir"
+for n in plain jumbo trunk access; do
+	ip tuntap add dev "mote-$n" mode tap
+done
+ip link set mote-jumbo mtu 9000
+ip addr add 10.9.0.1/24 dev mote-plain
+ip addr add 10.9.1.1/24 dev mote-jumbo
+# VLAN 10 is tagged on the trunk and VLAN 20 is what the access port has.
+ip link add mote-br type bridge vlan_filtering 1 vlan_default_pvid 0
+ip link set mote-trunk master mote-br
+ip link set mote-access master mote-br
+bridge vlan add dev mote-trunk vid 10
+bridge vlan add dev mote-access vid 20 pvid untagged
+for vid in 10 20; do
+	bridge vlan add dev mote-br vid $vid self
+	ip link add link mote-br name "mote-v$vid" type vlan id $vid
+	ip addr add "10.9.$vid.1/24" dev "mote-v$vid"
+done
+# A macvtap's descriptor, and a way to it from here.
+ip link add mote-dummy type dummy
+ip link add link mote-dummy name mote-mvtap type macvtap mode bridge
+ip link add link mote-dummy name mote-mvlan type macvlan mode bridge
+ip addr add 10.9.4.1/24 dev mote-mvlan
+for n in br plain jumbo trunk access v10 v20 dummy mvtap mvlan; do
+	ip link set "mote-$n" up
+done
+mvtap=/dev/tap$(cat /sys/class/net/mote-mvtap/ifindex)
+mac=$(cat /sys/class/net/mote-mvtap/address)
+
+head -c "$((size * 1000000))" /dev/urandom >"$tmp/data"
+sum=$(md5 "$tmp/data")
+serve -u "OPEN:$tmp/data" TCP-LISTEN:7101,reuseaddr
+serve -u "OPEN:$tmp/data" TCP-LISTEN:7102,reuseaddr
+serve -u TCP-LISTEN:7103,reuseaddr "CREATE:$tmp/back"
+iperf3 -s >"$tmp/iperf.log" 2>&1 &
+echo $! >"$tmp/iperf.pid"
+
+# -- a guest with five interfaces ---------------------------------------------
+
+# shellcheck disable=SC2046 # words
+job net $(with_libraries "$(which iperf3)") <<'END'
+modprobe 8021q
+step() {
+	echo "@$1"
+	until nc -w 60 10.9.0.1 "70$1" </dev/null; do sleep 0.3; done
+}
+reaches() {
+	ping -c 3 -W 10 "$@" >/dev/null 2>&1 && echo yes || echo no
+}
+carrier() {
+	cat /sys/class/net/eth0/carrier
+}
+until_carrier() {
+	i=0
+	until [ "$(carrier)" = "$1" ] || [ $i -gt 100 ]; do
+		sleep 0.2
+		i=$((i + 1))
+	done
+}
+device=/sys/bus/virtio/devices/virtio0
+for n in 0 1 2 3 4; do ip link set eth$n up; done
+for n in 0 1 4; do ip addr add 10.9.$n.2/24 dev eth$n; done
+vconfig add eth2 10 >/dev/null
+vconfig add eth2 20 >/dev/null
+ip link set eth2.10 up
+ip addr add 10.9.10.2/24 dev eth2.10
+ip addr add 10.9.20.2/24 dev eth3
+
+echo mac=$(cat /sys/class/net/eth0/address)
+echo random=$(cat /sys/class/net/eth1/address)
+echo mtus=$(cat /sys/class/net/eth0/mtu /sys/class/net/eth1/mtu)
+echo features=$(cut -c 1-30 $device/features)
+echo carrier=$(carrier)
+echo ping=$(reaches 10.9.0.1)
+echo jumbo=$(reaches -s 8900 10.9.1.1)
+echo trunk=$(reaches 10.9.10.1)
+echo access=$(reaches 10.9.20.1)
+echo macvtap=$(reaches 10.9.4.1)
+step 01
+echo down_sum=$(nc 10.9.0.1 7101 </dev/null | md5sum | cut -d" " -f1)
+nc 10.9.0.1 7102 </dev/null | nc 10.9.0.1 7103
+iperf3 -c 10.9.0.1 -t 3 -f m >/i && sed -n "s/.* sec .* MBytes *//; s/ *receiver$//p" /i | sed "s/^/up=/"
+iperf3 -c 10.9.0.1 -R -t 3 -f m >/i && sed -n "s/.* sec .* MBytes *//; s/ *receiver$//p" /i | sed "s/^/down=/"
+
+# The driver goes and comes back, with the host still sending.
+for n in 1 2 3; do
+	echo virtio0 >/sys/bus/virtio/drivers/virtio_net/unbind
+	echo virtio0 >/sys/bus/virtio/drivers/virtio_net/bind
+	ip link set eth0 up
+	ip addr add 10.9.0.2/24 dev eth0
+	echo rebound=$(reaches 10.9.0.1)
+done
+ip link set eth0 down
+ip link set eth0 up
+echo down_and_up=$(reaches 10.9.0.1)
+step 02
+step 03
+echo @04
+until_carrier 0
+echo carrier_gone=$(carrier)
+echo others=$(reaches 10.9.1.1)
+END
+
+exec 9<>"$mvtap"
+boot net -m 256M -i "$MODULES" -i "$tmp/net.job" \
+	-n tap=mote-plain,mac=02:00:00:00:aa:01 -n tap=mote-jumbo \
+	-n tap=mote-trunk -n tap=mote-access -n "fd=9,mac=$mac"
+exec 9<&-
+
+at 01
+# What the guest answers to: its VLANs' packets come by those VLANs alone.
+ok "the host reaches the guest" ping -c 2 -W 10 10.9.0.2 >/dev/null
+ok "with jumbo packets too" ping -c 2 -W 10 -s 8900 10.9.1.2 >/dev/null
+one_packet=$(cat /sys/class/net/mote-jumbo/statistics/tx_packets)
+ping -c 5 -s 8900 10.9.1.2 >/dev/null
+one_packet=$(($(cat /sys/class/net/mote-jumbo/statistics/tx_packets) -
+	one_packet))
+let_go 01
+
+at 02
+(
+	# packets for an interface that is down, and a link that flaps
+	for n in 1 2 3; do
+		ip link set mote-plain down
+		sleep 0.3
+		ip link set mote-plain up
+	done
+)
+ok "the host's side goes down and up" ping -c 3 -W 10 10.9.0.2 >/dev/null
+let_go 02
+at 03
+"$MOTE" -k "$kernel" -i "$INITRD" -n tap=mote-plain 2>"$tmp/busy.err" \
+	>"$tmp/busy.out" </dev/null
+busy=$?
+let_go 03
+at 04
+ip link delete mote-plain
+ended net
+ends 0 poweroff "a guest with five interfaces"
+is "$(got mac)" 02:00:00:00:aa:01 "mac= is its address"
+like "$(got random)" '^.[26ae]:' "without, a random one of local ones"
+is "$(got mtus)" "1500 9000" "the MTUs are the taps'"
+like "$(got features)" '^1.010[01]011.[01]11.[01]11' "offloads are negotiated"
+is "$(got carrier)" 1 "the link is up"
+for key in ping jumbo trunk access macvtap; do
+	is "$(got $key)" yes "reaches the host: $key"
+done
+ok "a jumbo packet is one packet" [ "$one_packet" -le 8 ]
+is "$(got down_sum)" "$sum" "$size MB to the guest, by their checksum"
+is "$(md5 "$tmp/back")" "$sum" "$size MB from the guest, likewise"
+like "$(got up)" 'bits/sec' "iperf3 from the guest"
+like "$(got down)" 'bits/sec' "iperf3 to the guest"
+echo "# iperf3: $(got up) from the guest, $(got down) to it"
+is "$(got rebound | tr '\n' ' ')" "yes yes yes " "the driver, bound again"
+is "$(got down_and_up)" yes "the guest's side goes down and up"
+is "$busy" 125 "a tap in use is refused"
+like "$(cat "$tmp/busy.err")" 'tap=mote-plain.*another program has it open' \
+	"and why"
+is "$(got carrier_gone)" 0 "a tap that is deleted: the link goes down"
+is "$(got others)" yes "and the others go on"
+like "$(cat "$err")" '^mote: net 0 .*has been deleted' "one line says so"
+is "$(wc -l <"$err")" 1 "and no more is said"
+
+# -- passt, and whoever has no rights -----------------------------------------
+
+# passt wants to see a way out, and becomes nobody where root starts it.
+chmod 777 "$passt_dir"
+chmod 711 "$tmp"
+ip addr add 10.9.5.1/24 dev mote-dummy
+ip route show default | grep -q . || ip route add default via 10.9.5.2
+user=$tmp/user
+cat >"$user" <<END
+#!/bin/sh
+exec $PWD/build/guest/busybox setuidgid nobody "\$@"
+END
+chmod 755 "$user"
+socket=$passt_dir/socket
+passt -f -1 -4 -s "$socket" -a 10.8.0.2 -n 24 -g 10.8.0.1 -D none \
+	>"$tmp/passt.log" 2>&1 &
+echo $! >"$tmp/passt.pid"
+serve -u "OPEN:$tmp/data" TCP-LISTEN:7201,bind=127.0.0.1,reuseaddr
+serve -u TCP-LISTEN:7202,bind=127.0.0.1,reuseaddr "CREATE:$tmp/back2"
+serve -u "OPEN:$tmp/data" TCP-LISTEN:7203,bind=127.0.0.1,reuseaddr
+job passt <<'END'
+ip link set eth0 up
+mkdir -p /usr/share/udhcpc
+cat >/usr/share/udhcpc/default.script <<'DHCP'
+#!/bin/sh
+[ "$1" = bound ] || exit 0
+ifconfig $interface $ip netmask $subnet
+route add default gw $router
+echo lease=$ip $router
+DHCP
+chmod 755 /usr/share/udhcpc/default.script
+udhcpc -i eth0 -n -q 2>/dev/null | grep lease=
+echo features=$(cut -c 1-30 /sys/bus/virtio/devices/virtio0/features)
+echo sum=$(nc 10.8.0.1 7201 </dev/null | md5sum | cut -d" " -f1)
+nc 10.8.0.1 7203 </dev/null | nc 10.8.0.1 7202
+outb 0x507 1
+i=0
+until [ "$(cat /sys/class/net/eth0/carrier)" = 0 ] || [ $i -gt 100 ]; do
+	sleep 0.2
+	i=$((i + 1))
+done
+echo carrier=$(cat /sys/class/net/eth0/carrier)
+ping -c 1 -W 1 10.8.0.1 >/dev/null 2>&1 && echo alive=yes
+END
+until_is 20 test -S "$socket"
+chmod 666 "$socket"
+# So do we, where nobody may use KVM here: no right is left then.
+if "$user" test -w /dev/kvm && "$user" test -r "$tmp/passt.job"; then
+	cat >"$tmp/mote" <<END
+#!/bin/sh
+exec "$user" "$PWD/$MOTE" "\$@"
+END
+	chmod 755 "$tmp/mote"
+	MOTE=$tmp/mote
+fi
+: >"$tmp/passt.events"
+chmod 666 "$tmp/passt.events"
+boot passt -i "$MODULES" -i "$tmp/passt.job" -n "unix=$socket"
+until_is "$LIMIT" come_or_gone passt waiting passt
+owner=$(stat -c %U "/proc/$(pid_of passt)")
+kill "$(cat "$tmp/passt.pid")"
+MOTE=build/mote
+ended passt
+ends 0 poweroff "a guest whose network is passt"
+[ "$owner" = root ] || is "$owner" nobody "and mote is nobody"
+is "$(got lease)" "10.8.0.2 10.8.0.1" "has an address by DHCP"
+is "$(got sum)" "$sum" "$size MB from a server on the host, by checksum"
+is "$(md5 "$tmp/back2")" "$sum" "and back"
+is "$(got carrier)" 0 "passt ends: the link goes down"
+is "$(got alive)" "" "and nothing is reached"
+like "$(cat "$err")" '^mote: net 0 \(unix=.*other end has closed' \
+	"one line says so"
+is "$(wc -l <"$err")" 1 "and no more is said"
+
+# -- what cannot be -----------------------------------------------------------
+
+# refused TEXT NAME ARG...
+refused() {
+	refused_text=$1
+	refused_name=$2
+	shift 2
+	run "$MOTE" -k "$kernel" -i "$INITRD" --check "$@"
+	is "$status" 125 "$refused_name"
+	like "$(cat "$err")" "$refused_text" "it says why"
+}
+ip tuntap add dev mote-many mode tap multi_queue
+ip link set mote-many up
+run "$MOTE" -k "$kernel" -i "$INITRD" --check -n tap=mote-many
+is "$status $(cat "$err")" "0 " "a multi_queue tap is opened as such"
+refused 'ip tuntap add dev nosuch mode tap user .USER && ip link set nosuch up' \
+	"no such tap" -n tap=nosuch
+ok "and none is made" [ ! -e /sys/class/net/nosuch ]
+refused 'it is not a tap' "a bridge is no tap" -n tap=mote-br
+refused 'passt -s' "no such socket" -n "unix=$tmp/nothing"
+refused 'start it again' "a socket that nobody serves" -n "unix=$socket"
+refused 'fd=0.*neither a tap nor a socket' "stdin is no network" -n fd=0 \
+	--serial off
+done_testing

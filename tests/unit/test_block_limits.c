@@ -1,0 +1,222 @@
+/* uses: virtio/block.c virtio/block_create.c virtio/block_open.c */
+/* uses: virtio/block_request.c virtio/block_step.c virtio/overlay.c */
+/* uses: virtio/limiter.c virtio/queue.c cpu/loop.c mem/ram.c */
+/* ldflags: -Wl,--wrap=loop_now,--wrap=loop_timer_set */
+/*
+ * bw= and iops= of a disk, by a clock that the test winds: a driver that always
+ * has more gets what it may, over seconds, and not more.
+ */
+#include <linux/falloc.h>
+
+#include "tests/unit/block_help.h"
+#include "tests/unit/mock_engine.h"
+
+#define SIZE	 (64 * MIB)
+#define SECOND	 1000000000ULL
+#define FEATURES (FLUSH_FEATURE | FEATURE_INDIRECT_DESC | FEATURE_EVENT_IDX)
+
+static uint64_t now, alarm_at; /* 0: none is set */
+
+uint64_t __wrap_loop_now(void);
+void __wrap_loop_timer_set(struct loop_timer *timer, uint64_t ns);
+
+uint64_t __wrap_loop_now(void)
+{
+	return now;
+}
+
+void __wrap_loop_timer_set(struct loop_timer *timer, uint64_t ns)
+{
+	assert_ptr_equal(timer, &t.block->timer);
+	alarm_at = ns ? now + ns : 0;
+}
+
+static uint64_t moved;
+
+static int64_t perform(struct mock_engine *mock, struct engine_io *io)
+{
+	(void)mock;
+	if (io->op == ENGINE_ALLOCATE)
+		return -EOPNOTSUPP;
+	moved += io->len;
+	return (int64_t)io->len;
+}
+
+static void at_once(struct mock_engine *mock)
+{
+	while (mock->count)
+		mock_complete(mock, 0, perform(mock, mock->waiting[0]));
+}
+
+static void start(struct block_options options)
+{
+	mock_count = 0;
+	mock_flushed = at_once;
+	mock_result = perform;
+	now = 5 * SECOND;
+	moved = alarm_at = 0;
+	options.file.fd = memory_open(SIZE);
+	disk_make(&options, FEATURES);
+}
+
+static void end(void)
+{
+	disk_destroy();
+	expect_no_log();
+}
+
+/* Requests done in so many seconds, of `len` bytes each, from all queues. */
+static unsigned run(unsigned seconds, uint32_t type, uint32_t len)
+{
+	const uint64_t until = now + seconds * SECOND;
+	const unsigned before = t.back_count;
+
+	while (now < until) {
+		/* As much as it takes, until it has to wait for the clock. */
+		for (unsigned i = 0; alarm_at <= now; i++) {
+			unsigned queue = i % t.device->queue_count;
+
+			assert_true(i < 100000);
+			while ((uint16_t)(t.ring[queue].avail_idx -
+					  t.ring[queue].used_idx) < 64)
+				put_request_on(queue, type, 0, DATA_AT, len);
+			kick_queue(queue);
+			collect();
+		}
+		now = alarm_at < until ? alarm_at : until;
+		alarm_at = 0;
+		block_timer_expired(t.block);
+		collect();
+	}
+	return t.back_count - before;
+}
+
+/* Within a percent, and a burst of a tenth of a second at the start. */
+static void expect_rate(uint64_t got, uint64_t rate, unsigned seconds,
+			uint64_t request)
+{
+	const uint64_t wanted = rate * seconds;
+
+	if (got + request < wanted - wanted / 100 ||
+	    got > wanted + wanted / 100 + rate / 10 + request)
+		fail_msg("%llu in %u s at %llu/s", (unsigned long long)got,
+			 seconds, (unsigned long long)rate);
+}
+
+static void test_iops(void **state)
+{
+	static const uint64_t rates[] = { 1, 7, 100, 1000, 10000 };
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(rates); i++) {
+		start((struct block_options){ .ops_per_s = rates[i],
+					      .queues = 2 });
+		expect_rate(run(10, BLOCK_IN, 512), rates[i], 10, 1);
+		end();
+	}
+}
+
+static void test_bw(void **state)
+{
+	static const struct {
+		uint64_t rate;
+		uint32_t len;
+	} cases[] = {
+		{ MIB, 512 },	    { MIB, 4096 }, { MIB, MIB },
+		{ 100 * MIB, MIB }, { 1000, 512 }, { 100 * MIB, 65536 },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++)
+		for (unsigned write = 0; write < 2; write++) {
+			start((struct block_options){
+				.bytes_per_s = cases[i].rate,
+			});
+			run(10, write ? BLOCK_OUT : BLOCK_IN, cases[i].len);
+			expect_rate(moved, cases[i].rate, 10, cases[i].len);
+			end();
+		}
+}
+
+/* The stricter of two holds. */
+static void test_both(void **state)
+{
+	(void)state;
+	start((struct block_options){ .bytes_per_s = MIB, .ops_per_s = 10 });
+	expect_rate(run(10, BLOCK_IN, 512), 10, 10, 1);
+	end();
+	start((struct block_options){ .bytes_per_s = MIB, .ops_per_s = 10 });
+	run(10, BLOCK_IN, MIB);
+	expect_rate(moved, MIB, 10, MIB);
+	end();
+}
+
+/* Zeros that have to be written count, although no data came for them. */
+static void test_zeros_count(void **state)
+{
+	(void)state;
+	start((struct block_options){ .bytes_per_s = MIB });
+	put_le64(guest(DATA_AT, 16), 0);
+	put_le32(guest(DATA_AT + 8, 4), 8 * MIB / 512);
+	put_le32(guest(DATA_AT + 12, 4), 0);
+	put_request_on(0, BLOCK_WRITE_ZEROES, 0, DATA_AT, 16);
+	kick_queue(0);
+	while (t.block->in_flight) {
+		at_once(&mocks[0]);
+		block_completed(&t.block->completions[0], EPOLLIN);
+	}
+	collect();
+	assert_int_equal(moved, 8 * MIB);
+	assert_int_equal(t.back_count, 1);
+	/* The next one pays for that. */
+	put_request_on(0, BLOCK_IN, 0, DATA_AT, 512);
+	kick_queue(0);
+	assert_in_range(alarm_at - now, 7 * SECOND, 9 * SECOND);
+	end();
+}
+
+/* A reset forgets the wait; the debt stays. */
+static void test_reset(void **state)
+{
+	(void)state;
+	start((struct block_options){ .ops_per_s = 1 });
+	for (unsigned i = 0; i < 3; i++)
+		put_request_on(0, BLOCK_IN, 0, DATA_AT, 512);
+	kick_queue(0);
+	assert_true(alarm_at);
+	disk_reset();
+	assert_false(alarm_at);
+	disk_activate(FEATURES);
+	put_request_on(0, BLOCK_IN, 0, DATA_AT, 512);
+	kick_queue(0);
+	assert_in_range(alarm_at - now, SECOND / 2, SECOND);
+	end();
+}
+
+/* None asked for: the clock is not even looked at. */
+static void test_none(void **state)
+{
+	(void)state;
+	start((struct block_options){ 0 });
+	for (unsigned i = 0; i < 100; i++)
+		put_request_on(0, BLOCK_IN, 0, DATA_AT, 65536);
+	kick_queue(0);
+	collect();
+	assert_int_equal(t.back_count, 100);
+	assert_int_equal(alarm_at, 0);
+	end();
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_iops),
+		cmocka_unit_test(test_bw),
+		cmocka_unit_test(test_both),
+		cmocka_unit_test(test_zeros_count),
+		cmocka_unit_test(test_reset),
+		cmocka_unit_test(test_none),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

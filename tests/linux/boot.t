@@ -82,7 +82,7 @@ boot off --serial off -i "$tmp/off.job"
 
 ended cmdline
 ends 123 crash "a triple fault"
-is "$(cat "$err")" "mote: the guest crashed: vCPU 0, triple fault" "said so"
+is "$(cat "$err")" "mote: the guest crashed: a triple fault" "said so"
 is "$(got args)" "console=ttyS0 quiet pci=off reboot=t" \
 	"--cmdline replaces the default"
 

@@ -282,7 +282,8 @@ again	= $(MAKE) --no-print-directory \
 test:
 	+@$(again) deps
 	+@$(again) test-bins
-	@$(if $(wildcard tests/linux/*.t),tests/host/fetch generic)
+	@$(if $(wildcard tests/linux/*.t),tests/host/fetch generic && \
+		tests/host/debian-root)
 	@tests/run $(TESTS)
 test-bins: $B/mote $B/debug/mote $(DOCS) unit-bins guest-bins fuzz-bins \
 	tool-bins linux-bins

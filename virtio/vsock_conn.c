@@ -223,21 +223,6 @@ static void try_connect(struct vsock_conn *conn)
 	}
 }
 
-static void on_credit(struct vsock_conn *conn,
-		      const struct vsock_packet *packet)
-{
-	conn->peer_alloc = packet->buf_alloc;
-	conn->peer_forwarded = packet->fwd_cnt;
-	if (conn->peer_forwarded == conn->sent) {
-		conn->packets_before = conn->packets_since = 0;
-		conn->mark = conn->sent;
-	} else if ((int32_t)(conn->peer_forwarded - conn->mark) >= 0) {
-		conn->packets_before = conn->packets_since;
-		conn->packets_since = 0;
-		conn->mark = conn->sent;
-	}
-}
-
 static void on_request(struct vsock *vsock, const struct vsock_packet *packet)
 {
 	static struct log_limit limit;
@@ -254,7 +239,7 @@ static void on_request(struct vsock *vsock, const struct vsock_packet *packet)
 	conn->host_port = packet->dst_port;
 	conn->guest_port = packet->src_port;
 	vsock_pool_enter(conn);
-	on_credit(conn, packet);
+	vsock_rx_credit(conn, packet);
 	conn->give_up_ns = vsock_now() + CONNECT_NS;
 	try_connect(conn);
 }
@@ -402,7 +387,7 @@ void vsock_conn_packet(struct vsock *vsock, const struct vsock_packet *packet,
 		vsock_conn_kill(conn);
 		return;
 	}
-	on_credit(conn, packet);
+	vsock_rx_credit(conn, packet);
 	if (handlers[packet->op].handle)
 		handlers[packet->op].handle(conn, packet, payload);
 	vsock_conn_settle(conn);

@@ -148,25 +148,18 @@ struct vsock {
 	struct loop *loop; /* NULL: not created */
 	struct vsock_options options;
 	uint64_t cid;
-	bool running;	    /* the driver is, and has not broken the rules */
-	const char *failed; /* it has, and why; the turn's end sees to it */
-	bool tx_due;	    /* the guest may have packets */
-	bool rx_dry;	    /* the guest has no buffers */
-	bool event_due;	    /* a transport reset event */
+	const char *failed; /* the driver broke the rules; a turn's end sees */
 	struct loop_source again; /* eventfd: a turn ended with work left */
-	bool again_set;
-
 	struct unixsock file;
 	struct loop_source listener;
-	bool listening; /* the loop watches it for clients */
 
 	struct vsock_conn *conn; /* `max` of them */
 	uint8_t *buffers;	 /* VSOCK_BUFFER for each, in the same order */
-	unsigned max, touched;	 /* conn[touched] and up were never used */
-	unsigned count;
 	struct vsock_conn *free;
 	struct vsock_conn **table; /* hash by ports */
 	uint32_t table_mask, table_seed;
+	unsigned max, touched; /* conn[touched] and up were never used */
+	unsigned count;
 	uint32_t last_port; /* given to a client */
 
 	struct vsock_list ready;
@@ -177,6 +170,12 @@ struct vsock {
 	struct vsock_stray stray[VSOCK_STRAYS]; /* a ring */
 	unsigned stray_start, strays;
 
+	bool running;	/* the driver is, and has not broken the rules */
+	bool tx_due;	/* the guest may have packets */
+	bool rx_dry;	/* the guest has no buffers */
+	bool event_due; /* a transport reset event */
+	bool again_set;
+	bool listening; /* the loop watches it for clients */
 	struct chain chain;
 };
 
@@ -202,6 +201,10 @@ bool vsock_rx_run(struct vsock *vsock);
 
 /* The guest has room for data, and it is worth while. */
 bool vsock_rx_allowed(const struct vsock_conn *conn);
+
+/* What a packet says that the guest has room for. */
+void vsock_rx_credit(struct vsock_conn *conn,
+		     const struct vsock_packet *packet);
 
 /* Queues an RST for a packet that has no connection. */
 void vsock_rx_stray(struct vsock *vsock, const struct vsock_packet *packet);

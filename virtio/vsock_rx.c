@@ -205,6 +205,20 @@ static uint32_t unread(const struct vsock_conn *conn)
 	return conn->sent - conn->peer_forwarded;
 }
 
+void vsock_rx_credit(struct vsock_conn *conn, const struct vsock_packet *packet)
+{
+	conn->peer_alloc = packet->buf_alloc;
+	conn->peer_forwarded = packet->fwd_cnt;
+	if (conn->peer_forwarded == conn->sent) {
+		conn->packets_before = conn->packets_since = 0;
+		conn->mark = conn->sent;
+	} else if ((int32_t)(conn->peer_forwarded - conn->mark) >= 0) {
+		conn->packets_before = conn->packets_since;
+		conn->packets_since = 0;
+		conn->mark = conn->sent;
+	}
+}
+
 bool vsock_rx_allowed(const struct vsock_conn *conn)
 {
 	const uint32_t out = unread(conn);

@@ -327,7 +327,7 @@ static void host_dials(void)
 	int *fd = any_end();
 
 	drop(fd);
-	strcpy(address.sun_path, path);
+	snprintf(address.sun_path, sizeof(address.sun_path), "%s", path);
 	*fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0);
 	if (connect(*fd, (void *)&address, sizeof(address)))
 		drop(fd);

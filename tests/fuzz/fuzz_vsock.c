@@ -34,6 +34,7 @@
 
 static struct vsock *vsock;
 static int program[PROGRAMS], listener = -1;
+static char directory[] = "/tmp/fuzz-vsock-XXXXXX";
 static char path[64], port_path[72];
 static unsigned packets;
 
@@ -141,12 +142,18 @@ static void input_host(unsigned operation)
 				    SOCK_NONBLOCK | SOCK_CLOEXEC));
 }
 
+static void clean(void)
+{
+	unlink(path);
+	unlink(port_path);
+	rmdir(directory);
+}
+
 static void start(void)
 {
 	const struct rlimit files = { FILES, FILES };
-	char directory[] = "/tmp/fuzz-vsock-XXXXXX";
 
-	must(mkdtemp(directory) != NULL, "a directory");
+	must(mkdtemp(directory) && !atexit(clean), "a directory");
 	snprintf(path, sizeof(path), "%s/s", directory);
 	snprintf(port_path, sizeof(port_path), "%s_%d", path, LISTENS_PORT);
 	listener = unix_socket(port_path, true);

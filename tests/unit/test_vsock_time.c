@@ -2,78 +2,80 @@
 /* uses: virtio/vsock_pool.c virtio/vsock_unix.c virtio/queue.c */
 /* uses: cpu/loop.c cpu/unixsock.c mem/ram.c */
 /* ldflags: -Wl,--wrap=clock_gettime -Wl,--wrap=loop_timer_set */
-/* Time limits of the vsock device. Here time passes SPEED times as fast. */
+/* Time limits of the vsock device, by a clock that the tests turn on. */
 #include <time.h>
 
 #include "tests/unit/vsock_help.h"
 
-#define SPEED 50
 #define S     1000000000ULL
+#define MS    1000000ULL
+#define STEP  (10 * MS)
+#define SLACK (3 * STEP)
 
-int __real_clock_gettime(clockid_t clock, struct timespec *now);
 int __wrap_clock_gettime(clockid_t clock, struct timespec *now);
 void __real_loop_timer_set(struct loop_timer *timer, uint64_t ns);
 void __wrap_loop_timer_set(struct loop_timer *timer, uint64_t ns);
 
+static uint64_t clock_ns = 1000 * S;
+
 int __wrap_clock_gettime(clockid_t clock, struct timespec *now)
 {
-	uint64_t ns;
-
-	__real_clock_gettime(clock, now);
-	ns = ((uint64_t)now->tv_sec * S + (uint64_t)now->tv_nsec) * SPEED;
-	now->tv_sec = (time_t)(ns / S);
-	now->tv_nsec = (long)(ns % S);
+	(void)clock;
+	*now = (struct timespec){ (time_t)(clock_ns / S),
+				  (long)(clock_ns % S) };
 	return 0;
 }
 
 void __wrap_loop_timer_set(struct loop_timer *timer, uint64_t ns)
 {
-	if (timer != &tick)
-		ns = ns && ns < SPEED ? 1 : ns / SPEED;
-	__real_loop_timer_set(timer, ns);
+	if (timer == &tick)
+		__real_loop_timer_set(timer, ns);
 }
 
-/* Seconds, as the device counts them. */
-static double since(uint64_t began)
+/* So much time, and what happens in it; ends early where `done` comes true. */
+static bool pass(uint64_t ns, bool (*done)(void))
 {
-	return (double)(vsock_now() - began) / (double)S;
+	for (uint64_t end = clock_ns + ns; clock_ns < end;) {
+		clock_ns += STEP;
+		if (vsock->timer_ns && vsock->timer_ns <= clock_ns)
+			vsock->timer.expired(vsock->timer.arg);
+		run_ticks(2, NULL);
+		if (done && done())
+			return true;
+	}
+	return false;
 }
 
-/* Lateness is the machine's; earliness would be ours. */
-static void expect_took(uint64_t began, double least, double most)
+/* `done` comes true after that time; not before, and not long after. */
+static void expect_after(uint64_t ns, bool (*done)(void))
 {
-	double took = since(began);
-
-	if (took < least || took > most)
-		fail_msg("%.2f s, not %.2f to %.2f", took, least, most);
+	assert_false(pass(ns - SLACK, done));
+	assert_true(pass(2 * SLACK, done));
 }
 
 static void test_half_a_command(void **state)
 {
-	uint64_t began = vsock_now();
-	int fd, silent, other;
+	int half, silent, other;
 
 	(void)state;
 	guest_start();
-	fd = host_dial();
+	half = host_dial();
 	silent = host_dial();
-	host_say(fd, "CONNE");
+	host_say(half, "CONNE");
 	other = host_connects(PORT);
-	host_say(other, "hello");
-	expect_packet(VSOCK_OP_RW, got.src_port, PORT);
-	host_gets_eof(fd);
+	awaited_fd = half;
+	expect_after(10 * S, fd_came);
+	host_gets_eof(half);
 	host_gets_eof(silent);
-	expect_took(began, 10, 30);
 	host_say(other, "hello");
 	expect_packet(VSOCK_OP_RW, got.src_port, PORT);
 	close(other);
 	close(silent);
-	close(fd);
+	close(half);
 }
 
 static void test_no_response(void **state)
 {
-	uint64_t began = vsock_now();
 	uint32_t port;
 	int fd;
 
@@ -83,8 +85,8 @@ static void test_no_response(void **state)
 	host_say(fd, "CONNECT 5\nwith data behind it");
 	expect_request(5);
 	port = got.src_port;
-	expect_rst(port, 5);
-	expect_took(began, 5, 20);
+	expect_after(5 * S, packet_came);
+	assert_int_equal(got.op, VSOCK_OP_RST);
 	host_gets_eof(fd);
 	/* An answer that comes late is one to nothing. */
 	guest_op(VSOCK_OP_RESPONSE, port, 5, 0);
@@ -97,22 +99,22 @@ static void test_no_response(void **state)
 static void test_full_backlog(void **state)
 {
 	int listener = host_listen_on(PORT, 0), fd;
-	uint64_t began;
 
 	(void)state;
 	guest_start();
 	guest_op(VSOCK_OP_REQUEST, PORT, GUEST, 0);
 	expect_packet(VSOCK_OP_RESPONSE, PORT, GUEST);
-	began = vsock_now();
 	guest_op(VSOCK_OP_REQUEST, PORT, GUEST + 1, 0);
-	expect_rst(PORT, GUEST + 1);
-	expect_took(began, 2, 10);
+	expect_after(2 * S, packet_came);
+	assert_int_equal(got.op, VSOCK_OP_RST);
+	assert_int_equal(got.dst_port, GUEST + 1);
 	/* One that accepts after a while is reached. */
 	guest_op(VSOCK_OP_REQUEST, PORT, GUEST + 2, 0);
-	run_ticks(50, NULL);
-	assert_false(packet_came());
+	assert_false(pass(S, packet_came));
 	fd = accept(listener, NULL, NULL);
-	expect_packet(VSOCK_OP_RESPONSE, PORT, GUEST + 2);
+	assert_true(pass(3 * STEP, packet_came));
+	assert_int_equal(got.op, VSOCK_OP_RESPONSE);
+	assert_int_equal(got.dst_port, GUEST + 2);
 	/* The guest can give up by itself. */
 	guest_op(VSOCK_OP_REQUEST, PORT, GUEST + 3, 0);
 	guest_op(VSOCK_OP_RST, PORT, GUEST + 3, 0);
@@ -125,18 +127,29 @@ static void test_full_backlog(void **state)
 static void test_no_answer_to_shutdown(void **state)
 {
 	int listener = host_listen_on(PORT, 4), fd;
-	uint64_t began;
 
 	(void)state;
 	guest_start();
 	fd = guest_connects(listener, GUEST);
-	began = vsock_now();
 	close(fd);
 	expect_packet(VSOCK_OP_SHUTDOWN, PORT, GUEST);
-	expect_rst(PORT, GUEST);
-	expect_took(began, 8, 30);
+	expect_after(8 * S, packet_came);
+	assert_int_equal(got.op, VSOCK_OP_RST);
 	assert_int_equal(vsock->count, 0);
 	close(listener);
+}
+
+/* An answer that brings nothing is no reason to hurry. */
+static unsigned requests;
+
+static bool request_came(void)
+{
+	if (packet_came()) {
+		assert_int_equal(got.op, VSOCK_OP_CREDIT_REQUEST);
+		requests++;
+		guest_op(VSOCK_OP_CREDIT_UPDATE, PORT, GUEST, 0);
+	}
+	return false;
 }
 
 /*
@@ -146,8 +159,6 @@ static void test_no_answer_to_shutdown(void **state)
 static void test_credit_requests(void **state)
 {
 	int listener = host_listen_on(PORT, 4), fd, early;
-	unsigned requests = 0;
-	uint64_t began;
 
 	(void)state;
 	guest_start();
@@ -155,8 +166,7 @@ static void test_credit_requests(void **state)
 	early = host_dial();
 	host_say(early, "CONNECT 5\nearly");
 	expect_request(5);
-	run_ticks(50, NULL);
-	assert_false(packet_came());
+	assert_false(pass(S, packet_came));
 	close(early);
 	guest_op(VSOCK_OP_RST, got.src_port, 5, 0);
 
@@ -165,28 +175,18 @@ static void test_credit_requests(void **state)
 	host_say(fd, "hello");
 	run_a_while();
 	expect_packet(VSOCK_OP_RESPONSE, PORT, GUEST);
-	began = vsock_now();
-	while (since(began) < 10) {
-		run_ticks(1, NULL);
-		if (!packet_came())
-			continue;
-		assert_int_equal(got.op, VSOCK_OP_CREDIT_REQUEST);
-		requests++;
-		/* An answer that brings nothing is no reason to hurry. */
-		guest_op(VSOCK_OP_CREDIT_UPDATE, PORT, GUEST, 0);
-	}
-	assert_in_range(requests, 4, 9);
+	requests = 0;
+	pass(S, request_came);
+	assert_int_equal(requests, 3);
+	pass(9 * S, request_came);
+	assert_in_range(requests, 6, 9);
 	guest_alloc = 5;
 	guest_op(VSOCK_OP_CREDIT_UPDATE, PORT, GUEST, 0);
 	expect_packet(VSOCK_OP_RW, PORT, GUEST);
 	assert_int_equal(got.len, 5);
 	guest_fwd = 5;
 	guest_op(VSOCK_OP_CREDIT_UPDATE, PORT, GUEST, 0);
-	began = vsock_now();
-	while (since(began) < 5) {
-		run_ticks(1, NULL);
-		assert_false(packet_came());
-	}
+	assert_false(pass(5 * S, packet_came));
 	close(fd);
 	close(listener);
 }

@@ -1,0 +1,210 @@
+/* uses: virtio/vsock.c virtio/vsock_rx.c virtio/vsock_conn.c */
+/* uses: virtio/vsock_pool.c virtio/vsock_unix.c virtio/queue.c */
+/* uses: cpu/loop.c cpu/unixsock.c mem/ram.c */
+/* What flows through streams of the vsock device, and what holds it up. */
+#include "tests/unit/vsock_help.h"
+
+static uint8_t pattern[1 << 20], collected[1 << 20];
+
+static void fill_pattern(void)
+{
+	uint32_t value = 12345;
+
+	for (size_t i = 0; i < sizeof(pattern); i++) {
+		value = value * 1664525u + 1013904223u;
+		pattern[i] = (uint8_t)(value >> 24);
+	}
+}
+
+/* Everything the host writes reaches the guest, in whatever buffers. */
+static void receive(int fd, uint32_t host_port, uint32_t guest_port,
+		    size_t total)
+{
+	size_t written = 0, done = 0;
+
+	fcntl(fd, F_SETFL, O_NONBLOCK);
+	while (done < total) {
+		ssize_t len = write(fd, pattern + written, total - written);
+
+		written += len > 0 ? (size_t)len : 0;
+		run_ticks(1, NULL);
+		while (packet_came()) {
+			if (got.op == VSOCK_OP_CREDIT_REQUEST) {
+				guest_op(VSOCK_OP_CREDIT_UPDATE, host_port,
+					 guest_port, 0);
+				continue;
+			}
+			assert_int_equal(got.op, VSOCK_OP_RW);
+			assert_int_not_equal(got.len, 0);
+			memcpy(collected + done, got_data, got.len);
+			done += got.len;
+			/* never more than there is room for */
+			assert_true(done - guest_fwd <= guest_alloc);
+			if (done - guest_fwd >= guest_alloc / 2) {
+				guest_fwd = (uint32_t)done;
+				guest_op(VSOCK_OP_CREDIT_UPDATE, host_port,
+					 guest_port, 0);
+			}
+		}
+	}
+	assert_memory_equal(collected, pattern, total);
+}
+
+static void check_to_guest(uint32_t window, enum shape how, size_t total)
+{
+	int listener = host_listen_on(PORT, 4), fd;
+
+	shape = how;
+	guest_start();
+	guest_alloc = window;
+	fd = guest_connects(listener, GUEST);
+	receive(fd, PORT, GUEST, total);
+	close(fd);
+	close(listener);
+	expect_packet(VSOCK_OP_SHUTDOWN, PORT, GUEST);
+	guest_stop();
+	assert_int_equal(vsock->count, 0);
+}
+
+static void test_to_guest(void **state)
+{
+	(void)state;
+	check_to_guest(WINDOW, TWO, sizeof(pattern));
+	check_to_guest(WINDOW, ONE, sizeof(pattern));
+	check_to_guest(WINDOW, CRUMBS, 20000);
+	check_to_guest(65536, ONE, sizeof(pattern));
+	check_to_guest(4096, TWO, 100000);
+	check_to_guest(700, ONE, 20000);
+	check_to_guest(1, TWO, 50);
+}
+
+/*
+ * Small writes while nobody reads: what Linux charges for a packet, 576 bytes,
+ * is never more than what it has room for; and all arrives in the end.
+ */
+static void test_small_writes(void **state)
+{
+	const uint32_t total = 60000;
+	uint32_t written = 0, bytes = 0, packets = 0;
+	int listener = host_listen_on(PORT, 4), fd;
+
+	(void)state;
+	guest_start();
+	fd = guest_connects(listener, GUEST);
+	for (unsigned i = 0; bytes < total; i++) {
+		if (written < total &&
+		    send(fd, pattern + written, 20, MSG_DONTWAIT) == 20)
+			written += 20;
+		run_ticks(1, NULL);
+		while (packet_came()) {
+			if (got.op != VSOCK_OP_RW)
+				continue;
+			memcpy(collected + bytes, got_data, got.len);
+			bytes += got.len;
+			packets++;
+		}
+		assert_true(packets * 576 + bytes - guest_fwd <= guest_alloc);
+		/* The program in the guest reads now and then. */
+		if (i % 1500 == 1499) {
+			assert_true(packets > 100);
+			guest_fwd = bytes;
+			packets = 0;
+			guest_op(VSOCK_OP_CREDIT_UPDATE, PORT, GUEST, 0);
+		}
+	}
+	assert_memory_equal(collected, pattern, total);
+	close(fd);
+	close(listener);
+}
+
+/* A descriptor in the stream ends a read early, and must not end the stream. */
+static void test_passed_descriptor(void **state)
+{
+	char control[CMSG_SPACE(sizeof(int))];
+	struct iovec iov = { pattern, 10 };
+	struct msghdr message = { .msg_iov = &iov,
+				  .msg_iovlen = 1,
+				  .msg_control = control,
+				  .msg_controllen = sizeof(control) };
+	struct cmsghdr *header = CMSG_FIRSTHDR(&message);
+	int listener = host_listen_on(PORT, 4), fd, null = open("/dev/null", 0);
+
+	(void)state;
+	header->cmsg_level = SOL_SOCKET;
+	header->cmsg_type = SCM_RIGHTS;
+	header->cmsg_len = CMSG_LEN(sizeof(int));
+	memcpy(CMSG_DATA(header), &null, sizeof(null));
+	guest_start();
+	fd = guest_connects(listener, GUEST);
+	for (int i = 0; i < 3; i++)
+		assert_int_equal(sendmsg(fd, &message, 0), 10);
+	host_write(fd, pattern, 7);
+	for (unsigned len = 0; len < 37; len += got.len)
+		expect_packet(VSOCK_OP_RW, PORT, GUEST);
+	close(null);
+	close(fd);
+	close(listener);
+}
+
+/*
+ * A reader on the host that does not read: what the guest may send is kept, the
+ * rest of it waits in the guest, and other streams do not notice.
+ */
+static void test_slow_reader(void **state)
+{
+	uint32_t sent = 0, fwd = 0;
+	int listener = host_listen_on(PORT, 4), slow, quick;
+
+	(void)state;
+	guest_start();
+	slow = guest_connects(listener, GUEST);
+	quick = guest_connects(listener, GUEST + 1);
+	for (;;) {
+		uint32_t len = VSOCK_BUFFER - (sent - fwd);
+
+		len = len < 50000 ? len : 50000;
+		if (!len)
+			break;
+		guest_data(PORT, GUEST, pattern + sent, len);
+		sent += len;
+		while (packet_came()) {
+			assert_int_equal(got.op, VSOCK_OP_CREDIT_UPDATE);
+			fwd = got.fwd_cnt;
+		}
+	}
+	/* The socket's own buffer, and ours. */
+	assert_true(sent > VSOCK_BUFFER && sent <= sizeof(pattern));
+	for (unsigned i = 0; i < 20; i++) {
+		guest_data(PORT, GUEST + 1, "quick", 5);
+		host_gets_text(quick, "quick");
+		host_say(slow, "and back");
+		expect_packet(VSOCK_OP_RW, PORT, GUEST);
+	}
+	host_gets(slow, pattern, sent);
+	run_a_while();
+	while (packet_came())
+		fwd = got.op == VSOCK_OP_CREDIT_UPDATE ? got.fwd_cnt : fwd;
+	assert_true(sent - fwd < VSOCK_BUFFER / 4);
+	/* One that asks is told exactly. */
+	guest_op(VSOCK_OP_CREDIT_REQUEST, PORT, GUEST, 0);
+	expect_packet(VSOCK_OP_CREDIT_UPDATE, PORT, GUEST);
+	assert_int_equal(got.fwd_cnt, sent);
+	guest_data(PORT, GUEST, "end", 3);
+	host_gets_text(slow, "end");
+	close(slow);
+	close(quick);
+	close(listener);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		vsock_test(test_to_guest),
+		vsock_test(test_small_writes),
+		vsock_test(test_passed_descriptor),
+		vsock_test(test_slow_reader),
+	};
+
+	fill_pattern();
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

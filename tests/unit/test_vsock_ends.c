@@ -1,0 +1,253 @@
+/* uses: virtio/vsock.c virtio/vsock_rx.c virtio/vsock_conn.c */
+/* uses: virtio/vsock_pool.c virtio/vsock_unix.c virtio/queue.c */
+/* uses: cpu/loop.c cpu/unixsock.c mem/ram.c */
+/* How streams of the vsock device end, by either side and in any state. */
+#include "tests/unit/vsock_help.h"
+
+static uint8_t pattern[1 << 20];
+
+static void fill_pattern(void)
+{
+	uint32_t value = 12345;
+
+	for (size_t i = 0; i < sizeof(pattern); i++) {
+		value = value * 1664525u + 1013904223u;
+		pattern[i] = (uint8_t)(value >> 24);
+	}
+}
+
+static void test_guest_half_closes(void **state)
+{
+	int listener = host_listen_on(PORT, 4), fd;
+
+	(void)state;
+	guest_start();
+	fd = guest_connects(listener, GUEST);
+	guest_data(PORT, GUEST, "last", 4);
+	guest_op(VSOCK_OP_SHUTDOWN, PORT, GUEST, VSOCK_SHUT_SEND);
+	host_gets_text(fd, "last");
+	host_gets_eof(fd);
+	host_say(fd, "answer");
+	expect_packet(VSOCK_OP_RW, PORT, GUEST);
+	assert_int_equal(got.len, 6);
+	close(fd);
+	expect_packet(VSOCK_OP_SHUTDOWN, PORT, GUEST);
+	assert_int_equal(got.flags, VSOCK_SHUT_SEND | VSOCK_SHUT_RCV);
+	guest_op(VSOCK_OP_RST, PORT, GUEST, 0);
+	expect_no_packet();
+	assert_int_equal(vsock->count, 0);
+	close(listener);
+}
+
+static void test_host_half_closes(void **state)
+{
+	int listener = host_listen_on(PORT, 4), fd;
+
+	(void)state;
+	guest_start();
+	fd = guest_connects(listener, GUEST);
+	host_say(fd, "last");
+	shutdown(fd, SHUT_WR);
+	expect_packet(VSOCK_OP_RW, PORT, GUEST);
+	expect_packet(VSOCK_OP_SHUTDOWN, PORT, GUEST);
+	assert_int_equal(got.flags, VSOCK_SHUT_SEND);
+	guest_data(PORT, GUEST, "answer", 6);
+	host_gets_text(fd, "answer");
+	/* close() in the guest */
+	guest_op(VSOCK_OP_SHUTDOWN, PORT, GUEST,
+		 VSOCK_SHUT_SEND | VSOCK_SHUT_RCV);
+	expect_rst(PORT, GUEST);
+	host_gets_eof(fd);
+	assert_int_equal(vsock->count, 0);
+	close(fd);
+	close(listener);
+}
+
+/* The guest will not read any more: the host's writes fail. */
+static void test_guest_stops_reading(void **state)
+{
+	int listener = host_listen_on(PORT, 4), fd;
+
+	(void)state;
+	guest_start();
+	fd = guest_connects(listener, GUEST);
+	guest_op(VSOCK_OP_SHUTDOWN, PORT, GUEST, VSOCK_SHUT_RCV);
+	assert_int_equal(send(fd, "x", 1, MSG_NOSIGNAL), -1);
+	assert_int_equal(errno, EPIPE);
+	guest_data(PORT, GUEST, "still", 5);
+	host_gets_text(fd, "still");
+	guest_op(VSOCK_OP_SHUTDOWN, PORT, GUEST, VSOCK_SHUT_SEND);
+	expect_rst(PORT, GUEST);
+	host_gets_eof(fd);
+	close(fd);
+	close(listener);
+}
+
+/* The host will not read any more: the guest is told, and may be read on. */
+static void test_host_stops_reading(void **state)
+{
+	int listener = host_listen_on(PORT, 4), fd;
+
+	(void)state;
+	guest_start();
+	fd = guest_connects(listener, GUEST);
+	shutdown(fd, SHUT_RD);
+	guest_data(PORT, GUEST, "in vain", 7);
+	expect_packet(VSOCK_OP_SHUTDOWN, PORT, GUEST);
+	assert_int_equal(got.flags, VSOCK_SHUT_RCV);
+	host_say(fd, "hear me");
+	expect_packet(VSOCK_OP_RW, PORT, GUEST);
+	close(fd);
+	expect_packet(VSOCK_OP_SHUTDOWN, PORT, GUEST);
+	assert_int_equal(got.flags, VSOCK_SHUT_SEND | VSOCK_SHUT_RCV);
+	guest_op(VSOCK_OP_RST, PORT, GUEST, 0);
+	assert_int_equal(vsock->count, 0);
+	close(listener);
+}
+
+/* The host closes with data under way: all of it arrives before the end. */
+static void test_host_closes_behind_data(void **state)
+{
+	const size_t total = 150000;
+	size_t done = 0;
+	int listener = host_listen_on(PORT, 4), fd;
+
+	(void)state;
+	guest_start();
+	guest_alloc = 10000;
+	fd = guest_connects(listener, GUEST);
+	host_write(fd, pattern, total);
+	close(fd);
+	do {
+		assert_true(run_ticks(SOON, packet_came));
+		if (got.op == VSOCK_OP_RW) {
+			assert_memory_equal(got_data, pattern + done, got.len);
+			done += got.len;
+		}
+		guest_fwd = (uint32_t)done;
+		guest_op(VSOCK_OP_CREDIT_UPDATE, PORT, GUEST, 0);
+	} while (got.op != VSOCK_OP_SHUTDOWN || !(got.flags & VSOCK_SHUT_SEND));
+	assert_int_equal(done, total);
+	/* And what the guest sends now is swallowed. */
+	guest_data(PORT, GUEST, "late", 4);
+	guest_op(VSOCK_OP_RST, PORT, GUEST, 0);
+	expect_no_packet();
+	assert_int_equal(vsock->count, 0);
+	close(listener);
+}
+
+/* The guest closes with data under way to a reader that takes its time. */
+static void close_behind_data(bool forgets)
+{
+	uint32_t sent = 0, fwd = 0;
+	int listener = host_listen_on(PORT, 4), fd;
+
+	guest_start();
+	fd = guest_connects(listener, GUEST);
+	for (; sent - fwd < VSOCK_BUFFER && sent < sizeof(pattern);) {
+		guest_data(PORT, GUEST, pattern + sent, 1024);
+		sent += 1024;
+		while (packet_came())
+			fwd = got.fwd_cnt;
+	}
+	guest_op(VSOCK_OP_SHUTDOWN, PORT, GUEST,
+		 VSOCK_SHUT_SEND | VSOCK_SHUT_RCV);
+	expect_no_packet();
+	/* Linux waits for 8 s; then it sends RST and may use the port again. */
+	if (forgets) {
+		guest_op(VSOCK_OP_RST, PORT, GUEST, 0);
+		close(guest_connects(listener, GUEST));
+		expect_packet(VSOCK_OP_SHUTDOWN, PORT, GUEST);
+	}
+	host_gets(fd, pattern, sent);
+	host_gets_eof(fd);
+	if (!forgets)
+		expect_rst(PORT, GUEST);
+	else
+		guest_op(VSOCK_OP_RST, PORT, GUEST, 0);
+	assert_int_equal(vsock->count, 0);
+	close(fd);
+	close(listener);
+	guest_stop();
+}
+
+static void test_guest_closes_behind_data(void **state)
+{
+	(void)state;
+	close_behind_data(false);
+	close_behind_data(true);
+}
+
+/* The host closes without having read: that is no ordinary end. */
+static void test_host_aborts(void **state)
+{
+	int listener = host_listen_on(PORT, 4), fd;
+
+	(void)state;
+	guest_start();
+	fd = guest_connects(listener, GUEST);
+	guest_data(PORT, GUEST, "unread", 6);
+	close(fd);
+	expect_rst(PORT, GUEST);
+	assert_int_equal(vsock->count, 0);
+	close(listener);
+}
+
+static void test_guest_aborts(void **state)
+{
+	int listener = host_listen_on(PORT, 4), fd;
+
+	(void)state;
+	guest_start();
+	fd = guest_connects(listener, GUEST);
+	guest_op(VSOCK_OP_RST, PORT, GUEST, 0);
+	host_gets_eof(fd);
+	expect_no_packet();
+	assert_int_equal(vsock->count, 0);
+	close(fd);
+	close(listener);
+}
+
+/* A client that leaves before the guest answers, with and without data. */
+static void test_client_leaves_early(void **state)
+{
+	(void)state;
+	guest_start();
+	for (int data = 0; data < 2; data++) {
+		int fd = host_dial();
+
+		host_say(fd, data ? "CONNECT 9\ndata" : "CONNECT 9\n");
+		expect_request(9);
+		close(fd);
+		run_a_while();
+		guest_op(VSOCK_OP_RESPONSE, got.src_port, 9, 0);
+		if (data) {
+			expect_packet(VSOCK_OP_RW, got.src_port, 9);
+			assert_int_equal(got.len, 4);
+			expect_packet(VSOCK_OP_SHUTDOWN, got.src_port, 9);
+			assert_int_equal(got.flags, VSOCK_SHUT_RCV);
+		}
+		expect_packet(VSOCK_OP_SHUTDOWN, got.src_port, 9);
+		assert_int_equal(got.flags, VSOCK_SHUT_SEND | VSOCK_SHUT_RCV);
+		guest_op(VSOCK_OP_RST, got.src_port, 9, 0);
+		assert_int_equal(vsock->count, 0);
+	}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		vsock_test(test_guest_half_closes),
+		vsock_test(test_host_half_closes),
+		vsock_test(test_guest_stops_reading),
+		vsock_test(test_host_stops_reading),
+		vsock_test(test_host_closes_behind_data),
+		vsock_test(test_guest_closes_behind_data),
+		vsock_test(test_host_aborts),
+		vsock_test(test_guest_aborts),
+		vsock_test(test_client_leaves_early),
+	};
+
+	fill_pattern();
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,182 @@
+/* uses: virtio/vsock.c virtio/vsock_rx.c virtio/vsock_conn.c */
+/* uses: virtio/vsock_pool.c virtio/vsock_unix.c virtio/queue.c */
+/* uses: cpu/loop.c cpu/unixsock.c mem/ram.c */
+/* How many streams the vsock device has, what they cost, and where it listens.
+ */
+#include <sys/mman.h>
+
+#include "tests/unit/vsock_help.h"
+
+static uint8_t bytes[65536];
+
+/* -- limits --------------------------------------------------------------- */
+
+/* Where this process may have few files: for the last test, there is no way */
+/* back for everybody. */
+static int setup_few(void **state)
+{
+	const struct rlimit few = { 64 + 16, 64 + 16 };
+
+	return setrlimit(RLIMIT_NOFILE, &few) || setup(state);
+}
+
+static void test_all_in_use(void **state)
+{
+	int listener = host_listen_on(PORT, 40), fd[16], late;
+
+	(void)state;
+	assert_int_equal(vsock->max, 16);
+	guest_start();
+	for (uint32_t i = 0; i < 16; i++)
+		fd[i] = i % 2 ? guest_connects(listener, GUEST + i)
+			      : host_connects(PORT);
+	guest_op(VSOCK_OP_REQUEST, PORT, GUEST + 99, 0);
+	expect_rst(PORT, GUEST + 99);
+	assert_non_null(strstr(logged, "16 connections"));
+	/* A client waits until one has ended. */
+	late = host_dial();
+	host_say(late, "CONNECT 8\n");
+	expect_no_packet();
+	guest_op(VSOCK_OP_RST, PORT, GUEST + 1, 0);
+	expect_request(8);
+	assert_int_equal(vsock->count, 16);
+	for (int i = 0; i < 16; i++)
+		close(fd[i]);
+	close(late);
+	close(listener);
+}
+
+/* Pages of a mapping that are there. */
+static size_t resident(const void *at, size_t len)
+{
+	static unsigned char pages[1 << 19];
+	size_t count = 0;
+
+	len = (len + 4095) / 4096;
+	assert_true(len <= sizeof(pages));
+	assert_int_equal(mincore((void *)(uintptr_t)at, len * 4096, pages), 0);
+	for (size_t i = 0; i < len; i++)
+		count += pages[i] & 1;
+	return count * 4096;
+}
+
+static size_t memory_used(void)
+{
+	return resident(vsock->conn, vsock->max * sizeof(*vsock->conn)) +
+	       resident(vsock->buffers, (size_t)vsock->max * VSOCK_BUFFER) +
+	       resident(vsock->table,
+			((size_t)vsock->table_mask + 1) * sizeof(void *));
+}
+
+static void test_a_thousand(void **state)
+{
+	static uint32_t port[1000];
+	static int fd[1000];
+	size_t before = memory_used(), idle;
+	char text[16];
+
+	(void)state;
+	assert_true(vsock->max >= 1000);
+	guest_start();
+	for (uint32_t i = 0; i < 1000; i++) {
+		fd[i] = host_connects(PORT);
+		port[i] = got.src_port;
+	}
+	assert_int_equal(vsock->count, 1000);
+	for (uint32_t i = 0; i < 1000; i++) {
+		snprintf(text, sizeof(text), "stream %u", i);
+		host_say(fd[i], text);
+		expect_packet(VSOCK_OP_RW, port[i], PORT);
+		assert_memory_equal(got_data, text, strlen(text));
+		guest_data(port[i], PORT, got_data, got.len);
+		host_gets_text(fd[i], text);
+	}
+	idle = (memory_used() - before) / 1000;
+	print_message("# an idle connection: %zu bytes\n", idle);
+	assert_in_range(idle, 100, 400);
+	for (uint32_t i = 0; i < 1000; i++)
+		close(fd[i]);
+	while (vsock->count) {
+		assert_true(run_ticks(SOON, packet_came));
+		assert_int_equal(got.op, VSOCK_OP_SHUTDOWN);
+		guest_op(VSOCK_OP_RST, got.src_port, PORT, 0);
+	}
+	assert_int_equal(vsock->count, 0);
+}
+
+/* What was kept for slow readers is given back when they have gone. */
+static void test_buffers_are_given_back(void **state)
+{
+	int listener = host_listen_on(PORT, 4), fd;
+	size_t before = memory_used();
+
+	(void)state;
+	guest_start();
+	fd = guest_connects(listener, GUEST);
+	for (unsigned i = 0; i < 6; i++)
+		guest_data(PORT, GUEST, bytes, 65536);
+	assert_true(memory_used() > before + 65536);
+	close(fd);
+	do
+		assert_true(run_ticks(SOON, packet_came));
+	while (got.op != VSOCK_OP_RST);
+	assert_true(memory_used() < before + 16384);
+	close(listener);
+}
+
+/* -- paths ---------------------------------------------------------------- */
+
+static int open_at(const char *where)
+{
+	const struct vsock_options options = { where, 3 };
+	struct vsock *other = NULL;
+	int error = vsock_open(&other, &options);
+
+	if (!error)
+		vsock_destroy(other);
+	return error;
+}
+
+static void test_paths(void **state)
+{
+	char longest[200], name[80];
+	struct stat status;
+	int fd;
+
+	(void)state;
+	assert_int_equal(open_at(path), -EADDRINUSE);
+	assert_non_null(strstr(logged, "another program"));
+	assert_int_equal(open_at("/nowhere/at/all"), -ENOENT);
+	assert_int_equal(open_at(dir), -EEXIST);
+	memset(longest, 'x', sizeof(longest));
+	longest[sizeof(longest) - 1] = 0;
+	assert_int_equal(open_at(longest), -ENAMETOOLONG);
+	/* PATH_4294967295 has to fit, too. */
+	memcpy(longest, dir, strlen(dir));
+	longest[strlen(dir)] = '/';
+	longest[97] = 0;
+	assert_int_equal(open_at(longest), -ENAMETOOLONG);
+	longest[96] = 0;
+	assert_int_equal(open_at(longest), 0);
+	assert_int_equal(stat(longest, &status), -1);
+	/* A dead one's socket is replaced; a file is not. */
+	close(host_listen_on(1, 1));
+	snprintf(name, sizeof(name), "%s_1", path);
+	assert_int_equal(open_at(name), 0);
+	fd = open(name, O_CREAT | O_WRONLY, 0600);
+	assert_int_equal(open_at(name), -EEXIST);
+	close(fd);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		vsock_test(test_a_thousand),
+		vsock_test(test_buffers_are_given_back),
+		vsock_test(test_paths),
+		cmocka_unit_test_setup_teardown(test_all_in_use, setup_few,
+						teardown),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -24,11 +24,12 @@
 #include "mem/log.h"
 #include "virtio/vsock_conn.h"
 
-#define FEATURE_STREAM 1ULL /* 5.10.3 */
-#define QUEUE_SIZE     128u /* Linux fills the receive queue with pages */
-#define OTHER_FILES    64u  /* descriptors that are not connections */
-#define FEWEST	       8u   /* connections, to be worth it */
-#define TX_PACKETS     64u  /* in one turn, */
+#define FEATURE_STREAM 1ULL  /* 5.10.3 */
+#define QUEUE_SIZE     128u  /* Linux fills the receive queue with pages */
+#define OTHER_FILES    64u   /* descriptors that are not connections, */
+#define OTHERS_MAX     1024u /* or, with many CPUs, disks and queues */
+#define FEWEST	       8u    /* connections, to be worth it */
+#define TX_PACKETS     64u   /* in one turn, */
 #define TX_BYTES       (1u << 20)
 #define EVENT_RESET    0u /* 5.10.6.7 */
 
@@ -244,10 +245,14 @@ static const struct device_ops ops = { activate, kick, reset };
 
 /* -- making it ------------------------------------------------------------ */
 
-/* Each connection is a descriptor: as many as this process may have. */
+/*
+ * Each connection is a descriptor: as many as this process may have. What else
+ * has one is open before the first of them: where there are more of those than
+ * thought, connections are refused, and nothing else fails.
+ */
 static int count_connections(unsigned *max)
 {
-	const rlim_t want = VSOCK_CONNECTIONS_MAX + OTHER_FILES;
+	const rlim_t want = VSOCK_CONNECTIONS_MAX + OTHERS_MAX;
 	struct rlimit limit;
 
 	if (getrlimit(RLIMIT_NOFILE, &limit) < 0)

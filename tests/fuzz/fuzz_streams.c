@@ -242,6 +242,12 @@ static void guest_packet(void)
 	vsock->device.ops->kick(&vsock->device, VSOCK_TX);
 }
 
+/* Buffers that the device has; more than a ring full of them is a breach. */
+static unsigned offered(const struct ring *of)
+{
+	return (uint16_t)(of->avail_idx - of->used_idx);
+}
+
 /* A receive buffer in so many pieces of such a size. */
 static void guest_buffer(void)
 {
@@ -254,10 +260,7 @@ static void guest_buffer(void)
 					      size, true };
 	if (size * pieces <= VSOCK_HEADER)
 		honest = false;
-	/* More than a ring full is a breach. */
-	if (vsock->device.queue[VSOCK_RX].ready &&
-	    (uint16_t)(ring[VSOCK_RX].avail_idx - ring[VSOCK_RX].used_idx) >=
-		    SIZE / 4)
+	if (offered(&ring[VSOCK_RX]) >= SIZE / ARRAY_LEN(buffer))
 		return;
 	ring_add_chain(&ring[VSOCK_RX], buffer, pieces);
 	vsock->device.ops->kick(&vsock->device, VSOCK_RX);
@@ -299,7 +302,7 @@ static void guest_event(void)
 
 	if (byte() % 2)
 		vsock_reset_all(vsock, CID);
-	else
+	else if (offered(&ring[VSOCK_EVENT]) < SIZE)
 		ring_add_chain(&ring[VSOCK_EVENT], &buffer, 1);
 	vsock->device.ops->kick(&vsock->device, VSOCK_EVENT);
 }

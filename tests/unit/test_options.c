@@ -103,6 +103,19 @@ static void test_nets(void **state)
 	assert_memory_equal(nets[2].mac, mac, sizeof(mac));
 }
 
+static void test_vsock(void **state)
+{
+	(void)state;
+	accept("-k k");
+	assert_null(options.devices.vsock.path);
+	accept("-k k --vsock guest.sock");
+	assert_string_equal(options.devices.vsock.path, "guest.sock");
+	assert_int_equal(options.devices.vsock.cid, 3);
+	accept("-k k --vsock=a,,b,cid=4294967294");
+	assert_string_equal(options.devices.vsock.path, "a,b");
+	assert_int_equal(options.devices.vsock.cid, 0xfffffffe);
+}
+
 static void test_short_forms(void **state)
 {
 	(void)state;
@@ -392,6 +405,7 @@ int main(void)
 		cmocka_unit_test(test_defaults),
 		cmocka_unit_test(test_every_option),
 		cmocka_unit_test(test_nets),
+		cmocka_unit_test(test_vsock),
 		cmocka_unit_test(test_short_forms),
 		cmocka_unit_test(test_sizes),
 		cmocka_unit_test(test_durations),

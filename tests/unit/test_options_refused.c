@@ -91,6 +91,15 @@ static const struct mistake in_nets[] = {
 	  "--net: given more than 8 times" },
 };
 
+static const struct mistake in_vsock[] = {
+	{ "-k k --vsock", "--vsock" },
+	{ "-k k --vsock ,cid=3", "--vsock" },
+	{ "-k k --vsock v,cid=2", "3 to 4294967294" },
+	{ "-k k --vsock v,cid=4294967295", "3 to 4294967294" },
+	{ "-k k --vsock v,cid=x", "'x'" },
+	{ "-k k --vsock v,cdi=3", "did you mean 'cid'?" },
+};
+
 static const struct mistake in_together[] = {
 	{ "-k k -a x --cmdline y", "--append adds to the default" },
 	{ "-k k -m 32769K", "32769K is not a multiple of its pages" },
@@ -115,6 +124,7 @@ static const struct {
 	{ in_keys, ARRAY_LEN(in_keys) },
 	{ in_values, ARRAY_LEN(in_values) },
 	{ in_nets, ARRAY_LEN(in_nets) },
+	{ in_vsock, ARRAY_LEN(in_vsock) },
 	{ in_together, ARRAY_LEN(in_together) },
 };
 

@@ -120,6 +120,11 @@ void wait_a_while(void);
 #define BLK_GET_ID 8
 #define SECTOR	   512
 
+/* virtio 1.2, 5.2.3 */
+#define BLK_F_RO      (1UL << 5)
+#define BLK_F_FLUSH   (1UL << 9)
+#define BLK_F_DISCARD (1UL << 13)
+
 /*
  * One request of `len` bytes, notified and waited for: its status byte, or -1
  * where it does not come back.

@@ -1,0 +1,158 @@
+#!/bin/sh
+# Disks from the host's side, with bare-metal guests: what survives a kill,
+# what is refused, what is never written.
+# shellcheck source=tests/lib.sh
+. "${0%/*}/../lib.sh"
+
+img=$tmp/disk.img
+
+# byte FILE OFFSET
+byte() {
+	od -An -t u1 -j "$2" -N 1 "$1" | tr -d ' '
+}
+
+# -- flush and kill -9 --------------------------------------------------------
+
+# Every write that was acknowledged is in the image, or a later one is.
+cat >"$tmp/check.pl" <<'END'
+my ($image, $blocks, $output) = @ARGV;
+open my $text, '<', $output or die;
+my $last = 0;
+while (<$text>) { $last = $1 if /^ack (\d+)\n/ }
+open my $disk, '<:raw', $image or die;
+for my $block (0 .. $blocks - 1) {
+	my $wanted = $last - ($last - $block) % $blocks;
+	next if $wanted <= 0;
+	read $disk, my $bytes, 4096 if seek $disk, $block * 4096, 0;
+	my %seen = map { $_ => 1 } unpack 'V*', $bytes;
+	for my $n (keys %seen) {
+		die "block $block: $n, not $wanted of $last\n"
+			unless $n == $wanted
+			|| $n == $wanted + $blocks && $n == $last + 1;
+	}
+}
+print "$last\n";
+END
+
+rounds=24
+round=0
+acks=0
+: >"$tmp/lost"
+while [ "$round" -lt "$rounds" ]; do
+	round=$((round + 1))
+	case $((round % 4)) in
+	0) with=engine=uring ;;
+	1) with=engine=threads ;;
+	2) with=direct,engine=uring ;;
+	3) with=direct,engine=threads ;;
+	esac
+	rm -f "$img"
+	truncate -s 64K "$img"
+	guest_start virtio_ack -d "$img,$with" -a blocks=16
+	await 10 says "ack 1" || echo "round $round: nothing" >>"$tmp/lost"
+	sleep "0.$((round * 37 % 25 + 1))"
+	kill -9 "$pid"
+	guest_end
+	if n=$(perl "$tmp/check.pl" "$img" 16 "$out" 2>>"$tmp/lost"); then
+		acks=$((acks + n))
+	fi
+done
+is "$(cat "$tmp/lost")" "" \
+	"$rounds times kill -9: what was flushed is there ($acks flushes)"
+ok "there was much of it" [ "$acks" -gt $((rounds * 20)) ]
+
+# The next one can start at once: nothing of the killed one holds the image.
+for engine in uring threads; do
+	guest_start virtio_ack -d "$img,engine=$engine"
+	await 10 says "ack 1"
+	kill -9 "$pid"
+	guest virtio_block -d "$img,engine=$engine" -d "$img,ro"
+	is "$status" 125 "twice in one guest is refused"
+	like "$(cat "$err")" "another --disk, has it open" "and it says why"
+	guest_end
+	guest virtio_block -d "$img,engine=$engine"
+	ends 0 poweroff "$engine: the image is free after kill -9"
+done
+
+# -- who may use it -----------------------------------------------------------
+
+guest_start virtio_ack -d "$img"
+await 10 says "ack 1"
+for with in '' ,ro ,ephemeral; do
+	mote -k "$GUESTS/hello.elf" -d "$img$with"
+	ends 125 error "in use: refused${with:+ with $with}"
+	like "$(cat "$err")" "disk 0 \(disk.img\): another process" \
+		"and it says so"
+done
+kill -9 "$pid"
+guest_end
+guest_start virtio_ack -d "$img,ephemeral"
+await 10 says "ack 1"
+guest virtio_write -d "$img,ephemeral" -a byte=7
+ends 0 poweroff "two with ephemeral share an image"
+guest virtio_write -d "$img,ro"
+ends 0 poweroff "and one with ro"
+guest virtio_write -d "$img"
+ends 125 error "but none that writes"
+kill -9 "$pid"
+guest_end
+
+# -- what is written, and what never is ---------------------------------------
+
+for engine in uring threads; do
+	head -c 1M /dev/zero | tr '\0' o >"$img"
+	before=$(cksum "$img")
+	guest virtio_write -d "$img,ro,engine=$engine" -a byte=7
+	like "$(cat "$out")" '^offered ro flush$' "$engine: ro is offered as such"
+	like "$(cat "$out")" '^write 1$' "a write is an I/O error"
+	like "$(cat "$out")" '^read 0$' "a read is not"
+	like "$(cat "$out")" '^same 0 of 512, then 111$' "it gives the image"
+	is "$(cksum "$img")" "$before" "which did not change"
+
+	guest virtio_write -d "$img,ephemeral,engine=$engine" \
+		-a "byte=7 sector=3 sectors=9"
+	like "$(cat "$out")" '^write 0$' "$engine: ephemeral takes a write"
+	like "$(cat "$out")" '^same 4608 of 4608' "and gives it back"
+	is "$(cksum "$img")" "$before" "but the image did not change"
+
+	guest virtio_write -d "$img,engine=$engine" -a "byte=7 sector=3 sectors=2"
+	like "$(cat "$out")" '^same 1024 of 1024' "$engine: a write"
+	is "$(byte "$img" 1535) $(byte "$img" 1536) $(byte "$img" 2559)" \
+		"111 7 7" "is in the image"
+	is "$(byte "$img" 2560)" 111 "and not beyond"
+
+	# Buffers and sectors that O_DIRECT would refuse.
+	for askew in 0 1 256; do
+		guest virtio_write -d "$img,direct,engine=$engine" \
+			-a "byte=$((askew % 100 + 9)) sector=5 sectors=3 askew=$askew"
+		like "$(cat "$out")" '^same 1536 of 1536' \
+			"$engine: direct, buffers askew by $askew"
+		is "$(byte "$img" 2560)" $((askew % 100 + 9)) "in the image"
+	done
+done
+
+# -- descriptors, and files that are none -------------------------------------
+
+head -c 64K /dev/zero >"$img"
+mote -k "$GUESTS/virtio_write.elf" -m 64M -d fd=3 -a byte=9 3<>"$img"
+like "$(cat "$out")" '^same 512 of 512' "a descriptor of the caller's"
+is "$(byte "$img" 0)" 9 "is written to"
+mote -k "$GUESTS/virtio_write.elf" -m 64M -d fd=3 3<"$img"
+ends 125 error "one for reading only is refused"
+like "$(cat "$err")" "add .ro." "and it says how to mend that"
+mote -k "$GUESTS/virtio_write.elf" -m 64M -d fd=3,ro 3<"$img"
+ends 0 poweroff "with ro it is taken"
+for bad in "$tmp" /dev/null "$tmp/none" "$tmp/empty"; do
+	: >"$tmp/empty"
+	mote -k "$GUESTS/hello.elf" -d "$bad"
+	ends 125 error "${bad##*/} is no disk"
+	is "$(wc -l <"$err")" 1 "one line says why"
+	mote --check -k "$GUESTS/hello.elf" -d "$bad"
+	is "$status" 125 "--check finds that, too"
+done
+
+# Where nothing can be written, an overlay is kept in memory.
+guest virtio_write -d "$img,ephemeral" -a byte=5
+ends 0 poweroff "an overlay in \$TMPDIR"
+
+done_testing

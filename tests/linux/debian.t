@@ -68,7 +68,7 @@ ip link set $nic up
 echo ping=$(ping -c 3 -i 0.3 -W 20 198.51.100.1 | grep -c 'bytes from')
 head -c 300000 /dev/urandom >/tmp/blob
 socat -U VSOCK-LISTEN:1234,fork OPEN:/tmp/blob &
-echo blob=$(sha256sum </tmp/blob)
+echo "blob=$(sha256sum </tmp/blob)"
 echo "from $(hostname)" | socat -u - VSOCK-CONNECT:2:4321
 echo socat=$?
 lsmod | sed -n 's/^\(virtio_net\|vmw_vsock_virtio_transport\) .*/module=\1/p'

@@ -39,8 +39,9 @@ static inline void mock_complete(struct mock_engine *mock, unsigned index,
 {
 	struct engine_io *io = mock->waiting[index];
 
-	memmove(mock->waiting + index, mock->waiting + index + 1,
-		(--mock->count - index) * sizeof(*mock->waiting));
+	mock->count--;
+	for (unsigned i = index; i < mock->count; i++)
+		mock->waiting[i] = mock->waiting[i + 1];
 	mock->engine.in_flight--;
 	io->result = result;
 	mock->engine.done(mock->engine.arg, io);

@@ -208,7 +208,7 @@ static inline unsigned expect_packet(size_t len, unsigned number)
 	static const uint8_t zeros[NET_HEADER_NUM_BUFFERS];
 	size_t have = 0;
 	unsigned chains = 0;
-	uint32_t head, written;
+	uint32_t head = 0, written = 0;
 
 	while (have < NET_HEADER + len) {
 		if (!ring_used(&t.ring[NET_RX], &head, &written))
@@ -231,7 +231,7 @@ static inline unsigned expect_packet(size_t len, unsigned number)
 
 static inline void expect_no_packet(void)
 {
-	uint32_t head, written;
+	uint32_t head = 0, written = 0;
 
 	assert_false(ring_used(&t.ring[NET_RX], &head, &written));
 }
@@ -239,7 +239,7 @@ static inline void expect_no_packet(void)
 /* So many packets have come back sent. */
 static inline void expect_sent(unsigned count)
 {
-	uint32_t head, written;
+	uint32_t head = 0, written = 0;
 
 	while (count--) {
 		assert_true(ring_used(&t.ring[NET_TX], &head, &written));

@@ -315,67 +315,71 @@ static void test_many_ranges(void **state)
 
 /* -- what is wrong -------------------------------------------------------- */
 
+static const struct {
+	uint32_t type;
+	uint64_t sector;
+	uint32_t len;
+	int status;
+} wrong_cases[] = {
+	{ BLOCK_IN, SECTORS, 512, BLOCK_IOERR },
+	{ BLOCK_IN, SECTORS - 1, 1024, BLOCK_IOERR },
+	{ BLOCK_IN, UINT64_MAX, 512, BLOCK_IOERR },
+	{ BLOCK_IN, UINT64_MAX / 512, 512, BLOCK_IOERR },
+	{ BLOCK_IN, UINT64_MAX / 512 + 1, 512, BLOCK_IOERR },
+	{ BLOCK_IN, 0, 511, BLOCK_IOERR },
+	{ BLOCK_IN, 0, 513, BLOCK_IOERR },
+	{ BLOCK_IN, 0, SIZE + 512, BLOCK_IOERR },
+	{ BLOCK_OUT, SECTORS, 512, BLOCK_IOERR },
+	{ BLOCK_OUT, SECTORS - 7, 4096, BLOCK_IOERR },
+	{ BLOCK_OUT, UINT64_MAX, 512, BLOCK_IOERR },
+	{ BLOCK_OUT, 0, 1, BLOCK_IOERR },
+	{ BLOCK_DISCARD, 0, 15, BLOCK_UNSUPP },
+	{ BLOCK_DISCARD, 0, 0, BLOCK_UNSUPP },
+	{ BLOCK_WRITE_ZEROES, 0, 17, BLOCK_UNSUPP },
+	{ 2, 0, 512, BLOCK_UNSUPP },
+	{ 3, 0, 512, BLOCK_UNSUPP },
+	{ 5, 0, 512, BLOCK_UNSUPP },
+	{ 10, 0, 512, BLOCK_UNSUPP },
+	{ 14, 0, 512, BLOCK_UNSUPP },
+	{ UINT32_MAX, 0, 512, BLOCK_UNSUPP },
+};
+
+static const struct {
+	uint32_t type;
+	uint64_t sector;
+	uint32_t sectors, flags;
+	int status;
+} wrong_ranges[] = {
+	{ BLOCK_DISCARD, 0, 8, 1, BLOCK_UNSUPP },
+	{ BLOCK_DISCARD, 0, 8, 2, BLOCK_UNSUPP },
+	{ BLOCK_WRITE_ZEROES, 0, 8, 2, BLOCK_UNSUPP },
+	{ BLOCK_WRITE_ZEROES, 0, 8, 1u << 31, BLOCK_UNSUPP },
+	{ BLOCK_DISCARD, SECTORS, 1, 0, BLOCK_IOERR },
+	{ BLOCK_DISCARD, SECTORS - 1, 2, 0, BLOCK_IOERR },
+	{ BLOCK_DISCARD, UINT64_MAX, 1, 0, BLOCK_IOERR },
+	{ BLOCK_DISCARD, 0, UINT32_MAX, 0, BLOCK_IOERR },
+	{ BLOCK_WRITE_ZEROES, UINT64_MAX / 512, 8, 0, BLOCK_IOERR },
+	{ BLOCK_DISCARD, 0, 0, 0, BLOCK_OK },
+};
+
 static void test_wrong(void **state)
 {
-	static const struct {
-		uint32_t type;
-		uint64_t sector;
-		uint32_t len;
-		int status;
-	} cases[] = {
-		{ BLOCK_IN, SECTORS, 512, BLOCK_IOERR },
-		{ BLOCK_IN, SECTORS - 1, 1024, BLOCK_IOERR },
-		{ BLOCK_IN, UINT64_MAX, 512, BLOCK_IOERR },
-		{ BLOCK_IN, UINT64_MAX / 512, 512, BLOCK_IOERR },
-		{ BLOCK_IN, UINT64_MAX / 512 + 1, 512, BLOCK_IOERR },
-		{ BLOCK_IN, 0, 511, BLOCK_IOERR },
-		{ BLOCK_IN, 0, 513, BLOCK_IOERR },
-		{ BLOCK_IN, 0, SIZE + 512, BLOCK_IOERR },
-		{ BLOCK_OUT, SECTORS, 512, BLOCK_IOERR },
-		{ BLOCK_OUT, SECTORS - 7, 4096, BLOCK_IOERR },
-		{ BLOCK_OUT, UINT64_MAX, 512, BLOCK_IOERR },
-		{ BLOCK_OUT, 0, 1, BLOCK_IOERR },
-		{ BLOCK_DISCARD, 0, 15, BLOCK_UNSUPP },
-		{ BLOCK_DISCARD, 0, 0, BLOCK_UNSUPP },
-		{ BLOCK_WRITE_ZEROES, 0, 17, BLOCK_UNSUPP },
-		{ 2, 0, 512, BLOCK_UNSUPP },
-		{ 3, 0, 512, BLOCK_UNSUPP },
-		{ 5, 0, 512, BLOCK_UNSUPP },
-		{ 10, 0, 512, BLOCK_UNSUPP },
-		{ 14, 0, 512, BLOCK_UNSUPP },
-		{ UINT32_MAX, 0, 512, BLOCK_UNSUPP },
-	};
-	static const struct {
-		uint32_t type;
-		uint64_t sector;
-		uint32_t sectors, flags;
-		int status;
-	} ranges[] = {
-		{ BLOCK_DISCARD, 0, 8, 1, BLOCK_UNSUPP },
-		{ BLOCK_DISCARD, 0, 8, 2, BLOCK_UNSUPP },
-		{ BLOCK_WRITE_ZEROES, 0, 8, 2, BLOCK_UNSUPP },
-		{ BLOCK_WRITE_ZEROES, 0, 8, 1u << 31, BLOCK_UNSUPP },
-		{ BLOCK_DISCARD, SECTORS, 1, 0, BLOCK_IOERR },
-		{ BLOCK_DISCARD, SECTORS - 1, 2, 0, BLOCK_IOERR },
-		{ BLOCK_DISCARD, UINT64_MAX, 1, 0, BLOCK_IOERR },
-		{ BLOCK_DISCARD, 0, UINT32_MAX, 0, BLOCK_IOERR },
-		{ BLOCK_WRITE_ZEROES, UINT64_MAX / 512, 8, 0, BLOCK_IOERR },
-		{ BLOCK_DISCARD, 0, 0, 0, BLOCK_OK },
-	};
-
 	start(state, FLUSH_FEATURE | FEATURE_INDIRECT_DESC);
 	fill_file(0x11);
-	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
-		assert_int_equal(do_request(cases[i].type, cases[i].sector,
-					    DATA_AT, cases[i].len),
-				 cases[i].status);
-		if (cases[i].type != BLOCK_IN)
+	for (size_t i = 0; i < ARRAY_LEN(wrong_cases); i++) {
+		assert_int_equal(do_request(wrong_cases[i].type,
+					    wrong_cases[i].sector, DATA_AT,
+					    wrong_cases[i].len),
+				 wrong_cases[i].status);
+		if (wrong_cases[i].type != BLOCK_IN)
 			assert_int_equal(last_written(), 1);
 	}
-	for (size_t i = 0; i < ARRAY_LEN(ranges); i++)
-		assert_int_equal(do_range(ranges[i].type, ranges[i].sector,
-					  ranges[i].sectors, ranges[i].flags),
-				 ranges[i].status);
+	for (size_t i = 0; i < ARRAY_LEN(wrong_ranges); i++)
+		assert_int_equal(do_range(wrong_ranges[i].type,
+					  wrong_ranges[i].sector,
+					  wrong_ranges[i].sectors,
+					  wrong_ranges[i].flags),
+				 wrong_ranges[i].status);
 	assert_true(file_is(0, SIZE, 0x11));
 	assert_int_equal(t.breaks, 0);
 	/* An empty read or write is no request for anything, and is done. */

@@ -215,7 +215,7 @@ static void test_send_scattered(void **state)
 static void test_send_full(void **state)
 {
 	unsigned sent = 0;
-	uint32_t head, written;
+	uint32_t head = 0, written = 0;
 
 	(void)state;
 	make(FEATURE_EVENT_IDX);
@@ -538,7 +538,7 @@ static void test_closed(void **state)
 
 static void test_closed_while_sending(void **state)
 {
-	uint32_t head, written;
+	uint32_t head = 0, written = 0;
 	unsigned sent = 0;
 
 	(void)state;
@@ -596,7 +596,7 @@ static void test_broken(void **state)
 static void test_useless_buffers(void **state)
 {
 	const struct ring_buffer readable = { GPA(RX_DATA), 1536, false };
-	uint32_t head, written;
+	uint32_t head = 0, written = 0;
 
 	(void)state;
 	make(NET_F_MRG_RXBUF);
@@ -646,7 +646,7 @@ static void test_packet_limit(void **state)
 {
 	uint64_t began;
 	unsigned sent = 0;
-	uint32_t head, written;
+	uint32_t head = 0, written = 0;
 
 	(void)state;
 	make_with((struct net_options){ .packets_per_s = 200 });
@@ -739,7 +739,7 @@ static void test_refused(void **state)
 	       "1 to 107 bytes");
 	refuse((struct net_options){ .kind = NET_UNIX, .file.path = "" },
 	       "1 to 107 bytes");
-	strcpy(address.sun_path, path);
+	snprintf(address.sun_path, sizeof(address.sun_path), "%s", path);
 	fd = socket(AF_UNIX, SOCK_DGRAM, 0);
 	assert_int_equal(bind(fd, (void *)&address, sizeof(address)), 0);
 	refuse((struct net_options){ .kind = NET_UNIX, .file.path = path },

@@ -76,7 +76,7 @@ static struct ifreq named(const char *name)
 {
 	struct ifreq ifreq = { 0 };
 
-	strcpy(ifreq.ifr_name, name);
+	snprintf(ifreq.ifr_name, sizeof(ifreq.ifr_name), "%s", name);
 	return ifreq;
 }
 

@@ -7,8 +7,10 @@
 # On a file system of the disk's: /tmp may be in memory, and there O_DIRECT and
 # much of fallocate are missing.
 images=$(mktemp -d /var/tmp/mote-disk-XXXXXX) || exit 1
+loop=
 disk_end() {
 	boot_end
+	[ -z "$loop" ] || losetup -d "$loop"
 	rm -rf "$images"
 }
 trap disk_end EXIT
@@ -52,7 +54,13 @@ for how in 0 1; do
 	echo fio\$how=\$?
 	sed "s/^/fio: /" /tmp/fio.\$how | grep -E "verify|err=|error" | head -5
 done
-cmp /t/fio /t/fio && cp /t/fio /d/copy && sync
+cp /t/fio /d/copy && cmp /t/fio /d/copy || echo bad=copy
+if [ -b /dev/vdc ]; then
+	yes pattern | dd of=/dev/vdc bs=64k count=128 iflag=fullblock \
+		conv=fsync 2>/dev/null
+	blkdiscard -o 4194304 -l 4194304 /dev/vdc || echo bad=blkdiscard
+	echo device=\$(blockdev --getsize64 /dev/vdc)
+fi
 echo serial=\$(cat /sys/block/vda/serial)/\$(cat /sys/block/vdb/serial)
 echo ro=\$(cat /sys/block/vda/ro)/\$(cat /sys/block/vdb/ro)
 dd if=/dev/zero of=/dev/vdb bs=4k count=1 2>/dev/null; echo rodd=\$?
@@ -129,8 +137,17 @@ whole() {
 	e2fsck -fn "$images/$1" >"$tmp/fsck" 2>&1
 }
 
+# A block device of the host's, where there is one to be had: the loop driver's.
+truncate -s 8M "$images/l.img"
+[ "$(id -u)" != 0 ] || {
+	modprobe loop
+	loop=$(losetup -f)
+	[ -n "$loop" ] && losetup "$loop" "$images/l.img" || loop=
+} 2>/dev/null
+
 boot fio -i "$MODULES" -i "$tmp/fio.job" -m 256M -c 2 \
-	-d "$images/a.img,serial=the-first" -d "$images/tools.img,ro"
+	-d "$images/a.img,serial=the-first" -d "$images/tools.img,ro" \
+	${loop:+-d "$loop"}
 mkfifo "$tmp/line"
 start discard -i "$MODULES" -i "$tmp/discard.job" -d "$images/d.img" \
 	<>"$tmp/line" >"$tmp/discard.out"
@@ -177,6 +194,25 @@ is "$(got ro)" "0/1" "ro is known to the guest"
 is "$(got rodd)" 1 "and it cannot write there"
 is "$(got late)" "" "without a warning"
 ok "the file system is whole" whole a.img
+
+if [ -n "$loop" ]; then
+	is "$(got device)" 8388608 "a block device of the host's"
+	is "$(dd if="$loop" bs=64k count=64 2>/dev/null | md5sum)" \
+		"$(yes pattern | dd bs=64k count=64 iflag=fullblock 2>/dev/null |
+			md5sum)" "is written to"
+	ok "and what was discarded takes no space ($(used l.img) KiB)" \
+		[ "$(used l.img)" -lt 5000 ]
+	/sbin/mke2fs -q "$loop" && mkdir "$images/m" &&
+		mount "$loop" "$images/m"
+	mote -k "$kernel" -d "$loop"
+	ends 125 error "one that the host has mounted is refused"
+	like "$(cat "$err")" "the host has it mounted" "and it says so"
+	umount "$images/m"
+else
+	for why in written discarded mounted; do
+		pass "a block device, $why # SKIP needs root and the loop driver"
+	done
+fi
 
 # number FILE N: what is in sector N of a killed guest's disk
 number() {

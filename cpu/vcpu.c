@@ -67,14 +67,9 @@ static void exit_mmio(struct vcpu *cpu)
 			 run->mmio.data, run->mmio.len);
 }
 
-/* AMD's processors have forgotten where it was. */
 static void exit_shutdown(struct vcpu *cpu)
 {
-	struct platform *platform = cpu->all->platform;
-
-	platform_reset(platform, true);
-	if (platform_ending(platform).reason == END_CRASH)
-		log_error("the guest crashed: vCPU %u, triple fault", cpu->id);
+	platform_reset(cpu->all->platform, true);
 }
 
 static void exit_system_event(struct vcpu *cpu)

@@ -22,8 +22,8 @@
 # shellcheck shell=sh
 # shellcheck disable=SC2034 # what is set here is for the scripts
 
-# shellcheck source=tests/lib.sh
-. "${0%/*}/../lib.sh"
+
+. tests/lib.sh
 
 kernel=build/guest/vmlinux
 BZIMAGE=build/guest/bzImage

@@ -3,7 +3,7 @@
 # system, by systemd, to a login prompt; root logs in and uses the network and
 # vsock; the power button shuts it down, and the file system is clean.
 # shellcheck source=tests/linux/boot.sh
-. "${0%/*}/boot.sh"
+. "${0%/*}/../linux/boot.sh"
 
 # systemd starts some 60 processes
 LIMIT=420

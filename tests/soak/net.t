@@ -7,7 +7,7 @@
 # Guest and host act in turns: the guest prints @N and goes on when the host,
 # which then has done its part of step N, lets it connect to port 70NN.
 # shellcheck source=tests/linux/boot.sh
-. "${0%/*}/boot.sh"
+. "${0%/*}/../linux/boot.sh"
 
 [ -c /dev/net/tun ] || modprobe tun
 # busybox's shell prefers its own ip, which knows less.

@@ -5,7 +5,7 @@
 # TEST_VSOCK_BYTES is how long the long streams are: 1 GiB unless told, and in
 # the emulated machine, where a gigabyte takes minutes, 6 MiB.
 # shellcheck source=tests/linux/boot.sh
-. "${0%/*}/boot.sh"
+. "${0%/*}/../linux/boot.sh"
 
 LOAD=build/tests/vsock_load
 SERVE=build/tests/vsock_serve

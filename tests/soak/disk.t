@@ -2,7 +2,7 @@
 # Disks under Debian's kernel: a file system that holds what fio wrote, space
 # that is given back, what a kill leaves, images that are shared.
 # shellcheck source=tests/linux/boot.sh
-. "${0%/*}/boot.sh"
+. "${0%/*}/../linux/boot.sh"
 
 # On a file system of the disk's: /tmp may be in memory, and there O_DIRECT and
 # much of fallocate are missing.

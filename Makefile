@@ -330,6 +330,7 @@ make test         build and run every test
 make check        style, layers, static analysis; make format mends style
 make fuzz         each fuzzer for FUZZ_TIME=seconds
 make bench        measurements
+make soak         the long tests under Linux: disks, network, vsock, Debian
 make install      to PREFIX=/usr/local, below DESTDIR=
 make clean        remove what was built; distclean: and the libraries
 V=1 shows the commands.

@@ -46,7 +46,9 @@ asleep() {
 }
 until_is 10 asleep
 kill $cat
-start flood -c 2 -i "$tmp/flood.job" </dev/null >&8 8>&-
+output=$tmp/full
+boot flood -c 2 -i "$tmp/flood.job"
+output=
 
 # Bytes of every value, typed into a raw terminal.
 cat >"$tmp/typed.sh" <<END
@@ -60,7 +62,9 @@ job typed <"$tmp/typed.sh"
 head -c "$typed" /dev/urandom >"$tmp/random"
 mkfifo "$tmp/keyboard"
 exec 7<>"$tmp/keyboard"
-start typed -i "$tmp/typed.job" <"$tmp/keyboard" >"$tmp/typed.out" 7>&- 8>&-
+input=$tmp/keyboard
+boot typed -i "$tmp/typed.job"
+input=
 
 ok "the guest listens" until_is "$LIMIT" waiting typed
 cat "$tmp/random" >"$tmp/keyboard" 8>&-

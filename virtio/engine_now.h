@@ -25,6 +25,20 @@ static inline void engine_now_begin(struct engine_now *now)
 	now->tries = 0;
 }
 
+/*
+ * A copy of many pages is better left to another thread, so that the loop goes
+ * on meanwhile; unless it is all there is to do, and not very large.
+ */
+#define ENGINE_NOW_MAX	     (128u << 10)
+#define ENGINE_NOW_MAX_ALONE (1u << 20)
+
+static inline bool engine_now_is_small(const struct engine *engine,
+				       const struct engine_io *io)
+{
+	return io->len <=
+	       (engine->in_flight > 1 ? ENGINE_NOW_MAX : ENGINE_NOW_MAX_ALONE);
+}
+
 /* True where it is done, with its result. */
 bool engine_now_try(struct engine_now *now, struct engine_io *io);
 

@@ -126,13 +126,15 @@ static void uring_submit(struct engine *engine, struct engine_io *io)
 
 	memset(sqe, 0, sizeof(*sqe));
 	fillers[io->op](sqe, io);
+	engine->in_flight++;
 	sqe->flags = IOSQE_FIXED_FILE;
+	if (!engine_now_is_small(engine, io))
+		sqe->flags |= IOSQE_ASYNC;
 	sqe->fd = (int)io->file;
 	sqe->user_data = (uintptr_t)io;
 	u->sq_array[index] = index;
 	atomic_store_explicit(u->sq_tail, tail + 1, memory_order_release);
 	u->queued++;
-	engine->in_flight++;
 }
 
 static void finish(struct uring *u, uint64_t user_data, int64_t result)
@@ -216,7 +218,8 @@ static void do_single(struct uring *u)
 	while (u->queued == 1) {
 		struct engine_io *io = newest(u);
 
-		if (!engine_now_try(&u->now, io))
+		if (!engine_now_is_small(&u->engine, io) ||
+		    !engine_now_try(&u->now, io))
 			return;
 		atomic_fetch_sub_explicit(u->sq_tail, 1, memory_order_relaxed);
 		u->queued = 0;
@@ -351,7 +354,7 @@ static int restrict_and_enable(struct uring *u,
 		rules[i].sqe_op = ops[i];
 	}
 	rules[ARRAY_LEN(ops)].opcode = IORING_RESTRICTION_SQE_FLAGS_ALLOWED;
-	rules[ARRAY_LEN(ops)].sqe_flags = IOSQE_FIXED_FILE;
+	rules[ARRAY_LEN(ops)].sqe_flags = IOSQE_FIXED_FILE | IOSQE_ASYNC;
 	rules[ARRAY_LEN(ops) + 1].opcode =
 		IORING_RESTRICTION_SQE_FLAGS_REQUIRED;
 	rules[ARRAY_LEN(ops) + 1].sqe_flags = IOSQE_FIXED_FILE;

@@ -178,7 +178,8 @@ static void do_now(struct worker *w, struct list *rest)
 
 	engine_now_begin(&w->now);
 	while ((io = list_take(&w->queued))) {
-		if (engine_now_try(&w->now, io)) {
+		if (engine_now_is_small(&w->engine, io) &&
+		    engine_now_try(&w->now, io)) {
 			w->engine.in_flight--;
 			w->engine.done(w->engine.arg, io);
 		} else {

@@ -29,7 +29,7 @@
 #include <unistd.h>
 
 #include "mem/bytes.h"
-#include "virtio/engine.h"
+#include "virtio/engine_now.h"
 
 #ifndef IORING_SETUP_COOP_TASKRUN /* Linux 5.19 */
 #define IORING_SETUP_COOP_TASKRUN (1U << 8)
@@ -44,6 +44,7 @@
 
 struct uring {
 	struct engine engine; /* first */
+	struct engine_now now;
 	int fd;
 	void *rings;
 	size_t rings_size;
@@ -125,13 +126,15 @@ static void uring_submit(struct engine *engine, struct engine_io *io)
 
 	memset(sqe, 0, sizeof(*sqe));
 	fillers[io->op](sqe, io);
+	engine->in_flight++;
 	sqe->flags = IOSQE_FIXED_FILE;
+	if (!engine_now_is_small(engine, io))
+		sqe->flags |= IOSQE_ASYNC;
 	sqe->fd = (int)io->file;
 	sqe->user_data = (uintptr_t)io;
 	u->sq_array[index] = index;
 	atomic_store_explicit(u->sq_tail, tail + 1, memory_order_release);
 	u->queued++;
-	engine->in_flight++;
 }
 
 static void finish(struct uring *u, uint64_t user_data, int64_t result)
@@ -198,6 +201,32 @@ static void hand_over(struct uring *u)
 	}
 }
 
+static struct engine_io *newest(const struct uring *u)
+{
+	uint32_t tail = atomic_load_explicit(u->sq_tail, memory_order_relaxed);
+
+	return (void *)(uintptr_t)u->sqes[(tail - 1) & u->sq_mask].user_data;
+}
+
+/*
+ * A single operation is done quicker by a system call of its own than by the
+ * ring, where it need not wait: its entry is taken back. Several are not.
+ */
+static void do_single(struct uring *u)
+{
+	engine_now_begin(&u->now);
+	while (u->queued == 1) {
+		struct engine_io *io = newest(u);
+
+		if (!engine_now_is_small(&u->engine, io) ||
+		    !engine_now_try(&u->now, io))
+			return;
+		atomic_fetch_sub_explicit(u->sq_tail, 1, memory_order_relaxed);
+		u->queued = 0;
+		finish(u, (uintptr_t)io, io->result);
+	}
+}
+
 /*
  * One look at what is done, and no more: a driver whose requests take many
  * steps, each done at once, must not keep the loop here.
@@ -206,6 +235,7 @@ static void uring_flush(struct engine *engine)
 {
 	struct uring *u = (struct uring *)engine;
 
+	do_single(u);
 	if (!u->queued)
 		return;
 	hand_over(u);
@@ -324,7 +354,7 @@ static int restrict_and_enable(struct uring *u,
 		rules[i].sqe_op = ops[i];
 	}
 	rules[ARRAY_LEN(ops)].opcode = IORING_RESTRICTION_SQE_FLAGS_ALLOWED;
-	rules[ARRAY_LEN(ops)].sqe_flags = IOSQE_FIXED_FILE;
+	rules[ARRAY_LEN(ops)].sqe_flags = IOSQE_FIXED_FILE | IOSQE_ASYNC;
 	rules[ARRAY_LEN(ops) + 1].opcode =
 		IORING_RESTRICTION_SQE_FLAGS_REQUIRED;
 	rules[ARRAY_LEN(ops) + 1].sqe_flags = IOSQE_FIXED_FILE;
@@ -347,6 +377,7 @@ struct engine *uring_create(const struct engine_options *options, int *error)
 	*error = -ENOMEM;
 	if (!u)
 		return NULL;
+	engine_now_init(&u->now, options);
 	u->fd = setup(&params);
 	*error = u->fd < 0 ? u->fd : map_rings(u, &params);
 	u->engine = (struct engine){

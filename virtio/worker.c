@@ -24,7 +24,7 @@
 #include <unistd.h>
 
 #include "mem/bytes.h"
-#include "virtio/engine.h"
+#include "virtio/engine_now.h"
 
 #define STACK_SIZE (64u << 10)
 
@@ -33,7 +33,8 @@ struct list {
 };
 
 struct worker {
-	struct engine engine; /* first */
+	struct engine engine;  /* first */
+	struct engine_now now; /* the loop's thread alone */
 	int fds[ENGINE_FILES_MAX];
 	pthread_t thread;
 	bool started;
@@ -56,6 +57,18 @@ static void list_add(struct list *list, struct engine_io *io)
 	io->next = NULL;
 	*list->last = io;
 	list->last = &io->next;
+}
+
+static struct engine_io *list_take(struct list *list)
+{
+	struct engine_io *io = list->first;
+
+	if (!io)
+		return NULL;
+	list->first = io->next;
+	if (!list->first)
+		list->last = &list->first;
+	return io;
 }
 
 /* All of `from` goes to the end of `to`. */
@@ -158,14 +171,36 @@ static void worker_submit(struct engine *engine, struct engine_io *io)
 	engine->in_flight++;
 }
 
+/* What need not wait is done here and now, and what follows from it. */
+static void do_now(struct worker *w, struct list *rest)
+{
+	struct engine_io *io;
+
+	engine_now_begin(&w->now);
+	while ((io = list_take(&w->queued))) {
+		if (engine_now_is_small(&w->engine, io) &&
+		    engine_now_try(&w->now, io)) {
+			w->engine.in_flight--;
+			w->engine.done(w->engine.arg, io);
+		} else {
+			list_add(rest, io);
+		}
+	}
+}
+
 static void worker_flush(struct engine *engine)
 {
 	struct worker *w = (struct worker *)engine;
+	struct list rest;
 
 	if (!w->queued.first)
 		return;
+	list_init(&rest);
+	do_now(w, &rest);
+	if (!rest.first)
+		return;
 	pthread_mutex_lock(&w->lock);
-	list_move(&w->todo, &w->queued);
+	list_move(&w->todo, &rest);
 	pthread_cond_signal(&w->todo_added);
 	pthread_mutex_unlock(&w->lock);
 }
@@ -252,6 +287,7 @@ struct engine *worker_create(const struct engine_options *options, int *error)
 		.arg = options->arg,
 	};
 	memcpy(w->fds, options->fds, sizeof(w->fds));
+	engine_now_init(&w->now, options);
 	list_init(&w->queued);
 	list_init(&w->todo);
 	list_init(&w->done);

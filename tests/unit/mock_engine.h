@@ -29,6 +29,9 @@ struct mock_engine {
 static struct mock_engine mocks[2];
 static unsigned mock_count;
 
+/* No such engine is to be had: -errno. */
+static int mock_no_uring, mock_no_worker;
+
 /* Called by wait: what becomes of the operation that is waited for. */
 static int64_t (*mock_result)(struct mock_engine *mock, struct engine_io *io);
 /* Called by flush, for engines that do things at once. */
@@ -109,14 +112,14 @@ static inline struct engine *mock_create(const struct engine_options *options,
 
 struct engine *uring_create(const struct engine_options *options, int *error)
 {
-	*error = 0;
-	return mock_create(options, false);
+	*error = mock_no_uring;
+	return *error ? NULL : mock_create(options, false);
 }
 
 struct engine *worker_create(const struct engine_options *options, int *error)
 {
-	*error = 0;
-	return mock_create(options, true);
+	*error = mock_no_worker;
+	return *error ? NULL : mock_create(options, true);
 }
 
 /* Carries it out, at most `most` bytes of a read or a write. */

@@ -1,7 +1,7 @@
 /* uses: virtio/block.c virtio/block_create.c virtio/block_open.c */
 /* uses: virtio/block_request.c virtio/block_step.c virtio/overlay.c */
-/* uses: virtio/uring.c virtio/worker.c virtio/limiter.c virtio/queue.c */
-/* uses: cpu/loop.c mem/ram.c */
+/* uses: virtio/uring.c virtio/worker.c virtio/engine_now.c */
+/* uses: virtio/limiter.c virtio/queue.c cpu/loop.c mem/ram.c */
 /* ldflags: -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=mmap */
 /*
  * What a request costs: no memory is allocated for it, and no system call is
@@ -154,9 +154,11 @@ static int status_of_child(enum block_engine engine, const unsigned *calls,
 static void test_no_system_call(void **state)
 {
 	/* epoll_wait is the test's; so is exit_group. */
-	static const unsigned uring[] = { SYS_io_uring_enter, SYS_epoll_wait,
+	static const unsigned uring[] = { SYS_io_uring_enter, SYS_preadv2,
+					  SYS_pwritev2, SYS_epoll_wait,
 					  SYS_exit_group };
-	static const unsigned threads[] = { SYS_preadv,	    SYS_pwritev,
+	static const unsigned threads[] = { SYS_preadv2,    SYS_pwritev2,
+					    SYS_preadv,	    SYS_pwritev,
 					    SYS_fdatasync,  SYS_futex,
 					    SYS_write, /* of the eventfd */
 					    SYS_epoll_wait, SYS_exit_group };

@@ -507,6 +507,45 @@ static void test_misaligned(void **state)
 	end();
 }
 
+/* -- hosts without io_uring ----------------------------------------------- */
+
+static int create_with(enum block_engine engine)
+{
+	struct block_options options = {
+		.file.fd = memory_open(SIZE),
+		.engine = engine,
+	};
+
+	mock_count = 0;
+	return disk_create(&options);
+}
+
+static void test_engine_choice(void **state)
+{
+	(void)state;
+	assert_int_equal(create_with(BLOCK_ENGINE_AUTO), 0);
+	assert_string_equal(t.block->disk.engine->ops->name, "mock");
+	end();
+	assert_int_equal(create_with(BLOCK_ENGINE_THREADS), 0);
+	assert_string_equal(t.block->disk.engine->ops->name, "mock worker");
+	end();
+	/* kernel.io_uring_disabled=2, or a container's filter */
+	mock_no_uring = -EPERM;
+	assert_int_equal(create_with(BLOCK_ENGINE_AUTO), 0);
+	assert_string_equal(t.block->disk.engine->ops->name, "mock worker");
+	end();
+	assert_int_equal(create_with(BLOCK_ENGINE_URING), -EIO);
+	expect_log("leave engine=uring out");
+	loop_destroy(&t.loop);
+	ram_destroy(&t.ram);
+	mock_no_worker = -EAGAIN;
+	assert_int_equal(create_with(BLOCK_ENGINE_AUTO), -EIO);
+	expect_log("worker thread");
+	loop_destroy(&t.loop);
+	ram_destroy(&t.ram);
+	mock_no_uring = mock_no_worker = 0;
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -524,6 +563,7 @@ int main(void)
 		cmocka_unit_test(test_write_through),
 		cmocka_unit_test(test_block_device),
 		cmocka_unit_test(test_misaligned),
+		cmocka_unit_test(test_engine_choice),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,491 @@
+/* uses: virtio/uring.c virtio/worker.c virtio/engine_now.c */
+/* ldflags: -Wl,--wrap=syscall,--wrap=pthread_create */
+/*
+ * The engines by themselves, on a host that answers as the test likes: hosts
+ * without io_uring, system calls that fail, data that is in memory or not.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/io_uring.h>
+#include <poll.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <sys/syscall.h>
+
+#include "tests/unit/boot_help.h"
+#include "virtio/engine.h"
+
+#define SIZE (4 * MIB)
+
+/* -- the host ------------------------------------------------------------- */
+
+/* Call `number` gives `result`, -errno, the next `times` times; 0: for real. */
+static struct answer {
+	long number, result;
+	unsigned times;
+	unsigned made; /* calls in all */
+} answers[8];
+
+static struct answer *answer_of(long number)
+{
+	for (size_t i = 0; i < ARRAY_LEN(answers); i++)
+		if (answers[i].number == number || !answers[i].number) {
+			answers[i].number = number;
+			return &answers[i];
+		}
+	abort();
+}
+
+static void host_answers(long number, long result, unsigned times)
+{
+	struct answer *answer = answer_of(number);
+
+	answer->result = result;
+	answer->times = times;
+	answer->made = 0;
+}
+
+static unsigned made(long number)
+{
+	return answer_of(number)->made;
+}
+
+long __real_syscall(long number, ...);
+long __wrap_syscall(long number, long a, long b, long c, long d, long e,
+		    long f);
+
+long __wrap_syscall(long number, long a, long b, long c, long d, long e, long f)
+{
+	struct answer *answer = answer_of(number);
+
+	answer->made++;
+	if (!answer->times)
+		return __real_syscall(number, a, b, c, d, e, f);
+	answer->times--;
+	if (answer->result < 0) {
+		errno = (int)-answer->result;
+		return -1;
+	}
+	return answer->result;
+}
+
+static int no_thread;
+
+int __real_pthread_create(pthread_t *thread, const pthread_attr_t *attr,
+			  void *(*run)(void *), void *arg);
+int __wrap_pthread_create(pthread_t *thread, const pthread_attr_t *attr,
+			  void *(*run)(void *), void *arg);
+
+int __wrap_pthread_create(pthread_t *thread, const pthread_attr_t *attr,
+			  void *(*run)(void *), void *arg)
+{
+	return no_thread ? no_thread
+			 : __real_pthread_create(thread, attr, run, arg);
+}
+
+/* -- an engine ------------------------------------------------------------ */
+
+static struct engine *engine;
+static int file;
+static uint8_t data[2 * MIB];
+static unsigned done_count;
+static unsigned again; /* done submits the same once more, so often */
+static int64_t last_result;
+static const struct iovec whole = { data, sizeof(data) };
+
+static void done(void *arg, struct engine_io *io)
+{
+	assert_ptr_equal(arg, &file);
+	done_count++;
+	last_result = io->result;
+	if (again) {
+		again--;
+		engine->ops->submit(engine, io);
+	}
+}
+
+static struct engine *create(bool uring, int flags, int *error)
+{
+	struct engine_options options = {
+		.fds = { -1, -1, -1 },
+		.done = done,
+		.arg = &file,
+	};
+
+	memset(answers, 0, sizeof(answers));
+	file = open("/tmp", O_TMPFILE | O_RDWR | O_CLOEXEC | flags, 0600);
+	assert_true(file >= 0);
+	assert_int_equal(ftruncate(file, SIZE), 0);
+	done_count = again = 0;
+	options.fds[0] = file;
+	return uring ? uring_create(&options, error)
+		     : worker_create(&options, error);
+}
+
+static void start(void **state, int flags)
+{
+	int error;
+
+	engine = create(*(bool *)*state, flags, &error);
+	assert_non_null(engine);
+}
+
+static void end(void)
+{
+	assert_int_equal(engine->in_flight, 0);
+	engine->ops->destroy(engine);
+	close(file);
+}
+
+static void submit(struct engine_io *io, enum engine_op op, uint64_t len)
+{
+	*io = (struct engine_io){ .op = op, .len = len };
+	if (op == ENGINE_READ || op == ENGINE_WRITE) {
+		static struct iovec vectors[ENGINE_DEPTH];
+		static unsigned next;
+		struct iovec *iov = &vectors[next++ % ENGINE_DEPTH];
+
+		*iov = whole;
+		iov->iov_len = len;
+		io->iov = iov;
+		io->iov_count = 1;
+	}
+	engine->ops->submit(engine, io);
+}
+
+static void wait_all(void)
+{
+	while (engine->in_flight) {
+		struct pollfd poll_fd = { engine->poll_fd, POLLIN, 0 };
+
+		poll(&poll_fd, 1, 100);
+		engine->ops->reap(engine);
+		engine->ops->flush(engine);
+	}
+}
+
+/* -- at once -------------------------------------------------------------- */
+
+static void test_now(void **state)
+{
+	struct engine_io io;
+
+	start(state, 0);
+	submit(&io, ENGINE_READ, 4096);
+	engine->ops->flush(engine);
+	/* Done when flush returns, and by one call. */
+	assert_int_equal(done_count, 1);
+	assert_int_equal(last_result, 4096);
+	assert_int_equal(made(SYS_preadv2), 1);
+	assert_int_equal(made(SYS_io_uring_enter), 0);
+	/* Short is what it is; nothing is the end of the file. */
+	io.offset = SIZE - 512;
+	engine->ops->submit(engine, &io);
+	engine->ops->flush(engine);
+	assert_int_equal(last_result, 512);
+	io.offset = SIZE;
+	engine->ops->submit(engine, &io);
+	engine->ops->flush(engine);
+	assert_int_equal(last_result, 0);
+	end();
+}
+
+static void test_not_in_memory(void **state)
+{
+	struct engine_io io;
+
+	start(state, 0);
+	host_answers(SYS_preadv2, -EAGAIN, UINT32_MAX);
+	for (unsigned i = 0; i < 1000; i++) {
+		submit(&io, ENGINE_READ, 4096);
+		engine->ops->flush(engine);
+		wait_all();
+		assert_int_equal(last_result, 4096);
+	}
+	assert_int_equal(done_count, 1000);
+	/* It is tried less and less often, but not given up. */
+	assert_in_range(made(SYS_preadv2), 10, 40);
+	host_answers(SYS_preadv2, 0, 0);
+	for (unsigned i = 0; i < 100; i++) {
+		submit(&io, ENGINE_READ, 4096);
+		engine->ops->flush(engine);
+		wait_all();
+	}
+	assert_true(made(SYS_preadv2) > 30);
+	end();
+}
+
+/* A file system that cannot says so once. */
+static void test_cannot(void **state)
+{
+	struct engine_io io;
+
+	start(state, 0);
+	host_answers(SYS_pwritev2, -EOPNOTSUPP, UINT32_MAX);
+	for (unsigned i = 0; i < 10; i++) {
+		submit(&io, ENGINE_WRITE, 4096);
+		engine->ops->flush(engine);
+		wait_all();
+		assert_int_equal(last_result, 4096);
+	}
+	assert_int_equal(made(SYS_pwritev2), 1);
+	end();
+}
+
+/* O_DIRECT would wait for the disk; what must be stable has to wait. */
+static void test_must_wait(void **state)
+{
+	struct engine_io io;
+
+	start(state, O_DIRECT);
+	submit(&io, ENGINE_READ, 4096);
+	engine->ops->flush(engine);
+	wait_all();
+	submit(&io, ENGINE_FLUSH, 0);
+	engine->ops->flush(engine);
+	wait_all();
+	assert_int_equal(last_result, 0);
+	assert_int_equal(made(SYS_preadv2), 0);
+	end();
+	start(state, 0);
+	submit(&io, ENGINE_WRITE, 4096);
+	io.durable = true;
+	engine->ops->submit(engine, &io);
+	engine->ops->flush(engine);
+	wait_all();
+	assert_int_equal(done_count, 2);
+	assert_true(made(SYS_pwritev2) <= 1);
+	end();
+}
+
+/* What would keep the loop for long is left to others. */
+static void test_large(void **state)
+{
+	struct engine_io io[4];
+
+	start(state, 0);
+	submit(&io[0], ENGINE_READ, MIB + 4096);
+	engine->ops->flush(engine);
+	wait_all();
+	assert_int_equal(last_result, MIB + 4096);
+	assert_int_equal(made(SYS_preadv2), 0);
+	for (unsigned i = 0; i < ARRAY_LEN(io); i++)
+		submit(&io[i], ENGINE_READ, MIB);
+	engine->ops->flush(engine);
+	wait_all();
+	assert_true(made(SYS_preadv2) <= 1);
+	submit(&io[0], ENGINE_READ, MIB);
+	engine->ops->flush(engine);
+	assert_true(made(SYS_preadv2) >= 1);
+	wait_all();
+	assert_int_equal(done_count, 6);
+	end();
+}
+
+/* Steps that are each done at once, without end: flush comes back. */
+static void test_endless(void **state)
+{
+	struct engine_io io;
+
+	start(state, 0);
+	again = 100000;
+	submit(&io, ENGINE_READ, 512);
+	engine->ops->flush(engine);
+	assert_in_range(done_count, 1, 100);
+	again = 200;
+	wait_all();
+	assert_true(done_count > 200);
+	end();
+}
+
+static void test_depth(void **state)
+{
+	static struct engine_io io[ENGINE_DEPTH];
+
+	start(state, 0);
+	for (unsigned round = 0; round < 5; round++) {
+		for (unsigned i = 0; i < ENGINE_DEPTH; i++)
+			submit(&io[i],
+			       i % 3 == 2 ? ENGINE_FLUSH
+			       : i % 3	  ? ENGINE_WRITE
+					  : ENGINE_READ,
+			       4096);
+		assert_int_equal(engine->in_flight, ENGINE_DEPTH);
+		engine->ops->flush(engine);
+		while (engine->in_flight)
+			engine->ops->wait(engine);
+	}
+	assert_int_equal(done_count, 5 * ENGINE_DEPTH);
+	/* Nothing to wait for: it does not. */
+	engine->ops->wait(engine);
+	end();
+}
+
+/* -- io_uring that fails -------------------------------------------------- */
+
+static void test_enter_fails(void **state)
+{
+	static struct engine_io io[10];
+	static const long errors[] = { -EBADF, -EINVAL, -EFAULT, -EAGAIN,
+				       -EBUSY };
+
+	(void)state;
+	start((void *[]){ &(bool){ true } }, 0);
+	for (size_t e = 0; e < ARRAY_LEN(errors); e++) {
+		host_answers(SYS_io_uring_enter, errors[e], UINT32_MAX);
+		for (unsigned i = 0; i < ARRAY_LEN(io); i++)
+			submit(&io[i], ENGINE_WRITE, 4096);
+		engine->ops->flush(engine);
+		/* None is lost, and nothing hangs. */
+		assert_int_equal(done_count, 10 * (e + 1));
+		assert_int_equal(last_result, errors[e]);
+	}
+	/* It is over when the host has recovered; and an EINTR is nothing. */
+	host_answers(SYS_io_uring_enter, -EINTR, 3);
+	for (unsigned i = 0; i < ARRAY_LEN(io); i++)
+		submit(&io[i], ENGINE_WRITE, 4096);
+	engine->ops->flush(engine);
+	wait_all();
+	assert_int_equal(last_result, 4096);
+	assert_int_equal(done_count, 60);
+	end();
+}
+
+/* Busy, with operations in flight: it waits for those, and goes on. */
+static void test_busy(void **state)
+{
+	static struct engine_io io[20];
+
+	(void)state;
+	start((void *[]){ &(bool){ true } }, 0);
+	for (unsigned i = 0; i < 10; i++)
+		submit(&io[i], ENGINE_WRITE, 2 * MIB);
+	engine->ops->flush(engine);
+	host_answers(SYS_io_uring_enter, -EBUSY, 1);
+	for (unsigned i = 10; i < 20; i++)
+		submit(&io[i], ENGINE_WRITE, 4096);
+	engine->ops->flush(engine);
+	wait_all();
+	assert_int_equal(done_count, 20);
+	assert_true(last_result > 0);
+	end();
+}
+
+/* -- hosts without -------------------------------------------------------- */
+
+static void test_no_uring(void **state)
+{
+	static const long calls[] = { SYS_io_uring_setup,
+				      SYS_io_uring_register };
+	static const int errors[] = { EPERM, ENOSYS, ENOMEM, EINVAL };
+	struct engine_options options = { .fds = { -1, -1, -1 }, .done = done };
+	unsigned before = count_fds();
+	int error;
+
+	(void)state;
+	for (size_t c = 0; c < ARRAY_LEN(calls); c++)
+		for (size_t e = 0; e < ARRAY_LEN(errors); e++) {
+			memset(answers, 0, sizeof(answers));
+			host_answers(calls[c], -errors[e], UINT32_MAX);
+			error = 0;
+			assert_null(uring_create(&options, &error));
+			assert_int_equal(error, -errors[e]);
+			assert_int_equal(count_fds(), before);
+		}
+	/* Flags that an older host does not know are left out. */
+	memset(answers, 0, sizeof(answers));
+	host_answers(SYS_io_uring_setup, -EINVAL, 2);
+	engine = uring_create(&options, &error);
+	assert_non_null(engine);
+	assert_int_equal(made(SYS_io_uring_setup), 3);
+	engine->ops->destroy(engine);
+	assert_int_equal(count_fds(), before);
+}
+
+static void test_no_thread(void **state)
+{
+	struct engine_options options = { .fds = { -1, -1, -1 }, .done = done };
+	unsigned before = count_fds();
+	int error = 0;
+
+	(void)state;
+	no_thread = EAGAIN;
+	assert_null(worker_create(&options, &error));
+	assert_int_equal(error, -EAGAIN);
+	no_thread = 0;
+	assert_int_equal(count_fds(), before);
+}
+
+/* The ring can do nothing but what disks need, and on their files alone. */
+static void test_restricted(void **state)
+{
+	static const uint8_t forbidden[] = {
+		IORING_OP_NOP,	   IORING_OP_OPENAT,   IORING_OP_CONNECT,
+		IORING_OP_SENDMSG, IORING_OP_CLOSE,    IORING_OP_UNLINKAT,
+		IORING_OP_SPLICE,  IORING_OP_POLL_ADD,
+	};
+	struct io_uring_probe *probe =
+		calloc(1, sizeof(*probe) + 256 * sizeof(probe->ops[0]));
+	struct io_uring_sqe *sqes;
+	struct engine_io io;
+
+	(void)state;
+	start((void *[]){ &(bool){ true } }, 0);
+	/* Registering anything more is refused. */
+	assert_int_equal(__real_syscall(SYS_io_uring_register, engine->poll_fd,
+					IORING_REGISTER_PROBE, probe, 256),
+			 -1);
+	assert_int_equal(errno, EACCES);
+	free(probe);
+	/* The entries that the engine fills in, with another operation. */
+	sqes = mmap(NULL, ENGINE_DEPTH * sizeof(*sqes), PROT_READ | PROT_WRITE,
+		    MAP_SHARED, engine->poll_fd, IORING_OFF_SQES);
+	assert_true(sqes != MAP_FAILED);
+	for (size_t i = 0; i < ARRAY_LEN(forbidden); i++) {
+		submit(&io, ENGINE_FLUSH, 0);
+		for (unsigned j = 0; j < ENGINE_DEPTH; j++)
+			if (sqes[j].user_data == (uintptr_t)&io)
+				sqes[j].opcode = forbidden[i];
+		engine->ops->flush(engine);
+		wait_all();
+		assert_int_equal(last_result, -EACCES);
+		for (unsigned j = 0; j < ENGINE_DEPTH; j++)
+			sqes[j].user_data = 0;
+	}
+	/* A read of a file that is not registered. */
+	submit(&io, ENGINE_FLUSH, 0);
+	for (unsigned j = 0; j < ENGINE_DEPTH; j++)
+		if (sqes[j].user_data == (uintptr_t)&io)
+			sqes[j].flags = 0;
+	engine->ops->flush(engine);
+	wait_all();
+	assert_int_equal(last_result, -EACCES);
+	munmap(sqes, ENGINE_DEPTH * sizeof(*sqes));
+	end();
+}
+
+int main(void)
+{
+	static bool engines[] = { true, false };
+#define BOTH(name)                                                             \
+	{ #name ", io_uring", name, NULL, NULL, &engines[0] },                 \
+	{                                                                      \
+#name ", threads", name, NULL, NULL, &engines[1]               \
+	}
+	const struct CMUnitTest tests[] = {
+		BOTH(test_now),
+		BOTH(test_not_in_memory),
+		BOTH(test_cannot),
+		BOTH(test_must_wait),
+		BOTH(test_large),
+		BOTH(test_endless),
+		BOTH(test_depth),
+		cmocka_unit_test(test_enter_fails),
+		cmocka_unit_test(test_busy),
+		cmocka_unit_test(test_no_uring),
+		cmocka_unit_test(test_no_thread),
+		cmocka_unit_test(test_restricted),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -90,10 +90,10 @@ boot() {
 }
 
 # QEMU's emulation of SVM has a processor triple-fault now and then while Linux
-# takes it from real mode to long mode: one boot in a hundred, and every second
-# one with 64 processors, under QEMU as a monitor just as under mote. So in
-# the emulated machine, and there alone, a guest that crashed before its first
-# word is given another go, twice at most, and that is said.
+# starts several: one boot in a hundred, and every second one with 64, under
+# QEMU as a monitor just as under mote. So in the emulated machine, and there
+# alone, a guest that crashed before the first KEY= of its job is given another
+# go, twice at most, and that is said.
 revive() {
 	for revive_file in "$tmp"/*.again; do
 		[ -s "$revive_file" ] || continue
@@ -101,7 +101,7 @@ revive() {
 		revive_name=${revive_name%.again}
 		read -r revive_pid 2>/dev/null <"$tmp/$revive_name.pid" &&
 			gone "$revive_pid" || continue
-		if [ -s "$tmp/$revive_name.out" ] ||
+		if grep -q '^[a-z]*=' "$tmp/$revive_name.out" ||
 			waiting "$revive_name" || ! grep -q \
 			'"reason":"crash"' "$tmp/$revive_name.events" ||
 			[ "$(cat "$tmp/$revive_name.tries" 2>/dev/null)" = .. ]
@@ -110,7 +110,7 @@ revive() {
 			continue
 		fi
 		printf . >>"$tmp/$revive_name.tries"
-		echo "# $revive_name crashed before its first word, as guests" \
+		echo "# $revive_name crashed before its job began, as guests" \
 			"do in this machine; started again"
 		revive_kernel=$kernel
 		# shellcheck source=/dev/null

@@ -74,6 +74,9 @@ HARDEN	:= -fpie -fstack-protector-strong -fstack-clash-protection \
 TRIM	:= -ffunction-sections -fdata-sections -fno-asynchronous-unwind-tables
 KERNEL_H := $(addprefix $B/deps/linux/,linux asm-generic video asm)
 MUSLINC	:= -idirafter $B/deps/linux -isystem $B/deps/include
+# What runs once, at the start, is small rather than fast.
+COLD	:= main.c boot/% seccomp/%
+cold	= $(if $(filter $(COLD),$1),-Os)
 MUSLFLAGS = $(LANG_C) $(WARN) $(HARDEN) $(TRIM) $(CFLAGS) $(MUSLINC)
 
 # Debian's musl-gcc knows -static but not -static-pie, so the start files and
@@ -108,7 +111,7 @@ OBJ	:= $(SRC:%.c=$B/obj/%.o)
 # Changes when a source comes or goes, or other flags are given: what was built
 # before is then out of date, although every file in it is older.
 MADE_OF	:= $B/made-of
-made_of	:= $(SRC) $(subst ',,$(MUSLFLAGS) $(HOSTCC) $(HOSTFLAGS) $(LDFLAGS))
+made_of	:= $(SRC) $(COLD) $(subst ',,$(MUSLFLAGS) $(HOSTCC) $(HOSTFLAGS) $(LDFLAGS))
 $(shell mkdir -p $B; echo '$(made_of)' | cmp -s - $(MADE_OF) || \
 	echo '$(made_of)' >$(MADE_OF))
 
@@ -121,7 +124,7 @@ $B/mote: $(OBJ) $(LIBS) Makefile $(MADE_OF)
 $B/obj/%.o: %.c Makefile $(MADE_OF) | tools-build $(KERNEL_H)
 	@mkdir -p $(@D)
 	$(call say,CC,$<)
-	$Q$(MUSLCC) $(MUSLFLAGS) $(DEP) -c -o $@ $<
+	$Q$(MUSLCC) $(MUSLFLAGS) $(call cold,$<) $(DEP) -c -o $@ $<
 
 # The kernel's own headers, and nothing else of the host's /usr/include.
 $(KERNEL_H): | tools-build

@@ -6,11 +6,11 @@
 . "${0%/*}/boot.sh"
 
 top=$PWD
-mkdir "$tmp/bin" "$tmp/work"
+mkdir "$tmp/bin" "$tmp/here"
 ln -s "$top/$MOTE" "$tmp/bin/mote" 2>/dev/null || ln -s "$MOTE" "$tmp/bin/mote"
-ln -s "$top/$kernel" "$tmp/work/vmlinux"
-ln -s "$top/$INITRD" "$tmp/work/initrd.cpio"
-ln -s "$top/$MODULES" "$tmp/work/modules.cpio"
+ln -s "$top/$kernel" "$tmp/here/vmlinux"
+ln -s "$top/$INITRD" "$tmp/here/initrd.cpio"
+ln -s "$top/$MODULES" "$tmp/here/modules.cpio"
 PATH=$tmp/bin:$PATH
 
 # One file each: NN.run the command, NN.want what it prints.
@@ -52,7 +52,7 @@ matches() {
 examples=0
 for run in "$tmp"/[0-9][0-9].run; do
 	base=${run%.run}
-	(cd "$tmp/work" && timeout "$LIMIT" sh "$run") </dev/null 2>&1 |
+	(cd "$tmp/here" && timeout "$LIMIT" sh "$run") </dev/null 2>&1 |
 		tr -d '\r' >"$base.got"
 	ok "$(cat "$run")" matches "$base.want" "$base.got" ||
 		sed 's/^/#   /' "$base.got"

@@ -45,6 +45,17 @@ static bool enough(const struct net *net, size_t bytes)
 	return net->mergeable ? net->window.bytes >= bytes : net->window.chains;
 }
 
+/*
+ * All that the ring has is in the window: a small one, or one of small buffers.
+ * A packet that they do not hold is lost, and no other is with it.
+ */
+static bool all_taken(const struct net *net)
+{
+	const unsigned size = net->device.queue[NET_RX].config.size;
+
+	return net->window.chains >= size || net->window.segments >= size;
+}
+
 bool net_rx_reserve(struct net *net, size_t bytes)
 {
 	int taken = 1;
@@ -55,7 +66,7 @@ bool net_rx_reserve(struct net *net, size_t bytes)
 		if (!taken)
 			taken = queue_want_kick(rx_queue(net));
 	}
-	return enough(net, bytes) && net->running;
+	return (enough(net, bytes) || all_taken(net)) && net->running;
 }
 
 unsigned net_rx_iov(struct net *net, size_t skip, size_t len, size_t *bytes)

@@ -612,6 +612,31 @@ static void test_useless_buffer(void **state)
 	end();
 }
 
+/* Larger than all the buffers that the ring has: it is lost, no more. */
+static void test_larger_than_ring(void **state)
+{
+	(void)state;
+	make_with((struct net_options){ 0 });
+	drive_sized(NET_F_MRG_RXBUF | FEATURE_EVENT_IDX, 16);
+	for (unsigned i = 0; i < 16; i++)
+		put_buffer(1536);
+	kick(NET_RX);
+	peer_send(30000, 1);
+	peer_send(100, 2);
+	pump();
+	expect_packet(100, 2);
+	assert_int_equal(t.net.in.dropped, 1);
+	/* What lacks buffers for now waits for them. */
+	peer_send(24000, 3);
+	pump();
+	expect_no_packet();
+	put_buffer(1536);
+	kick(NET_RX);
+	pump();
+	expect_packet(24000, 3);
+	end();
+}
+
 /* A driver that stops its receive queue has its buffers back. */
 static void test_stopped_queue(void **state)
 {
@@ -813,6 +838,7 @@ int main(void)
 		cmocka_unit_test(test_closed_while_sending),
 		cmocka_unit_test(test_broken),
 		cmocka_unit_test(test_useless_buffer),
+		cmocka_unit_test(test_larger_than_ring),
 		cmocka_unit_test(test_stopped_queue),
 		cmocka_unit_test(test_packet_limit),
 		cmocka_unit_test(test_byte_limit),

@@ -194,6 +194,19 @@ static void finish_call(struct loop *loop, struct loop_call *call, int result)
 	pthread_cond_broadcast(&loop->done);
 }
 
+static void wake(struct loop *loop)
+{
+	const uint64_t one = 1;
+
+	/* EAGAIN: the counter is full, so the loop is woken already */
+	while (write(loop->calls.fd, &one, sizeof(one)) < 0 && errno == EINTR)
+		;
+}
+
+/*
+ * A few, and the rest after the other sources have had their turn: the vCPUs of
+ * a guest, several together, can call without end.
+ */
 static void run_calls(void *arg, uint32_t events)
 {
 	struct loop *loop = arg;
@@ -204,12 +217,17 @@ static void run_calls(void *arg, uint32_t events)
 	if (read(loop->calls.fd, &count, sizeof(count)) < 0)
 		return;
 	pthread_mutex_lock(&loop->lock);
-	while (!loop->stop && (call = take_call(loop))) {
+	for (unsigned i = 0; i < LOOP_BATCH && !loop->stop; i++) {
+		call = take_call(loop);
+		if (!call)
+			break;
 		pthread_mutex_unlock(&loop->lock);
 		call->function(call->arg);
 		pthread_mutex_lock(&loop->lock);
 		finish_call(loop, call, 0);
 	}
+	if (loop->first)
+		wake(loop);
 	pthread_mutex_unlock(&loop->lock);
 }
 
@@ -218,7 +236,6 @@ int loop_call(struct loop *loop, void (*function)(void *arg), void *arg)
 	struct loop_call call = { .function = function,
 				  .arg = arg,
 				  .result = -ECANCELED };
-	const uint64_t one = 1;
 
 	pthread_mutex_lock(&loop->lock);
 	if (!loop->closed) {
@@ -226,10 +243,7 @@ int loop_call(struct loop *loop, void (*function)(void *arg), void *arg)
 		*loop->last = &call;
 		/* cppcheck-suppress autoVariables */
 		loop->last = &call.next;
-		/* EAGAIN: the counter is full, so the loop is woken already */
-		while (write(loop->calls.fd, &one, sizeof(one)) < 0 &&
-		       errno == EINTR)
-			;
+		wake(loop);
 		while (!call.done)
 			pthread_cond_wait(&loop->done, &loop->lock);
 	}

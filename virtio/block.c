@@ -64,6 +64,7 @@ static void finish(struct block *b, struct block_request *r, int status)
 	block_request_put_status(r, (enum block_status)status);
 	queue_push(&b->device.queue[r->queue], r->chain.head, r->written);
 	b->dirty |= 1u << r->queue;
+	b->taken[r->queue]--;
 	put_request(b, r);
 	b->in_flight--;
 }
@@ -72,8 +73,10 @@ void block_io_done(void *arg, struct engine_io *io)
 {
 	struct block *b = arg;
 	struct block_request *r = (struct block_request *)io;
-	int status = block_request_step_done(&b->disk, r);
+	int status;
 
+	b->disk.stopping = b->resetting || b->draining & 1u << r->queue;
+	status = block_request_step_done(&b->disk, r);
 	if (status != BLOCK_PENDING)
 		finish(b, r, status);
 }
@@ -116,6 +119,8 @@ static bool take_one(struct block *b, unsigned index)
 	}
 	r->queue = (uint16_t)index;
 	b->in_flight++;
+	b->taken[index]++;
+	b->disk.stopping = false;
 	status = block_request_start(&b->disk, r);
 	if (status >= 0) {
 		if (status != BLOCK_PENDING)
@@ -123,6 +128,7 @@ static bool take_one(struct block *b, unsigned index)
 		return true;
 	}
 	b->in_flight--;
+	b->taken[index]--;
 	put_request(b, r);
 	device_broken(&b->device, "a request has no status byte");
 	return false;
@@ -247,15 +253,35 @@ static void reset(struct device *device)
 	struct block *b = (struct block *)device;
 
 	loop_timer_set(&b->timer, 0);
-	b->disk.stopping = true;
+	b->resetting = true;
 	while (b->in_flight)
 		wait_for_any(b);
-	b->disk.stopping = false;
+	b->resetting = false;
 	b->stalled = b->starved = b->dirty = 0;
+}
+
+/* The same for one queue; what others have in flight goes on meanwhile. */
+static void drain(struct device *device, unsigned index)
+{
+	struct block *b = (struct block *)device;
+
+	b->draining = 1u << index;
+	while (b->taken[index]) {
+		wait_for_any(b);
+		/* The other engine may have it, which is waited for last */
+		for (unsigned i = 0; i < BLOCK_ENGINES; i++)
+			if (b->engines[i])
+				b->engines[i]->ops->reap(b->engines[i]);
+	}
+	b->draining = 0;
+	b->stalled &= ~(1u << index);
+	b->starved &= ~(1u << index);
+	push_on(b);
 }
 
 const struct device_ops block_ops = {
 	.activate = activate,
 	.kick = kick,
 	.reset = reset,
+	.drain = drain,
 };

@@ -54,7 +54,7 @@ struct block_disk {
 	struct engine *discarder; /* NULL: `engine` can do it */
 	struct limiter *bytes;	  /* charged with zeros that are written */
 	bool write_through;	  /* the driver did not negotiate FLUSH */
-	bool stopping;		  /* reset: begin no further step */
+	bool stopping;		  /* begin no further step: its queue ends */
 	bool no_punch;		  /* what the host's file cannot do */
 	bool no_zero_range;
 	bool no_discard;

@@ -149,6 +149,9 @@ void transport_reset(void *arg)
 void transport_stop_queue(void *arg)
 {
 	const struct transport_kick *kick = arg;
+	struct device *device = kick->transport->device;
 
-	queue_stop(&kick->transport->device->queue[kick->queue]);
+	if (device->active && device->ops->drain)
+		device->ops->drain(device, kick->queue);
+	queue_stop(&device->queue[kick->queue]);
 }

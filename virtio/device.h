@@ -45,6 +45,12 @@ struct device_ops {
 	 * nothing is in flight. The queues are stopped afterwards.
 	 */
 	void (*reset)(struct device *device);
+	/*
+	 * This queue is about to be stopped, the device goes on: when it
+	 * returns nothing that was taken from the queue is in flight. NULL
+	 * where nothing ever is.
+	 */
+	void (*drain)(struct device *device, unsigned queue);
 };
 
 struct device {

@@ -61,13 +61,18 @@ bool engine_now_try(struct engine_now *now, struct engine_io *io)
 	now->tries++;
 	n = syscall(call, now->fds[io->file], io->iov, io->iov_count,
 		    io->offset, 0, RWF_NOWAIT);
-	if (n >= 0) {
+	/*
+	 * 0 is the end of the file, or nothing at all: Linux 5.9 and 5.10 say
+	 * so of data that is not in memory, too (preadv2(2), BUGS). The engine
+	 * knows.
+	 */
+	if (n > 0) {
 		now->misses = 0;
 		io->result = n;
 		return true;
 	}
 	/* Other errors come again, from the engine. */
-	if (errno == EAGAIN)
+	if (!n || errno == EAGAIN)
 		miss(now);
 	else if (errno == EOPNOTSUPP || errno == ENOSYS || errno == EINVAL)
 		able[io->file] = false;

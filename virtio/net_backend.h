@@ -86,8 +86,9 @@ int net_refuse(const struct net *net, int error,
 void net_link_down(struct net *net, const char *why);
 
 /*
- * Has the window buffers for a packet of so many bytes, header included? Takes
- * more from the queue; where that has no more, the driver's next ones kick.
+ * Has the window buffers for a packet of so many bytes, header included, or all
+ * that the ring can have? Takes more from the queue; where that has no more,
+ * the driver's next ones kick.
  */
 bool net_rx_reserve(struct net *net, size_t bytes);
 

@@ -241,7 +241,11 @@ static void reset(struct device *device)
 	stop(of(device));
 }
 
-static const struct device_ops ops = { activate, kick, reset };
+static const struct device_ops ops = {
+	.activate = activate,
+	.kick = kick,
+	.reset = reset,
+};
 
 /* -- making it ------------------------------------------------------------ */
 

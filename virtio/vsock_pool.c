@@ -26,7 +26,9 @@
 
 #include "mem/log.h"
 
-#define MS 1000000ULL
+#define MS		 1000000ULL
+#define EXPIRED_MAX	 64u /* of each kind in one turn */
+#define EXPIRED_PAUSE_NS MS
 
 /*
  * A guest that reads tells so by itself, mostly; it is asked after 2 ms, and
@@ -132,23 +134,37 @@ void vsock_pool_wake(struct vsock *vsock, uint64_t ns)
 	set_timer(vsock, now, now + ns);
 }
 
+/*
+ * A few; the rest a little later, when the loop's other sources have had their
+ * turn. Thousands may wait for one listener, and each try is three system
+ * calls.
+ */
+static void expire_some(struct vsock *vsock, enum vsock_wait wait, uint64_t now)
+{
+	const uint64_t later = now + EXPIRED_PAUSE_NS;
+	struct vsock_conn *conn = first_timed(&vsock->timed[wait]);
+
+	for (unsigned i = 0; conn && conn->deadline_ns <= now; i++) {
+		if (i == EXPIRED_MAX) {
+			set_timer(vsock, now, later);
+			return;
+		}
+		vsock_pool_wait(conn, VSOCK_WAIT_NONE);
+		vsock_conn_expired(conn, wait);
+		conn = first_timed(&vsock->timed[wait]);
+	}
+	if (conn)
+		set_timer(vsock, now, conn->deadline_ns);
+}
+
 static void timer_expired(void *arg)
 {
 	struct vsock *vsock = arg;
 	const uint64_t now = vsock_now();
-	struct vsock_conn *conn;
 
 	vsock->timer_ns = 0;
-	/* Whoever has to wait again is due later than now: this ends. */
-	for (unsigned i = 0; i < VSOCK_WAITS; i++) {
-		while ((conn = first_timed(&vsock->timed[i])) &&
-		       conn->deadline_ns <= now) {
-			vsock_pool_wait(conn, VSOCK_WAIT_NONE);
-			vsock_conn_expired(conn, (enum vsock_wait)i);
-		}
-		if (conn)
-			set_timer(vsock, now, conn->deadline_ns);
-	}
+	for (unsigned i = 0; i < VSOCK_WAITS; i++)
+		expire_some(vsock, (enum vsock_wait)i, now);
 	vsock_host_accept(vsock, true);
 	vsock_turn(vsock);
 }

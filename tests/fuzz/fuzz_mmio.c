@@ -68,7 +68,11 @@ static void reset(struct device *d)
 	running = false;
 }
 
-static const struct device_ops ops = { activate, kick, reset };
+static const struct device_ops ops = {
+	.activate = activate,
+	.kick = kick,
+	.reset = reset,
+};
 
 static void input_host(unsigned operation)
 {

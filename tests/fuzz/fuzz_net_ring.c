@@ -180,6 +180,9 @@ static void add_chain(unsigned queue, uint8_t shape)
 			buffer, count);
 	else
 		ring_add_chain(ring, buffer, count);
+	/* nothing can be received there */
+	if (queue == NET_RX && !buffer[count - 1].write)
+		f.lied = true;
 	/* readable after writable is no chain */
 	if (count > 1 && buffer[0].write && !buffer[count - 1].write)
 		f.lied = true;

@@ -20,6 +20,7 @@ static struct mock {
 	/* written in the loop's thread, read when the register access is over
 	 */
 	unsigned activated, resets, kicks[QUEUES], popped;
+	unsigned drained[QUEUES]; /* while the queue was still going */
 	uint64_t acked;
 	unsigned reset_us; /* what a reset takes */
 	bool wrong_thread;
@@ -68,8 +69,14 @@ static void mock_reset(struct device *device)
 	mock.resets++;
 }
 
+static void mock_drain(struct device *device, unsigned queue)
+{
+	check_thread();
+	mock.drained[queue] += device->queue[queue].ready;
+}
+
 static const struct device_ops mock_ops = { mock_activate, mock_kick,
-					    mock_reset };
+					    mock_reset, mock_drain };
 
 static inline int setup(void **state)
 {

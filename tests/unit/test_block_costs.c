@@ -17,27 +17,11 @@
 #include <sys/wait.h>
 
 #include "tests/unit/block_help.h"
+#include "tests/unit/count_allocations.h"
 
 #define SIZE (16 * MIB)
 #define MANY 20000u
 #define ALL  (FLUSH_FEATURE | FEATURE_INDIRECT_DESC | FEATURE_EVENT_IDX)
-
-static unsigned allocations;
-
-#define COUNT(type, name, params, args)                                        \
-	type __real_##name params;                                             \
-	type __wrap_##name params;                                             \
-	type __wrap_##name params                                              \
-	{                                                                      \
-		allocations++;                                                 \
-		return __real_##name args;                                     \
-	}
-COUNT(void *, malloc, (size_t size), (size))
-COUNT(void *, calloc, (size_t count, size_t size), (count, size))
-COUNT(void *, realloc, (void *at, size_t size), (at, size))
-COUNT(void *, mmap,
-      (void *at, size_t len, int prot, int flags, int fd, off_t offset),
-      (at, len, prot, flags, fd, offset))
 
 static enum block_engine engines[] = { BLOCK_ENGINE_URING,
 				       BLOCK_ENGINE_THREADS };

@@ -210,6 +210,32 @@ static void test_reset_with_errors(void **state)
 	end();
 }
 
+/* 4.2.2.1: behind QueueReady's 0 nothing of that queue is touched any more. */
+static void test_stop_queue(void **state)
+{
+	unsigned other;
+
+	(void)state;
+	start((struct block_options){ .queues = 2 }, ALL);
+	put_ranges(BLOCK_WRITE_ZEROES, 16, 0);
+	put_and_kick(BLOCK_IN, 8, 65536);
+	other = put_request_on(1, BLOCK_IN, 8, DATA_AT, 4096);
+	kick_queue(1);
+	assert_int_equal(mock->count, 3);
+	t.device->ops->drain(t.device, 0);
+	queue_stop(&t.device->queue[0]);
+	/* What was begun there has ended, and nothing more was begun. */
+	assert_int_equal(mock->submitted, 3);
+	assert_int_equal(mock->count, 1);
+	/* The other queue goes on. */
+	complete(0, 1024);
+	assert_int_equal(mock->count, 1);
+	complete(0, 3072);
+	assert_int_equal(status_of(other), BLOCK_OK);
+	assert_int_equal(t.block->in_flight, 0);
+	end();
+}
+
 /* What comes back after the driver broke the rules is for nobody. */
 static void test_broken_in_flight(void **state)
 {
@@ -553,6 +579,7 @@ int main(void)
 		cmocka_unit_test(test_endless_driver),
 		cmocka_unit_test(test_reset_ends_steps),
 		cmocka_unit_test(test_reset_with_errors),
+		cmocka_unit_test(test_stop_queue),
 		cmocka_unit_test(test_broken_in_flight),
 		cmocka_unit_test(test_order),
 		cmocka_unit_test(test_errors),

@@ -125,6 +125,7 @@ static void test_stop_queue(void **state)
 	reg_write(R_QUEUE_SEL, 0);
 	reg_write(R_QUEUE_READY, 0);
 	assert_int_equal(reg_read(R_QUEUE_READY), 0);
+	assert_int_equal(mock.drained[0], 1);
 	ring_add_chain(&ring, &buffer, 1);
 	notify_queue(0);
 	host_settle();

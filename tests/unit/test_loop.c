@@ -408,14 +408,66 @@ static void test_calls_end(void **state)
 		assert_int_equal(callers[i].last, -ECANCELED);
 }
 
-static bool waiting(void)
+static unsigned waiting(void)
 {
-	bool some;
+	unsigned count = 0;
 
 	pthread_mutex_lock(&loop.lock);
-	some = loop.first;
+	for (struct loop_call **at = &loop.first; at != loop.last; count++)
+		at = (struct loop_call **)*at; /* `next` is the first member */
 	pthread_mutex_unlock(&loop.lock);
-	return some;
+	return count;
+}
+
+static bool timer_came;
+
+static void stop_in_time(void *arg)
+{
+	(void)arg;
+	timer_came = true;
+	loop_stop(&loop);
+}
+
+/* Takes long enough for the others to call once more meanwhile. */
+static void called_slowly(void *arg)
+{
+	(void)arg;
+	usleep(5000);
+	if (++calls == 1000)
+		loop_stop(&loop);
+}
+
+static void *call_slowly(void *arg)
+{
+	struct caller *caller = arg;
+
+	while (!caller->last)
+		caller->last = loop_call(&loop, called_slowly, NULL);
+	return NULL;
+}
+
+/* Callers without end leave the loop time for its other sources. */
+static void test_calls_without_end(void **state)
+{
+	(void)state;
+	timer_came = false;
+	assert_int_equal(loop_timer_create(&loop, &later, stop_in_time, NULL),
+			 0);
+	for (unsigned i = 0; i < CALLERS; i++) {
+		callers[i] = (struct caller){ 0 };
+		assert_int_equal(pthread_create(&callers[i].thread, NULL,
+						call_slowly, &callers[i]),
+				 0);
+	}
+	while (waiting() < CALLERS)
+		usleep(1000);
+	loop_timer_set(&later, 10000000);
+	assert_int_equal(loop_run(&loop), 0);
+	for (unsigned i = 0; i < CALLERS; i++)
+		assert_int_equal(pthread_join(callers[i].thread, NULL), 0);
+	assert_true(timer_came);
+	assert_true(calls > 0);
+	loop_timer_destroy(&loop, &later);
 }
 
 /* They wait for a loop that is never run. */
@@ -449,6 +501,7 @@ int main(void)
 		TEST(test_interrupted),
 		TEST(test_calls),
 		TEST(test_calls_end),
+		TEST(test_calls_without_end),
 		TEST(test_calls_never_run),
 	};
 

@@ -592,26 +592,48 @@ static void test_broken(void **state)
 	}
 }
 
-/* Buffers that the device cannot write to go back as they are. */
-static void test_useless_buffers(void **state)
+/* 5.1.6.3.1: a receive buffer has room for a header at least. */
+static void test_useless_buffer(void **state)
 {
 	const struct ring_buffer readable = { GPA(RX_DATA), 1536, false };
-	uint32_t head = 0, written = 0;
 
 	(void)state;
 	make(NET_F_MRG_RXBUF);
 	peer_send(100, 1);
-	for (unsigned i = 0; i < 3; i++)
-		ring_add_chain(&t.ring[NET_RX], &readable, 1);
+	ring_add_chain(&t.ring[NET_RX], &readable, 1);
 	kick(NET_RX);
 	pump();
-	for (unsigned i = 0; i < 3; i++) {
-		assert_true(ring_used(&t.ring[NET_RX], &head, &written));
-		assert_int_equal(written, 0);
-	}
+	assert_int_equal(t.broken, 1);
+	reset();
+	drive(NET_F_MRG_RXBUF);
 	put_buffer(1536);
 	kick(NET_RX);
 	expect_packet(100, 1);
+	end();
+}
+
+/* Larger than all the buffers that the ring has: it is lost, no more. */
+static void test_larger_than_ring(void **state)
+{
+	(void)state;
+	make_with((struct net_options){ 0 });
+	drive_sized(NET_F_MRG_RXBUF | FEATURE_EVENT_IDX, 16);
+	for (unsigned i = 0; i < 16; i++)
+		put_buffer(1536);
+	kick(NET_RX);
+	peer_send(30000, 1);
+	peer_send(100, 2);
+	pump();
+	expect_packet(100, 2);
+	assert_int_equal(t.net.in.dropped, 1);
+	/* What lacks buffers for now waits for them. */
+	peer_send(24000, 3);
+	pump();
+	expect_no_packet();
+	put_buffer(1536);
+	kick(NET_RX);
+	pump();
+	expect_packet(24000, 3);
 	end();
 }
 
@@ -815,7 +837,8 @@ int main(void)
 		cmocka_unit_test(test_closed),
 		cmocka_unit_test(test_closed_while_sending),
 		cmocka_unit_test(test_broken),
-		cmocka_unit_test(test_useless_buffers),
+		cmocka_unit_test(test_useless_buffer),
+		cmocka_unit_test(test_larger_than_ring),
 		cmocka_unit_test(test_stopped_queue),
 		cmocka_unit_test(test_packet_limit),
 		cmocka_unit_test(test_byte_limit),

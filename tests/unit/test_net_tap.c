@@ -649,6 +649,23 @@ static void test_starved(void **state)
 	finish();
 }
 
+/* A ring whose buffers together do not hold the largest packet there is. */
+static void test_small_ring(void **state)
+{
+	(void)state;
+	NEEDS_TAPS();
+	begin(NET_F_MRG_RXBUF | NET_F_GUEST_CSUM | NET_F_GUEST_TSO4 |
+		      FEATURE_EVENT_IDX,
+	      false);
+	for (unsigned i = 0; i < 64; i++)
+		put_buffer(1000);
+	kick(NET_RX);
+	host_send(1500, 1);
+	pump();
+	expect_packet(1500, 1);
+	finish();
+}
+
 static void test_deleted(void **state)
 {
 	(void)state;
@@ -699,6 +716,7 @@ int main(void)
 		cmocka_unit_test(test_stale),
 		cmocka_unit_test(test_too_long),
 		cmocka_unit_test(test_starved),
+		cmocka_unit_test(test_small_ring),
 		cmocka_unit_test(test_deleted),
 	};
 

@@ -123,6 +123,46 @@ static void test_full_backlog(void **state)
 	close(listener);
 }
 
+#define WAITERS 500
+
+/* Connections that were tried again since. */
+static unsigned tried_since(uint64_t ns)
+{
+	unsigned count = 0;
+
+	for (unsigned i = 0; i < vsock->touched; i++)
+		count += vsock->conn[i].state == VSOCK_CONNECTING &&
+			 vsock->conn[i].deadline_ns >= ns + STEP;
+	return count;
+}
+
+/* Many that wait for a listener do not keep the loop from its other sources. */
+static void test_many_wait(void **state)
+{
+	int listener = host_listen_on(PORT, 0);
+	unsigned turns = 0, tried, before = 0;
+
+	(void)state;
+	assert_true(vsock->max > WAITERS);
+	guest_start();
+	guest_op(VSOCK_OP_REQUEST, PORT, GUEST, 0);
+	expect_packet(VSOCK_OP_RESPONSE, PORT, GUEST);
+	for (unsigned i = 1; i <= WAITERS; i++)
+		guest_op(VSOCK_OP_REQUEST, PORT, GUEST + i, 0);
+	clock_ns += STEP;
+	for (const uint64_t start = clock_ns; before < WAITERS; turns++) {
+		assert_true(vsock->timer_ns);
+		if (clock_ns < vsock->timer_ns)
+			clock_ns = vsock->timer_ns;
+		vsock->timer.expired(vsock->timer.arg);
+		tried = tried_since(start);
+		assert_in_range(tried, before + 1, before + 64);
+		before = tried;
+	}
+	assert_in_range(turns, WAITERS / 64, STEP / MS);
+	close(listener);
+}
+
 /* The guest does not answer when both directions are closed. */
 static void test_no_answer_to_shutdown(void **state)
 {
@@ -197,6 +237,7 @@ int main(void)
 		vsock_test(test_half_a_command),
 		vsock_test(test_no_response),
 		vsock_test(test_full_backlog),
+		vsock_test(test_many_wait),
 		vsock_test(test_no_answer_to_shutdown),
 		vsock_test(test_credit_requests),
 	};

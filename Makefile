@@ -286,12 +286,12 @@ test:
 	@tests/run $(TESTS)
 
 # Minutes each in the nested host, an hour in all: disks, networks and streams
-# under Linux, and a whole Debian from its own disk.
+# as in tests/linux, but with more, and a whole Debian from its own disk.
 soak:
 	+@$(again) deps
 	+@$(again) test-bins
 	@tests/host/fetch generic && tests/host/debian-root
-	@tests/run tests/soak/*.t
+	@TEST_TIMEOUT=$${TEST_TIMEOUT:-3600} tests/run tests/soak/*.t
 test-bins: $B/mote $B/debug/mote $(DOCS) unit-bins guest-bins fuzz-bins \
 	tool-bins linux-bins
 

@@ -297,7 +297,7 @@ test-bins: $B/mote $B/debug/mote $(DOCS) unit-bins guest-bins fuzz-bins \
 
 fuzz: fuzz-bins
 	FUZZ_TIME=$(FUZZ_TIME) tests/run tests/fuzz/fuzz.t
-bench: $B/mote bench-bins
+bench: $B/mote bench-bins linux-bins | tools-test
 	tests/bench/run
 run:
 	+@$(again) deps
@@ -329,7 +329,7 @@ make deps         install what is missing (Debian 12)
 make test         build and run every test
 make check        style, layers, static analysis; make format mends style
 make fuzz         each fuzzer for FUZZ_TIME=seconds
-make bench        measurements
+make bench        measurements: start-up, devices next to QEMU's, memory
 make soak         the long tests under Linux: disks, network, vsock, Debian
 make install      to PREFIX=/usr/local, below DESTDIR=
 make clean        remove what was built; distclean: and the libraries

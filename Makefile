@@ -289,18 +289,18 @@ test:
 	@tests/run $(TESTS)
 
 # Minutes each in the nested host, an hour in all: disks, networks and streams
-# under Linux, and a whole Debian from its own disk.
+# as in tests/linux, but with more, and a whole Debian from its own disk.
 soak:
 	+@$(again) deps
 	+@$(again) test-bins
 	@tests/host/fetch generic && tests/host/debian-root
-	@tests/run tests/soak/*.t
+	@TEST_TIMEOUT=$${TEST_TIMEOUT:-3600} tests/run tests/soak/*.t
 test-bins: $B/mote $B/debug/mote $(DOCS) unit-bins guest-bins fuzz-bins \
 	tool-bins linux-bins
 
 fuzz: fuzz-bins
 	FUZZ_TIME=$(FUZZ_TIME) tests/run tests/fuzz/fuzz.t
-bench: $B/mote bench-bins
+bench: $B/mote bench-bins linux-bins | tools-test
 	tests/bench/run
 run:
 	+@$(again) deps
@@ -332,7 +332,7 @@ make deps         install what is missing (Debian 12)
 make test         build and run every test
 make check        style, layers, static analysis; make format mends style
 make fuzz         each fuzzer for FUZZ_TIME=seconds
-make bench        measurements
+make bench        measurements: start-up, devices next to QEMU's, memory
 make soak         the long tests under Linux: disks, network, vsock, Debian
 make install      to PREFIX=/usr/local, below DESTDIR=
 make clean        remove what was built; distclean: and the libraries

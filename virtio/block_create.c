@@ -6,11 +6,11 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <unistd.h>
 
 #include "mem/bytes.h"
 #include "mem/log.h"
+#include "mem/pool.h"
 #include "virtio/block_state.h"
 
 /* virtio 1.2, 5.2.3 */
@@ -109,14 +109,8 @@ static int create_engines(struct block *b, enum block_engine wanted)
 
 static int create_pool(struct block *b)
 {
-	void *pool = mmap(NULL, ENGINE_DEPTH * sizeof(*b->pool),
-			  PROT_READ | PROT_WRITE,
-			  MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-
-	if (pool == MAP_FAILED)
-		return log_errno("mmap of a disk's requests");
-	b->pool = pool;
-	return 0;
+	b->pool = pool_map(ENGINE_DEPTH * sizeof(*b->pool));
+	return b->pool ? 0 : log_errno("mmap of a disk's requests");
 }
 
 static int watch(struct block *b, unsigned index)
@@ -221,8 +215,7 @@ void block_destroy(struct block *b)
 			b->engines[i]->ops->destroy(b->engines[i]);
 	}
 	overlay_destroy(&b->overlay);
-	if (b->pool)
-		munmap(b->pool, ENGINE_DEPTH * sizeof(*b->pool));
+	pool_unmap(b->pool, ENGINE_DEPTH * sizeof(*b->pool));
 	block_close(&b->backing);
 	free(b);
 }

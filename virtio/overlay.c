@@ -19,6 +19,7 @@
 
 #include "mem/bytes.h"
 #include "mem/log.h"
+#include "mem/pool.h"
 
 #define WORD_BITS 64u
 
@@ -64,9 +65,8 @@ int overlay_create(struct overlay *o, int fd, int base_fd, uint64_t size)
 
 	*o = (struct overlay){ .base_fd = base_fd, .fd = fd, .size = size };
 	o->bits_size = (clusters / WORD_BITS + 1) * sizeof(*o->bits);
-	bits = mmap(NULL, o->bits_size, PROT_READ | PROT_WRITE,
-		    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-	if (bits == MAP_FAILED)
+	bits = pool_map(o->bits_size);
+	if (!bits)
 		return log_errno("mmap of an overlay's map");
 	o->bits = bits;
 	return 0;
@@ -74,8 +74,7 @@ int overlay_create(struct overlay *o, int fd, int base_fd, uint64_t size)
 
 void overlay_destroy(struct overlay *o)
 {
-	if (o->bits)
-		munmap(o->bits, o->bits_size);
+	pool_unmap(o->bits, o->bits_size);
 	o->bits = NULL;
 }
 

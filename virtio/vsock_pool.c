@@ -25,6 +25,7 @@
 #include <time.h>
 
 #include "mem/log.h"
+#include "mem/pool.h"
 
 #define MS		 1000000ULL
 #define EXPIRED_MAX	 64u /* of each kind in one turn */
@@ -171,20 +172,6 @@ static void timer_expired(void *arg)
 
 /* -- memory --------------------------------------------------------------- */
 
-static void *map(size_t bytes)
-{
-	void *at = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
-			MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-
-	return at == MAP_FAILED ? NULL : at;
-}
-
-static void unmap(void *at, size_t bytes)
-{
-	if (at)
-		munmap(at, bytes);
-}
-
 static size_t buckets(unsigned max)
 {
 	size_t count = 64;
@@ -198,9 +185,9 @@ static bool map_all(struct vsock *vsock, unsigned max)
 {
 	vsock->max = max;
 	vsock->table_mask = (uint32_t)buckets(max) - 1;
-	vsock->conn = map(max * sizeof(*vsock->conn));
-	vsock->buffers = map((size_t)max * VSOCK_BUFFER);
-	vsock->table = map(buckets(max) * sizeof(struct vsock_conn *));
+	vsock->conn = pool_map(max * sizeof(*vsock->conn));
+	vsock->buffers = pool_map((size_t)max * VSOCK_BUFFER);
+	vsock->table = pool_map(buckets(max) * sizeof(struct vsock_conn *));
 	if (vsock->conn && vsock->buffers && vsock->table)
 		return true;
 	vsock_pool_destroy(vsock);
@@ -238,9 +225,9 @@ void vsock_pool_destroy(struct vsock *vsock)
 {
 	if (vsock->loop)
 		loop_timer_destroy(vsock->loop, &vsock->timer);
-	unmap(vsock->conn, vsock->max * sizeof(*vsock->conn));
-	unmap(vsock->buffers, (size_t)vsock->max * VSOCK_BUFFER);
-	unmap(vsock->table,
+	pool_unmap(vsock->conn, vsock->max * sizeof(*vsock->conn));
+	pool_unmap(vsock->buffers, (size_t)vsock->max * VSOCK_BUFFER);
+	pool_unmap(vsock->table,
 	      ((size_t)vsock->table_mask + 1) * sizeof(struct vsock_conn *));
 	vsock->conn = NULL;
 	vsock->buffers = NULL;

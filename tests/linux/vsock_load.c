@@ -8,6 +8,8 @@
  *	vsock_load slow WHERE BYTES	one stream's answer is not read while
  *					another echoes, then it is
  *	vsock_load many WHERE N ROUNDS	N streams open at once, echo on each
+ *	vsock_load idle WHERE N		the same with one round; then says so
+ *					and keeps them, until it is killed
  *	vsock_load abrupt WHERE STATE	closes there: connected, told, sending,
  *					receiving, unread, half, answered
  *	vsock_load cut WHERE		an open stream; waits for its end
@@ -123,7 +125,8 @@ static void echo_once(int fd, unsigned number, unsigned round)
 		wrong("an echo belongs to another stream");
 }
 
-static void many(const char *where, unsigned streams, unsigned rounds)
+static void many(const char *where, unsigned streams, unsigned rounds,
+		 bool keep)
 {
 	static int fd[STREAMS];
 
@@ -136,6 +139,11 @@ static void many(const char *where, unsigned streams, unsigned rounds)
 	for (unsigned round = 0; round < rounds; round++)
 		for (unsigned i = 0; i < streams; i++)
 			echo_once(fd[i], i, round);
+	if (keep) {
+		printf("%u streams\n", streams);
+		fflush(stdout);
+		pause();
+	}
 	for (unsigned i = 0; i < streams; i++)
 		close(fd[i]);
 }
@@ -282,7 +290,12 @@ int main(int argc, char **argv)
 		return 0;
 	}
 	if (argc == 5 && strcmp(name, "many") == 0) {
-		many(argv[2], (unsigned)atoi(argv[3]), (unsigned)atoi(argv[4]));
+		many(argv[2], (unsigned)atoi(argv[3]), (unsigned)atoi(argv[4]),
+		     false);
+		return 0;
+	}
+	if (argc == 4 && strcmp(name, "idle") == 0) {
+		many(argv[2], (unsigned)atoi(argv[3]), 1, true);
 		return 0;
 	}
 	for (size_t i = 0; i < sizeof(modes) / sizeof(modes[0]); i++) {

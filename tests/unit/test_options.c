@@ -107,12 +107,12 @@ static void test_vsock(void **state)
 {
 	(void)state;
 	accept("-k k");
-	assert_null(options.devices.vsock.path);
+	assert_null(options.devices.vsock.file.path);
 	accept("-k k --vsock guest.sock");
-	assert_string_equal(options.devices.vsock.path, "guest.sock");
+	assert_string_equal(options.devices.vsock.file.path, "guest.sock");
 	assert_int_equal(options.devices.vsock.cid, 3);
 	accept("-k k --vsock=a,,b,cid=4294967294");
-	assert_string_equal(options.devices.vsock.path, "a,b");
+	assert_string_equal(options.devices.vsock.file.path, "a,b");
 	assert_int_equal(options.devices.vsock.cid, 0xfffffffe);
 }
 

@@ -1,5 +1,6 @@
 /* uses: virtio/vsock.c virtio/vsock_rx.c virtio/vsock_conn.c */
 /* uses: virtio/vsock_pool.c virtio/vsock_unix.c virtio/queue.c */
+/* uses: virtio/vsock_listen.c */
 /* uses: cpu/loop.c cpu/unixsock.c mem/ram.c */
 /* How many streams the vsock device has, what they cost, and where it listens.
  */
@@ -128,7 +129,7 @@ static void test_buffers_are_given_back(void **state)
 
 static int open_at(const char *where)
 {
-	const struct vsock_options options = { where, 3 };
+	const struct vsock_options options = { { where, -1 }, 3 };
 	struct vsock *other = NULL;
 	int error = vsock_open(&other, &options);
 

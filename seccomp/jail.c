@@ -77,12 +77,16 @@ static int become_user(const struct jail_options *o)
 	return 0;
 }
 
-static int drop_capabilities(void)
+/* Of a user namespace all are held, and root's bounding set is empty by now. */
+static int drop_capabilities(bool user_namespace)
 {
 	bool bounds;
 
 	capng_clear(CAPNG_SELECT_ALL);
-	if (capng_apply(CAPNG_SELECT_ALL) || capng_get_caps_process() ||
+	if (capng_apply(user_namespace
+				? CAPNG_SELECT_ALL
+				: CAPNG_SELECT_CAPS | CAPNG_SELECT_AMBIENT) ||
+	    capng_get_caps_process() ||
 	    capng_have_capabilities(CAPNG_SELECT_CAPS) != CAPNG_NONE) {
 		log_error("sandbox: the capabilities cannot be dropped: %s",
 			  strerror(errno));
@@ -180,25 +184,23 @@ static void look_for_leaks(void)
 
 int jail_enter(const struct jail_options *o)
 {
-	int error;
+	int error, own;
 
 	look_for_leaks();
 	wipe_environment();
 	error = set_flag(PR_SET_NO_NEW_PRIVS, "PR_SET_NO_NEW_PRIVS", 1);
 	if (error)
 		return error;
-	if (jail_namespaces(false)) {
+	own = jail_namespaces(false);
+	if (own > 0)
 		jail_root(o);
-		error = become_user(o);
-	} else {
-		/* An ordinary user, or a container's root: first the user,
-		 * whose number means nothing in the namespace. */
-		error = become_user(o);
-		if (!error && jail_namespaces(true))
-			jail_root(o);
-	}
+	error = become_user(o);
+	/* An ordinary user, or a container's root. After he became another
+	 * user: that one's number means nothing in a user namespace. */
+	if (!error && own == -EPERM && jail_namespaces(true) > 0)
+		jail_root(o);
 	if (!error)
-		error = drop_capabilities();
+		error = drop_capabilities(own == -EPERM);
 	if (!error)
 		jail_landlock(o);
 	if (!error)

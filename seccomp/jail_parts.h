@@ -10,10 +10,11 @@
 #include "seccomp/jail.h"
 
 /*
- * Namespaces of mote's own. False where they take a right that this process
- * lacks; inside a user namespace (`user`) everybody has it.
+ * Namespaces of mote's own: 1 where one for mounts is among them, else 0; or
+ * -EPERM, unlogged, where they take a right that this process lacks, and that
+ * everybody has inside of a user namespace (`user`).
  */
-bool jail_namespaces(bool user);
+int jail_namespaces(bool user);
 
 /*
  * In a mount namespace of mote's own: an empty root directory that nobody can

@@ -38,33 +38,45 @@ static const struct namespace
 	const char *name;
 }
 namespaces[] = {
-	{ CLONE_NEWNS, "mount" }, /* first: the others are no use without */
+	{ CLONE_NEWNS, "mount" },
 	{ CLONE_NEWIPC, "ipc" },
 	{ CLONE_NEWUTS, "uts" },
 	{ CLONE_NEWNET, "network" },
 };
 
-bool jail_namespaces(bool user)
+/* One by one, where they cannot be had together: which is it? */
+static bool enter_each(void)
 {
-	if (user && unshare(CLONE_NEWUSER)) {
-		log_info("sandbox: no namespaces: this host lets this user "
-			 "make none: %s",
-			 strerror(errno));
-		return false;
+	bool mounts = false;
+
+	for (size_t i = 0; i < ARRAY_LEN(namespaces); i++)
+		if (unshare(namespaces[i].flag))
+			log_info("sandbox: no %s namespace: %s",
+				 namespaces[i].name, strerror(errno));
+		else
+			mounts = mounts || namespaces[i].flag == CLONE_NEWNS;
+	return mounts;
+}
+
+int jail_namespaces(bool user)
+{
+	int all = user ? CLONE_NEWUSER : 0;
+
+	for (size_t i = 0; i < ARRAY_LEN(namespaces); i++)
+		all |= namespaces[i].flag;
+	if (!unshare(all)) {
+		log_info("sandbox: mount, ipc, uts and network namespaces%s",
+			 user ? ", in a user namespace" : "");
+		return 1;
 	}
-	for (size_t i = 0; i < ARRAY_LEN(namespaces); i++) {
-		if (!unshare(namespaces[i].flag))
-			continue;
-		if (!i && !user && errno == EPERM)
-			return false;
-		log_info("sandbox: no %s namespace: %s", namespaces[i].name,
-			 strerror(errno));
-		if (!i)
-			return false;
-	}
-	log_info("sandbox: namespaces for mounts, ipc, uts and network%s",
-		 user ? ", in one for users" : "");
-	return true;
+	if (!user && errno == EPERM)
+		return -EPERM;
+	if (!user || !unshare(CLONE_NEWUSER))
+		return enter_each();
+	log_info("sandbox: no namespaces: this host does not let this user "
+		 "make them: %s",
+		 strerror(errno));
+	return 0;
 }
 
 /* -- the sockets' directories ---------------------------------------------- */

@@ -75,6 +75,7 @@ static void must(bool holds)
 	}
 NO_LOG(log_error)
 NO_LOG(log_warn)
+NO_LOG(log_info)
 
 void log_guest(struct log_limit *limit, const char *format, ...)
 {

@@ -141,15 +141,14 @@ static int lock_in(struct mote *m)
 		.user_given = o->user.text,
 		.uid = o->user.uid,
 		.gid = o->user.gid,
-		.sockets = { &m->guest.console.socket },
+		.sockets = { vsock ? vsock_file(vsock) : NULL,
+			     &m->guest.console.socket },
 		.outputs = { STDERR_FILENO, m->files.events_fd,
 			     m->guest.console.out.source.fd },
 		.largest = largest_file(m),
 	};
 	int error = 0;
 
-	if (vsock)
-		jail.sockets[1] = vsock_file(vsock);
 	/* Afterwards there may be no right to remove them. */
 	for (size_t i = 0; o->check && i < ARRAY_LEN(jail.sockets); i++)
 		if (jail.sockets[i])

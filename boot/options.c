@@ -14,7 +14,6 @@
 
 #define MIB	    (1ULL << 20)
 #define TIB	    (1ULL << 40)
-#define MILLISECOND 1000000ULL
 #define SECOND	    1000000000ULL
 #define YEAR	    (8760 * 3600 * SECOND)
 
@@ -249,7 +248,9 @@ static const struct option_entry options_table[] = {
 			"of the guest. A program in the guest that connects "
 			"to port 1234 of the host (CID 2) reaches whoever "
 			"listens on PATH_1234. fd=N is a socket that listens "
-			"already; PATH is then the path that it is bound to.",
+			"already; PATH is then the path that it is bound to. "
+			"All that is in the directory of PATH remains in "
+			"mote's reach: give it one of its own.",
 		.field = { .kind = OPTION_FILE,
 			   .offset = offsetof(struct vsock_options, file),
 			   .value = "PATH|fd=N",
@@ -297,13 +298,11 @@ static const struct option_entry options_table[] = {
 		.group = SANDBOX,
 		.help = "whom root becomes (default 65534:65534, nobody)",
 		.more = "Two numbers; without the second, the group has the "
-			"number of the user. Files are opened before. Only the "
-			"unix sockets of --vsock and --serial are used later: "
-			"their directory must let that user through, sockets "
-			"that the guest is to reach must let him write, and "
-			"where he may not remove mote's own it stays, and the "
-			"next start replaces it. 0 stays root, but without any "
-			"capability.",
+			"number of the user. All files are open by then, but "
+			"the directories of unix sockets (--vsock, --serial) "
+			"are still needed: as that user, or without this "
+			"option as the owner of the directory. 0 stays root, "
+			"without any capability.",
 		.field = { .kind = OPTION_STRING,
 			   .offset = offsetof(struct options, user.text),
 			   .min = 1,

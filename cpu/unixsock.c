@@ -152,25 +152,6 @@ int unixsock_take(const char *option, int fd)
 	return 0;
 }
 
-/* By a descriptor that was looked at: the name may lead elsewhere by now. */
-void unixsock_give(const struct unixsock *file, uid_t uid, gid_t gid)
-{
-	struct stat status;
-	int fd = -1;
-
-	if (file->dir_fd >= 0)
-		fd = openat(file->dir_fd, unixsock_name(file->path),
-			    O_PATH | O_NOFOLLOW | O_CLOEXEC);
-	if (fd < 0)
-		return;
-	if (!fstat(fd, &status) && S_ISSOCK(status.st_mode) &&
-	    status.st_dev == file->dev && status.st_ino == file->ino &&
-	    fchownat(fd, "", uid, gid, AT_EMPTY_PATH))
-		log_info("%s%s: it cannot be given to uid %u: %s", file->option,
-			 file->path, uid, strerror(errno));
-	close(fd);
-}
-
 void unixsock_remove(struct unixsock *file)
 {
 	const char *name;

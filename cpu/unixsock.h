@@ -46,9 +46,6 @@ int unixsock_take(const char *option, int fd);
 const char *unixsock_name(const char *path);
 void unixsock_directory(const char *path, char dir[UNIXSOCK_PATH_MAX + 1]);
 
-/* The file becomes that user's, who can then remove it from a sticky /tmp. */
-void unixsock_give(const struct unixsock *file, uid_t uid, gid_t gid);
-
 /*
  * Removes the file, unless another program has put its own there in the
  * meantime (or the sandbox forbids it: the next one replaces what is left).

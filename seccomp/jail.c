@@ -18,6 +18,7 @@
 
 #include <cap-ng.h>
 #include <errno.h>
+#include <linux/securebits.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -34,20 +35,41 @@
 /* -- who ------------------------------------------------------------------- */
 
 /*
- * The calls of libc would have to reach all threads; there is one. The bounding
- * set first: that takes a capability, which goes with root.
+ * Whose files the sockets' directories hold: he can reach the listeners there,
+ * and remove mote's own socket. Whom --user names is that user in all.
+ */
+static unsigned file_user(const struct jail_options *o)
+{
+	struct stat status;
+
+	for (size_t i = 0; i < ARRAY_LEN(o->sockets) && !o->user_given; i++)
+		if (o->sockets[i] && o->sockets[i]->dir_fd >= 0 &&
+		    !fstat(o->sockets[i]->dir_fd, &status))
+			return status.st_uid;
+	return o->uid;
+}
+
+/*
+ * The calls of libc would have to reach all threads; there is one. First the
+ * bounding set, and that capabilities stay until they are dropped: both take
+ * one, and so does it to have another user for files (credentials(7)).
  */
 static int become(const struct jail_options *o)
 {
-	const unsigned uid = o->uid, gid = o->gid;
+	const unsigned uid = o->uid, gid = o->gid, files = file_user(o);
 	int error;
 
 	capng_clear(CAPNG_SELECT_BOUNDS);
 	capng_apply(CAPNG_SELECT_BOUNDS);
+	prctl(PR_SET_SECUREBITS, SECBIT_NO_SETUID_FIXUP, 0, 0, 0);
 	if (!syscall(SYS_setgroups, 0, NULL) &&
 	    !syscall(SYS_setresgid, gid, gid, gid) &&
 	    !syscall(SYS_setresuid, uid, uid, uid)) {
+		syscall(SYS_setfsuid, files);
 		log_info("sandbox: uid %u, gid %u, no other groups", uid, gid);
+		if (files != uid && syscall(SYS_setfsuid, -1) == (long)files)
+			log_info("sandbox: uid %u in the sockets' directories",
+				 files);
 		return 0;
 	}
 	error = errno;
@@ -62,12 +84,8 @@ static int become(const struct jail_options *o)
 
 static int become_user(const struct jail_options *o)
 {
-	if (!geteuid()) {
-		for (size_t i = 0; i < ARRAY_LEN(o->sockets); i++)
-			if (o->sockets[i])
-				unixsock_give(o->sockets[i], o->uid, o->gid);
+	if (!geteuid())
 		return become(o);
-	}
 	if (o->user_given && (o->uid != geteuid() || o->gid != getegid())) {
 		log_error("--user: only root can become another user, and this "
 			  "is uid %u",

@@ -22,7 +22,8 @@ struct jail_options {
 	 * Sockets whose directories stay reachable, for their removal and for
 	 * vsock's listeners, and nothing beside or above these; NULL: none.
 	 * The directories' descriptors are replaced by such that lead no
-	 * further.
+	 * further. Without --user, root remains for files who owns the first
+	 * of them.
 	 */
 	struct unixsock *sockets[JAIL_SOCKETS];
 	/* What grows as it likes, where that is a file; -1: nothing. */

@@ -206,11 +206,10 @@ int vsock_host_connect(struct vsock_conn *conn)
 		error = errno;
 		close(fd);
 		if (error == EACCES)
-			log_guest(
-				&limit,
-				"--vsock: uid %u may not connect to %s: let "
-				"everybody write to it, or choose with --user",
-				geteuid(), address.sun_path);
+			log_guest(&limit,
+				  "--vsock: mote's user may not connect to %s: "
+				  "chmod a+w, or choose another --user",
+				  address.sun_path);
 		return -error;
 	}
 	return watch(conn, fd);

@@ -121,9 +121,6 @@ $B/mote: $(OBJ) $(LIBS) Makefile $(MADE_OF)
 	@size=$$(stat -c %s $@); [ $$size -le $(SIZE_LIMIT) ] || \
 	{ echo "$@: $$size bytes, more than $(SIZE_LIMIT)" >&2; exit 1; }
 
-# What runs once, before the guest does, is made small and not fast.
-$B/obj/boot/%.o $B/obj/seccomp/%.o $B/obj/main.o: CFLAGS := -Os
-
 $B/obj/%.o: %.c Makefile $(MADE_OF) | tools-build $(KERNEL_H)
 	@mkdir -p $(@D)
 	$(call say,CC,$<)

@@ -12,10 +12,10 @@
 #include "cpu/vm.h"
 #include "mem/bytes.h"
 
-#define MIB	    (1ULL << 20)
-#define TIB	    (1ULL << 40)
-#define SECOND	    1000000000ULL
-#define YEAR	    (8760 * 3600 * SECOND)
+#define MIB    (1ULL << 20)
+#define TIB    (1ULL << 40)
+#define SECOND 1000000000ULL
+#define YEAR   (8760 * 3600 * SECOND)
 
 /* The parser stores an enum as an unsigned. */
 _Static_assert(sizeof(enum ram_pages) == sizeof(unsigned), "enum size");
@@ -285,8 +285,7 @@ static const struct option_entry options_table[] = {
 		.name = "sandbox",
 		.group = SANDBOX,
 		.help = "whether mote locks itself in before the guest runs",
-		.more = "--log info says what then holds on this host, and "
-			"what does not.",
+		.more = "--log info says what of it holds on this host.",
 		.field = { .kind = OPTION_ENUM,
 			   .offset = offsetof(struct options, sandbox),
 			   .initial = SANDBOX_ON,

@@ -2,14 +2,16 @@
  * mote: one Linux guest in one process.
  *
  * main() goes through the stages of a run in order: parse the command line,
- * open what it names, build the machine, run the loop until the guest ends,
- * unwind. It is the only place that decides the exit status, and the only one
- * that exits. What happens while the guest runs is in cpu/guest.c.
+ * open what it names, lock in, and only then load what an image or a guest
+ * controls, build the machine, run the loop until the guest ends, unwind. It is
+ * the only place that decides the exit status, and the only one that exits.
+ * What happens while the guest runs is in cpu/guest.c.
  */
 #include <errno.h>
 #include <signal.h>
 #include <unistd.h>
 
+#include "boot/fds.h"
 #include "boot/files.h"
 #include "boot/layout.h"
 #include "boot/machine.h"
@@ -17,8 +19,10 @@
 #include "cpu/guest.h"
 #include "cpu/tty.h"
 #include "cpu/vm.h"
+#include "mem/bytes.h"
 #include "mem/log.h"
 #include "mem/ram.h"
+#include "seccomp/jail.h"
 #include "virtio/devices.h"
 
 static struct mote {
@@ -80,26 +84,80 @@ static void on_crash(int number)
 
 /* -- stages --------------------------------------------------------------- */
 
+/* What the caller has opened; and --events, so that a failure is one. */
+static int open_first(struct mote *m)
+{
+	const struct options *o = &m->options;
+	int error = fds_take(o, o->sandbox != SANDBOX_OFF), late = 0;
+
+	if (!error || o->events.path)
+		late = files_open_events(&m->files, o);
+	m->guest.report.events_fd = m->files.events_fd;
+	return error ? error : late;
+}
+
 static int open_all(struct mote *m)
 {
-	int error = files_open_events(&m->files, &m->options);
+	const struct options *o = &m->options;
+	int error = open_first(m);
 
-	m->guest.report.events_fd = m->files.events_fd;
+	if (!error && !o->check)
+		error = jail_join_cgroup(&o->cgroup);
 	if (!error)
-		error = files_open(&m->files, &m->options);
+		error = jail_join_netns(&o->netns);
+	if (!error)
+		error = files_open(&m->files, o);
 	if (!error)
 		error = open_console(m);
 	if (!error)
-		error = devices_open(&m->devices, &m->options.devices,
-				     m->options.cpus);
+		error = devices_open(&m->devices, &o->devices, o->cpus);
 	if (!error)
-		error = vm_open(&m->vm);
-	if (!error && m->options.cpus > m->vm.cpus_max) {
+		error = vm_open(&m->vm, &o->kvm);
+	if (!error && o->cpus > m->vm.cpus_max) {
 		log_error("--cpus %u: this host's KVM allows %u at most",
-			  m->options.cpus, m->vm.cpus_max);
+			  o->cpus, m->vm.cpus_max);
 		error = -EINVAL;
 	}
 	guest_stage(&m->guest, "open");
+	return error;
+}
+
+static uint64_t largest_file(const struct mote *m)
+{
+	uint64_t largest = m->options.ram.size; /* a kernel from a pipe */
+
+	for (unsigned i = 0; i < m->options.devices.disk_count; i++)
+		if (m->devices.disk[i].size > largest)
+			largest = m->devices.disk[i].size;
+	return largest;
+}
+
+/* From here on nothing is opened any more, and nothing can be. */
+static int lock_in(struct mote *m)
+{
+	const struct options *o = &m->options;
+	struct vsock *vsock = m->devices.vsock;
+	struct jail_options jail = {
+		.user_given = o->user.text,
+		.uid = o->user.uid,
+		.gid = o->user.gid,
+		.sockets = { vsock ? vsock_file(vsock) : NULL,
+			     &m->guest.console.socket },
+		.outputs = { STDERR_FILENO, m->files.events_fd,
+			     m->guest.console.out.source.fd },
+		.largest = largest_file(m),
+	};
+	int error = 0;
+
+	/* Afterwards there may be no right to remove them. */
+	for (size_t i = 0; o->check && i < ARRAY_LEN(jail.sockets); i++)
+		if (jail.sockets[i])
+			unixsock_remove(jail.sockets[i]);
+	if (o->sandbox != SANDBOX_OFF)
+		error = jail_enter(&jail);
+	if (!error && o->sandbox != SANDBOX_OFF && vsock)
+		vsock_enter(vsock);
+	guest_stage(&m->guest, "jail");
 	return error;
 }
 
@@ -196,6 +254,8 @@ static struct ending run_stages(struct mote *m)
 	struct ending ending = { END_ERROR, STATUS_ERROR };
 	int error = open_all(m);
 
+	if (!error)
+		error = lock_in(m);
 	if (!error)
 		error = load(m);
 	if (!error && m->options.check)

@@ -90,6 +90,19 @@ const struct option_entry *optparse_fd_owner(const struct option_set *set,
 	return NULL;
 }
 
+int optparse_next_fd(const struct option_set *set, const void *target, int from)
+{
+	struct walk walk = { .set = set, .target = target };
+	const struct option_entry *owner;
+	const struct option_file *file;
+	int lowest = -1;
+
+	while ((file = next_fd(&walk, &owner)))
+		if (file->fd >= from && (lowest < 0 || file->fd < lowest))
+			lowest = file->fd;
+	return lowest;
+}
+
 int optparse_check_fds(const struct option_set *set, const void *target)
 {
 	struct walk walk = { .set = set, .target = target }, ahead;

@@ -12,23 +12,21 @@
 #include "cpu/vm.h"
 #include "mem/bytes.h"
 
-#define MIB	    (1ULL << 20)
-#define TIB	    (1ULL << 40)
-#define MILLISECOND 1000000ULL
-#define SECOND	    1000000000ULL
-#define YEAR	    (8760 * 3600 * SECOND)
+#define MIB    (1ULL << 20)
+#define TIB    (1ULL << 40)
+#define SECOND 1000000000ULL
+#define YEAR   (8760 * 3600 * SECOND)
 
 /* The parser stores an enum as an unsigned. */
 _Static_assert(sizeof(enum ram_pages) == sizeof(unsigned), "enum size");
 _Static_assert(sizeof(enum log_level) == sizeof(unsigned), "enum size");
-_Static_assert(sizeof(enum option_serial_kind) == sizeof(unsigned),
-	       "enum size");
+_Static_assert(sizeof(enum sandbox_mode) == sizeof(unsigned), "enum size");
 
-enum group { BOOT, MACHINE, DEVICES, COMMAND, REPORT };
+enum group { BOOT, MACHINE, DEVICES, COMMAND, SANDBOX, REPORT };
 
 static const char *const group_names[] = {
 	[BOOT] = "boot",       [MACHINE] = "machine", [DEVICES] = "devices",
-	[COMMAND] = "command", [REPORT] = "report",
+	[COMMAND] = "command", [SANDBOX] = "sandbox", [REPORT] = "report",
 };
 
 /* -- choices --------------------------------------------------------------- */
@@ -44,19 +42,15 @@ static const struct option_choice hugepages[] = {
 	{ 0 },
 };
 
-static const struct option_choice serial[] = {
-	{ "stdio", SERIAL_STDIO, OPTION_ARG_NONE,
-	  "standard input and output; a terminal is put into raw mode" },
-	{ "off", SERIAL_OFF, OPTION_ARG_NONE,
-	  "output is dropped, there is no input" },
-	{ "pty", SERIAL_PTY, OPTION_ARG_NONE,
-	  "a new pseudo-terminal, whose name goes to stderr" },
-	{ "file", SERIAL_FILE, OPTION_ARG_PATH,
-	  "output goes to that file, which is emptied; no input" },
-	{ "unix", SERIAL_UNIX, OPTION_ARG_PATH,
-	  "a unix socket that one client at a time connects to" },
-	{ "fd", SERIAL_FD, OPTION_ARG_FD,
-	  "an open descriptor, for the ways that it allows" },
+static const struct option_choice sandbox_modes[] = {
+	{ "on", SANDBOX_ON, OPTION_ARG_NONE,
+	  "mote gives up every right that it does not need, and ends if it is "
+	  "made to ask for more" },
+	{ "off", SANDBOX_OFF, OPTION_ARG_NONE,
+	  "a guest that breaks out of its machine has your rights" },
+	{ "log", SANDBOX_LOG, OPTION_ARG_NONE,
+	  "as on, but a system call that mote should not make is named and "
+	  "let pass: to find what is missing" },
 	{ 0 },
 };
 
@@ -117,21 +111,6 @@ static const struct option_key cpus_keys[] = {
 			"host's KVM allows it.",
 		.field = { .kind = OPTION_FLAG,
 			   .offset = offsetof(struct options, nested) },
-	},
-	{ 0 },
-};
-
-static const struct option_key vsock_keys[] = {
-	{
-		.name = "cid",
-		.help = "The guest's context identifier, its address.",
-		.field = { .kind = OPTION_NUMBER,
-			   .offset = offsetof(struct vsock_options, cid),
-			   .min = VSOCK_CID_MIN,
-			   .max = VSOCK_CID_MAX,
-			   .initial = VSOCK_CID_DEFAULT,
-			   .value = "N",
-			   .example = "42" },
 	},
 	{ 0 },
 };
@@ -219,6 +198,15 @@ static const struct option_entry options_table[] = {
 		.keys = cpus_keys,
 	},
 	{
+		.name = "kvm",
+		.group = MACHINE,
+		.help = "the host's KVM, in place of /dev/kvm",
+		.field = { .kind = OPTION_FILE,
+			   .offset = offsetof(struct options, kvm),
+			   .value = "PATH|fd=N",
+			   .example = "fd=3" },
+	},
+	{
 		.name = "disk",
 		.letter = 'd',
 		.group = DEVICES,
@@ -259,14 +247,15 @@ static const struct option_entry options_table[] = {
 			"number and a newline, and is connected to port 1234 "
 			"of the guest. A program in the guest that connects "
 			"to port 1234 of the host (CID 2) reaches whoever "
-			"listens on PATH_1234.",
-		.field = { .kind = OPTION_STRING,
-			   .offset = offsetof(struct vsock_options, path),
-			   .min = 1,
-			   .max = 4095,
-			   .value = "PATH",
+			"listens on PATH_1234. fd=N is a socket that listens "
+			"already; PATH is then the path that it is bound to. "
+			"All that is in the directory of PATH remains in "
+			"mote's reach: give it one of its own.",
+		.field = { .kind = OPTION_FILE,
+			   .offset = offsetof(struct vsock_options, file),
+			   .value = "PATH|fd=N",
 			   .example = "guest.sock" },
-		.keys = vsock_keys,
+		.keys = options_vsock_keys,
 		.base = offsetof(struct options, devices.vsock),
 	},
 	{
@@ -278,7 +267,7 @@ static const struct option_entry options_table[] = {
 			   .file_offset = offsetof(struct options, serial.file),
 			   .initial = SERIAL_STDIO,
 			   .example = "file=console.log",
-			   .choices = serial },
+			   .choices = options_serial_forms },
 	},
 	{
 		.name = "timeout",
@@ -291,6 +280,58 @@ static const struct option_entry options_table[] = {
 			   .unit = SECOND,
 			   .value = "DURATION",
 			   .example = "90s" },
+	},
+	{
+		.name = "sandbox",
+		.group = SANDBOX,
+		.help = "whether mote locks itself in before the guest runs",
+		.more = "--log info says what of it holds on this host.",
+		.field = { .kind = OPTION_ENUM,
+			   .offset = offsetof(struct options, sandbox),
+			   .initial = SANDBOX_ON,
+			   .example = "log",
+			   .choices = sandbox_modes },
+	},
+	{
+		.name = "user",
+		.group = SANDBOX,
+		.help = "whom root becomes (default 65534:65534, nobody)",
+		.more = "Two numbers; without the second, the group has the "
+			"number of the user. All files are open by then, but "
+			"the directories of unix sockets (--vsock, --serial) "
+			"are still needed: as that user, or without this "
+			"option as the owner of the directory. 0 stays root, "
+			"without any capability.",
+		.field = { .kind = OPTION_STRING,
+			   .offset = offsetof(struct options, user.text),
+			   .min = 1,
+			   .max = 21,
+			   .value = "UID[:GID]",
+			   .example = "1000:1000" },
+	},
+	{
+		.name = "netns",
+		.group = SANDBOX,
+		.help = "the network namespace that taps are found in",
+		.more = "For example /run/netns/NAME, as ip-netns(8) makes "
+			"them. mote itself runs in one of its own, which is "
+			"empty.",
+		.field = { .kind = OPTION_FILE,
+			   .offset = offsetof(struct options, netns),
+			   .value = "PATH|fd=N",
+			   .example = "/run/netns/guests" },
+	},
+	{
+		.name = "cgroup",
+		.group = SANDBOX,
+		.help = "the cgroup that mote moves into",
+		.more = "PATH is its directory, for example "
+			"/sys/fs/cgroup/guests; fd=N its file cgroup.procs, "
+			"open for writing.",
+		.field = { .kind = OPTION_FILE,
+			   .offset = offsetof(struct options, cgroup),
+			   .value = "PATH|fd=N",
+			   .example = "/sys/fs/cgroup/guests" },
 	},
 	{
 		.name = "events",

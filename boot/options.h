@@ -30,6 +30,19 @@ enum option_serial_kind {
 	SERIAL_FD,
 };
 
+enum sandbox_mode {
+	SANDBOX_ON,
+	SANDBOX_OFF,
+	SANDBOX_LOG, /* as on; but a call that is not allowed is named only */
+};
+
+struct option_user {
+	const char *text; /* NULL: not given */
+	unsigned uid, gid;
+};
+
+#define USER_NOBODY 65534
+
 struct option_serial {
 	enum option_serial_kind kind;
 	struct option_file file; /* FILE, UNIX: path; FD: fd */
@@ -46,10 +59,14 @@ struct options {
 	struct ram_options ram;
 	unsigned cpus;
 	bool nested;
+	struct option_file kvm; /* path NULL and fd -1: /dev/kvm */
 	struct device_options devices;
 	struct option_serial serial;
-	uint64_t timeout_ns;	   /* 0: none */
-	struct option_file events; /* path NULL and fd -1: none */
+	uint64_t timeout_ns; /* 0: none */
+	enum sandbox_mode sandbox;
+	struct option_user user;
+	struct option_file netns, cgroup; /* path NULL and fd -1: none */
+	struct option_file events;	  /* path NULL and fd -1: none */
 	bool timing;
 	enum log_level log;
 	bool check;

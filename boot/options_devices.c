@@ -1,16 +1,19 @@
 /*
- * What can follow --disk and --net: a part of the table in options.c, which
- * says how it is used. Constant data, trusted by those who read it.
+ * What can follow --disk, --net, --vsock and --serial: a part of the table in
+ * options.c, which says how it is used. Constant data, trusted by those who
+ * read it.
  */
 #include "boot/options_devices.h"
 
-#include "cpu/device_options.h"
+#include "boot/options.h"
 
 #define TIB (1ULL << 40)
 
 /* The parser stores an enum as an unsigned. */
 _Static_assert(sizeof(enum block_engine) == sizeof(unsigned), "enum size");
 _Static_assert(sizeof(enum net_kind) == sizeof(unsigned), "enum size");
+_Static_assert(sizeof(enum option_serial_kind) == sizeof(unsigned),
+	       "enum size");
 
 /* -- disks ----------------------------------------------------------------- */
 
@@ -157,5 +160,41 @@ const struct option_key options_net_keys[] = {
 			   .value = "N",
 			   .example = "10000" },
 	},
+	{ 0 },
+};
+
+/* -- vsock ----------------------------------------------------------------- */
+
+const struct option_key options_vsock_keys[] = {
+	{
+		.name = "cid",
+		.help = "The guest's context identifier, its address.",
+		.field = { .kind = OPTION_NUMBER,
+			   .offset = offsetof(struct vsock_options, cid),
+			   .min = VSOCK_CID_MIN,
+			   .max = VSOCK_CID_MAX,
+			   .initial = VSOCK_CID_DEFAULT,
+			   .value = "N",
+			   .example = "42" },
+	},
+	{ 0 },
+};
+
+/* -- the serial port ------------------------------------------------------- */
+
+const struct option_choice options_serial_forms[] = {
+	{ "stdio", SERIAL_STDIO, OPTION_ARG_NONE,
+	  "standard input and output; a terminal is put into raw mode" },
+	{ "off", SERIAL_OFF, OPTION_ARG_NONE,
+	  "output is dropped, there is no input" },
+	{ "pty", SERIAL_PTY, OPTION_ARG_NONE,
+	  "a new pseudo-terminal, whose name goes to stderr" },
+	{ "file", SERIAL_FILE, OPTION_ARG_PATH,
+	  "output goes to that file, which is emptied; no input" },
+	{ "unix", SERIAL_UNIX, OPTION_ARG_PATH,
+	  "a unix socket that one client at a time connects to" },
+	{ "fd", SERIAL_FD, OPTION_ARG_FD,
+	  "an open descriptor, for the ways that it allows; or a unix socket "
+	  "that listens, and is then served as with unix=" },
 	{ 0 },
 };

@@ -12,4 +12,8 @@ extern const struct option_key options_disk_keys[];
 extern const struct option_choice options_net_forms[];
 extern const struct option_key options_net_keys[];
 
+extern const struct option_key options_vsock_keys[];
+
+extern const struct option_choice options_serial_forms[];
+
 #endif

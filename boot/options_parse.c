@@ -156,6 +156,45 @@ static int check_nets(struct device_options *devices)
 	return error;
 }
 
+/* "UID" or "UID:GID"; the last number of 32 bits means nobody to the kernel. */
+static int check_user(struct option_user *user)
+{
+	static const struct option_where where = { "user", NULL };
+	char shown[OPTVALUE_SHOW_BYTES];
+	unsigned *const ids[] = { &user->uid, &user->gid };
+	const char *at = user->text;
+
+	user->uid = user->gid = USER_NOBODY;
+	for (size_t i = 0; at && i < ARRAY_LEN(ids); i++) {
+		uint64_t value = 0;
+		const char *from = at;
+
+		for (; *at >= '0' && *at <= '9' && value < UINT32_MAX; at++)
+			value = value * 10 + (uint64_t)(*at - '0');
+		if (at == from || value >= UINT32_MAX ||
+		    (*at && (*at != ':' || i)))
+			return optvalue_fail(
+				&where,
+				"%s is not one or two numbers, for example "
+				"1000:1000; id(1) tells whose they are",
+				optvalue_show(shown, user->text));
+		*ids[i] = user->gid = (unsigned)value;
+		at = *at ? at + 1 : NULL;
+	}
+	return 0;
+}
+
+static int check_sandbox(struct options *options)
+{
+	int error = check_user(&options->user);
+
+	if (error || !options->user.text || options->sandbox != SANDBOX_OFF)
+		return error;
+	log_error("--user is a part of the sandbox, and --sandbox off leaves "
+		  "that out: give one of the two");
+	return -EINVAL;
+}
+
 int options_parse(struct options *options, int argc, char **argv)
 {
 	struct option_pool pool = {
@@ -174,6 +213,8 @@ int options_parse(struct options *options, int argc, char **argv)
 		done = check_nets(&options->devices);
 	if (!done)
 		done = check_root(&options->devices);
+	if (!done)
+		done = check_sandbox(options);
 	if (!done)
 		done = optparse_check_fds(&options_set, options);
 	if (!done)

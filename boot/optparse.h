@@ -108,6 +108,10 @@ int optparse_run(const struct option_set *set, void *target,
 /* 0, or -EINVAL and a logged line where two options name one descriptor. */
 int optparse_check_fds(const struct option_set *set, const void *target);
 
+/* The lowest descriptor from `from` on that any option took; -1: no more. */
+int optparse_next_fd(const struct option_set *set, const void *target,
+		     int from);
+
 /* The entry that was given fd=`fd`; NULL where none was. */
 const struct option_entry *optparse_fd_owner(const struct option_set *set,
 					     const void *target, int fd);

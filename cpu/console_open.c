@@ -15,6 +15,8 @@
 #include <string.h>
 #include <sys/inotify.h>
 #include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
 #include <termios.h>
 #include <unistd.h>
 
@@ -37,9 +39,21 @@ static int open_off(struct console *console)
 	return 0;
 }
 
+/* What the option of SOL_SOCKET says; 0 where it is no socket. */
+static int socket_option(int fd, int option)
+{
+	int value = 0;
+	socklen_t len = sizeof(value);
+
+	return getsockopt(fd, SOL_SOCKET, option, &value, &len) ? 0 : value;
+}
+
 static int open_fd(struct console *console, int fd)
 {
 	const int flags = fcntl(fd, F_GETFL);
+	struct sockaddr peer;
+	socklen_t peer_len = sizeof(peer);
+	struct stat status;
 	int mode;
 
 	if (flags < 0 || flags & O_PATH) {
@@ -47,6 +61,22 @@ static int open_fd(struct console *console, int fd)
 			  "caller open it for mote",
 			  fd);
 		return -EBADF;
+	}
+	if (!fstat(fd, &status) && S_ISDIR(status.st_mode)) {
+		log_error("--serial fd=%d: it is a directory", fd);
+		return -EISDIR;
+	}
+	if (socket_option(fd, SO_ACCEPTCONN)) {
+		console->kind = CONSOLE_UNIX;
+		console->wait_fd = fd;
+		return unixsock_take("--serial ", fd);
+	}
+	if (socket_option(fd, SO_TYPE) == SOCK_STREAM &&
+	    getpeername(fd, &peer, &peer_len) < 0) {
+		log_error("--serial fd=%d: that socket is neither connected "
+			  "nor does it listen",
+			  fd);
+		return -ENOTCONN;
 	}
 	mode = flags & O_ACCMODE;
 	if (mode != O_WRONLY)

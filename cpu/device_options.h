@@ -50,8 +50,8 @@ struct net_options {
 #define VSOCK_CID_DEFAULT 3u
 
 struct vsock_options {
-	const char *path; /* of the unix socket; NULL: there is no vsock */
-	unsigned cid;	  /* the guest's */
+	struct option_file file; /* path NULL and fd -1: there is no vsock */
+	unsigned cid;		 /* the guest's */
 };
 
 /*

@@ -55,22 +55,28 @@ static int remove_stale(const struct unixsock *file,
 	return 0;
 }
 
-static const char *base_name(const char *path)
+const char *unixsock_name(const char *path)
 {
 	const char *slash = strrchr(path, '/');
 
 	return slash ? slash + 1 : path;
 }
 
+void unixsock_directory(const char *path, char dir[UNIXSOCK_PATH_MAX + 1])
+{
+	const size_t len = (size_t)(unixsock_name(path) - path);
+
+	memcpy(dir, path, len);
+	memcpy(dir + len, ".", 2);
+}
+
 /* Remembers where the socket's file is and which it is. */
 static int note_file(struct unixsock *file)
 {
-	const size_t len = (size_t)(base_name(file->path) - file->path);
 	char dir[UNIXSOCK_PATH_MAX + 1];
 	struct stat status;
 
-	memcpy(dir, file->path, len);
-	memcpy(dir + len, ".", 2);
+	unixsock_directory(file->path, dir);
 	file->dir_fd = open(dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	if (file->dir_fd < 0 || stat(file->path, &status) < 0)
 		return failed(file, errno, "");
@@ -118,6 +124,34 @@ int unixsock_listen(struct unixsock *file, const char *option, const char *path,
 	return error;
 }
 
+int unixsock_take(const char *option, int fd)
+{
+	int domain = 0, type = 0, listens = 0, flags;
+	socklen_t len = sizeof(int);
+	const char *wrong = NULL;
+
+	flags = fcntl(fd, F_GETFL);
+	if (flags < 0)
+		wrong = "no such descriptor is open; whoever starts mote must "
+			"leave it open";
+	else if (getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &len) ||
+		 getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &len) ||
+		 getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &len) ||
+		 domain != AF_UNIX || type != SOCK_STREAM)
+		wrong = "it is no unix stream socket";
+	else if (!listens)
+		wrong = "that socket does not listen: bind() and listen() come "
+			"first";
+	if (wrong) {
+		log_error("%sfd=%d: %s", option, fd, wrong);
+		return flags < 0 ? -EBADF : -EINVAL;
+	}
+	if (fcntl(fd, F_SETFD, FD_CLOEXEC) ||
+	    fcntl(fd, F_SETFL, flags | O_NONBLOCK))
+		return log_errno("fcntl of a socket");
+	return 0;
+}
+
 void unixsock_remove(struct unixsock *file)
 {
 	const char *name;
@@ -125,7 +159,7 @@ void unixsock_remove(struct unixsock *file)
 
 	if (file->dir_fd < 0)
 		return;
-	name = base_name(file->path);
+	name = unixsock_name(file->path);
 	if (!fstatat(file->dir_fd, name, &status, AT_SYMLINK_NOFOLLOW) &&
 	    status.st_dev == file->dev && status.st_ino == file->ino)
 		unlinkat(file->dir_fd, name, 0);

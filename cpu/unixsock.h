@@ -33,6 +33,20 @@ int unixsock_listen(struct unixsock *file, const char *option, const char *path,
 		    int backlog);
 
 /*
+ * For a listening unix stream socket that the caller of mote opened: checks
+ * that it is one, and makes it close-on-exec and non-blocking. 0 or -errno,
+ * logged.
+ */
+int unixsock_take(const char *option, int fd);
+
+/*
+ * What is after the last slash of a path, and the directory before it: "." at
+ * least. `path` is shorter than UNIXSOCK_PATH_MAX.
+ */
+const char *unixsock_name(const char *path);
+void unixsock_directory(const char *path, char dir[UNIXSOCK_PATH_MAX + 1]);
+
+/*
  * Removes the file, unless another program has put its own there in the
  * meantime (or the sandbox forbids it: the next one replaces what is left).
  */

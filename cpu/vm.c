@@ -39,9 +39,10 @@ static const struct open_help {
 	{ ENXIO, "its module is not loaded: load kvm-intel or kvm-amd" },
 };
 
-static int open_kvm(void)
+static int open_kvm(const struct option_file *kvm)
 {
-	int fd = open("/dev/kvm", O_RDWR | O_CLOEXEC);
+	const char *path = kvm->path ? kvm->path : "/dev/kvm";
+	int fd = kvm->fd >= 0 ? kvm->fd : open(path, O_RDWR | O_CLOEXEC);
 	int error = errno;
 	const char *help = "check the device";
 
@@ -50,7 +51,7 @@ static int open_kvm(void)
 	for (size_t i = 0; i < ARRAY_LEN(open_help); i++)
 		if (open_help[i].error == error)
 			help = open_help[i].help;
-	log_error("cannot open /dev/kvm: %s; %s", strerror(error), help);
+	log_error("cannot open %s: %s; %s", path, strerror(error), help);
 	return -error;
 }
 
@@ -81,22 +82,36 @@ static int check_caps(struct vm *vm)
 	return 0;
 }
 
-int vm_open(struct vm *vm)
+/* Whatever was opened: is it KVM? */
+static int check_api(const struct vm *vm, const struct option_file *kvm)
+{
+	int n = ioctl(vm->kvm_fd, KVM_GET_API_VERSION, 0), error = errno;
+
+	if (n == KVM_API_VERSION)
+		return 0;
+	if (n < 0 && kvm->fd >= 0)
+		log_error("--kvm fd=%d: it is not /dev/kvm: %s", kvm->fd,
+			  strerror(error));
+	else if (n < 0)
+		log_error("%s is not KVM: %s",
+			  kvm->path ? kvm->path : "/dev/kvm", strerror(error));
+	else
+		log_error("KVM's API version is %d, not %d", n,
+			  KVM_API_VERSION);
+	return -ENODEV;
+}
+
+int vm_open(struct vm *vm, const struct option_file *kvm)
 {
 	int n, error;
 
 	*vm = (struct vm){ .kvm_fd = -1, .fd = -1 };
-	vm->kvm_fd = open_kvm();
+	vm->kvm_fd = open_kvm(kvm);
 	if (vm->kvm_fd < 0)
 		return vm->kvm_fd;
-	n = ioctl(vm->kvm_fd, KVM_GET_API_VERSION, 0);
-	if (n != KVM_API_VERSION) {
-		log_error("/dev/kvm is not KVM: its API version is %d, not %d",
-			  n, KVM_API_VERSION);
-		error = -ENODEV;
-		goto out;
-	}
-	error = check_caps(vm);
+	error = check_api(vm, kvm);
+	if (!error)
+		error = check_caps(vm);
 	if (error)
 		goto out;
 	n = ioctl(vm->kvm_fd, KVM_CHECK_EXTENSION, KVM_CAP_MAX_VCPUS);

@@ -10,6 +10,7 @@
 #include <stdint.h>
 
 #include "cpu/bus.h"
+#include "mem/option_file.h"
 #include "mem/ram.h"
 
 #define VM_GSI_BUTTON 3	 /* ACPI event device */
@@ -29,10 +30,10 @@ struct vm {
 };
 
 /*
- * Opens /dev/kvm and checks that it can do what mote needs. 0 or -errno,
- * logged with how to mend it.
+ * Opens /dev/kvm, or what --kvm says, and checks that it can do what mote
+ * needs. 0 or -errno, logged with how to mend it.
  */
-int vm_open(struct vm *vm);
+int vm_open(struct vm *vm, const struct option_file *kvm);
 
 /*
  * Creates the machine over `ram`, which must outlive it: memory slots, then

@@ -75,7 +75,7 @@ completes() {
 }
 
 completes "mote --ker" "--kernel"
-completes "mote --c" "--check --cmdline --cpus"
+completes "mote --c" "--cgroup --check --cmdline --cpus"
 completes "mote -k vmlinux --me" "--memory"
 completes "mote -k vml" "vmlinux"
 completes "mote --kernel=vml" "vmlinux"

@@ -79,7 +79,7 @@ static void destroy_net(void *self)
 
 static unsigned vsock_count(const struct device_options *options)
 {
-	return options->vsock.path != NULL;
+	return options->vsock.file.path || options->vsock.file.fd >= 0;
 }
 
 static int open_vsock(struct devices *d, unsigned number)

@@ -337,6 +337,11 @@ int vsock_create(struct vsock *vsock, struct loop *loop)
 	return vsock_pool_start(vsock);
 }
 
+struct unixsock *vsock_file(struct vsock *vsock)
+{
+	return &vsock->file;
+}
+
 struct device *vsock_device(struct vsock *vsock)
 {
 	return &vsock->device;

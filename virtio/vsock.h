@@ -32,6 +32,15 @@ int vsock_create(struct vsock *vsock, struct loop *loop);
 
 struct device *vsock_device(struct vsock *vsock);
 
+/* The socket's file; its directory is what the sandbox leaves reachable. */
+struct unixsock *vsock_file(struct vsock *vsock);
+
+/*
+ * Once no path leads anywhere any more: makes that directory the working one,
+ * by which the host's listeners are found from now on.
+ */
+void vsock_enter(struct vsock *vsock);
+
 /*
  * After the guest was restored from a snapshot: its connections lead nowhere.
  * Ends all, and tells the driver with a transport reset event (5.10.6.7); the

@@ -151,6 +151,8 @@ struct vsock {
 	const char *failed; /* the driver broke the rules; a turn's end sees */
 	struct loop_source again; /* eventfd: a turn ended with work left */
 	struct unixsock file;
+	char bound[UNIXSOCK_PATH_MAX + 1]; /* where the caller's is; or empty */
+	const char *prefix; /* "PATH", of the host's listeners; NULL: none */
 	struct loop_source listener;
 
 	struct vsock_conn *conn; /* `max` of them */

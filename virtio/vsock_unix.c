@@ -30,7 +30,6 @@
 
 #define ACCEPTS		16 /* clients in one turn */
 #define ACCEPT_PAUSE_NS 100000000ULL
-#define PORT_CHARS	11 /* "_4294967295" */
 #define WATCHED		(EPOLLIN | EPOLLRDHUP | EPOLLET)
 
 static void host_ready(void *arg, uint32_t events);
@@ -38,36 +37,14 @@ static void client_ready(void *arg, uint32_t events);
 
 /* -- clients -------------------------------------------------------------- */
 
-int vsock_host_listen(struct vsock *vsock)
-{
-	const char *path = vsock->options.path;
-
-	if (strlen(path) + PORT_CHARS >= UNIXSOCK_PATH_MAX) {
-		log_error("--vsock %s: the path is too long; %zu bytes at most",
-			  path, UNIXSOCK_PATH_MAX - PORT_CHARS - 1);
-		return -ENAMETOOLONG;
-	}
-	vsock->listener.fd = unixsock_listen(&vsock->file, "--vsock ", path,
-					     (int)VSOCK_CONNECTIONS_MAX);
-	vsock->listener.ready = client_ready;
-	vsock->listener.arg = vsock;
-	return vsock->listener.fd < 0 ? vsock->listener.fd : 0;
-}
-
-void vsock_host_unlisten(struct vsock *vsock)
-{
-	unixsock_remove(&vsock->file);
-	if (vsock->listener.fd >= 0)
-		close(vsock->listener.fd);
-	vsock->listener.fd = -1;
-}
-
 void vsock_host_accept(struct vsock *vsock, bool accept)
 {
 	accept = accept && vsock->running && vsock->count < vsock->max;
 	if (accept == vsock->listening)
 		return;
 	vsock->listening = accept;
+	vsock->listener.ready = client_ready;
+	vsock->listener.arg = vsock;
 	if (!accept)
 		loop_remove(vsock->loop, &vsock->listener);
 	else if (loop_add(vsock->loop, &vsock->listener, EPOLLIN))
@@ -92,8 +69,8 @@ static void accept_failed(struct vsock *vsock)
 {
 	static struct log_limit limit;
 
-	log_guest(&limit, "--vsock %s: accept: %s; clients have to wait",
-		  vsock->options.path, strerror(errno));
+	log_guest(&limit, "--vsock: accept: %s; clients have to wait",
+		  strerror(errno));
 	vsock_host_accept(vsock, false);
 	vsock_pool_wake(vsock, ACCEPT_PAUSE_NS);
 }
@@ -214,17 +191,25 @@ void vsock_host_greet(struct vsock_conn *conn)
 
 int vsock_host_connect(struct vsock_conn *conn)
 {
+	static struct log_limit limit;
 	struct sockaddr_un address = { .sun_family = AF_UNIX };
 	int fd, error;
 
+	if (!conn->vsock->prefix)
+		return -ECONNREFUSED;
 	snprintf(address.sun_path, sizeof(address.sun_path), "%s_%u",
-		 conn->vsock->options.path, conn->host_port);
+		 conn->vsock->prefix, conn->host_port);
 	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	if (fd < 0)
 		return -ECONNREFUSED;
 	if (connect(fd, (const struct sockaddr *)&address, sizeof(address))) {
 		error = errno;
 		close(fd);
+		if (error == EACCES)
+			log_guest(&limit,
+				  "--vsock: mote's user may not connect to %s: "
+				  "chmod a+w, or choose another --user",
+				  address.sun_path);
 		return -error;
 	}
 	return watch(conn, fd);

@@ -1,5 +1,6 @@
 /* uses: virtio/vsock.c virtio/vsock_rx.c virtio/vsock_conn.c */
 /* uses: virtio/vsock_pool.c virtio/vsock_unix.c virtio/queue.c */
+/* uses: virtio/vsock_listen.c */
 /* uses: cpu/loop.c cpu/unixsock.c mem/ram.c */
 /* ldflags: -Wl,--wrap=clock_gettime -Wl,--wrap=loop_timer_set */
 /*
@@ -74,6 +75,7 @@ static void must(bool holds)
 	}
 NO_LOG(log_error)
 NO_LOG(log_warn)
+NO_LOG(log_info)
 
 void log_guest(struct log_limit *limit, const char *format, ...)
 {
@@ -408,7 +410,7 @@ static void (*const commands[])(void) = {
 
 static void make_all(void)
 {
-	static struct vsock_options options = { path, CID };
+	static struct vsock_options options = { { path, -1 }, CID };
 	struct sockaddr_un address = { .sun_family = AF_UNIX };
 
 	must(!ram_create(&ram, &(struct ram_options){ .size = RAM_SIZE }));

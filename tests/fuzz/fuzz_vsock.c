@@ -1,5 +1,6 @@
 /* uses: virtio/vsock.c virtio/vsock_rx.c virtio/vsock_conn.c */
 /* uses: virtio/vsock_pool.c virtio/vsock_unix.c virtio/mmio.c */
+/* uses: virtio/vsock_listen.c */
 /* uses: virtio/mmio_regs.c virtio/device.c virtio/queue.c cpu/bus.c */
 /* uses: cpu/unixsock.c mem/ram.c mem/log.c */
 /* ldflags: -Wl,--wrap=clock_gettime */
@@ -164,7 +165,7 @@ static void start(void)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	const struct vsock_options options = { path, GUEST_CID };
+	const struct vsock_options options = { { path, -1 }, GUEST_CID };
 
 	if (listener < 0)
 		start();

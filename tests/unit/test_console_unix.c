@@ -330,6 +330,49 @@ static void test_unix_replaced(void **state)
 	assert_int_equal(access(path, F_OK), 0);
 }
 
+/* A socket of the caller's: it is served, and it stays. */
+static void test_unix_by_descriptor(void **state)
+{
+	const struct sockaddr_un address = address_of(path);
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	(void)state;
+	assert_int_equal(
+		bind(fd, (const struct sockaddr *)&address, sizeof(address)),
+		0);
+	assert_int_equal(listen(fd, 1), 0);
+	start(CONSOLE_FD, NULL, fd);
+	assert_int_equal(console.kind, CONSOLE_UNIX);
+	assert_true(is_nonblock(fd));
+	fd = join();
+	run_until(has_client);
+	guest_prints("by descriptor");
+	run_until(nothing_waits);
+	expect(fd, "by descriptor");
+	close(fd);
+	console_stop(&console);
+	console_close(&console);
+	assert_int_equal(access(path, F_OK), 0);
+	assert_string_equal(logged(), "");
+}
+
+/* Neither connected nor listening: nobody will ever be there. */
+static void test_unix_by_bad_descriptor(void **state)
+{
+	struct console_options options = { .kind = CONSOLE_FD };
+
+	(void)state;
+	options.fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	assert_int_equal(console_open(&console, &options), -ENOTCONN);
+	console_close(&console);
+	close(options.fd);
+	options.fd = open("/tmp", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	assert_int_equal(console_open(&console, &options), -EISDIR);
+	console_close(&console);
+	close(options.fd);
+	assert_int_equal(logged_lines(), 2);
+}
+
 int main(void)
 {
 #define TEST(function)                                                         \
@@ -345,6 +388,8 @@ int main(void)
 		TEST(test_unix_live),
 		TEST(test_unix_refusals),
 		TEST(test_unix_replaced),
+		TEST(test_unix_by_descriptor),
+		TEST(test_unix_by_bad_descriptor),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

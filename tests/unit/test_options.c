@@ -40,6 +40,16 @@ static void test_defaults(void **state)
 	assert_int_equal(options.timeout_ns, 0);
 	assert_null(options.events.path);
 	assert_int_equal(options.events.fd, -1);
+	assert_null(options.kvm.path);
+	assert_int_equal(options.kvm.fd, -1);
+	assert_int_equal(options.sandbox, SANDBOX_ON);
+	assert_null(options.user.text);
+	assert_int_equal(options.user.uid, 65534);
+	assert_int_equal(options.user.gid, 65534);
+	assert_null(options.netns.path);
+	assert_int_equal(options.netns.fd, -1);
+	assert_null(options.cgroup.path);
+	assert_int_equal(options.cgroup.fd, -1);
 	assert_false(options.timing);
 	assert_int_equal(options.log, LOG_WARN);
 	assert_false(options.check);
@@ -51,7 +61,8 @@ static void test_every_option(void **state)
 	accept("--kernel=k,copy --initrd a --initrd=fd=7 --append x=1,2 "
 	       "--append=y --memory 1G,hugepages=thp,prefault,mergeable "
 	       "--cpus=8,nested --serial file=out --timeout 2m --events=ev "
-	       "--timing --log debug --check");
+	       "--timing --log debug --check --kvm fd=9 --sandbox log "
+	       "--user 10:20 --netns /run/netns/a --cgroup=/sys/fs/cgroup/a");
 	assert_string_equal(options.kernel.path, "k");
 	assert_true(options.kernel_copy);
 	assert_int_equal(options.initrd_count, 2);
@@ -75,6 +86,45 @@ static void test_every_option(void **state)
 	assert_true(options.timing);
 	assert_int_equal(options.log, LOG_DEBUG);
 	assert_true(options.check);
+	assert_int_equal(options.kvm.fd, 9);
+	assert_int_equal(options.sandbox, SANDBOX_LOG);
+	assert_int_equal(options.user.uid, 10);
+	assert_int_equal(options.user.gid, 20);
+	assert_string_equal(options.netns.path, "/run/netns/a");
+	assert_string_equal(options.cgroup.path, "/sys/fs/cgroup/a");
+}
+
+static void test_user(void **state)
+{
+	(void)state;
+	accept("-k k --user 0");
+	assert_int_equal(options.user.uid, 0);
+	assert_int_equal(options.user.gid, 0);
+	accept("-k k --user 1000");
+	assert_int_equal(options.user.uid, 1000);
+	assert_int_equal(options.user.gid, 1000);
+	accept("-k k --user=4294967294:00");
+	assert_int_equal(options.user.uid, 4294967294u);
+	assert_int_equal(options.user.gid, 0);
+	accept("-k k --user 1 --user 2");
+	assert_int_equal(options.user.uid, 2);
+}
+
+/* In order, and each once, whichever kind of option it is. */
+static void test_descriptors(void **state)
+{
+	static const int given[] = { 3, 5, 6, 8, 10, 11, 20, 21, 30 };
+	int from = 0, fd;
+
+	(void)state;
+	accept("-k fd=8 -i fd=30 -i b -i fd=3 -d fd=20 -n fd=10 -n tap=t "
+	       "--serial fd=6 --events fd=5 --kvm fd=21 --vsock fd=11");
+	for (size_t i = 0; i < ARRAY_LEN(given); i++) {
+		fd = optparse_next_fd(&options_set, &options, from);
+		assert_int_equal(fd, given[i]);
+		from = fd + 1;
+	}
+	assert_int_equal(optparse_next_fd(&options_set, &options, from), -1);
 }
 
 static void test_nets(void **state)
@@ -107,13 +157,16 @@ static void test_vsock(void **state)
 {
 	(void)state;
 	accept("-k k");
-	assert_null(options.devices.vsock.path);
+	assert_null(options.devices.vsock.file.path);
 	accept("-k k --vsock guest.sock");
-	assert_string_equal(options.devices.vsock.path, "guest.sock");
+	assert_string_equal(options.devices.vsock.file.path, "guest.sock");
 	assert_int_equal(options.devices.vsock.cid, 3);
 	accept("-k k --vsock=a,,b,cid=4294967294");
-	assert_string_equal(options.devices.vsock.path, "a,b");
+	assert_string_equal(options.devices.vsock.file.path, "a,b");
 	assert_int_equal(options.devices.vsock.cid, 0xfffffffe);
+	accept("-k k --vsock fd=5");
+	assert_null(options.devices.vsock.file.path);
+	assert_int_equal(options.devices.vsock.file.fd, 5);
 }
 
 static void test_short_forms(void **state)
@@ -406,6 +459,8 @@ int main(void)
 		cmocka_unit_test(test_every_option),
 		cmocka_unit_test(test_nets),
 		cmocka_unit_test(test_vsock),
+		cmocka_unit_test(test_user),
+		cmocka_unit_test(test_descriptors),
 		cmocka_unit_test(test_short_forms),
 		cmocka_unit_test(test_sizes),
 		cmocka_unit_test(test_durations),

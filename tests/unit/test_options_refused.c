@@ -100,7 +100,24 @@ static const struct mistake in_vsock[] = {
 	{ "-k k --vsock v,cdi=3", "did you mean 'cid'?" },
 };
 
+static const struct mistake in_user[] = {
+	{ "-k k --user _", "--user: '' is 0 bytes long; 1 to 21" },
+	{ "-k k --user nobody", "--user: 'nobody' is not one or two numbers" },
+	{ "-k k --user 1:", "'1:' is not" },
+	{ "-k k --user :1", "':1' is not" },
+	{ "-k k --user 1:2:3", "'1:2:3' is not" },
+	{ "-k k --user 1x", "'1x' is not" },
+	{ "-k k --user -1", "'-1' is not" },
+	{ "-k k --user 4294967295", "'4294967295' is not" },
+	{ "-k k --user 1:4294967295", "'1:4294967295' is not" },
+	{ "-k k --user 99999999999999999999", "is not one or two" },
+	{ "-k k --user 1 --sandbox off", "--user is a part of the sandbox" },
+	{ "-k k --sandbox none", "'none' is not one of on, off, log" },
+};
+
 static const struct mistake in_together[] = {
+	{ "-k k --kvm fd=4 --netns fd=4", "--kvm and --netns both take fd=4" },
+
 	{ "-k k -a x --cmdline y", "--append adds to the default" },
 	{ "-k k -m 32769K", "32769K is not a multiple of its pages" },
 	{ "-k k -m 33M,hugepages=2M", "its pages of 2M" },
@@ -125,6 +142,7 @@ static const struct {
 	{ in_values, ARRAY_LEN(in_values) },
 	{ in_nets, ARRAY_LEN(in_nets) },
 	{ in_vsock, ARRAY_LEN(in_vsock) },
+	{ in_user, ARRAY_LEN(in_user) },
 	{ in_together, ARRAY_LEN(in_together) },
 };
 

@@ -1,5 +1,6 @@
 /* uses: virtio/vsock.c virtio/vsock_rx.c virtio/vsock_conn.c */
 /* uses: virtio/vsock_pool.c virtio/vsock_unix.c virtio/queue.c */
+/* uses: virtio/vsock_listen.c */
 /* uses: cpu/loop.c cpu/unixsock.c mem/ram.c */
 /* How many streams the vsock device has, what they cost, and where it listens.
  */
@@ -128,7 +129,7 @@ static void test_buffers_are_given_back(void **state)
 
 static int open_at(const char *where)
 {
-	const struct vsock_options options = { where, 3 };
+	const struct vsock_options options = { { where, -1 }, 3 };
 	struct vsock *other = NULL;
 	int error = vsock_open(&other, &options);
 
@@ -168,12 +169,96 @@ static void test_paths(void **state)
 	close(fd);
 }
 
+/* -- sockets of the caller's ----------------------------------------------- */
+
+static int open_fd(int fd, struct vsock **other)
+{
+	const struct vsock_options options = { { NULL, fd }, 3 };
+
+	*other = NULL;
+	return vsock_open(other, &options);
+}
+
+static void test_descriptor(void **state)
+{
+	int pair[2], fd = host_listen_on(PORT, 4);
+	struct vsock *other;
+	struct stat status;
+	char name[80];
+
+	(void)state;
+	snprintf(name, sizeof(name), "%s_%u", path, PORT);
+	assert_int_equal(open_fd(fd, &other), 0);
+	assert_int_equal(other->listener.fd, fd);
+	assert_true(fcntl(fd, F_GETFL) & O_NONBLOCK);
+	assert_true(fcntl(fd, F_GETFD) & FD_CLOEXEC);
+	/* The host's listeners are found beside it; it is not ours to remove.
+	 */
+	assert_string_equal(other->prefix, name);
+	vsock_destroy(other);
+	assert_int_equal(stat(name, &status), 0);
+
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
+	assert_int_equal(open_fd(pair[0], &other), -EINVAL);
+	assert_non_null(strstr(logged, "does not listen"));
+	fd = socket(AF_UNIX, SOCK_DGRAM, 0);
+	assert_int_equal(open_fd(fd, &other), -EINVAL);
+	assert_non_null(strstr(logged, "no unix stream socket"));
+	close(fd);
+	fd = open(dir, O_RDONLY);
+	assert_int_equal(open_fd(fd, &other), -EINVAL);
+	close(fd);
+	assert_int_equal(open_fd(999, &other), -EBADF);
+	assert_non_null(strstr(logged, "--vsock fd=999: no such descriptor"));
+	close(pair[0]);
+	close(pair[1]);
+}
+
+/* Without a path there is no place for listeners. */
+static void test_descriptor_without_path(void **state)
+{
+	const struct sockaddr any = { .sa_family = AF_UNIX };
+	int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+	struct vsock *other;
+
+	(void)state;
+	/* unix(7), autobind: an abstract name */
+	assert_int_equal(bind(fd, &any, sizeof(any.sa_family)), 0);
+	assert_int_equal(listen(fd, 1), 0);
+	assert_int_equal(open_fd(fd, &other), 0);
+	assert_null(other->prefix);
+	assert_non_null(strstr(logged, "are refused"));
+	vsock_enter(other);
+	assert_null(other->prefix);
+	vsock_destroy(other);
+}
+
+/* By the directory alone, as in the sandbox. */
+static void test_enter(void **state)
+{
+	int here = open(".", O_RDONLY | O_DIRECTORY), fd, listener;
+
+	(void)state;
+	vsock_enter(vsock);
+	assert_string_equal(vsock->prefix, "v");
+	guest_start();
+	listener = host_listen_on(PORT, 1);
+	fd = guest_connects(listener, GUEST);
+	close(fd);
+	close(listener);
+	assert_int_equal(fchdir(here), 0);
+	close(here);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		vsock_test(test_a_thousand),
 		vsock_test(test_buffers_are_given_back),
 		vsock_test(test_paths),
+		vsock_test(test_descriptor),
+		vsock_test(test_descriptor_without_path),
+		vsock_test(test_enter),
 		cmocka_unit_test_setup_teardown(test_all_in_use, setup_few,
 						teardown),
 	};

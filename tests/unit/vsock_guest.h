@@ -61,6 +61,7 @@ static char logged[1024];
 	}
 KEEP_LOG(log_error)
 KEEP_LOG(log_warn)
+KEEP_LOG(log_info)
 
 void log_guest(struct log_limit *limit, const char *format, ...)
 {

@@ -209,7 +209,7 @@ static inline int guest_connects(int listener, uint32_t guest_port)
 
 static inline int setup(void **state)
 {
-	struct vsock_options options = { path, CID };
+	struct vsock_options options = { { path, -1 }, CID };
 
 	(void)state;
 	alarm(300);

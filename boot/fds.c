@@ -1,0 +1,59 @@
+/*
+ * Takes stock of the descriptors that the caller of mote left open.
+ *
+ * Done first of all: what is open afterwards is standard input and output, what
+ * the options name, and what mote opens itself. So nothing that a shell or a
+ * launcher forgot to close is there for a guest that takes mote over.
+ *
+ * Trusts that the options were parsed. Owns nothing: descriptors are closed by
+ * those who use them. Main thread.
+ */
+#include "boot/fds.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "mem/log.h"
+
+#define MANY 65536 /* descriptors, where they have to be tried one by one */
+
+/* From `first` up to `last`; close_range(2) is of Linux 5.9. */
+static void close_between(unsigned first, unsigned last)
+{
+	struct rlimit limit = { .rlim_cur = MANY };
+
+	if (first > last || !syscall(SYS_close_range, first, last, 0))
+		return;
+	getrlimit(RLIMIT_NOFILE, &limit);
+	if (limit.rlim_cur > MANY)
+		limit.rlim_cur = MANY;
+	for (; first < limit.rlim_cur && first <= last; first++)
+		close((int)first);
+}
+
+int fds_take(const struct options *options, bool alone)
+{
+	int next = 0, kept = STDERR_FILENO + 1, fd;
+
+	while ((fd = optparse_next_fd(&options_set, options, next)) >= 0) {
+		if (fcntl(fd, F_GETFD) < 0) {
+			log_error("--%s fd=%d: no such descriptor is open; "
+				  "whoever starts mote must leave it open",
+				  optparse_fd_owner(&options_set, options, fd)
+					  ->name,
+				  fd);
+			return -EBADF;
+		}
+		next = fd + 1;
+		if (alone && fd >= kept) {
+			close_between((unsigned)kept, (unsigned)fd - 1);
+			kept = next;
+		}
+	}
+	if (alone)
+		close_between((unsigned)kept, ~0U);
+	return 0;
+}

@@ -1,0 +1,16 @@
+/*
+ * The descriptors that mote was started with.
+ */
+#ifndef BOOT_FDS_H
+#define BOOT_FDS_H
+
+#include "boot/options.h"
+
+/*
+ * Before anything is opened: sees to it that each descriptor that an option
+ * names is open, lest one of mote's own is taken for it, and with `alone`
+ * closes all others but 0, 1 and 2. 0, or -EBADF, logged.
+ */
+int fds_take(const struct options *options, bool alone);
+
+#endif

@@ -84,6 +84,14 @@ static void on_crash(int number)
 	report_exit(&mote.guest.report, &ending);
 }
 
+/* The kernel ends the process after this. */
+static void on_filtered(void)
+{
+	const struct ending ending = { END_ERROR, STATUS_SIGNAL + SIGSYS };
+
+	report_exit(&mote.guest.report, &ending);
+}
+
 /* -- system call filters ----------------------------------------------------
  */
 
@@ -260,7 +268,8 @@ static int build(struct mote *m)
 
 	m->guest.lock_in = (struct thread_hook){ filter_loop, m };
 	if (m->options.sandbox != SANDBOX_OFF)
-		error = filter_prepare(m->options.sandbox == SANDBOX_LOG);
+		error = filter_prepare(m->options.sandbox == SANDBOX_LOG,
+				       on_filtered);
 	if (!error)
 		error = vm_create(&m->vm, &m->ram);
 

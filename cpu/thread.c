@@ -15,6 +15,8 @@
 
 #include <errno.h>
 #include <signal.h>
+#include <stdio.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -73,7 +75,10 @@ void thread_give_up(void)
 static void *thread_main(void *arg)
 {
 	struct thread *t = arg;
+	char name[16];
 
+	snprintf(name, sizeof(name), "%s %u", t->name, t->number);
+	prctl(PR_SET_NAME, name);
 	t->tid = (pid_t)syscall(SYS_gettid);
 	/* Where that failed no guest runs, so it will have nothing to do. */
 	enter(&t->hook, t->number);

@@ -28,7 +28,8 @@ struct thread {
 	pthread_t id;
 	_Atomic pid_t tid;
 	struct thread_hook hook;
-	unsigned number; /* for the hook */
+	const char *name; /* as top shows it, with the number */
+	unsigned number;  /* for the hook */
 	void (*run)(void *arg);
 	void *arg;
 };

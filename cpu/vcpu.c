@@ -267,6 +267,7 @@ static int start_one(struct vcpus *vcpus, struct vcpu *cpu)
 	int error;
 
 	cpu->thread = (struct thread){ .hook = vcpus->hook,
+				       .name = "vCPU",
 				       .number = cpu->id,
 				       .run = vcpu_thread,
 				       .arg = cpu };

@@ -44,6 +44,7 @@
 
 static struct sigaction before; /* for SIGSYS that somebody sends */
 static bool logging;
+static void (*on_kill)(void);
 
 static _Thread_local enum filter_thread own_thread;
 static _Thread_local unsigned own_number;
@@ -82,16 +83,17 @@ static void describe(const struct call *call, char *text, size_t room)
 	static const char *const threads[] = {
 		[FILTER_LOOP] = "main",
 		[FILTER_VCPU] = "vCPU",
-		[FILTER_WORKER] = "worker",
+		[FILTER_WORKER] = "disk",
 	};
-	char name[PROGRAM_NAME_ROOM];
+	char name[PROGRAM_NAME_ROOM], number[12] = "";
 
 	program_call_name(call->number, name);
+	if (own_thread != FILTER_LOOP)
+		snprintf(number, sizeof(number), " %u", own_number);
 	snprintf(text, room,
-		 "thread %s %u, call %ld (%s), arguments 0x%lx "
-		 "0x%lx 0x%lx",
-		 threads[own_thread], own_number, call->number, name,
-		 call->args[0], call->args[1], call->args[2]);
+		 "thread %s%s, call %ld (%s), arguments 0x%lx 0x%lx 0x%lx",
+		 threads[own_thread], number, call->number, name, call->args[0],
+		 call->args[1], call->args[2]);
 }
 
 /* Once for each kind of thread: a loop would fill the screen. */
@@ -137,13 +139,14 @@ static void on_trap(int number, siginfo_t *info, void *context)
 	}
 	tty_restore();
 	log_error("killed by its own filter: %s; please report it", text);
+	on_kill();
 	syscall(SYS_execve, NULL, NULL, NULL);
 	_exit(128 + SIGSYS); /* not reached: there is no filter without it */
 }
 
 /* -- loading -------------------------------------------------------------- */
 
-int filter_prepare(bool log)
+int filter_prepare(bool log, void (*killed)(void))
 {
 	/*
 	 * When it is about to end mote nothing that is sent meanwhile matters,
@@ -155,6 +158,7 @@ int filter_prepare(bool log)
 	};
 
 	logging = log;
+	on_kill = killed;
 	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
 		return log_errno("prctl(PR_SET_NO_NEW_PRIVS)");
 	return sigaction(SIGSYS, &action, &before) ? log_errno("sigaction") : 0;

@@ -16,10 +16,10 @@ struct filter_options {
 
 /*
  * Once, in the main thread, before the first filter_load: no new privileges,
- * and the handler that names the call which a filter kills for. 0 or -errno,
- * logged.
+ * and the handler that names the call for which a filter ends mote, and then
+ * calls `killed`, which must be async-signal-safe. 0 or -errno, logged.
  */
-int filter_prepare(bool log);
+int filter_prepare(bool log, void (*killed)(void));
 
 /*
  * Restricts the calling thread from here on, and the threads that it starts.

@@ -113,12 +113,12 @@ const struct policy_rule policy_rules[] = {
 	{ LOOP, 0, SYS_munmap, ANY, "stacks of threads, memory at the end" },
 	{ LOOP, 0, SYS_tgkill, SIGNAL(THREAD_SIGNAL),
 	  "makes a vCPU leave the guest" },
+	{ LOOP, 0, SYS_tgkill, SIGNAL(SIGSTOP),
+	  "stops itself on SIGTSTP, the terminal put back first" },
 
 	/* --serial */
 	{ LOOP, OUTPUT, SYS_ppoll, ANY,
 	  "the last of the output waits for its reader" },
-	{ LOOP, TTY, SYS_tgkill, SIGNAL(SIGSTOP),
-	  "stops itself on SIGTSTP, the terminal put back first" },
 	{ LOOP, TTY, SYS_ioctl, IOCTL(TIOCGWINSZ),
 	  "isatty(): whether messages go to a raw terminal" },
 	{ LOOP, TTY | PTY, SYS_ioctl, IOCTL(TCGETS),

@@ -292,6 +292,7 @@ struct engine *worker_create(const struct engine_options *options, int *error)
 	pthread_cond_init(&w->done_added, NULL);
 	*error = w->engine.poll_fd < 0 ? -errno : 0;
 	w->thread = (struct thread){ .hook = options->hook,
+				     .name = "disk",
 				     .number = options->number,
 				     .run = worker_thread,
 				     .arg = w };

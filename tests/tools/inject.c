@@ -6,8 +6,9 @@
  *
  * The thread is stopped in the call that it is in; its registers are set to
  * another one, at the same instruction. Prints `returned N` where the call was
- * made (the thread then goes on as before), or `trapped` where a filter
- * answered with SIGSYS, which the thread is given; or `gone`, where it ended.
+ * made; `trapped` where a filter answered with SIGSYS, which the thread is
+ * given, and the thread ended of it; or `trapped, returned N` where its handler
+ * came back with that. It then goes on with what it was at.
  */
 #include <errno.h>
 #include <signal.h>
@@ -41,7 +42,6 @@ static int await_stop(void)
 		fail("waitpid");
 	if (WIFSTOPPED(status))
 		return WSTOPSIG(status);
-	puts("gone");
 	return 0;
 }
 
@@ -67,8 +67,10 @@ static void stop_in_call(struct user_regs_struct *regs)
 	for (int i = 0; i < TRIES; i++) {
 		if (ptrace(PTRACE_INTERRUPT, tid, NULL, NULL))
 			fail("PTRACE_INTERRUPT");
-		if (!await_stop())
+		if (!await_stop()) {
+			puts("gone");
 			exit(1);
+		}
 		get_regs(regs);
 		if ((long)regs->orig_rax >= 0 &&
 		    (ptrace(PTRACE_PEEKTEXT, tid, regs->rip - 2, NULL) &
@@ -105,6 +107,30 @@ static void resume(struct user_regs_struct regs)
 	ptrace(PTRACE_DETACH, tid, NULL, NULL);
 }
 
+/*
+ * On through the handler, until rt_sigreturn has brought the thread back to
+ * where it was: then it is in no call. (The same instruction serves others.)
+ */
+static void follow_handler(const struct user_regs_struct *before)
+{
+	struct user_regs_struct regs;
+	int stop = SYSCALL_STOP;
+
+	do {
+		ptrace(PTRACE_SYSCALL, tid, NULL,
+		       (long)(stop == SYSCALL_STOP ? 0 : stop));
+		stop = await_stop();
+		if (!stop) {
+			puts("trapped");
+			return;
+		}
+		get_regs(&regs);
+	} while (stop != SYSCALL_STOP || regs.rip != before->rip ||
+		 (long)regs.orig_rax >= 0);
+	printf("trapped, returned %lld\n", (long long)regs.rax);
+	resume(*before);
+}
+
 int main(int argc, char **argv)
 {
 	unsigned long long value[7] = { 0 };
@@ -139,14 +165,13 @@ int main(int argc, char **argv)
 		stop = await_stop();
 	}
 	if (stop == SYSCALL_STOP && is_trapped()) {
-		puts("trapped");
-		ptrace(PTRACE_DETACH, tid, NULL, NULL);
+		follow_handler(&before);
 	} else if (stop == SYSCALL_STOP) {
 		get_regs(&regs);
 		printf("returned %lld\n", (long long)regs.rax);
 		resume(before);
-	} else if (stop) {
-		puts(strsignal(stop));
+	} else {
+		puts(stop ? strsignal(stop) : "gone");
 		ptrace(PTRACE_DETACH, tid, NULL, (long)stop);
 	}
 	return 0;

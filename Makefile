@@ -174,6 +174,17 @@ $B/gen/filter_table.h $B/gen/rows/filter_table.h: $B/native/gen_filter
 	$(call say,GEN,$@)
 	$Q$< $(TABLE) >$@
 
+$B/tests/mote-rows: $(filter-out $B/obj/seccomp/program.o,$(OBJ)) \
+	$B/obj/rows/program.o $B/obj/tests/strip/strip.o $(LIBS)
+	@mkdir -p $(@D)
+	$(call say,LD,$@)
+	$Q$(MUSLCC) $(LDSTART) $(LDHARD) -o $@ $^ $(LDEND)
+
+$B/obj/rows/program.o: seccomp/program.c $B/gen/rows/filter_table.h
+	@mkdir -p $(@D)
+	$(call say,CC,$<)
+	$Q$(MUSLCC) -I$B/gen/rows $(MUSLFLAGS) $(DEP) -c -o $@ $<
+
 $B/obj/seccomp/gen_filter.o: | $B/deps/lib/libseccomp.a
 $(foreach t,obj debug fuzz,$B/$t/seccomp/program.o): $B/gen/filter_table.h
 
@@ -314,7 +325,7 @@ soak:
 	@tests/host/fetch generic && tests/host/debian-root
 	@tests/run tests/soak/*.t
 test-bins: $B/mote $B/debug/mote $(DOCS) unit-bins guest-bins fuzz-bins \
-	tool-bins linux-bins
+	tool-bins linux-bins $B/tests/mote-rows
 
 fuzz: fuzz-bins
 	FUZZ_TIME=$(FUZZ_TIME) tests/run tests/fuzz/fuzz.t

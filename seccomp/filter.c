@@ -149,12 +149,12 @@ static void on_trap(int number, siginfo_t *info, void *context)
 int filter_prepare(bool log, void (*killed)(void))
 {
 	/*
-	 * When it is about to end mote nothing that is sent meanwhile matters,
-	 * and a second call that traps finds the default action.
+	 * A second call that traps, from the handler or from another thread,
+	 * finds the default action; or, in log mode, the handler again.
 	 */
 	const struct sigaction action = {
 		.sa_sigaction = on_trap,
-		.sa_flags = SA_SIGINFO | (log ? 0 : (int)SA_RESETHAND),
+		.sa_flags = SA_SIGINFO | (int)(log ? SA_NODEFER : SA_RESETHAND),
 	};
 
 	logging = log;

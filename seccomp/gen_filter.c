@@ -4,9 +4,9 @@
  *
  *	gen_filter		the header that program.c and report.c include
  *	gen_filter rows		the same, for a mote whose rows can be taken out
- *				one by one (tests/tools/strip.c)
- *	gen_filter list		the policy as text: a line for each thread, call
- *				and feature
+ *				one by one (tests/strip/strip.h)
+ *	gen_filter list		the policy as text: thread, what strip.h calls
+ *				the row, call, reason; a line for each feature
  *
  * A call that only some runs need is compiled with an action of its own,
  * SECCOMP_RET_TRACE, and the features that it is for in the 16 bits of data
@@ -273,7 +273,7 @@ static void print_allows(void)
 			       features_of(i, FILTER_LOOP),
 			       features_of(i, FILTER_VCPU),
 			       features_of(i, FILTER_WORKER));
-		printf("};\n#include \"tests/tools/strip.h\"\n");
+		printf("};\n#include \"tests/strip/strip.h\"\n");
 		return;
 	}
 	printf("static inline int program_allows(unsigned thread, "
@@ -353,8 +353,8 @@ static void print_list(void)
 
 				if (!holds(rule, t) || !(features >> f & 1))
 					continue;
-				printf("%s %zu %u %s # %s\n", thread_names[t],
-				       first_of(i, t),
+				printf("%s %u:%zu:%u %s %s\n", thread_names[t],
+				       t, first_of(i, t),
 				       rule->features ? 1u << f : 0,
 				       call_name(rule->call), rule->why);
 			}

@@ -26,7 +26,6 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
-#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <ucontext.h>
 #include <unistd.h>
@@ -159,8 +158,6 @@ int filter_prepare(bool log, void (*killed)(void))
 
 	logging = log;
 	on_kill = killed;
-	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
-		return log_errno("prctl(PR_SET_NO_NEW_PRIVS)");
 	return sigaction(SIGSYS, &action, &before) ? log_errno("sigaction") : 0;
 }
 

@@ -15,8 +15,8 @@ struct filter_options {
 };
 
 /*
- * Once, in the main thread, before the first filter_load: no new privileges,
- * and the handler that names the call for which a filter ends mote, and then
+ * Once, in the main thread, after jail_enter and before the first filter_load:
+ * the handler that names the call for which a filter ends mote, and then
  * calls `killed`, which must be async-signal-safe. 0 or -errno, logged.
  */
 int filter_prepare(bool log, void (*killed)(void));

@@ -32,9 +32,10 @@ MAKEFLAGS += --no-builtin-rules
 # -- sources ------------------------------------------------------------------
 
 DIRS	:= mem cpu boot virtio seccomp
-GEN	:= $(wildcard boot/gen_*.c seccomp/gen_*.c)
+GEN	:= $(wildcard boot/gen_*.c)
+POLICY	:= seccomp/policy.c seccomp/gen_filter.c
 SRC	:= $(wildcard main.c) \
-	   $(filter-out $(GEN),$(wildcard $(DIRS:%=%/*.c)))
+	   $(filter-out $(GEN) $(POLICY),$(wildcard $(DIRS:%=%/*.c)))
 UNIT	:= $(wildcard tests/unit/test_*.c)
 FUZZ	:= $(wildcard tests/fuzz/fuzz_*.c)
 GUESTLIB := $(wildcard tests/guest/lib*.c)
@@ -158,6 +159,34 @@ $B/native/%.o: %.c Makefile $(MADE_OF) | tools-build
 	@mkdir -p $(@D)
 	$(call say,HOST,$<)
 	$Q$(HOSTCC) $(LANG_C) $(HOSTWARN) -O1 $(DEP) -c -o $@ $<
+
+# The system call filters: the policy, compiled by libseccomp, which is built for
+# musl; so is its compiler. The second one is for a test (tests/guest/rules.t).
+$B/native/gen_filter: $(POLICY:%.c=$B/obj/%.o) $B/deps/lib/libseccomp.a
+	@mkdir -p $(@D)
+	$(call say,LD,$@)
+	$Q$(MUSLCC) $(LDSTART) $(LDHARD) -o $@ $^ $(LDEND)
+
+$B/gen/filter_table.h: TABLE :=
+$B/gen/rows/filter_table.h: TABLE := rows
+$B/gen/filter_table.h $B/gen/rows/filter_table.h: $B/native/gen_filter
+	@mkdir -p $(@D)
+	$(call say,GEN,$@)
+	$Q$< $(TABLE) >$@
+
+$B/tests/mote-rows: $(filter-out $B/obj/seccomp/program.o,$(OBJ)) \
+	$B/obj/rows/program.o $B/obj/tests/strip/strip.o $(LIBS)
+	@mkdir -p $(@D)
+	$(call say,LD,$@)
+	$Q$(MUSLCC) $(LDSTART) $(LDHARD) -o $@ $^ $(LDEND)
+
+$B/obj/rows/program.o: seccomp/program.c $B/gen/rows/filter_table.h
+	@mkdir -p $(@D)
+	$(call say,CC,$<)
+	$Q$(MUSLCC) -I$B/gen/rows $(MUSLFLAGS) $(DEP) -c -o $@ $<
+
+$B/obj/seccomp/gen_filter.o: | $B/deps/lib/libseccomp.a
+$(foreach t,obj debug fuzz,$B/$t/seccomp/program.o): $B/gen/filter_table.h
 
 $B/mote.1: DOC := man
 $B/mote.bash: DOC := bash
@@ -296,7 +325,7 @@ soak:
 	@tests/host/fetch generic && tests/host/debian-root
 	@TEST_TIMEOUT=$${TEST_TIMEOUT:-3600} tests/run tests/soak/*.t
 test-bins: $B/mote $B/debug/mote $(DOCS) unit-bins guest-bins fuzz-bins \
-	tool-bins linux-bins
+	tool-bins linux-bins $B/tests/mote-rows
 
 fuzz: fuzz-bins
 	FUZZ_TIME=$(FUZZ_TIME) tests/run tests/fuzz/fuzz.t
@@ -317,7 +346,7 @@ install: all
 		$(SHARE)/bash-completion/completions/mote
 	install -D -m 644 $B/_mote $(SHARE)/zsh/site-functions/_mote
 
-TREES	:= $(addprefix $B/,obj debug native unit fuzz guest-obj guest-tests bench tools)
+TREES	:= $(addprefix $B/,obj debug native gen unit fuzz guest-obj guest-tests bench tools)
 clean:
 	rm -rf $(TREES) $B/mote $B/mote.1 $B/mote.bash $B/_mote $(MADE_OF) \
 		$B/cppcheck $B/summary $B/tests

@@ -16,12 +16,14 @@
 #include "boot/layout.h"
 #include "boot/machine.h"
 #include "boot/options.h"
+#include "cpu/features.h"
 #include "cpu/guest.h"
 #include "cpu/tty.h"
 #include "cpu/vm.h"
 #include "mem/bytes.h"
 #include "mem/log.h"
 #include "mem/ram.h"
+#include "seccomp/filter.h"
 #include "seccomp/jail.h"
 #include "virtio/devices.h"
 
@@ -80,6 +82,47 @@ static void on_crash(int number)
 			  "it",
 			  number);
 	report_exit(&mote.guest.report, &ending);
+}
+
+/* The kernel ends the process after this. */
+static void on_filtered(void)
+{
+	const struct ending ending = { END_ERROR, STATUS_SIGNAL + SIGSYS };
+
+	report_exit(&mote.guest.report, &ending);
+}
+
+/* -- system call filters ----------------------------------------------------
+ */
+
+static int filter_thread(struct mote *m, enum filter_thread thread,
+			 unsigned number)
+{
+	const struct filter_options options = {
+		.features = console_features(&m->guest.console) |
+			    devices_features(&m->devices) |
+			    (m->files.events_fd >= 0 ? FEATURE_EVENTS : 0),
+		.log = m->options.sandbox == SANDBOX_LOG,
+	};
+
+	if (m->options.sandbox == SANDBOX_OFF)
+		return 0;
+	return filter_load(thread, number, &options);
+}
+
+static int filter_loop(void *arg, unsigned number)
+{
+	return filter_thread(arg, FILTER_LOOP, number);
+}
+
+static int filter_vcpu(void *arg, unsigned number)
+{
+	return filter_thread(arg, FILTER_VCPU, number);
+}
+
+static int filter_worker(void *arg, unsigned number)
+{
+	return filter_thread(arg, FILTER_WORKER, number);
 }
 
 /* -- stages --------------------------------------------------------------- */
@@ -198,6 +241,7 @@ static int create_devices(struct mote *m)
 		.base = GPA(LAYOUT_VIRTIO),
 		.alias = GPA(m->machine.names_virtio ? LAYOUT_VIRTIO_ALIAS : 0),
 		.alias_absent = &m->guest.platform.acpi,
+		.hook = { filter_worker, m },
 	};
 	int error = platform_create(&m->guest.platform, &m->vm, &m->ram,
 				    m->machine.tells_panic);
@@ -218,8 +262,16 @@ static int build(struct mote *m)
 		.nested = m->options.nested,
 		.entry = m->machine.entry,
 		.boot_params = m->machine.boot_params,
+		.hook = { filter_vcpu, m },
 	};
-	int error = vm_create(&m->vm, &m->ram);
+	int error = 0;
+
+	m->guest.lock_in = (struct thread_hook){ filter_loop, m };
+	if (m->options.sandbox != SANDBOX_OFF)
+		error = filter_prepare(m->options.sandbox == SANDBOX_LOG,
+				       on_filtered);
+	if (!error)
+		error = vm_create(&m->vm, &m->ram);
 
 	guest_stage(&m->guest, "vm");
 	if (!error)

@@ -71,6 +71,9 @@ int console_open(struct console *console,
 int console_start(struct console *console, struct loop *loop,
 		  struct serial *serial);
 
+/* After console_open: bits of enum feature that it needs. */
+unsigned console_features(const struct console *console);
+
 /* Called in the loop's thread on Ctrl-A x. After console_open. */
 void console_on_quit(struct console *console, void (*on_quit)(void *arg),
 		     void *arg);

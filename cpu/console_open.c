@@ -20,6 +20,7 @@
 #include <termios.h>
 #include <unistd.h>
 
+#include "cpu/features.h"
 #include "mem/log.h"
 
 #define BACKLOG 4
@@ -208,6 +209,32 @@ int console_open(struct console *console, const struct console_options *options)
 	default:
 		return open_off(console);
 	}
+}
+
+static unsigned end_features(const struct console_end *end)
+{
+	if (end->source.fd < 0)
+		return 0;
+	return (end->way == CONSOLE_POLL ? FEATURE_POLLED : 0) |
+	       (end->way == CONSOLE_SOCKET ? FEATURE_SOCKET : 0);
+}
+
+unsigned console_features(const struct console *console)
+{
+	static const unsigned kinds[] = {
+		[CONSOLE_PTY] = FEATURE_PTY | FEATURE_OUTPUT,
+		[CONSOLE_UNIX] = FEATURE_UNIX | FEATURE_OUTPUT,
+		[CONSOLE_FD] = 0,
+	};
+	const struct console_end *out = &console->out;
+	unsigned features = end_features(&console->in) | end_features(out) |
+			    kinds[console->kind];
+
+	if (out->source.fd >= 0 && out->way != CONSOLE_DIRECT)
+		features |= FEATURE_OUTPUT;
+	if (console->tty_fd >= 0)
+		features |= FEATURE_TTY;
+	return features;
 }
 
 static void close_fd(int *fd)

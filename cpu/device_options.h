@@ -8,6 +8,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "cpu/thread.h"
 #include "cpu/vm.h"
 #include "mem/option_file.h"
 
@@ -26,7 +27,9 @@ struct block_options {
 	const char *serial; /* at most BLOCK_SERIAL_BYTES; NULL: none */
 	enum block_engine engine;
 	uint64_t bytes_per_s, ops_per_s; /* 0: no limit */
-	unsigned queues;		 /* 1 .. DEVICE_QUEUES_MAX */
+	/* Set by devices.c: */
+	unsigned queues; /* 1 .. DEVICE_QUEUES_MAX */
+	struct thread_hook hook;
 };
 
 /* NET_NONE is only what an option holds before it is given. */

@@ -78,7 +78,7 @@ static void on_suspend(struct guest *g, int number)
 {
 	(void)number;
 	console_suspend(&g->console);
-	raise(SIGSTOP);
+	thread_stop_process();
 }
 
 static void on_resume(struct guest *g, int number)
@@ -199,9 +199,13 @@ static int start(struct guest *g)
 	console_on_quit(&g->console, on_quit, g);
 	if (!error)
 		error = console_start(&g->console, &g->loop, &g->serial);
-	guest_stage(g, "run");
 	if (!error)
 		error = vcpus_start(&g->vcpus);
+	guest_stage(g, "run");
+	/* Only now does a vCPU enter the guest. */
+	if (!error)
+		error = thread_enter_main(&g->lock_in);
+	guest_stage(g, "filter");
 	return error;
 }
 

@@ -28,6 +28,7 @@ struct guest {
 	struct serial serial;
 	struct console console;
 	struct vcpus vcpus;
+	struct thread_hook lock_in; /* of this thread, before the guest runs */
 	bool ready_reported;
 	unsigned terms; /* SIGTERMs received */
 	bool stopped;	/* by a signal: its output may be lost */

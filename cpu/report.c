@@ -66,11 +66,16 @@ void report_timing(const struct report *report)
 
 	for (unsigned i = 0; i < report->stages; i++) {
 		uint64_t ns = report->stage[i].ns;
+		char line[80];
+		int len =
+			snprintf(line, sizeof(line),
+				 "mote: timing: %-8s %9.3f ms  %+.3f\n",
+				 report->stage[i].name,
+				 (double)(int64_t)(ns - report->exec_ns) / 1e6,
+				 (double)(int64_t)(ns - before) / 1e6);
 
-		dprintf(STDERR_FILENO, "mote: timing: %-8s %9.3f ms  %+.3f\n",
-			report->stage[i].name,
-			(double)(int64_t)(ns - report->exec_ns) / 1e6,
-			(double)(int64_t)(ns - before) / 1e6);
+		if (len > 0 && write(STDERR_FILENO, line, (size_t)len) < 0)
+			return;
 		before = ns;
 	}
 }

@@ -23,13 +23,16 @@
 
 static struct termios saved;
 static _Atomic int raw_fd = -1;
+static _Atomic pid_t group; /* ours: known once, as the sandbox has no call */
 
 bool tty_is_ours(int fd)
 {
 	const pid_t owner = tcgetpgrp(fd);
 
+	if (!group)
+		group = getpgrp();
 	/* Not our controlling terminal: no job control, nobody stops us. */
-	return owner < 0 || owner == getpgrp();
+	return owner < 0 || owner == group;
 }
 
 int tty_raw(int fd)

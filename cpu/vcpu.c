@@ -13,7 +13,6 @@
 
 #include <errno.h>
 #include <linux/kvm.h>
-#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -24,9 +23,6 @@
 #include "cpu/entry.h"
 #include "mem/bytes.h"
 #include "mem/log.h"
-
-#define STACK_SIZE  (64u << 10)
-#define SIGNAL_KICK SIGRTMIN
 
 static void count(struct vcpu *cpu, enum vcpu_counter counter)
 {
@@ -186,11 +182,15 @@ static bool handle_error(struct vcpu *cpu, int error)
 	}
 }
 
-static void *vcpu_thread(void *arg)
+static void vcpu_thread(void *arg)
 {
 	struct vcpu *cpu = arg;
 	struct vcpus *all = cpu->all;
 
+	if (thread_await_all()) {
+		platform_end(all->platform, END_ERROR, STATUS_ERROR);
+		return;
+	}
 	while (!atomic_load_explicit(&all->stop, memory_order_acquire) &&
 	       !atomic_load_explicit(&all->platform->ending,
 				     memory_order_relaxed)) {
@@ -199,7 +199,6 @@ static void *vcpu_thread(void *arg)
 		else if (!handle_error(cpu, errno))
 			break;
 	}
-	return NULL;
 }
 
 static int create_one(struct vcpu *cpu, struct vm *vm)
@@ -245,6 +244,7 @@ int vcpus_create(struct vcpus *vcpus, struct vm *vm, struct platform *platform,
 
 	vcpus->vm = vm;
 	vcpus->platform = platform;
+	vcpus->hook = options->hook;
 	for (unsigned i = 0; i < options->count && !error; i++) {
 		struct vcpu *cpu = &vcpus->cpu[vcpus->count++];
 
@@ -262,50 +262,45 @@ int vcpus_create(struct vcpus *vcpus, struct vm *vm, struct platform *platform,
 	return error;
 }
 
-static void on_kick(int number)
+static int start_one(struct vcpus *vcpus, struct vcpu *cpu)
 {
-	(void)number;
+	int error;
+
+	cpu->thread = (struct thread){ .hook = vcpus->hook,
+				       .name = "vCPU",
+				       .number = cpu->id,
+				       .run = vcpu_thread,
+				       .arg = cpu };
+	error = thread_start(&cpu->thread);
+	if (error)
+		log_error("cannot start a vCPU's thread: %s", strerror(-error));
+	return error;
 }
 
 int vcpus_start(struct vcpus *vcpus)
 {
-	const struct sigaction action = { .sa_handler = on_kick };
-	pthread_attr_t attr;
 	int error = 0;
 
-	if (sigaction(SIGNAL_KICK, &action, NULL))
-		return log_errno("sigaction");
-	pthread_attr_init(&attr);
-	pthread_attr_setstacksize(&attr, STACK_SIZE);
-	for (unsigned i = 0; i < vcpus->count && !error; i++) {
-		struct vcpu *cpu = &vcpus->cpu[i];
-
-		error = -pthread_create(&cpu->thread, &attr, vcpu_thread, cpu);
-		cpu->started = !error;
-	}
-	pthread_attr_destroy(&attr);
-	if (error)
-		log_error("cannot start a vCPU's thread: %s", strerror(-error));
+	for (unsigned i = 0; i < vcpus->count && !error; i++)
+		error = start_one(vcpus, &vcpus->cpu[i]);
 	return error;
 }
 
 void vcpus_stop(struct vcpus *vcpus)
 {
 	atomic_store_explicit(&vcpus->stop, true, memory_order_release);
+	thread_give_up();
 	for (unsigned i = 0; i < vcpus->count; i++) {
 		struct vcpu *cpu = &vcpus->cpu[i];
 
-		if (!cpu->started)
+		if (!cpu->thread.started)
 			continue;
 		/* read by KVM_RUN before it enters the guest */
 		*(volatile uint8_t *)&cpu->run->immediate_exit = 1;
-		pthread_kill(cpu->thread, SIGNAL_KICK);
+		thread_kick(&cpu->thread);
 	}
-	for (unsigned i = 0; i < vcpus->count; i++) {
-		if (vcpus->cpu[i].started)
-			pthread_join(vcpus->cpu[i].thread, NULL);
-		vcpus->cpu[i].started = false;
-	}
+	for (unsigned i = 0; i < vcpus->count; i++)
+		thread_join(&vcpus->cpu[i].thread);
 }
 
 void vcpus_destroy(struct vcpus *vcpus)

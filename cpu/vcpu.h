@@ -11,6 +11,7 @@
 #include <stdint.h>
 
 #include "cpu/platform.h"
+#include "cpu/thread.h"
 #include "cpu/vm.h"
 #include "mem/gpa.h"
 
@@ -30,8 +31,7 @@ struct vcpu {
 	struct vcpus *all;
 	unsigned id;
 	int fd;
-	bool started;
-	pthread_t thread;
+	struct thread thread;
 	struct kvm_run *run;
 	_Atomic uint64_t counter[VCPU_COUNTERS];
 };
@@ -40,6 +40,7 @@ struct vcpus {
 	struct vm *vm;
 	struct platform *platform;
 	unsigned count;
+	struct thread_hook hook;
 	atomic_bool stop;
 	struct vcpu cpu[VM_CPUS_MAX];
 };
@@ -48,6 +49,7 @@ struct vcpu_options {
 	unsigned count;
 	bool nested;
 	gpa entry, boot_params;
+	struct thread_hook hook; /* of its threads; the number is the vCPU's */
 };
 
 /*
@@ -57,7 +59,10 @@ struct vcpu_options {
 int vcpus_create(struct vcpus *vcpus, struct vm *vm, struct platform *platform,
 		 const struct vcpu_options *options);
 
-/* Starts the threads; 0 or -errno, logged. */
+/*
+ * Starts the threads, which run the guest once all threads are ready (see
+ * thread.h). 0 or -errno, logged.
+ */
 int vcpus_start(struct vcpus *vcpus);
 
 /* Makes every vCPU leave the guest and joins its thread. */

@@ -155,13 +155,18 @@ guest_start() {
 	pid=$!
 }
 
-# await SECONDS COMMAND...: until the command succeeds
+# await SECONDS COMMAND...: until the command succeeds, or the guest that runs
+# in the background has ended without that
 await() {
 	await_tries=$(($1 * 20))
 	shift
 	while [ "$await_tries" -gt 0 ]; do
 		if "$@" 2>/dev/null; then
 			return 0
+		fi
+		if [ -n "$pid" ] && guest_gone; then
+			"$@" 2>/dev/null
+			return
 		fi
 		await_tries=$((await_tries - 1))
 		sleep 0.05

@@ -22,6 +22,7 @@ struct block_backing {
 	bool ro, ephemeral, is_device;
 	uint64_t size;		    /* bytes, a multiple of 512 */
 	uint32_t logical, physical; /* block sizes, bytes */
+	unsigned index;		    /* among the disks */
 	char name[64];		    /* for messages: "disk 0 (root.img)" */
 };
 
@@ -45,6 +46,8 @@ struct block *block_create(const struct block_backing *backing,
 			   const struct block_options *options,
 			   struct loop *loop);
 struct device *block_device(struct block *block);
+/* Bits of enum feature that its engine uses. */
+unsigned block_features(const struct block *block);
 void block_destroy(struct block *block);
 
 #endif

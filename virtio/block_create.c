@@ -70,8 +70,9 @@ static int create_discarder(struct block *b,
 	return b->engines[1] ? 0 : error;
 }
 
-static int create_engines(struct block *b, enum block_engine wanted)
+static int create_engines(struct block *b, const struct block_options *o)
 {
+	const enum block_engine wanted = o->engine;
 	const struct engine_options options = {
 		.fds = {
 			[BLOCK_FILE_BASE] = b->backing.fd,
@@ -80,6 +81,8 @@ static int create_engines(struct block *b, enum block_engine wanted)
 		},
 		.done = block_io_done,
 		.arg = b,
+		.hook = o->hook,
+		.number = b->backing.index,
 	};
 	struct engine *engine = NULL;
 	int error = 0;
@@ -191,7 +194,7 @@ struct block *block_create(const struct block_backing *backing,
 		b->disk.overlay = &b->overlay;
 	}
 	if (!error)
-		error = create_engines(b, options->engine);
+		error = create_engines(b, options);
 	if (!error)
 		error = connect_loop(b);
 	if (!error)
@@ -203,6 +206,11 @@ struct block *block_create(const struct block_backing *backing,
 struct device *block_device(struct block *b)
 {
 	return &b->device;
+}
+
+unsigned block_features(const struct block *b)
+{
+	return b->disk.engine->ops->features;
 }
 
 void block_destroy(struct block *b)

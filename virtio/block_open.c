@@ -258,6 +258,7 @@ int block_open(struct block_backing *b, const struct block_options *o,
 		.overlay_fd = -1,
 		.ro = o->ro,
 		.ephemeral = o->ephemeral && !o->ro,
+		.index = index,
 	};
 	if (o->file.path)
 		snprintf(b->name, sizeof(b->name), "disk %u (%s)", index,

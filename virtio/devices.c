@@ -10,12 +10,15 @@
 
 #include <errno.h>
 
+#include "cpu/features.h"
 #include "mem/bytes.h"
 #include "mem/log.h"
 #include "virtio/mmio.h"
 
 struct device_kind {
 	unsigned (*count)(const struct device_options *options);
+	unsigned (*features)(const struct devices *devices,
+			     const struct devices_one *one);
 	/* Opens the host's side: 0 or -errno, logged. */
 	int (*open)(struct devices *devices, unsigned number);
 	/* Sets self and device: 0 or -errno, logged. */
@@ -27,6 +30,22 @@ struct device_kind {
 static unsigned disk_count(const struct device_options *options)
 {
 	return options->disk_count;
+}
+
+static unsigned disk_features(const struct devices *d,
+			      const struct devices_one *one)
+{
+	const struct block_backing *b = &d->disk[one->number];
+	unsigned features = FEATURE_DISK;
+
+	if (one->self)
+		features |= block_features(one->self);
+	if (b->ephemeral)
+		features |= FEATURE_EPHEMERAL;
+	else if (!b->ro)
+		features |= FEATURE_DISK_WRITE |
+			    (b->is_device ? FEATURE_DISK_DEVICE : 0);
+	return features;
 }
 
 static int disk_open(struct devices *d, unsigned number)
@@ -57,6 +76,12 @@ static unsigned net_count(const struct device_options *options)
 	return options->net_count;
 }
 
+static unsigned net_features(const struct devices *d,
+			     const struct devices_one *one)
+{
+	return net_is_stream(&d->net[one->number]) ? FEATURE_STREAM : FEATURE_TAP;
+}
+
 static int open_net(struct devices *d, unsigned number)
 {
 	return net_open(&d->net[number], &d->options.nets[number], number);
@@ -80,6 +105,14 @@ static void destroy_net(void *self)
 static unsigned vsock_count(const struct device_options *options)
 {
 	return options->vsock.file.path || options->vsock.file.fd >= 0;
+}
+
+static unsigned vsock_features(const struct devices *d,
+			       const struct devices_one *one)
+{
+	(void)d;
+	(void)one;
+	return FEATURE_VSOCK;
 }
 
 static int open_vsock(struct devices *d, unsigned number)
@@ -106,9 +139,10 @@ static void destroy_vsock(void *self)
 }
 
 static const struct device_kind kinds[] = {
-	{ disk_count, disk_open, disk_create, disk_destroy },
-	{ net_count, open_net, create_net, destroy_net },
-	{ vsock_count, open_vsock, create_vsock, destroy_vsock },
+	{ disk_count, disk_features, disk_open, disk_create, disk_destroy },
+	{ net_count, net_features, open_net, create_net, destroy_net },
+	{ vsock_count, vsock_features, open_vsock, create_vsock,
+	  destroy_vsock },
 };
 
 static int open_kind(struct devices *d, const struct device_kind *kind)
@@ -151,6 +185,8 @@ int devices_create(struct devices *d, const struct devices_place *place)
 {
 	int error = 0;
 
+	for (unsigned i = 0; i < d->options.disk_count; i++)
+		d->options.disks[i].hook = place->hook;
 	for (unsigned i = 0; i < d->count && !error; i++) {
 		struct devices_one *one = &d->one[i];
 		const uint64_t offset = (uint64_t)i * MMIO_SLOT_SIZE;
@@ -168,6 +204,15 @@ int devices_create(struct devices *d, const struct devices_place *place)
 					    place->ram, &slot);
 	}
 	return error;
+}
+
+unsigned devices_features(const struct devices *d)
+{
+	unsigned features = 0;
+
+	for (unsigned i = 0; i < d->count; i++)
+		features |= d->one[i].kind->features(d, &d->one[i]);
+	return features;
 }
 
 void devices_destroy(struct devices *d)

@@ -47,10 +47,17 @@ struct devices_place {
 	const struct ram *ram;
 	gpa base, alias; /* of slot 0, the others follow; 0: no alias */
 	const _Atomic bool *alias_absent; /* see mmio_place */
+	struct thread_hook hook;	  /* of the disks' threads */
 };
 
 /* Makes the devices and puts them on the bus. 0 or -errno, logged. */
 int devices_create(struct devices *devices, const struct devices_place *place);
+
+/*
+ * Bits of enum feature that they need: after devices_open of all but
+ * FEATURE_URING, which takes devices_create.
+ */
+unsigned devices_features(const struct devices *devices);
 
 /* After the vCPUs have stopped, before the loop is destroyed. */
 void devices_destroy(struct devices *devices);

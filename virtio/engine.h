@@ -12,6 +12,8 @@
 #include <stdint.h>
 #include <sys/uio.h>
 
+#include "cpu/thread.h"
+
 #define ENGINE_FILES_MAX 3
 #define ENGINE_DEPTH	 256 /* the most that may be in flight */
 
@@ -43,7 +45,8 @@ typedef void (*engine_done)(void *arg, struct engine_io *io);
 
 struct engine_ops {
 	const char *name;
-	bool discards; /* ENGINE_DISCARD is there */
+	bool discards;	   /* ENGINE_DISCARD is there */
+	unsigned features; /* bits of enum feature that it uses */
 	void (*submit)(struct engine *engine, struct engine_io *io);
 	/*
 	 * Hands over all that was submitted; may call done for what is already.
@@ -71,6 +74,8 @@ struct engine_options {
 	int fds[ENGINE_FILES_MAX]; /* stay the caller's; -1: not there */
 	engine_done done;
 	void *arg;
+	struct thread_hook hook; /* of a thread of its own, */
+	unsigned number;	 /* and the number for it: the disk's */
 };
 
 /*

@@ -310,6 +310,11 @@ int net_open(struct net *net, const struct net_options *options,
 	return 0;
 }
 
+bool net_is_stream(const struct net *net)
+{
+	return net->backend == &net_stream_backend;
+}
+
 static void fill_config(struct net *net)
 {
 	uint8_t *config = net->device.config;

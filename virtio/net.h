@@ -92,6 +92,9 @@ int net_open(struct net *net, const struct net_options *options,
 /* 0 or -errno, logged; net_destroy is due either way. */
 int net_create(struct net *net, struct loop *loop);
 
+/* After net_open: whether its host's side is a stream, and not a tap. */
+bool net_is_stream(const struct net *net);
+
 /* After mmio_detach; also where net_create was never called. */
 void net_destroy(struct net *net);
 

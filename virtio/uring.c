@@ -28,6 +28,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "cpu/features.h"
 #include "mem/bytes.h"
 #include "virtio/engine_now.h"
 
@@ -274,6 +275,7 @@ static void uring_destroy(struct engine *engine)
 
 static const struct engine_ops uring_ops = {
 	.name = "io_uring",
+	.features = FEATURE_URING,
 	.submit = uring_submit,
 	.flush = uring_flush,
 	.reap = uring_reap,

@@ -26,8 +26,6 @@
 #include "mem/bytes.h"
 #include "virtio/engine_now.h"
 
-#define STACK_SIZE (64u << 10)
-
 struct list {
 	struct engine_io *first, **last;
 };
@@ -36,8 +34,7 @@ struct worker {
 	struct engine engine;  /* first */
 	struct engine_now now; /* the loop's thread alone */
 	int fds[ENGINE_FILES_MAX];
-	pthread_t thread;
-	bool started;
+	struct thread thread;
 	struct list queued; /* the loop's thread alone */
 
 	pthread_mutex_t lock; /* for all below */
@@ -143,7 +140,7 @@ static void give_back(struct worker *w, struct engine_io *io)
 		;
 }
 
-static void *worker_thread(void *arg)
+static void worker_thread(void *arg)
 {
 	struct worker *w = arg;
 	struct engine_io *io, *next;
@@ -156,7 +153,7 @@ static void *worker_thread(void *arg)
 		list_init(&w->todo);
 		pthread_mutex_unlock(&w->lock);
 		if (!io)
-			return NULL; /* stopped, and nothing left */
+			return; /* stopped, and nothing left */
 		for (; io; io = next) {
 			next = io->next;
 			perform(w, io);
@@ -249,12 +246,12 @@ static void worker_destroy(struct engine *engine)
 {
 	struct worker *w = (struct worker *)engine;
 
-	if (w->started) {
+	if (w->thread.started) {
 		pthread_mutex_lock(&w->lock);
 		w->stop = true;
 		pthread_cond_signal(&w->todo_added);
 		pthread_mutex_unlock(&w->lock);
-		pthread_join(w->thread, NULL);
+		thread_join(&w->thread);
 	}
 	if (engine->poll_fd >= 0)
 		close(engine->poll_fd);
@@ -274,7 +271,6 @@ static const struct engine_ops worker_ops = {
 struct engine *worker_create(const struct engine_options *options, int *error)
 {
 	struct worker *w = calloc(1, sizeof(*w));
-	pthread_attr_t attr;
 
 	*error = -ENOMEM;
 	if (!w)
@@ -295,13 +291,13 @@ struct engine *worker_create(const struct engine_options *options, int *error)
 	pthread_cond_init(&w->todo_added, NULL);
 	pthread_cond_init(&w->done_added, NULL);
 	*error = w->engine.poll_fd < 0 ? -errno : 0;
-	if (!*error) {
-		pthread_attr_init(&attr);
-		pthread_attr_setstacksize(&attr, STACK_SIZE);
-		*error = -pthread_create(&w->thread, &attr, worker_thread, w);
-		w->started = !*error;
-		pthread_attr_destroy(&attr);
-	}
+	w->thread = (struct thread){ .hook = options->hook,
+				     .name = "disk",
+				     .number = options->number,
+				     .run = worker_thread,
+				     .arg = w };
+	if (!*error)
+		*error = thread_start(&w->thread);
 	if (!*error)
 		return &w->engine;
 	worker_destroy(&w->engine);

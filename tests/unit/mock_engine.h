@@ -92,9 +92,9 @@ static inline struct engine *mock_create(const struct engine_options *options,
 					 bool discards)
 {
 	static const struct engine_ops ops[] = {
-		{ "mock", false, mock_submit, mock_flush, mock_reap, mock_wait,
-		  mock_destroy },
-		{ "mock worker", true, mock_submit, mock_flush, mock_reap,
+		{ "mock", false, 0, mock_submit, mock_flush, mock_reap,
+		  mock_wait, mock_destroy },
+		{ "mock worker", true, 0, mock_submit, mock_flush, mock_reap,
 		  mock_wait, mock_destroy },
 	};
 	struct mock_engine *mock = &mocks[mock_count++ % 2];

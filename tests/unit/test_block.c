@@ -1,6 +1,6 @@
 /* uses: virtio/block.c virtio/block_create.c virtio/block_open.c */
 /* uses: virtio/block_request.c virtio/block_step.c virtio/overlay.c */
-/* uses: virtio/uring.c virtio/worker.c virtio/engine_now.c */
+/* uses: virtio/uring.c virtio/worker.c virtio/engine_now.c cpu/thread.c */
 /* uses: virtio/limiter.c virtio/queue.c cpu/loop.c mem/ram.c */
 /*
  * The block device with each engine over real files: every kind of request,

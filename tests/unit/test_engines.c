@@ -1,4 +1,4 @@
-/* uses: virtio/uring.c virtio/worker.c virtio/engine_now.c */
+/* uses: virtio/uring.c virtio/worker.c virtio/engine_now.c cpu/thread.c */
 /* ldflags: -Wl,--wrap=syscall,--wrap=pthread_create */
 /*
  * The engines by themselves, on a host that answers as the test likes: hosts

@@ -1,0 +1,32 @@
+/*
+ * The system call filter, one program for each kind of thread. Which calls they
+ * allow and why is in policy.c.
+ */
+#ifndef SECCOMP_FILTER_H
+#define SECCOMP_FILTER_H
+
+#include <stdbool.h>
+
+enum filter_thread { FILTER_LOOP, FILTER_VCPU, FILTER_WORKER, FILTER_THREADS };
+
+struct filter_options {
+	unsigned features; /* enum feature of cpu/features.h */
+	bool log;	   /* name what would be killed, and let it pass */
+};
+
+/*
+ * Once, in the main thread, after jail_enter and before the first filter_load:
+ * the handler that names the call for which a filter ends mote, and then
+ * calls `killed`, which must be async-signal-safe. 0 or -errno, logged.
+ */
+int filter_prepare(bool log, void (*killed)(void));
+
+/*
+ * Restricts the calling thread from here on, and the threads that it starts.
+ * `number` tells apart threads of one kind (the vCPU, the disk) in what is
+ * reported. 0 or -errno, logged.
+ */
+int filter_load(enum filter_thread thread, unsigned number,
+		const struct filter_options *options);
+
+#endif

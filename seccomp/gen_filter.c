@@ -1,0 +1,376 @@
+/*
+ * Compiles the policy (policy.c) to BPF with libseccomp, while mote is built:
+ * at run time that would take longer than a guest takes to start.
+ *
+ *	gen_filter		the header that program.c and report.c include
+ *	gen_filter rows		the same, for a mote whose rows can be taken out
+ *				one by one (tests/strip/strip.h)
+ *	gen_filter list		the policy as text: thread, what strip.h calls
+ *				the row, call, reason; a line for each feature
+ *
+ * A call that only some runs need is compiled with an action of its own,
+ * SECCOMP_RET_TRACE, and the features that it is for in the 16 bits of data
+ * that an action has. When mote loads a program it knows its features: it makes
+ * each such action ALLOW or TRAP, and changes nothing else. So one program for
+ * a thread serves all combinations, and what libseccomp compiled is what runs.
+ *
+ * Any mistake in the table ends the build. Runs on the build machine.
+ */
+/* uses: seccomp/policy.c */
+#include <errno.h>
+#include <linux/filter.h>
+#include <seccomp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "mem/bytes.h"
+#include "seccomp/policy.h"
+
+#define INSTRUCTIONS_MAX 1024
+#define CALLS_MAX	 1024
+#define PRIORITY_MAX	 255
+
+static const char *const thread_names[FILTER_THREADS] = {
+	[FILTER_LOOP] = "loop",
+	[FILTER_VCPU] = "vcpu",
+	[FILTER_WORKER] = "worker",
+};
+
+static bool rows; /* every row has an action of its own */
+
+__attribute__((format(printf, 1, 2), noreturn)) static void
+fail(const char *format, ...)
+{
+	va_list args;
+
+	fputs("gen_filter: ", stderr);
+	va_start(args, format);
+	vfprintf(stderr, format, args);
+	va_end(args);
+	fputc('\n', stderr);
+	exit(1);
+}
+
+static char *call_name(int call)
+{
+	return seccomp_syscall_resolve_num_arch(SCMP_ARCH_X86_64, call);
+}
+
+/* -- the table ------------------------------------------------------------ */
+
+static bool holds(const struct policy_rule *rule, unsigned thread)
+{
+	return rule->threads >> thread & 1;
+}
+
+static bool has_args(const struct policy_rule *rule)
+{
+	return rule->arg[0].used;
+}
+
+static bool same_args(const struct policy_rule *a, const struct policy_rule *b)
+{
+	for (unsigned i = 0; i < POLICY_ARGS; i++)
+		if (a->arg[i].used != b->arg[i].used ||
+		    a->arg[i].index != b->arg[i].index ||
+		    a->arg[i].mask != b->arg[i].mask ||
+		    a->arg[i].value != b->arg[i].value)
+			return false;
+	return true;
+}
+
+static bool same_call(const struct policy_rule *a, const struct policy_rule *b,
+		      unsigned thread)
+{
+	return holds(a, thread) && holds(b, thread) && a->call == b->call;
+}
+
+/* Rows of one call must not say twice, or otherwise, what another says. */
+static void check_pair(const struct policy_rule *a, const struct policy_rule *b,
+		       unsigned thread)
+{
+	if (!same_call(a, b, thread))
+		return;
+	if (has_args(a) != has_args(b))
+		fail("%s, %s: allowed with any arguments, and with some",
+		     thread_names[thread], call_name(a->call));
+	if (same_args(a, b) &&
+	    (!a->features || !b->features || a->features & b->features))
+		fail("%s, %s: two rows say the same", thread_names[thread],
+		     call_name(a->call));
+}
+
+static void check_policy(void)
+{
+	for (size_t i = 0; i < policy_count; i++) {
+		const struct policy_rule *rule = &policy_rules[i];
+
+		if (!rule->why || !*rule->why)
+			fail("row %zu has no reason", i);
+		if (rule->features > UINT16_MAX)
+			fail("row %zu: there is room for 16 features", i);
+		for (size_t j = 0; j < i; j++)
+			for (unsigned t = 0; t < FILTER_THREADS; t++)
+				check_pair(&policy_rules[j], rule, t);
+	}
+}
+
+/* The first row of the same call and arguments: the one that is compiled. */
+static size_t first_of(size_t row, unsigned thread)
+{
+	const struct policy_rule *rule = &policy_rules[row];
+
+	for (size_t i = 0; i < row; i++)
+		if (same_call(&policy_rules[i], rule, thread) &&
+		    same_args(&policy_rules[i], rule))
+			return i;
+	return row;
+}
+
+/* Of all rows with its call and arguments: any of them will do. */
+static unsigned features_of(size_t row, unsigned thread)
+{
+	unsigned features = 0;
+
+	for (size_t i = 0; i < policy_count; i++)
+		if (holds(&policy_rules[i], thread) &&
+		    first_of(i, thread) == first_of(row, thread))
+			features |= policy_rules[i].features;
+	return features;
+}
+
+/* -- compiling ------------------------------------------------------------ */
+
+static void must(int result, const char *what)
+{
+	if (result < 0)
+		fail("%s: %s", what, strerror(-result));
+}
+
+static uint32_t action_of(size_t row, unsigned thread)
+{
+	const unsigned features = features_of(row, thread);
+
+	if (rows)
+		return SCMP_ACT_TRACE(row);
+	return features ? SCMP_ACT_TRACE(features) : SCMP_ACT_ALLOW;
+}
+
+static void add_rule(scmp_filter_ctx filter, size_t row, unsigned thread)
+{
+	const struct policy_rule *rule = &policy_rules[row];
+	struct scmp_arg_cmp compare[POLICY_ARGS];
+	unsigned count = 0;
+
+	for (unsigned i = 0; i < POLICY_ARGS; i++)
+		if (rule->arg[i].used)
+			compare[count++] = (struct scmp_arg_cmp){
+				.arg = rule->arg[i].index,
+				.op = SCMP_CMP_MASKED_EQ,
+				.datum_a = rule->arg[i].mask,
+				.datum_b = rule->arg[i].value,
+			};
+	must(seccomp_rule_add_exact_array(filter, action_of(row, thread),
+					  rule->call, count, compare),
+	     rule->why);
+	must(seccomp_syscall_priority(filter, rule->call,
+				      (uint8_t)(PRIORITY_MAX - row)),
+	     "priority");
+}
+
+static size_t export(scmp_filter_ctx filter, struct sock_filter *code)
+{
+	FILE *file = tmpfile();
+	size_t count;
+
+	if (!file)
+		fail("tmpfile: %s", strerror(errno));
+	must(seccomp_export_bpf(filter, fileno(file)), "seccomp_export_bpf");
+	rewind(file);
+	count = fread(code, sizeof(*code), INSTRUCTIONS_MAX, file);
+	if (!count || count == INSTRUCTIONS_MAX)
+		fail("a program of %zu instructions", count);
+	fclose(file);
+	return count;
+}
+
+static size_t compile(unsigned thread, struct sock_filter *code)
+{
+	scmp_filter_ctx filter = seccomp_init(SCMP_ACT_TRAP);
+	size_t count;
+
+	if (!filter)
+		fail("seccomp_init");
+	/* Calls of another architecture or ABI end mote like any other. */
+	must(seccomp_attr_set(filter, SCMP_FLTATR_ACT_BADARCH, SCMP_ACT_TRAP),
+	     "SCMP_FLTATR_ACT_BADARCH");
+	for (size_t i = 0; i < policy_count; i++)
+		if (holds(&policy_rules[i], thread) && first_of(i, thread) == i)
+			add_rule(filter, i, thread);
+	count = export(filter, code);
+	seccomp_release(filter);
+	return count;
+}
+
+/* -- output --------------------------------------------------------------- */
+
+/* As many compares with the process's number as the table has; no other. */
+static void check_self(const struct sock_filter *code, size_t count,
+		       unsigned thread)
+{
+	unsigned wanted = 0, found = 0;
+
+	for (size_t i = 0; i < policy_count; i++)
+		for (unsigned a = 0; a < POLICY_ARGS; a++)
+			wanted |= holds(&policy_rules[i], thread) &&
+				  policy_rules[i].arg[a].used &&
+				  policy_rules[i].arg[a].value == POLICY_SELF;
+	for (size_t i = 0; i < count; i++)
+		if (code[i].k == POLICY_SELF)
+			found += code[i].code == (BPF_JMP | BPF_JEQ | BPF_K)
+					 ? 1
+					 : UINT16_MAX;
+	if (wanted != (found > 0) || found >= UINT16_MAX)
+		fail("%s: POLICY_SELF is not unique", thread_names[thread]);
+}
+
+static void print_programs(void)
+{
+	static struct sock_filter code[INSTRUCTIONS_MAX];
+	size_t count[FILTER_THREADS], most = 0;
+
+	for (unsigned t = 0; t < FILTER_THREADS; t++) {
+		count[t] = compile(t, code);
+		check_self(code, count[t], t);
+		printf("static const struct sock_filter program_%s[] = {\n",
+		       thread_names[t]);
+		for (size_t i = 0; i < count[t]; i++)
+			printf("\t{ 0x%02x, %u, %u, 0x%08x },\n", code[i].code,
+			       code[i].jt, code[i].jf, code[i].k);
+		printf("};\n");
+		most = count[t] > most ? count[t] : most;
+	}
+	printf("#define PROGRAM_MAX %zu\n"
+	       "static const struct {\n\tconst struct sock_filter *code;\n"
+	       "\tunsigned count;\n} programs[] = {\n",
+	       most);
+	for (unsigned t = 0; t < FILTER_THREADS; t++)
+		printf("\t{ program_%s, %zu },\n", thread_names[t], count[t]);
+	printf("};\n#define PROGRAM_SELF 0x%x\n", POLICY_SELF);
+}
+
+/* What an action's data means. */
+static void print_allows(void)
+{
+	if (rows) {
+		printf("static const unsigned short row_features[][%u] = {\n",
+		       FILTER_THREADS);
+		for (size_t i = 0; i < policy_count; i++)
+			printf("\t{ %u, %u, %u },\n",
+			       features_of(i, FILTER_LOOP),
+			       features_of(i, FILTER_VCPU),
+			       features_of(i, FILTER_WORKER));
+		printf("};\n#include \"tests/strip/strip.h\"\n");
+		return;
+	}
+	printf("static inline int program_allows(unsigned thread, "
+	       "unsigned data,\n\tunsigned features)\n"
+	       "{\n\t(void)thread;\n\treturn data & features;\n}\n");
+}
+
+/*
+ * All names, one after the other, in codes of five bits: 0 ends a name, 1-26
+ * are letters, 27 is '_', 28 comes before a digit.
+ */
+static unsigned bits, bit_count;
+
+static void put_code(unsigned code)
+{
+	bits |= code << bit_count;
+	for (bit_count += 5; bit_count >= 8; bit_count -= 8, bits >>= 8)
+		printf("%u,", bits & 0xff);
+}
+
+static void put_name(const char *name)
+{
+	for (; name && *name; name++) {
+		if (*name >= 'a' && *name <= 'z') {
+			put_code((unsigned)(*name - 'a') + 1);
+		} else if (*name == '_') {
+			put_code(27);
+		} else if (*name >= '0' && *name <= '9') {
+			put_code(28);
+			put_code((unsigned)(*name - '0'));
+		} else {
+			fail("a call's name has a %c", *name);
+		}
+	}
+	put_code(0);
+}
+
+/* Two runs of numbers: x86_64's own, and those that all machines share. */
+static void print_names(void)
+{
+	const int shared = 424; /* arch/x86/entry/syscalls/syscall_64.tbl */
+	int own = shared, end = CALLS_MAX;
+	size_t longest = 0;
+
+	while (!call_name(own - 1))
+		own--;
+	while (!call_name(end - 1))
+		end--;
+	printf("#define NAMES_OWN %d\n#define NAMES_SHARED %d\n"
+	       "#define NAMES_END %d\n"
+	       "static const unsigned char call_names[] = {",
+	       own, shared, end);
+	for (int call = 0; call < end; call++) {
+		char *name = call_name(call);
+
+		if (call < own || call >= shared)
+			put_name(name);
+		if (name && strlen(name) > longest)
+			longest = strlen(name);
+		free(name);
+	}
+	/* The last name's codes are read as two bytes each, too. */
+	for (int i = 0; i < 3; i++)
+		put_code(0);
+	printf("};\n#define NAMES_LONGEST %zu\n", longest);
+}
+
+static void print_list(void)
+{
+	for (size_t i = 0; i < policy_count; i++)
+		for (unsigned t = 0; t < FILTER_THREADS; t++)
+			for (unsigned f = 0; f < 16; f++) {
+				const struct policy_rule *rule =
+					&policy_rules[i];
+				const unsigned features =
+					rule->features ? rule->features : 1;
+
+				if (!holds(rule, t) || !(features >> f & 1))
+					continue;
+				printf("%s %u:%zu:%u %s %s\n", thread_names[t],
+				       t, first_of(i, t),
+				       rule->features ? 1u << f : 0,
+				       call_name(rule->call), rule->why);
+			}
+}
+
+int main(int argc, char **argv)
+{
+	check_policy();
+	if (argc > 1 && !strcmp(argv[1], "list")) {
+		print_list();
+		return 0;
+	}
+	rows = argc > 1 && !strcmp(argv[1], "rows");
+	printf("/* Made by gen_filter from seccomp/policy.c. */\n");
+	print_programs();
+	print_allows();
+	print_names();
+	return fflush(stdout) ? 1 : 0;
+}

@@ -1,0 +1,203 @@
+/*
+ * The policy: every system call that a thread of mote may make once it is
+ * locked in, and what it is needed for. All others end the process.
+ *
+ * A row holds for the threads named and, unless its features are 0, only in
+ * runs that use one of them. Arguments are compared where they decide what a
+ * call can do. tests/guest/rules.t takes the rows out one by one and expects
+ * that something fails each time, so a row that nothing needs does not stay.
+ *
+ * Names of calls are those that musl 1.2 makes: epoll_pwait for epoll_wait,
+ * recvfrom for recv, exit and not munmap where a joinable thread ends. Threads
+ * are started before their maker is locked in and memory is mapped by then, so
+ * there is no clone, no mmap and no mprotect to be judged.
+ *
+ * In the order of this table the calls are looked for. Those without arguments
+ * cost nothing: the kernel keeps a bitmap of them.
+ */
+#include "seccomp/policy.h"
+
+#include <fcntl.h>
+#include <linux/fs.h>
+#include <linux/if_tun.h>
+#include <linux/io_uring.h>
+#include <linux/kvm.h>
+#include <signal.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+
+#include "cpu/thread.h"
+
+#define LOOP   (1u << FILTER_LOOP)
+#define VCPU   (1u << FILTER_VCPU)
+#define WORKER (1u << FILTER_WORKER)
+#define ALL    (LOOP | VCPU | WORKER)
+
+#define EVENTS	   FEATURE_EVENTS
+#define OUTPUT	   FEATURE_OUTPUT
+#define TTY	   FEATURE_TTY
+#define POLLED	   FEATURE_POLLED
+#define SOCKET	   FEATURE_SOCKET
+#define PTY	   FEATURE_PTY
+#define UNIX	   FEATURE_UNIX
+#define DISK	   FEATURE_DISK
+#define DISK_WRITE FEATURE_DISK_WRITE
+#define EPHEMERAL  FEATURE_EPHEMERAL
+#define DEVICE	   FEATURE_DISK_DEVICE
+#define URING	   FEATURE_URING
+#define TAP	   FEATURE_TAP
+#define STREAM	   FEATURE_STREAM
+#define VSOCK	   FEATURE_VSOCK
+
+#define MASKED(index, mask, value)                                             \
+	{                                                                      \
+		true, index, mask, value                                       \
+	}
+#define ARG(index, value) MASKED(index, UINT32_MAX, value)
+#define ANY                                                                    \
+	{                                                                      \
+		{                                                              \
+			0                                                      \
+		}                                                              \
+	}
+#define IOCTL(request)                                                         \
+	{                                                                      \
+		ARG(1, (uint32_t)(request))                                    \
+	}
+#define SIGNAL(number)                                                         \
+	{                                                                      \
+		ARG(0, POLICY_SELF), ARG(2, number)                            \
+	}
+
+#define UNIX_STREAM                                                            \
+	{                                                                      \
+		ARG(0, AF_UNIX),                                               \
+			ARG(1, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC),    \
+			ARG(2, 0)                                              \
+	}
+
+const struct policy_rule policy_rules[] = {
+	/* vCPUs: run the guest, say what it did, end. */
+	{ VCPU, 0, SYS_ioctl, IOCTL(KVM_RUN), "runs the guest" },
+	{ VCPU, 0, SYS_ioctl, IOCTL(KVM_KVMCLOCK_CTRL),
+	  "tells the guest that it was stopped (SIGSTOP, SIGCONT)" },
+	{ VCPU, 0, SYS_ioctl, IOCTL(KVM_GET_REGS),
+	  "where the guest crashed, for the report" },
+	{ VCPU, 0, SYS_rt_sigreturn, ANY,
+	  "back from the handler of the kick that ends KVM_RUN" },
+
+	/* All threads. */
+	{ ALL, 0, SYS_write, ANY,
+	  "eventfds, standard error; the loop: the guest's output" },
+	{ ALL, 0, SYS_futex, ANY, "locks; joining threads" },
+	{ ALL, 0, SYS_clock_gettime, ANY,
+	  "the time, where the host's clock has no vDSO" },
+	{ ALL, 0, SYS_exit_group, ANY, "the end; after a crash in any thread" },
+	{ ALL, EVENTS, SYS_poll, ANY, "an event never waits for its reader" },
+	{ ALL, TTY, SYS_ioctl, IOCTL(TIOCGPGRP),
+	  "the terminal is touched only while it is ours" },
+	{ ALL, TTY, SYS_ioctl, IOCTL(TCSETS),
+	  "the terminal's settings, put back also after a crash" },
+	{ VCPU | WORKER, 0, SYS_rt_sigprocmask, ANY,
+	  "musl blocks signals while a thread ends" },
+	{ VCPU | WORKER, 0, SYS_exit, ANY, "the end of a thread" },
+
+	/* The event loop. */
+	{ LOOP, 0, SYS_epoll_pwait, ANY, "waits for events" },
+	{ LOOP, 0, SYS_read, ANY, "eventfds, timers, signals, input" },
+	{ LOOP, 0, SYS_epoll_ctl, ANY, "what is waited for changes" },
+	{ LOOP, 0, SYS_timerfd_settime, ANY, "timers" },
+	{ LOOP, 0, SYS_close, ANY, "clients that left; all at the end" },
+	{ LOOP, 0, SYS_munmap, ANY, "stacks of threads, memory at the end" },
+	{ LOOP, 0, SYS_tgkill, SIGNAL(THREAD_SIGNAL),
+	  "makes a vCPU leave the guest" },
+	{ LOOP, 0, SYS_tgkill, SIGNAL(SIGSTOP),
+	  "stops itself on SIGTSTP, the terminal put back first" },
+
+	/* --serial */
+	{ LOOP, OUTPUT, SYS_ppoll, ANY,
+	  "the last of the output waits for its reader" },
+	{ LOOP, TTY, SYS_ioctl, IOCTL(TIOCGWINSZ),
+	  "isatty(): whether messages go to a raw terminal" },
+	{ LOOP, TTY | PTY, SYS_ioctl, IOCTL(TCGETS),
+	  "settings, before they are changed" },
+	{ LOOP, PTY, SYS_ioctl, IOCTL(TCSETS),
+	  "a raw terminal for the next client" },
+	{ LOOP, POLLED | PTY | UNIX, SYS_poll, ANY,
+	  "whether there is room, or somebody, at the other end" },
+	{ LOOP, SOCKET, SYS_sendto, ANY, "output without O_NONBLOCK" },
+	{ LOOP, SOCKET, SYS_recvfrom, ANY, "input without O_NONBLOCK" },
+	{ LOOP,
+	  PTY | UNIX,
+	  SYS_fcntl,
+	  { ARG(1, F_DUPFD_CLOEXEC) },
+	  "epoll takes a descriptor once: one for each direction" },
+	{ LOOP,
+	  PTY | UNIX,
+	  SYS_fcntl,
+	  { ARG(1, F_SETFD), ARG(2, FD_CLOEXEC) },
+	  "musl makes sure of close-on-exec" },
+	{ LOOP, PTY, SYS_ioctl, IOCTL(TIOCGPTPEER),
+	  "how much the client has not read yet: asked at its end" },
+	{ LOOP, PTY, SYS_ioctl, IOCTL(FIONREAD), "how much that is" },
+
+	/* --disk */
+	{ LOOP, DISK, SYS_preadv2, ANY, "what is in memory is read at once" },
+	{ LOOP, DISK_WRITE | EPHEMERAL, SYS_pwritev2, ANY,
+	  "what need not wait is written at once" },
+	{ LOOP, EPHEMERAL, SYS_pread64, ANY, "a cluster that is copied" },
+	{ LOOP, EPHEMERAL, SYS_pwrite64, ANY, "to the overlay" },
+	{ LOOP,
+	  URING,
+	  SYS_io_uring_enter,
+	  { MASKED(3, ~(uint32_t)IORING_ENTER_GETEVENTS, 0) },
+	  "hands operations to a ring that is restricted itself" },
+	{ WORKER, 0, SYS_preadv, ANY, "reads" },
+	{ WORKER, DISK_WRITE | EPHEMERAL, SYS_pwritev, ANY, "writes" },
+	{ WORKER, DISK_WRITE, SYS_fdatasync, ANY, "FLUSH" },
+	{ WORKER, DISK_WRITE | EPHEMERAL, SYS_fallocate, ANY,
+	  "DISCARD and WRITE_ZEROES" },
+	{ WORKER, DEVICE, SYS_ioctl, IOCTL(BLKDISCARD),
+	  "DISCARD of a block device" },
+
+	/* --net */
+	{ LOOP, TAP | STREAM, SYS_readv, ANY,
+	  "packets, straight to guest memory" },
+	{ LOOP, TAP, SYS_writev, ANY, "packets, straight from guest memory" },
+	{ LOOP, TAP, SYS_ioctl, IOCTL(TUNSETOFFLOAD),
+	  "what the driver has negotiated" },
+	{ LOOP, STREAM, SYS_recvfrom, ANY, "the length of the next frame" },
+	{ LOOP, STREAM, SYS_sendmsg, ANY, "frames without SIGPIPE" },
+
+	/* --vsock */
+	{ LOOP, VSOCK | UNIX, SYS_accept4, ANY, "clients of the host" },
+	{ LOOP, VSOCK, SYS_socket, UNIX_STREAM,
+	  "a connection that the guest begins" },
+	{ LOOP, VSOCK, SYS_connect, ANY, "to PATH_port; unix sockets only" },
+	{ LOOP, VSOCK, SYS_recvfrom, ANY,
+	  "a client's CONNECT line, and no more than it" },
+	{ LOOP, VSOCK, SYS_recvmsg, ANY, "data for the guest" },
+	{ LOOP, VSOCK, SYS_sendmsg, ANY, "data from the guest" },
+	{ LOOP, VSOCK, SYS_shutdown, ANY, "half-close" },
+	{ LOOP,
+	  VSOCK,
+	  SYS_madvise,
+	  { ARG(2, MADV_DONTNEED) },
+	  "buffers of a closed connection go back to the host" },
+
+	/* At the end the socket's file is removed: looked at first. */
+	{ LOOP,
+	  VSOCK | UNIX,
+	  SYS_newfstatat,
+	  { ARG(3, AT_SYMLINK_NOFOLLOW) },
+	  "whether it is still ours" },
+	{ LOOP,
+	  VSOCK | UNIX,
+	  SYS_unlinkat,
+	  { ARG(2, 0) },
+	  "removes it, and no directory" },
+};
+
+const size_t policy_count = sizeof(policy_rules) / sizeof(policy_rules[0]);

@@ -1,0 +1,42 @@
+/*
+ * Which system calls each kind of thread may make: one table, read by
+ * gen_filter.c while building, and by tests. It is no part of mote itself.
+ */
+#ifndef SECCOMP_POLICY_H
+#define SECCOMP_POLICY_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "cpu/features.h"
+#include "seccomp/filter.h"
+
+#define POLICY_ARGS 3
+
+/*
+ * The argument `index`, AND `mask`, must equal `value`. Only the low 32 bits of
+ * an argument are looked at: those that are judged here are int for the kernel,
+ * and musl extends the sign of what it passes on.
+ */
+struct policy_arg {
+	bool used;
+	unsigned index;
+	uint32_t mask, value;
+};
+
+/* As a value: the number of the process, which is put there at run time. */
+#define POLICY_SELF 0x7051d0ffu
+
+struct policy_rule {
+	unsigned threads;  /* bits of 1 << enum filter_thread */
+	unsigned features; /* any of these must be in use; 0: always */
+	int call;
+	struct policy_arg arg[POLICY_ARGS];
+	const char *why;
+};
+
+extern const struct policy_rule policy_rules[];
+extern const size_t policy_count;
+
+#endif

@@ -1,0 +1,190 @@
+#!/bin/sh
+# The filter from the inside: each kind of thread, once it runs, is made to call
+# what somebody would who has taken mote over (tests/tools/inject sets its
+# registers), and mote must die of it, at once and by SIGSYS, saying which call
+# it was. The same calls with --sandbox off show that they would be made.
+# shellcheck source=tests/lib.sh
+. "${0%/*}/../lib.sh"
+
+truncate -s 1M "$tmp/a.img"
+
+# What runs: a main thread, a vCPU, and a worker.
+start() {
+	guest_start hang -d "$tmp/a.img,engine=threads" "$@"
+	await 10 says hanging
+}
+
+# tid NAME: the thread of that name, as top shows it
+tid() {
+	for dir in /proc/"$pid"/task/*; do
+		[ "$(cat "$dir/comm")" != "$1" ] || echo "${dir##*/}"
+	done
+}
+
+# -- what the kernel says of a running mote -------------------------------------
+
+start
+is "$(cat /proc/"$pid"/task/*/comm | grep -v '^kvm' | sort | tr '\n' ,)" \
+	"disk 0,mote,vCPU 0," "three kinds of threads"
+is "$(cat /proc/"$pid"/task/*/status | grep '^Seccomp:' | sort -u)" \
+	"Seccomp:	2" "every one of them is filtered"
+is "$(cat /proc/"$pid"/task/*/status | grep '^NoNewPrivs:' | sort -u)" \
+	"NoNewPrivs:	1" "and gets no new privileges"
+kill -INT "$pid"
+guest_end
+
+# -- calls ---------------------------------------------------------------------
+
+# A row: thread (-: all), number, name, arguments, what is attempted. SELF is
+# the victim's own number, OTHER that of this script.
+calls() {
+	cat <<-'END'
+	- 2 open 0 0 0|opens a file
+	- 257 openat -100 0 0|opens a file, too
+	- 437 openat2 -100 0 0 24|and in the newest way
+	- 59 execve 0 0 0|runs a program
+	- 322 execveat -100 0 0 0 0|runs one by descriptor
+	- 41 socket 2 1 0|a socket of the network
+	- 41 socket 1 2 0|a datagram socket
+	- 41 socket 16 3 0|a netlink socket
+	- 42 connect 0 0 0|connects
+	- 101 ptrace 0 0 0 0|asks to be traced
+	- 310 process_vm_readv OTHER 0 0 0 0 0|reads another's memory
+	- 62 kill OTHER 0|signals another process
+	- 234 tgkill OTHER OTHER 19|stops another process
+	- 234 tgkill OTHER OTHER 40|or interrupts it
+	- 234 tgkill SELF SELF 9|SIGKILL for itself
+	- 200 tkill OTHER 40|in the old way
+	- 424 pidfd_send_signal 0 9 0 0|by descriptor
+	- 9 mmap 0 4096 7 34 -1 0|memory to run code in
+	- 9 mmap 0 4096 3 34 -1 0|any memory
+	- 10 mprotect 0 4096 5|makes memory executable
+	- 329 pkey_mprotect 0 4096 5 -1|in the other way
+	- 30 shmat 0 0 32768|shared memory to run code in
+	- 56 clone 17 0 0 0 0|forks
+	- 57 fork|in the old way
+	- 58 vfork|and the oldest
+	- 435 clone3 0 0|and the newest
+	- 13 rt_sigaction 31 0 0 8|another handler for SIGSYS
+	- 157 prctl 4 1 0 0 0|dumpable again
+	- 317 seccomp 1 0 0|another filter
+	- 16 ioctl -1 0x5412 0|types on the terminal (TIOCSTI)
+	- 16 ioctl -1 0x4020ae46 0|KVM_SET_USER_MEMORY_REGION
+	- 16 ioctl -1 0xae41 0|KVM_CREATE_VCPU
+	- 16 ioctl -1 0x4090ae82 0|KVM_SET_REGS
+	- 16 ioctl -1 0xffffffff4020ae46 0|with a sign, as musl passes it
+	- 16 ioctl -1 0x4b3a 0|the console's mode
+	- 25 mremap 0 4096 8192 0|moves memory
+	- 72 fcntl 0 4 0|file status flags (F_SETFL)
+	- 72 fcntl 0 8 0|who gets a file's signals (F_SETOWN)
+	- 28 madvise 0 4096 10|what a fork would copy
+	- 87 unlink 0|removes a file
+	- 90 chmod 0 511|a file's mode
+	- 165 mount 0 0 0 0 0|mounts
+	- 272 unshare 0x10000000|a new user namespace
+	- 308 setns 0 0|another's
+	- 105 setuid 0|root
+	- 321 bpf 0 0 0|BPF
+	- 425 io_uring_setup 1 0|a ring of its own
+	- 427 io_uring_register 0 0 0 0|or other files for one
+	- 39 getpid|even this
+	mote 16 ioctl -1 0xae80 0|KVM_RUN in the main thread
+	mote 56 clone 0x3d0f00 0 0 0 0|a thread
+	vCPU_0 0 read 0 0 0|input in a vCPU
+	vCPU_0 17 pread64 0 0 0 0|a disk in a vCPU
+	vCPU_0 3 close 0|closing in a vCPU
+	vCPU_0 233 epoll_ctl 0 0 0 0|the loop's business in a vCPU
+	disk_0 0 read 0 0 0|input in a worker
+	disk_0 16 ioctl -1 0xae80 0|KVM_RUN in a worker
+	disk_0 16 ioctl -1 0x1277 0|BLKDISCARD where no disk is a device
+	disk_0 47 recvmsg 0 0 0|the network in a worker
+	END
+}
+
+# attempt THREAD NUMBER NAME WHAT ARGUMENT...
+attempt() {
+	thread=$1 number=$2 name=$3 what=$4
+	shift 4
+	start
+	for arg; do
+		shift
+		case $arg in
+		SELF) arg=$pid ;;
+		OTHER) arg=$$ ;;
+		esac
+		set -- "$@" "$arg"
+	done
+	"$TOOLS/inject" "$(tid "$thread")" "$number" "$@" >"$tmp/injected"
+	guest_end
+	shown=$thread
+	[ "$thread" != mote ] || shown=main
+	said=$(grep -c "killed by its own filter: thread $shown, call $number ($name), " \
+		"$err")
+	is "$(cat "$tmp/injected") $status $said $(reason)" \
+		"trapped 159 1 error" "$thread: $name: $what"
+}
+
+calls >"$tmp/calls"
+while IFS='|' read -r call what; do
+	# shellcheck disable=SC2086 # words
+	set -- $call
+	threads=$1
+	[ "$threads" != - ] || threads="mote vCPU_0 disk_0"
+	shift
+	number=$1 name=$2
+	shift 2
+	for thread in $threads; do
+		attempt "$(echo "$thread" | tr _ ' ')" "$number" "$name" \
+			"$what" "$@" </dev/null
+	done
+done <"$tmp/calls"
+
+# Calls of 32-bit programs have other numbers: none of them is meant.
+start
+"$TOOLS/inject" "$(tid 'vCPU 0')" 0x40000001 2 0 0 >"$tmp/injected"
+guest_end
+is "$(cat "$tmp/injected") $status" "trapped 159" "a call of the x32 ABI"
+
+# -- that these tests could fail -------------------------------------------------
+
+start --sandbox off
+for thread in mote 'vCPU 0' 'disk 0'; do
+	like "$("$TOOLS/inject" "$(tid "$thread")" 41 1 1 0)" \
+		'^returned [0-9]+$' "--sandbox off: $thread makes a socket"
+	is "$("$TOOLS/inject" "$(tid "$thread")" 39)" "returned $pid" \
+		"and asks for its number"
+done
+is "$(cat /proc/"$pid"/task/*/status | grep '^Seccomp:' | sort -u)" \
+	"Seccomp:	0" "as there is no filter"
+kill -INT "$pid"
+guest_end
+ends 130 signal "it goes on"
+start
+is "$("$TOOLS/inject" "$(tid mote)" 3 -1)" "returned -9" \
+	"with the filter, what is allowed is made"
+is "$("$TOOLS/inject" "$(tid 'vCPU 0')" 1 -1 0 0)" "returned -9" "in a vCPU"
+is "$("$TOOLS/inject" "$(tid 'disk 0')" 1 -1 0 0)" "returned -9" "in a worker"
+kill -INT "$pid"
+guest_end
+ends 130 signal "and it goes on"
+
+# -- --sandbox log ----------------------------------------------------------------
+
+start --sandbox log
+for thread in mote 'vCPU 0' 'disk 0'; do
+	for time in 1 2; do
+		is "$("$TOOLS/inject" "$(tid "$thread")" 39)" "trapped, returned $pid" \
+			"--sandbox log: $thread, time $time"
+	done
+done
+kill -0 "$pid" && alive=yes || alive=no
+is "$alive" yes "mote is alive"
+kill -INT "$pid"
+guest_end
+ends 130 signal "and ends as it should"
+for thread in main 'vCPU 0' 'disk 0'; do
+	is "$(grep -c "the filter would end mote: thread $thread, call 39 (getpid)" \
+		"$err")" 1 "$thread: what would end it is named, once"
+done
+
+done_testing

@@ -1,0 +1,75 @@
+#!/bin/sh
+# Every row of the policy is needed: build/tests/mote-rows is mote with filters
+# from which a row can be taken out (tests/strip/strip.h), and each time one of
+# the scenarios must end by SIGSYS then. At first all of them run with nearly
+# everything taken out and --sandbox log, which tells who calls what: only
+# those that make a call are tried for its rows, the quickest first.
+# shellcheck source=tests/lib.sh
+. "${0%/*}/../lib.sh"
+# shellcheck source=tests/guest/scenarios.sh
+. tests/guest/scenarios.sh
+trap 'scenarios_end; tap_end' EXIT
+
+MOTE=build/tests/mote-rows
+build/native/gen_filter list >"$tmp/rows"
+
+# What is called where, as `milliseconds scenario thread call`.
+now() {
+	date +%s%3N
+}
+
+row_write=$(sed -n 's/^loop 0:\([0-9]*\):0 write .*/\1/p' "$tmp/rows")
+FLAGS='--sandbox log'
+export MOTE_STRIP="all:$row_write"
+for name in $(scenarios); do
+	: >"$tmp/would"
+	start=$(now)
+	"do_$name"
+	took=$(($(now) - start))
+	sed -n 's/.*thread \([a-zA-Z]*\).*, call [0-9]* (\([a-z0-9_]*\)).*/\1 \2/p' \
+		"$tmp/would" | sed 's/^main /loop /; s/^vCPU /vcpu /
+			s/^disk /worker /' | sort -u |
+		while read -r thread call; do
+			echo "$took $name $thread $call"
+		done
+done >"$tmp/calls" 2>/dev/null
+ok "all calls are known" [ "$(wc -l <"$tmp/calls")" -gt 100 ]
+# Always allowed there.
+echo "0 term vcpu rt_sigreturn" >>"$tmp/calls"
+for thread in loop vcpu worker; do
+	echo "0 disk_threads $thread write"
+	echo "1 fault_disk $thread write"
+done >>"$tmp/calls"
+
+# Those whose rows are tried: $1 thread, $2 call
+users() {
+	sort -n "$tmp/calls" | while read -r _ name thread call; do
+		[ "$thread $call" != "$1 $2" ] || echo "$name"
+	done
+}
+
+FLAGS=
+LIMIT=10
+while read -r thread row call why; do
+	needs=
+	started=$(now)
+	tried=
+	for name in $(users "$thread" "$call"); do
+		tried="$tried $name"
+		export MOTE_STRIP="$row"
+		"do_$name" >/dev/null 2>&1 </dev/null
+		# 99: killed before it could put the terminal back
+		if [ "$status" = 159 ] || [ "$status" = 99 ]; then
+			needs=$name
+			break
+		fi
+	done
+	if [ -n "$needs" ]; then
+		pass "$thread: $call ($why): $needs, $(($(now) - started)) ms"
+	else
+		tap_result "not ok" "$thread: $call ($why), row $row"
+		echo "# no scenario needs it, of:$tried"
+	fi
+done <"$tmp/rows"
+
+done_testing

@@ -1,0 +1,606 @@
+# What mote can do, each as a short run of a bare-metal guest: features.t shows
+# that all of it works under the filter, rules.t that the filter allows nothing
+# that none of it needs. To be sourced after lib.sh.
+#
+# A scenario is a function do_NAME; its status says whether mote did as it
+# should. $status is mote's own, $err what it said. FLAGS go to every mote.
+#
+# shellcheck shell=sh
+# shellcheck disable=SC2154 # what lib.sh sets
+
+FLAGS=${FLAGS-}
+
+# The loop device and the mount of scenarios; for a trap.
+scenarios_end() {
+	[ -z "${loop-}" ] || losetup -d "$loop"
+	[ ! -d "$tmp/small" ] || umount -l "$tmp/small" 2>/dev/null
+}
+
+# sguest NAME ARG...: as guest of lib.sh
+sguest() {
+	# shellcheck disable=SC2086 # words
+	guest "$@" $FLAGS
+}
+
+sguest_start() {
+	# shellcheck disable=SC2086 # words
+	guest_start "$@" $FLAGS
+}
+
+# well STATUS [TEXT]: it ended so, and the guest (or mote) said so
+well() {
+	# What --sandbox log says: for rules.t.
+	grep -h 'the filter would end' "$out" "$err" >>"$tmp/would" 2>/dev/null
+	[ "$status" = "$1" ] && {
+		[ -z "${2-}" ] || grep -q -e "$2" "$out" "$err"
+	}
+}
+
+# thread PID NAME: its number
+thread() {
+	for thread_dir in /proc/"$1"/task/*; do
+		if [ "$(cat "$thread_dir/comm")" = "$2" ]; then
+			echo "${thread_dir##*/}"
+		fi
+	done
+}
+
+# child_of PID: that of its only child
+child_of() {
+	tr -d ' ' <"/proc/$1/task/$1/children"
+}
+
+# fault PID NAME: SIGSEGV in one of its threads
+fault() {
+	perl -e 'syscall(234, $ARGV[0] + 0, $ARGV[1] + 0, 11) == 0 or die' \
+		"$1" "$(thread "$1" "$2")"
+}
+
+# -- the guest and its end ------------------------------------------------------
+
+do_hello() {
+	sguest hello
+	well 0 'hello from the guest'
+}
+
+do_crash() {
+	sguest fetch
+	well 123 'RIP 0x'
+}
+
+do_ready() {
+	sguest ready
+	well 0 && happened ready
+}
+
+# Without a vDSO; `ready` asks for the time in a vCPU's thread.
+do_clock() {
+	for clock_guest in hello ready; do
+		rm -f "$events"
+		# shellcheck disable=SC2086 # words
+		run "$TOOLS/novdso" "$MOTE" -k "$GUESTS/$clock_guest.elf" \
+			-m 64M --events "$events" $FLAGS
+		well 0 || return
+	done
+}
+
+do_timeout() {
+	sguest hang --timeout 200ms
+	well 124
+}
+
+do_timing() {
+	sguest hello --timing
+	well 0 'timing: exit'
+}
+
+do_button() {
+	sguest_start button
+	await 5 says button
+	kill -TERM "$pid"
+	guest_end
+	well 0
+}
+
+do_term() {
+	sguest_start hang
+	await 5 says hanging
+	kill -TERM "$pid"
+	sleep 0.1
+	kill -TERM "$pid"
+	guest_end
+	well 143
+}
+
+stopped() {
+	grep -q '^State:[[:space:]]*T' "/proc/$pid/status"
+}
+
+do_stop() {
+	sguest_start echo -a loop=1
+	await 5 says echo
+	kill -TSTP "$pid"
+	await 2 stopped && stop_seen=1 || stop_seen=0
+	kill -CONT "$pid"
+	sleep 0.1
+	kill -INT "$pid"
+	guest_end
+	well 130 && [ $stop_seen = 1 ]
+}
+
+do_counters() {
+	sguest_start hang
+	await 5 says hanging
+	kill -USR2 "$pid"
+	await 2 happened counters
+	kill -INT "$pid"
+	guest_end
+	well 130 && happened counters
+}
+
+do_cpus() {
+	sguest smp -c 2
+	well 0
+}
+
+# -- mote's own crashes: reported from any thread --------------------------------
+
+# crash THREAD
+crash() {
+	truncate -s 1M "$tmp/crash.img"
+	sguest_start hang -d "$tmp/crash.img,engine=threads" "$@"
+	await 5 says hanging
+}
+
+do_fault_main() {
+	crash
+	fault "$pid" mote
+	guest_end
+	well 125 'mote itself crashed' && [ "$(reason)" = error ]
+}
+
+do_fault_vcpu() {
+	crash
+	fault "$pid" 'vCPU 0'
+	guest_end
+	well 125 'mote itself crashed' && [ "$(reason)" = error ]
+}
+
+do_fault_disk() {
+	crash
+	fault "$pid" 'disk 0'
+	guest_end
+	well 125 'mote itself crashed' && [ "$(reason)" = error ]
+}
+
+# The same without a vDSO: what is reported has a time.
+fault_clock() {
+	truncate -s 1M "$tmp/crash.img"
+	rm -f "$events"
+	: >"$out"
+	# shellcheck disable=SC2086 # words
+	"$TOOLS/novdso" "$MOTE" -k "$GUESTS/hang.elf" -m 64M \
+		-d "$tmp/crash.img,engine=threads" \
+		--events "$events" $FLAGS >"$out" 2>"$err" &
+	pid=$!
+	await 5 says hanging
+	fault "$(child_of "$pid")" "$1"
+	guest_end
+	well 125 'mote itself crashed'
+}
+
+do_fault_clock_vcpu() {
+	fault_clock 'vCPU 0'
+}
+
+do_fault_clock_disk() {
+	fault_clock 'disk 0'
+}
+
+# -- a terminal ------------------------------------------------------------------
+
+# at_terminal GUEST ARG...: in the background; $child is mote
+at_terminal() {
+	terminal_guest=$1
+	shift
+	rm -f "$events"
+	: >"$out"
+	# shellcheck disable=SC2086 # words
+	"$TOOLS/pty" -w 'never said' "$MOTE" -k "$GUESTS/$terminal_guest.elf" \
+		-m 64M --events "$events" "$@" $FLAGS >"$out" 2>"$err" &
+	pid=$!
+	await 5 says "${terminal_says:-echo}"
+	child=$(child_of "$pid")
+}
+
+do_tty() {
+	rm -f "$events"
+	printf 'typed q' >"$tmp/typed"
+	# shellcheck disable=SC2086 # words
+	run "$TOOLS/pty" -w echo "$MOTE" -k "$GUESTS/echo.elf" -m 64M \
+		--events "$events" $FLAGS <"$tmp/typed"
+	well 0 'typed q'
+}
+
+do_tty_quit() {
+	rm -f "$events"
+	printf '\001h\001x' >"$tmp/typed"
+	# shellcheck disable=SC2086 # words
+	run "$TOOLS/pty" -w echo "$MOTE" -k "$GUESTS/echo.elf" -m 64M \
+		--events "$events" $FLAGS <"$tmp/typed"
+	well 130 'Ctrl-A x'
+}
+
+do_tty_stop() {
+	at_terminal echo
+	kill -TSTP "$child"
+	sleep 0.1
+	kill -CONT "$child"
+	sleep 0.1
+	kill -INT "$child"
+	guest_end
+	well 130
+}
+
+# The terminal is put back by whichever thread crashed.
+tty_fault() {
+	truncate -s 1M "$tmp/crash.img"
+	at_terminal echo -d "$tmp/crash.img,engine=threads"
+	fault "$child" "$1"
+	guest_end
+	well 125 'mote itself crashed'
+}
+
+do_tty_fault_main() {
+	tty_fault mote
+}
+
+do_tty_fault_vcpu() {
+	tty_fault 'vCPU 0'
+}
+
+do_tty_fault_disk() {
+	tty_fault 'disk 0'
+}
+
+# -- --serial --------------------------------------------------------------------
+
+do_null() {
+	# shellcheck disable=SC2086 # words
+	run sh -c '"$@" >/dev/null' sh "$MOTE" -k "$GUESTS/hello.elf" -m 64M \
+		$FLAGS
+	well 0
+}
+
+do_full() {
+	scenario_out=$out
+	out=/dev/full
+	sguest hello
+	out=$scenario_out
+	well 0
+}
+
+do_closed() {
+	# shellcheck disable=SC2086 # words
+	run sh -c '"$@" <&- >&-' sh "$MOTE" -k "$GUESTS/hello.elf" -m 64M $FLAGS
+	well 0
+}
+
+# Its reader comes late: it takes the last words, too.
+do_late_reader() {
+	rm -f "$tmp/status"
+	{
+		# shellcheck disable=SC2086 # words
+		timeout -s KILL "$LIMIT" "$MOTE" -k "$GUESTS/flood.elf" \
+			-m 64M -a kib=192 $FLAGS 2>"$err"
+		echo $? >"$tmp/status"
+	} | { sleep 0.7; cat; } >"$out"
+	status=$(cat "$tmp/status")
+	well 0
+}
+
+do_reader_gone() {
+	{
+		# shellcheck disable=SC2086 # words
+		timeout -s KILL "$LIMIT" "$MOTE" -k "$GUESTS/flood.elf" -m 64M \
+			-a kib=64 $FLAGS 2>"$err"
+		echo $? >"$tmp/status"
+	} | head -n 1 >/dev/null
+	status=$(cat "$tmp/status")
+	well 0
+}
+
+do_file() {
+	sguest hello --serial "file=$tmp/serial"
+	well 0 && grep -q hello "$tmp/serial"
+}
+
+do_off() {
+	sguest hello --serial off
+	well 0
+}
+
+# A socket of the caller's.
+do_socket() {
+	cat >"$tmp/socket.pl" <<-'END'
+	use Socket;
+	socketpair my $ours, my $theirs, AF_UNIX, SOCK_STREAM, 0 or die;
+	my $pid = fork;
+	unless ($pid) {
+		$^F = 1000;
+		open my $dup, '+<&=', fileno $theirs;
+		fcntl $theirs, 2, 0;
+		exec @ARGV, '--serial', 'fd=' . fileno $theirs;
+	}
+	close $theirs;
+	syswrite $ours, "by socket q";
+	1 while sysread $ours, my $seen, 4096;
+	waitpid $pid, 0;
+	exit($? & 127 ? 128 + ($? & 127) : $? >> 8);
+	END
+	# shellcheck disable=SC2086 # words
+	run perl "$tmp/socket.pl" "$MOTE" -k "$GUESTS/echo.elf" -m 64M $FLAGS
+	well 0
+}
+
+# echo_start ARG...: without --events, which has a use for poll itself
+echo_start() {
+	: >"$out"
+	# shellcheck disable=SC2086 # words
+	"$MOTE" -k "$GUESTS/echo.elf" -m 64M "$@" $FLAGS >"$out" 2>"$err" &
+	pid=$!
+}
+
+do_unix() {
+	echo_start --serial "unix=$tmp/socket"
+	for unix_text in 'one ' 'two q'; do
+		timeout 3 tests/tools/dialogue unix "$tmp/socket" "$unix_text" \
+			"${unix_text% }" >/dev/null 2>&1
+	done
+	guest_end
+	well 0 && [ ! -e "$tmp/socket" ]
+}
+
+# One client after the other; the last reads what is left when all is over.
+do_pty() {
+	echo_start --serial pty
+	await 5 grep -q /dev/pts/ "$err"
+	pty_name=$(sed -n 's|.*\(/dev/pts/[0-9]*\).*|\1|p' "$err")
+	timeout 3 tests/tools/dialogue pty "$pty_name" 'one ' one >/dev/null 2>&1
+	sleep 0.1
+	perl -e 'open my $p, "+<", $ARGV[0] or die; syswrite $p, "two q";
+		select undef, undef, undef, 0.4' "$pty_name" 2>/dev/null
+	guest_end
+	well 0
+}
+
+# -- --disk ----------------------------------------------------------------------
+
+# with ENGINE COMMAND
+with() {
+	truncate -s 8M "$tmp/a.img"
+	engine=$1
+	"$2"
+}
+
+disk_all() {
+	sguest virtio_block -d "$tmp/a.img,engine=$engine" &&
+		well 0 'round 2 ok'
+}
+do_disk_uring() {
+	with uring disk_all
+}
+do_disk_threads() {
+	with threads disk_all
+}
+
+disk_direct() {
+	sguest virtio_write -a 'byte=7 sector=5 sectors=3 askew=1' \
+		-d "$tmp/a.img,direct,engine=$engine" && well 0 'same 1536 of'
+}
+do_disk_direct_uring() {
+	with uring disk_direct
+}
+do_disk_direct_threads() {
+	with threads disk_direct
+}
+
+disk_ro() {
+	sguest virtio_write -d "$tmp/a.img,ro,direct,engine=$engine" &&
+		well 0 'write 1'
+}
+do_disk_ro_uring() {
+	with uring disk_ro
+}
+do_disk_ro_threads() {
+	with threads disk_ro
+}
+
+disk_ephemeral() {
+	sguest virtio_write -a 'byte=7 sector=3 sectors=9' \
+		-d "$tmp/a.img,ephemeral,engine=$engine" &&
+		well 0 'same 4608 of' || return
+	sguest virtio_write -a 'byte=7 sector=3 sectors=9 askew=1' \
+		-d "$tmp/a.img,ephemeral,direct,engine=$engine" &&
+		well 0 'same 4608 of' || return
+	sguest virtio_trim -d "$tmp/a.img,ephemeral,engine=$engine" &&
+		well 0 'zeroes unmapped 0, zeros 8192'
+}
+do_disk_ephemeral_uring() {
+	with uring disk_ephemeral
+}
+do_disk_ephemeral_threads() {
+	with threads disk_ephemeral
+}
+
+disk_trim() {
+	sguest virtio_trim -d "$tmp/a.img,engine=$engine" &&
+		well 0 'discard 0, zeros 8192'
+}
+do_disk_trim_uring() {
+	with uring disk_trim
+}
+do_disk_trim_threads() {
+	with threads disk_trim
+}
+
+disk_limits() {
+	sguest virtio_block -d "$tmp/a.img,iops=2000,bw=1M,engine=$engine" &&
+		well 0 'round 2 ok'
+}
+do_disk_limits_uring() {
+	with uring disk_limits
+}
+do_disk_limits_threads() {
+	with threads disk_limits
+}
+
+# A block device of the host.
+device_trim() {
+	sguest virtio_trim -d "$loop,engine=$engine" && well 0 'discard 0'
+}
+device() {
+	truncate -s 8M "$tmp/loop.img"
+	[ -n "${loop-}" ] || loop=$(losetup -f --show "$tmp/loop.img")
+	with "$1" device_trim
+}
+do_device_uring() {
+	device uring
+}
+do_device_threads() {
+	device threads
+}
+
+# Its file system is full: an I/O error for the guest.
+full_write() {
+	sguest virtio_write -a sector=2048 \
+		-d "$tmp/small/a.img,engine=$engine" && well 0 'write 1'
+}
+disk_full() {
+	mkdir -p "$tmp/small"
+	mount -t tmpfs -o size=64k none "$tmp/small" || return
+	truncate -s 8M "$tmp/small/a.img"
+	head -c 1M /dev/zero >"$tmp/small/rest" 2>/dev/null
+	with "$1" full_write
+	full_result=$?
+	umount -l "$tmp/small"
+	return $full_result
+}
+do_disk_full_uring() {
+	disk_full uring
+}
+do_disk_full_threads() {
+	disk_full threads
+}
+
+# -- --net -----------------------------------------------------------------------
+
+# in_net COMMAND...: in a network of its own, with a tap mote0
+in_net() {
+	# shellcheck disable=SC2086,SC2016 # words
+	run unshare -n sh -c 'ip tuntap add mote0 mode tap vnet_hdr 2>/dev/null ||
+			ip tuntap add mote0 mode tap
+		ip addr add 10.9.0.1/24 brd + dev mote0
+		ip link set mote0 up
+		'"$1"' &
+		pid=$!
+		"$@"
+		status=$?
+		kill $pid 2>/dev/null
+		exit $status' sh "$MOTE" -k "$GUESTS/virtio_net.elf" -m 64M \
+		-n tap=mote0,bw=100M -a "$2" $FLAGS
+}
+
+do_tap() {
+	in_net 'while sleep 0.1; do
+		echo x | socat -u - UDP-DATAGRAM:10.9.0.255:9,broadcast
+	done' frames=2
+	well 0 received
+}
+
+do_tap_gone() {
+	in_net '{ sleep 0.5; ip link del mote0; }' down=1
+	well 0 'link down'
+}
+
+# Frames come back as they were sent, on a connection that then ends.
+stream_server() {
+	cat >"$tmp/stream.pl" <<-'END'
+	use IO::Socket::UNIX;
+	my ($path, $frames) = @ARGV;
+	my $l = IO::Socket::UNIX->new(Local => $path, Listen => 1) or die;
+	my $s = $l->accept;
+	while ($frames--) {
+		sysread($s, my $frame, 65536) or exit;
+		syswrite $s, substr $frame, 0, 10;
+		select undef, undef, undef, 0.02;
+		syswrite $s, substr $frame, 10;
+	}
+	END
+	rm -f "$tmp/stream"
+	perl "$tmp/stream.pl" "$tmp/stream" "$1" &
+	await 5 test -S "$tmp/stream"
+}
+
+do_stream() {
+	stream_server 10000
+	sguest virtio_net -n "unix=$tmp/stream" -a frames=3
+	well 0 received
+}
+
+do_stream_gone() {
+	stream_server 2
+	sguest virtio_net -n "unix=$tmp/stream" -a down=1
+	well 0 'link down'
+}
+
+# -- --vsock ---------------------------------------------------------------------
+
+do_vsock_client() {
+	sguest_start virtio_vsock --vsock "$tmp/vs" -a accept=1
+	await 5 says driving
+	timeout 3 tests/tools/dialogue unix "$tmp/vs" 'CONNECT 52
+hello' hello >/dev/null 2>&1
+	guest_end
+	well 0 'echoed 5' && [ ! -e "$tmp/vs" ]
+}
+
+# vsock_server PERL: what a listener of the host does with a connection $s
+vsock_server() {
+	cat >"$tmp/server.pl" <<-END
+	use IO::Socket::UNIX;
+	my \$l = IO::Socket::UNIX->new(Local => "$tmp/vs_1234", Listen => 1)
+		or die;
+	my \$s = \$l->accept;
+	$1
+	END
+	rm -f "$tmp/vs_1234"
+	perl "$tmp/server.pl" &
+	await 5 test -S "$tmp/vs_1234"
+}
+
+do_vsock_guest() {
+	# shellcheck disable=SC2016 # Perl
+	vsock_server 'sysread $s, my $x, 100; syswrite $s, "four";
+		1 while sysread $s, $x, 4096;'
+	sguest virtio_vsock --vsock "$tmp/vs" -a connect=1234
+	well 0 'received 4'
+}
+
+# A slow reader that then is gone: what was kept for it is given back.
+do_vsock_slow() {
+	vsock_server 'select undef, undef, undef, 0.3;'
+	sguest virtio_vsock --vsock "$tmp/vs" -a 'connect=1234 kib=255'
+	well 0 sent
+}
+
+do_vsock_refused() {
+	rm -f "$tmp/vs_1234"
+	sguest virtio_vsock --vsock "$tmp/vs" -a connect=1234
+	well 0 refused
+}
+
+# The names of all scenarios.
+scenarios() {
+	sed -n 's/^do_\([a-z_]*\)() {$/\1/p' tests/guest/scenarios.sh
+}

@@ -1,0 +1,155 @@
+/*
+ * A vsock driven politely, by polling, one connection:
+ *
+ *	accept=1	waits for a client of the host, sends back what it sends
+ *	connect=PORT	connects to the host, sends `kib=` KiB (1), waits for
+ *			the other end to close, or for 4 bytes
+ *
+ * and then closes it.
+ */
+#include "tests/guest/virtio.h"
+
+enum { RX, TX, EVENT };
+enum { REQUEST = 1, RESPONSE, RST, SHUTDOWN, RW, CREDIT_UPDATE };
+
+#define SIZE	 16
+#define BUFFER	 4096
+#define HOST	 2
+#define STREAM	 1
+#define OUR_PORT 52
+#define CREDIT	 65536
+#define BOTH	 3 /* will neither send nor receive */
+
+/* virtio 1.2, 5.10.6 */
+struct header {
+	uint64_t src_cid, dst_cid;
+	uint32_t src_port, dst_port, len;
+	uint16_t type, op;
+	uint32_t flags, buf_alloc, fwd_cnt;
+} __attribute__((packed));
+
+static struct vring rx, tx;
+static uint8_t in[SIZE][BUFFER];
+static struct {
+	struct header header;
+	uint8_t data[BUFFER - sizeof(struct header)];
+} out, got;
+static uint32_t forwarded, peer;
+
+static bool is_sent(void *arg)
+{
+	uint32_t id, len;
+
+	return vring_used(arg, &id, &len);
+}
+
+static void send(uint16_t op, uint32_t len)
+{
+	out.header = (struct header){
+		.src_cid = reg_read(0, R_CONFIG),
+		.dst_cid = HOST,
+		.src_port = OUR_PORT,
+		.dst_port = peer,
+		.len = len,
+		.type = STREAM,
+		.op = op,
+		.flags = op == SHUTDOWN ? BOTH : 0,
+		.buf_alloc = CREDIT,
+		.fwd_cnt = forwarded,
+	};
+	vring_add(&tx, &out, (uint32_t)sizeof(out.header) + len, 0);
+	reg_write(0, R_QUEUE_NOTIFY, TX);
+	if (!wait_for(is_sent, &tx))
+		fail("the host does not take a packet");
+}
+
+static bool is_received(void *arg)
+{
+	uint32_t id, len;
+
+	(void)arg;
+	if (!vring_used(&rx, &id, &len))
+		return false;
+	memcpy(&got, in[id % SIZE], len < sizeof(got) ? len : sizeof(got));
+	vring_add(&rx, in[id % SIZE], BUFFER, D_WRITE);
+	reg_write(0, R_QUEUE_NOTIFY, RX);
+	return true;
+}
+
+/* The next packet's operation. */
+static uint16_t receive(void)
+{
+	if (!wait_for(is_received, NULL))
+		fail("the host does not answer");
+	if (got.header.op == RW)
+		forwarded += got.header.len;
+	return got.header.op;
+}
+
+static void start(void)
+{
+	if (!virtio_features(0, F_VERSION_1))
+		fail("its features are refused");
+	if (!virtio_queue(0, RX, &rx, SIZE) || !virtio_queue(0, TX, &tx, SIZE))
+		fail("a queue is refused");
+	reg_write(0, R_STATUS, S_RUNNING);
+	for (unsigned i = 0; i < SIZE; i++)
+		vring_add(&rx, in[i], BUFFER, D_WRITE);
+	reg_write(0, R_QUEUE_NOTIFY, RX);
+}
+
+static void echo(void)
+{
+	uint16_t op;
+
+	while (receive() != REQUEST)
+		;
+	peer = got.header.src_port;
+	send(RESPONSE, 0);
+	while ((op = receive()) != SHUTDOWN && op != RST) {
+		if (op != RW)
+			continue;
+		memcpy(out.data, got.data, got.header.len);
+		send(RW, got.header.len);
+	}
+	if (op == SHUTDOWN)
+		send(RST, 0);
+	print("echoed %u\n", forwarded);
+}
+
+static void talk(unsigned kib)
+{
+	uint16_t op = 0;
+
+	send(REQUEST, 0);
+	if (receive() != RESPONSE) {
+		print("refused\n");
+		return;
+	}
+	memset(out.data, 'x', sizeof(out.data));
+	for (unsigned i = 0; i < kib; i++)
+		send(RW, 1024);
+	print("sent\n");
+	while (forwarded < 4 && op != SHUTDOWN && op != RST)
+		op = receive();
+	if (op != RST)
+		send(SHUTDOWN, 0);
+	while (op != RST)
+		op = receive();
+	print("received %u\n", forwarded);
+}
+
+void guest_main(const uint8_t *boot_params)
+{
+	(void)boot_params;
+	virtio_init();
+	if (reg_read(0, R_DEVICE_ID) != ID_VSOCK)
+		fail("slot 0 is no vsock");
+	start();
+	peer = cmdline_number("connect", 0);
+	print("driving\n");
+	if (peer)
+		talk(cmdline_number("kib", 1));
+	else
+		echo();
+}

@@ -1,5 +1,6 @@
 /* uses: virtio/vsock.c virtio/vsock_rx.c virtio/vsock_conn.c */
 /* uses: virtio/vsock_pool.c virtio/vsock_unix.c virtio/queue.c */
+/* uses: virtio/vsock_listen.c */
 /* uses: cpu/loop.c cpu/unixsock.c mem/ram.c */
 /* ldflags: -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=mmap */
 /* What a stream and what goes through it cost: no memory is allocated. */

@@ -34,11 +34,11 @@ static void close_between(unsigned first, unsigned last)
 		close((int)first);
 }
 
-int fds_take(const struct options *options, bool alone)
+static int check_open(const struct options *options)
 {
-	int next = 0, kept = STDERR_FILENO + 1, fd;
+	int fd = -1;
 
-	while ((fd = optparse_next_fd(&options_set, options, next)) >= 0) {
+	while ((fd = optparse_next_fd(&options_set, options, fd + 1)) >= 0)
 		if (fcntl(fd, F_GETFD) < 0) {
 			log_error("--%s fd=%d: no such descriptor is open; "
 				  "whoever starts mote must leave it open",
@@ -47,13 +47,20 @@ int fds_take(const struct options *options, bool alone)
 				  fd);
 			return -EBADF;
 		}
-		next = fd + 1;
-		if (alone && fd >= kept) {
-			close_between((unsigned)kept, (unsigned)fd - 1);
-			kept = next;
-		}
+	return 0;
+}
+
+int fds_take(const struct options *options, bool alone)
+{
+	int error = check_open(options), from = STDERR_FILENO + 1, fd;
+
+	if (error || !alone)
+		return error;
+	while ((fd = optparse_next_fd(&options_set, options, from)) >= 0) {
+		if (fd > from)
+			close_between((unsigned)from, (unsigned)fd - 1);
+		from = fd + 1;
 	}
-	if (alone)
-		close_between((unsigned)kept, ~0U);
+	close_between((unsigned)from, ~0U);
 	return 0;
 }

@@ -259,6 +259,13 @@ static void print_programs(void)
 	       most);
 	for (unsigned t = 0; t < FILTER_THREADS; t++)
 		printf("\t{ program_%s, %zu },\n", thread_names[t], count[t]);
+	printf("};\n#define RULES %zu\n"
+	       "static const struct {\n\tunsigned char threads;\n"
+	       "\tunsigned short features;\n} rules[RULES] = {\n",
+	       policy_count);
+	for (size_t i = 0; i < policy_count; i++)
+		printf("\t{ %u, %u },\n", policy_rules[i].threads,
+		       policy_rules[i].features);
 	printf("};\n#define PROGRAM_SELF 0x%x\n", POLICY_SELF);
 }
 

@@ -74,6 +74,16 @@ unsigned program_make(enum filter_thread thread,
 	return before + count;
 }
 
+unsigned program_rules(enum filter_thread thread, unsigned features)
+{
+	unsigned held = 0;
+
+	for (unsigned i = 0; i < RULES; i++)
+		held += rules[i].threads >> thread & 1 &&
+			(!rules[i].features || rules[i].features & features);
+	return held;
+}
+
 /* -- names ---------------------------------------------------------------- */
 
 /* The code of five bits at `bit`; see gen_filter.c. */

@@ -273,8 +273,8 @@ static void print_programs(void)
 static void print_allows(void)
 {
 	if (rows) {
-		printf("static const unsigned short row_features[][%u] = {\n",
-		       FILTER_THREADS);
+		printf("static const unsigned short row_features[][%d] = {\n",
+		       (int)FILTER_THREADS);
 		for (size_t i = 0; i < policy_count; i++)
 			printf("\t{ %u, %u, %u },\n",
 			       features_of(i, FILTER_LOOP),

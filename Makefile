@@ -167,9 +167,9 @@ $B/native/gen_filter: $(POLICY:%.c=$B/obj/%.o) $B/deps/lib/libseccomp.a
 	$(call say,LD,$@)
 	$Q$(MUSLCC) $(LDSTART) $(LDHARD) -o $@ $^ $(LDEND)
 
-$B/gen/filter_table.h: TABLE :=
-$B/gen/rows/filter_table.h: TABLE := rows
-$B/gen/filter_table.h $B/gen/rows/filter_table.h: $B/native/gen_filter
+$B/gen/seccomp/filter_table.h: TABLE :=
+$B/gen/rows/seccomp/filter_table.h: TABLE := rows
+$B/gen/seccomp/filter_table.h $B/gen/rows/seccomp/filter_table.h: $B/native/gen_filter
 	@mkdir -p $(@D)
 	$(call say,GEN,$@)
 	$Q$< $(TABLE) >$@
@@ -180,13 +180,13 @@ $B/tests/mote-rows: $(filter-out $B/obj/seccomp/program.o,$(OBJ)) \
 	$(call say,LD,$@)
 	$Q$(MUSLCC) $(LDSTART) $(LDHARD) -o $@ $^ $(LDEND)
 
-$B/obj/rows/program.o: seccomp/program.c $B/gen/rows/filter_table.h
+$B/obj/rows/program.o: seccomp/program.c $B/gen/rows/seccomp/filter_table.h
 	@mkdir -p $(@D)
 	$(call say,CC,$<)
 	$Q$(MUSLCC) -I$B/gen/rows $(MUSLFLAGS) $(DEP) -c -o $@ $<
 
 $B/obj/seccomp/gen_filter.o: | $B/deps/lib/libseccomp.a
-$(foreach t,obj debug fuzz,$B/$t/seccomp/program.o): $B/gen/filter_table.h
+$(foreach t,obj debug fuzz,$B/$t/seccomp/program.o): $B/gen/seccomp/filter_table.h
 
 $B/mote.1: DOC := man
 $B/mote.bash: DOC := bash
@@ -302,7 +302,7 @@ TESTS	:= $(UNIT:tests/unit/%.c=$B/unit/%) $(wildcard tests/*.t) \
 	   $(wildcard tests/fuzz/*.t tests/guest/*.t tests/host/*.t) \
 	   $(wildcard tests/linux/*.t)
 
-check: | tools-check
+check: $B/gen/seccomp/filter_table.h | tools-check
 	@tests/check/run
 format: | tools-check
 	clang-format-14 -i $(shell tests/check/run files | grep '\.[ch]$$')

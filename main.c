@@ -92,9 +92,9 @@ static void on_filtered(void)
 	report_exit(&mote.guest.report, &ending);
 }
 
-/* -- system call filters ----------------------------------------------------
- */
+/* -- system call filters -------------------------------------------------- */
 
+/* Each thread calls this by itself, before the guest runs. */
 static int filter_thread(struct mote *m, enum filter_thread thread,
 			 unsigned number)
 {
@@ -198,6 +198,8 @@ static int lock_in(struct mote *m)
 			unixsock_remove(jail.sockets[i]);
 	if (o->sandbox != SANDBOX_OFF)
 		error = jail_enter(&jail);
+	if (!error && o->sandbox != SANDBOX_OFF)
+		error = filter_prepare(o->sandbox == SANDBOX_LOG, on_filtered);
 	if (!error && o->sandbox != SANDBOX_OFF && vsock)
 		vsock_enter(vsock);
 	guest_stage(&m->guest, "jail");
@@ -264,14 +266,7 @@ static int build(struct mote *m)
 		.boot_params = m->machine.boot_params,
 		.hook = { filter_vcpu, m },
 	};
-	int error = 0;
-
-	m->guest.lock_in = (struct thread_hook){ filter_loop, m };
-	if (m->options.sandbox != SANDBOX_OFF)
-		error = filter_prepare(m->options.sandbox == SANDBOX_LOG,
-				       on_filtered);
-	if (!error)
-		error = vm_create(&m->vm, &m->ram);
+	int error = vm_create(&m->vm, &m->ram);
 
 	guest_stage(&m->guest, "vm");
 	if (!error)
@@ -316,6 +311,7 @@ static struct ending run_stages(struct mote *m)
 		error = signals_hold(&m->guest.signals);
 	if (!error)
 		error = build(m);
+	m->guest.lock_in = (struct thread_hook){ filter_loop, m };
 	if (!error && guest_run(&m->guest, &ending))
 		ending = (struct ending){ END_ERROR, STATUS_ERROR };
 	return ending;

@@ -70,6 +70,12 @@ __asm__(".pushsection .text.filter_gate,\"ax\",@progbits\n"
 	"	ret\n"
 	".popsection\n");
 
+static const char *const thread_names[] = {
+	[FILTER_LOOP] = "main",
+	[FILTER_VCPU] = "vCPU",
+	[FILTER_WORKER] = "disk",
+};
+
 /* -- reports -------------------------------------------------------------- */
 
 struct call {
@@ -79,11 +85,6 @@ struct call {
 
 static void describe(const struct call *call, char *text, size_t room)
 {
-	static const char *const threads[] = {
-		[FILTER_LOOP] = "main",
-		[FILTER_VCPU] = "vCPU",
-		[FILTER_WORKER] = "disk",
-	};
 	char name[PROGRAM_NAME_ROOM], number[12] = "";
 
 	program_call_name(call->number, name);
@@ -91,8 +92,8 @@ static void describe(const struct call *call, char *text, size_t room)
 		snprintf(number, sizeof(number), " %u", own_number);
 	snprintf(text, room,
 		 "thread %s%s, call %ld (%s), arguments 0x%lx 0x%lx 0x%lx",
-		 threads[own_thread], number, call->number, name, call->args[0],
-		 call->args[1], call->args[2]);
+		 thread_names[own_thread], number, call->number, name,
+		 call->args[0], call->args[1], call->args[2]);
 }
 
 /* Once for each kind of thread: a loop would fill the screen. */
@@ -161,20 +162,42 @@ int filter_prepare(bool log, void (*killed)(void))
 	return sigaction(SIGSYS, &action, &before) ? log_errno("sigaction") : 0;
 }
 
-int filter_load(enum filter_thread thread, unsigned number,
-		const struct filter_options *options)
-{
-	struct sock_filter code[PROGRAM_ROOM];
-	struct sock_fprog program = { .filter = code };
+#ifdef __GLIBC__
+/* build/debug/mote: the policy is about musl's calls, not about ASan's. */
+static const bool is_foreign = true;
+#else
+static const bool is_foreign = false;
+#endif
 
-	own_thread = thread;
-	own_number = number;
-	program.len = (unsigned short)program_make(thread, options,
-						   filter_gate_passed, code);
-	if (!syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &program))
+static int load(const struct sock_fprog *program)
+{
+	if (!syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, program))
 		return 0;
 	log_error("seccomp: %s: this host's kernel cannot filter system calls; "
 		  "--sandbox off runs without",
 		  strerror(errno));
 	return -errno;
+}
+
+int filter_load(enum filter_thread thread, unsigned number,
+		const struct filter_options *options)
+{
+	struct sock_filter code[PROGRAM_ROOM];
+	const struct sock_fprog program = {
+		.len = (unsigned short)program_make(thread, options,
+						    filter_gate_passed, code),
+		.filter = code,
+	};
+	int error = 0;
+
+	own_thread = thread;
+	own_number = number;
+	if (!is_foreign)
+		error = load(&program);
+	if (!error && !number)
+		log_info("sandbox: %s thread: %s%u rules for system calls",
+			 thread_names[thread],
+			 is_foreign ? "this build cannot hold its " : "",
+			 program_rules(thread, options->features));
+	return error;
 }

@@ -259,6 +259,13 @@ static void print_programs(void)
 	       most);
 	for (unsigned t = 0; t < FILTER_THREADS; t++)
 		printf("\t{ program_%s, %zu },\n", thread_names[t], count[t]);
+	printf("};\n#define RULES %zu\n"
+	       "static const struct {\n\tunsigned char threads;\n"
+	       "\tunsigned short features;\n} rules[RULES] = {\n",
+	       policy_count);
+	for (size_t i = 0; i < policy_count; i++)
+		printf("\t{ %u, %u },\n", policy_rules[i].threads,
+		       policy_rules[i].features);
 	printf("};\n#define PROGRAM_SELF 0x%x\n", POLICY_SELF);
 }
 
@@ -266,8 +273,8 @@ static void print_programs(void)
 static void print_allows(void)
 {
 	if (rows) {
-		printf("static const unsigned short row_features[][%u] = {\n",
-		       FILTER_THREADS);
+		printf("static const unsigned short row_features[][%d] = {\n",
+		       (int)FILTER_THREADS);
 		for (size_t i = 0; i < policy_count; i++)
 			printf("\t{ %u, %u, %u },\n",
 			       features_of(i, FILTER_LOOP),

@@ -18,8 +18,8 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include "filter_table.h"
 #include "mem/bytes.h"
+#include "seccomp/filter_table.h" /* made by gen_filter */
 
 /* What log mode puts before a program. */
 #define PROLOGUE 7
@@ -74,6 +74,16 @@ unsigned program_make(enum filter_thread thread,
 	return before + count;
 }
 
+unsigned program_rules(enum filter_thread thread, unsigned features)
+{
+	unsigned held = 0;
+
+	for (unsigned i = 0; i < RULES; i++)
+		held += rules[i].threads >> thread & 1 &&
+			(!rules[i].features || rules[i].features & features);
+	return held;
+}
+
 /* -- names ---------------------------------------------------------------- */
 
 /* The code of five bits at `bit`; see gen_filter.c. */
@@ -90,7 +100,8 @@ void program_call_name(long number, char to[PROGRAM_NAME_ROOM])
 					   : number - NAMES_SHARED + NAMES_OWN;
 	size_t bit = 0, len = 0;
 
-	strcpy(to, "?");
+	to[0] = '?';
+	to[1] = 0;
 	if (number < 0 || number >= NAMES_END ||
 	    (number >= NAMES_OWN && number < NAMES_SHARED))
 		return;

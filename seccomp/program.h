@@ -21,6 +21,9 @@ unsigned program_make(enum filter_thread thread,
 		      const struct filter_options *options, const void *gate,
 		      struct sock_filter *to);
 
+/* How many rows of the policy hold. */
+unsigned program_rules(enum filter_thread thread, unsigned features);
+
 /* The name of a system call, in *to; "?" where there is none. */
 #define PROGRAM_NAME_ROOM 40
 void program_call_name(long number, char to[PROGRAM_NAME_ROOM]);

@@ -13,6 +13,16 @@ trap 'scenarios_end; tap_end' EXIT
 MOTE=build/tests/mote-rows
 build/native/gen_filter list >"$tmp/rows"
 
+# README.md's table: distinct calls without and with all features.
+for row in 'loop main (event loop)' 'vcpu vCPU' 'worker disk'; do
+	counts=$(for rows in '$1 == t && $2 ~ /:0$/' '$1 == t'; do
+		awk -v t="${row%% *}" "$rows"' { print $3 }' "$tmp/rows" |
+			sort -u | wc -l
+	done | tr '\n' '|' | sed 's/|/ | /g')
+	ok "README.md: ${row#* }: $counts" \
+		grep -qF "| ${counts% }" README.md
+done
+
 # What is called where, as `milliseconds scenario thread call`.
 now() {
 	date +%s%3N

@@ -32,6 +32,8 @@ MAKEFLAGS += --no-builtin-rules
 # -- sources ------------------------------------------------------------------
 
 DIRS	:= mem cpu boot virtio seccomp
+ASM	:= boot/archive_init.S
+INIT	:= $(wildcard boot/init/*.c)
 GEN	:= $(wildcard boot/gen_*.c)
 POLICY	:= seccomp/policy.c seccomp/gen_filter.c
 SRC	:= $(wildcard main.c) \
@@ -75,8 +77,11 @@ HARDEN	:= -fpie -fstack-protector-strong -fstack-clash-protection \
 TRIM	:= -ffunction-sections -fdata-sections -fno-asynchronous-unwind-tables
 KERNEL_H := $(addprefix $B/deps/linux/,linux asm-generic video asm)
 MUSLINC	:= -idirafter $B/deps/linux -isystem $B/deps/include
-# What runs once, at the start, is small rather than fast.
-COLD	:= main.c boot/% seccomp/%
+# What runs once, at the start, or waits for people, is small rather than fast.
+COLD	:= main.c boot/% seccomp/% mem/ram.c mem/log.c cpu/command% cpu/cpuid.c \
+	   cpu/console_open.c cpu/entry.c cpu/escape.c cpu/report.c \
+	   cpu/signals.c cpu/tty.c cpu/unixsock.c cpu/vm.c virtio/%_open.c \
+	   virtio/block_create.c virtio/devices.c virtio/vsock_listen.c
 cold	= $(if $(filter $(COLD),$1),-Os)
 MUSLFLAGS = $(LANG_C) $(WARN) $(HARDEN) $(TRIM) $(CFLAGS) $(MUSLINC)
 
@@ -107,7 +112,7 @@ LIBS	:= $(if $(CAPNG),$B/deps/lib/libcap-ng.a)
 
 # -- mote ---------------------------------------------------------------------
 
-OBJ	:= $(SRC:%.c=$B/obj/%.o)
+OBJ	:= $(SRC:%.c=$B/obj/%.o) $(ASM:%.S=$B/obj/%.o)
 
 # Changes when a source comes or goes, or other flags are given: what was built
 # before is then out of date, although every file in it is older.
@@ -127,6 +132,29 @@ $B/obj/%.o: %.c Makefile $(MADE_OF) | tools-build $(KERNEL_H)
 	$(call say,CC,$<)
 	$Q$(MUSLCC) $(MUSLFLAGS) $(call cold,$<) $(DEP) -c -o $@ $<
 
+# The guest's init, a program without any library, which mote has within it.
+INITFLAGS := -std=c11 -D_GNU_SOURCE $(WARN) -Os -flto -m64 -ffreestanding \
+	   -nostdlib -static -fno-pie -no-pie -mno-red-zone -mgeneral-regs-only \
+	   -fno-stack-protector -fno-asynchronous-unwind-tables \
+	   -fcf-protection=none -fno-tree-loop-distribute-patterns -I.
+$B/init: $(INIT) $(wildcard boot/init/*.h) cpu/command_wire.h Makefile \
+	| tools-build
+	@mkdir -p $(@D)
+	$(call say,INIT,$@)
+	$Q$(HOSTCC) $(INITFLAGS) -s -o $@ $(INIT) -Wl,--build-id=none \
+		-Wl,-z,noexecstack,-z,noseparate-code,-z,max-page-size=4096
+
+embed	= $(HOSTCC) -DINIT='"$B/init"' -c -o $@ $<
+$B/obj/%.o: %.S $B/init Makefile
+	@mkdir -p $(@D)
+	$(call say,AS,$<)
+	$Q$(embed)
+
+$B/debug/%.o: %.S $B/init Makefile
+	@mkdir -p $(@D)
+	$(call say,AS,$<)
+	$Q$(embed)
+
 # The kernel's own headers, and nothing else of the host's /usr/include.
 $(KERNEL_H): | tools-build
 	@mkdir -p $(@D)
@@ -135,7 +163,7 @@ $(KERNEL_H): | tools-build
 $B/deps/lib/libcap-ng.a:
 	@echo "$@ is missing: run \`make deps\`" >&2; exit 1
 
-$B/debug/mote: $(SRC:%.c=$B/debug/%.o) Makefile $(MADE_OF)
+$B/debug/mote: $(SRC:%.c=$B/debug/%.o) $(ASM:%.S=$B/debug/%.o) Makefile $(MADE_OF)
 	$(call say,LD,$@)
 	$Q$(HOSTCC) $(HOSTFLAGS) -o $@ $(filter %.o,$^) $(CAPNG)
 
@@ -348,7 +376,7 @@ install: all
 
 TREES	:= $(addprefix $B/,obj debug native gen unit fuzz guest-obj guest-tests bench tools)
 clean:
-	rm -rf $(TREES) $B/mote $B/mote.1 $B/mote.bash $B/_mote $(MADE_OF) \
+	rm -rf $(TREES) $B/mote $B/init $B/mote.1 $B/mote.bash $B/_mote $(MADE_OF) \
 		$B/cppcheck $B/summary $B/tests
 distclean:
 	rm -rf $B

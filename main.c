@@ -11,6 +11,7 @@
 #include <signal.h>
 #include <unistd.h>
 
+#include "boot/archive.h"
 #include "boot/fds.h"
 #include "boot/files.h"
 #include "boot/layout.h"
@@ -45,14 +46,43 @@ static int open_console(struct mote *m)
 		[SERIAL_UNIX] = CONSOLE_UNIX,	[SERIAL_FD] = CONSOLE_FD,
 	};
 	const struct option_serial *serial = &m->options.serial;
-	const struct console_options options = {
+	struct console_options options = {
 		.kind = kinds[serial->kind],
 		.path = serial->file.path,
 		.fd = serial->file.fd,
 		.check = m->options.check,
 	};
 
+	if (m->options.command && serial->kind == SERIAL_STDIO) {
+		options.kind = CONSOLE_FD;
+		options.fd = m->guest.command.serial_fd;
+	}
 	return console_open(&m->guest.console, &options);
+}
+
+/* mote's standard streams are the command's, if there is one. */
+static int open_command(struct mote *m)
+{
+	const struct command_options options = {
+		.tty = m->options.tty,
+		.serial = m->options.serial.kind == SERIAL_STDIO,
+	};
+	struct vsock_options *vsock = &m->options.devices.vsock;
+	int error, fd;
+
+	if (!m->options.command)
+		return 0;
+	error = command_open(&m->guest.command, &options);
+	if (error)
+		return error;
+	vsock->own = true;
+	vsock->own_port = WIRE_PORT;
+	vsock->own_fd = command_take_vsock(&m->guest.command);
+	fd = archive_create(&m->options, !options.serial);
+	if (fd < 0)
+		return fd;
+	files_add_initrd(&m->files, fd, "of the command");
+	return 0;
 }
 
 /* A handler: the guest does not run yet, so there is nothing to unwind. */
@@ -100,6 +130,7 @@ static int filter_thread(struct mote *m, enum filter_thread thread,
 {
 	const struct filter_options options = {
 		.features = console_features(&m->guest.console) |
+			    command_features(&m->guest.command) |
 			    devices_features(&m->devices) |
 			    (m->files.events_fd >= 0 ? FEATURE_EVENTS : 0),
 		.log = m->options.sandbox == SANDBOX_LOG,
@@ -151,6 +182,8 @@ static int open_all(struct mote *m)
 	if (!error)
 		error = files_open(&m->files, o);
 	if (!error)
+		error = open_command(m);
+	if (!error)
 		error = open_console(m);
 	if (!error)
 		error = devices_open(&m->devices, &o->devices, o->cpus);
@@ -187,7 +220,8 @@ static int lock_in(struct mote *m)
 		.sockets = { vsock ? vsock_file(vsock) : NULL,
 			     &m->guest.console.socket },
 		.outputs = { STDERR_FILENO, m->files.events_fd,
-			     m->guest.console.out.source.fd },
+			     m->guest.console.out.source.fd,
+			     o->command ? STDOUT_FILENO : -1 },
 		.largest = largest_file(m),
 	};
 	int error = 0;
@@ -220,6 +254,7 @@ static int load(struct mote *m)
 		.append_count = o->append_count,
 		.cpus = o->cpus,
 		.serial = o->serial.kind != SERIAL_OFF,
+		.command = o->command,
 		.virtio = m->devices.count,
 		.disks = o->devices.disks,
 		.disk_count = o->devices.disk_count,
@@ -283,6 +318,7 @@ static void unwind(struct mote *m)
 {
 	console_stop(&m->guest.console);
 	console_close(&m->guest.console);
+	command_close(&m->guest.command);
 	vcpus_destroy(&m->guest.vcpus);
 	devices_destroy(&m->devices);
 	vm_destroy(&m->vm);

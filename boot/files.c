@@ -127,6 +127,12 @@ int files_open(struct files *files, const struct options *options)
 	return 0;
 }
 
+void files_add_initrd(struct files *files, int fd, const char *name)
+{
+	files->initrd[files->initrd_count++] =
+		(struct initrd_source){ .fd = fd, .name = name };
+}
+
 /* Standard descriptors are not ours to close, whatever they were used for. */
 static void close_image(int *fd)
 {

@@ -13,7 +13,7 @@
 struct files {
 	int kernel_fd;
 	const char *kernel_name; /* as the user wrote it, for messages */
-	struct initrd_source initrd[OPTIONS_INITRDS_MAX];
+	struct initrd_source initrd[OPTIONS_INITRDS_MAX + 1];
 	unsigned initrd_count;
 	int events_fd; /* -1: no --events */
 	/* "fd=N", for those that have no path: kernel, initrds */
@@ -38,6 +38,12 @@ int files_open_events(struct files *files, const struct options *options);
  * -errno, logged. files_close_images closes the images.
  */
 int files_open(struct files *files, const struct options *options);
+
+/*
+ * One more archive behind the user's initrds, that mote has made: `fd` becomes
+ * the files' own. After files_open.
+ */
+void files_add_initrd(struct files *files, int fd, const char *name);
 
 /*
  * Closes the kernel and the initrds once they are loaded: what is mapped of

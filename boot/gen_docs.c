@@ -154,7 +154,8 @@ static void put_man(void)
 	printf(".\\\" Made from the table of options, boot/options.c.\n"
 	       ".TH MOTE 1 %s \"mote %s\" \"User Commands\"\n"
 	       ".SH NAME\nmote \\- boot one Linux guest on /dev/kvm\n"
-	       ".SH SYNOPSIS\n\\fBmote\\fR [\\fIoptions\\fR]\n"
+	       ".SH SYNOPSIS\n\\fBmote\\fR [\\fIoptions\\fR] "
+	       "[\\fB\\-\\-\\fR \\fIcommand\\fR [\\fIargument\\fR...]]\n"
 	       ".SH DESCRIPTION\n",
 	       MAN_DATE, MOTE_VERSION);
 	for (size_t i = 0; i < ARRAY_LEN(man_description); i++) {

@@ -14,6 +14,7 @@
 #include "boot/layout.h"
 #include "boot/mptable.h"
 #include "boot/params.h"
+#include "cpu/command_wire.h"
 #include "cpu/entry.h"
 #include "mem/bytes.h"
 #include "mem/log.h"
@@ -79,6 +80,8 @@ static int make_cmdline(struct cmdline *line,
 
 	cmdline_init(line);
 	error = add_root(line, options);
+	if (options->command && !error)
+		error = cmdline_add(line, "rdinit=/" RUN_INIT);
 	if (options->cmdline && !error)
 		error = cmdline_add(line, options->cmdline);
 	for (size_t i = 0; i < ARRAY_LEN(default_words) && !error; i++)

@@ -25,6 +25,7 @@ struct machine_options {
 	unsigned append_count;
 	unsigned cpus;
 	bool serial;	 /* the console is the serial port */
+	bool command;	 /* an initrd has mote's own init: RUN_INIT */
 	unsigned virtio; /* slots in use; the disks have the first ones */
 	const struct block_options *disks;
 	unsigned disk_count;

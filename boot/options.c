@@ -262,12 +262,51 @@ static const struct option_entry options_table[] = {
 		.name = "serial",
 		.group = DEVICES,
 		.help = "where the guest's serial port leads",
+		.more = "With a command, stdio is the command's own: then "
+			"what the kernel says is shown only where it explains "
+			"why the guest died. fd=2 shows all of it.",
 		.field = { .kind = OPTION_VARIANT,
 			   .offset = offsetof(struct options, serial.kind),
 			   .file_offset = offsetof(struct options, serial.file),
 			   .initial = SERIAL_STDIO,
 			   .example = "file=console.log",
 			   .choices = options_serial_forms },
+	},
+	{
+		.name = "env",
+		.letter = 'e',
+		.group = COMMAND,
+		.help = "a variable for the command; repeat for more",
+		.more = "NAME alone takes its value from mote's own "
+			"environment, where it has one. Besides, the command "
+			"has PATH, HOME and, with a terminal, TERM.",
+		.field = { .kind = OPTION_TEXT,
+			   .value = "NAME=VALUE",
+			   .example = "LANG=C.UTF-8" },
+		.base = offsetof(struct options, env),
+		.stride = sizeof(const char *),
+		.count = offsetof(struct options, env_count),
+		.max = OPTIONS_ENVS_MAX,
+	},
+	{
+		.name = "workdir",
+		.group = COMMAND,
+		.help = "the command's directory in the guest",
+		.more = "Without it, /.",
+		.field = { .kind = OPTION_TEXT,
+			   .offset = offsetof(struct options, workdir),
+			   .value = "DIR",
+			   .example = "/src" },
+	},
+	{
+		.name = "tty",
+		.letter = 't',
+		.group = COMMAND,
+		.help = "the command gets a terminal; for a shell",
+		.more = "It is as large as the one that mote is run in, and "
+			"follows it. Ctrl-A x ends the guest.",
+		.field = { .kind = OPTION_FLAG,
+			   .offset = offsetof(struct options, tty) },
 	},
 	{
 		.name = "timeout",
@@ -397,4 +436,6 @@ const struct option_set options_set = {
 	.entry_count = ARRAY_LEN(options_table),
 	.groups = group_names,
 	.group_count = ARRAY_LEN(group_names),
+	.rest_syntax = "[-- command [argument...]]",
+	.rest = offsetof(struct options, command),
 };

@@ -19,6 +19,7 @@
 
 #define OPTIONS_INITRDS_MAX 16
 #define OPTIONS_APPENDS_MAX 16
+#define OPTIONS_ENVS_MAX    128
 #define OPTIONS_POOL_BYTES  16384
 
 enum option_serial_kind {
@@ -62,6 +63,11 @@ struct options {
 	struct option_file kvm; /* path NULL and fd -1: /dev/kvm */
 	struct device_options devices;
 	struct option_serial serial;
+	char **command; /* with its arguments, up to a NULL; NULL: none */
+	const char *env[OPTIONS_ENVS_MAX];
+	unsigned env_count;
+	const char *workdir; /* NULL: not given */
+	bool tty;
 	uint64_t timeout_ns; /* 0: none */
 	enum sandbox_mode sandbox;
 	struct option_user user;

@@ -24,6 +24,7 @@
 const struct options_status options_statuses[] = {
 	{ "0", "the guest powered off or rebooted" },
 	{ "0-255", "the byte that the guest wrote to port 0x506" },
+	{ "1-255", "the command's own; 126: not runnable, 127: not found" },
 	{ "123", "the guest died: panic, triple fault or KVM error" },
 	{ "124", "--timeout passed" },
 	{ "125", "mote itself failed; one line on stderr says why" },
@@ -151,9 +152,10 @@ static int flush(void)
 
 int options_print_help(const struct option_set *set)
 {
-	printf("usage: %s [options]\n"
+	printf("usage: %s [options]%s%s\n"
 	       "Boots one Linux guest on /dev/kvm and is that guest.\n",
-	       set->program);
+	       set->program, set->rest_syntax ? " " : "",
+	       set->rest_syntax ? set->rest_syntax : "");
 	for (unsigned group = 0; group < set->group_count; group++) {
 		printf("\n%s\n", set->groups[group]);
 		for (size_t i = 0; i < set->entry_count; i++)

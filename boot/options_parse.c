@@ -74,21 +74,59 @@ static int check_root(const struct device_options *devices)
 	return -EINVAL;
 }
 
+static bool good_env(const char *text)
+{
+	return *text && *text != '=';
+}
+
+static int check_command(const struct options *options)
+{
+	const char *alone = options->tty	 ? "tty"
+			    : options->workdir	 ? "workdir"
+			    : options->env_count ? "env"
+						 : NULL;
+
+	if (!options->command && alone) {
+		log_error("--%s is for a command, and there is none: it "
+			  "stands last, after --",
+			  alone);
+		return -EINVAL;
+	}
+	for (unsigned i = 0; i < options->env_count; i++)
+		if (!good_env(options->env[i])) {
+			log_error("--env: a variable has no name; for "
+				  "example LANG=C.UTF-8");
+			return -EINVAL;
+		}
+	if (options->workdir && options->workdir[0] != '/') {
+		log_error("--workdir is a directory of the guest and begins "
+			  "with /, for example /src");
+		return -EINVAL;
+	}
+	return 0;
+}
+
 /* What the guest prints must not pass for what mote reports. */
 static int check_stdio(const struct options *options)
 {
 	static const char *const names[] = { "stdin", "stdout" };
 	const struct option_entry *owner;
 
-	if (options->serial.kind != SERIAL_STDIO)
+	if (options->serial.kind != SERIAL_STDIO && !options->command)
 		return 0;
 	for (int fd = 0; fd < (int)ARRAY_LEN(names); fd++) {
 		owner = optparse_fd_owner(&options_set, options, fd);
 		if (!owner)
 			continue;
-		log_error("--%s takes fd=%d, which is %s of the serial port: "
-			  "move the port, for example with --serial off",
-			  owner->name, fd, names[fd]);
+		if (options->command)
+			log_error("--%s takes fd=%d, which is %s of the "
+				  "command: have it opened as another",
+				  owner->name, fd, names[fd]);
+		else
+			log_error("--%s takes fd=%d, which is %s of the "
+				  "serial port: move the port, for example "
+				  "with --serial off",
+				  owner->name, fd, names[fd]);
 		return -EINVAL;
 	}
 	return 0;
@@ -215,6 +253,8 @@ int options_parse(struct options *options, int argc, char **argv)
 		done = check_root(&options->devices);
 	if (!done)
 		done = check_sandbox(options);
+	if (!done)
+		done = check_command(options);
 	if (!done)
 		done = optparse_check_fds(&options_set, options);
 	if (!done)

@@ -305,11 +305,25 @@ static int parse_letters(struct parse *parse, const char *word)
 	return done;
 }
 
+/* argv ends in NULL (C11, 5.1.2.2.1). */
+static void take_rest(struct parse *parse)
+{
+	char **rest = parse->argv + parse->next;
+	void *to = parse->target + parse->set->rest;
+
+	memcpy(to, &rest, sizeof(rest));
+	parse->next = parse->argc;
+}
+
 static int parse_word(struct parse *parse, const char *word)
 {
 	if (!strcmp(word, "--")) {
 		if (parse->next == parse->argc)
 			return 0;
+		if (parse->set->rest_syntax) {
+			take_rest(parse);
+			return 0;
+		}
 		return hint(parse, "there is no place for the word",
 			    parse->argv[parse->next], NULL);
 	}

@@ -88,6 +88,10 @@ struct option_set {
 	size_t entry_count;
 	const char *const *groups;
 	size_t group_count;
+	/* Words that may follow "--": what --help calls them; NULL: none may.
+	 * A char ** at `rest` points to the first, and NULL is behind them. */
+	const char *rest_syntax;
+	size_t rest;
 };
 
 /* Room for values that are not the end of an argument or hold ",,". */

@@ -28,18 +28,12 @@
 #include "mem/log.h"
 
 #define FLUSH_NS 1000000u
-#define ESCAPE	 0x01 /* Ctrl-A */
 
 static const char *const names[] = {
 	[CONSOLE_STDIO] = "stdout", [CONSOLE_OFF] = "off",
 	[CONSOLE_PTY] = "pty",	    [CONSOLE_FILE] = "file",
 	[CONSOLE_UNIX] = "unix",    [CONSOLE_FD] = "fd",
 };
-
-static const char help[] =
-	"\r\nmote: Ctrl-A x  ends the guest\r\n"
-	"      Ctrl-A a  (or Ctrl-A twice) sends a Ctrl-A to the guest\r\n"
-	"      Ctrl-A h  shows this\r\n";
 
 /* Nobody takes output any more; input may still be on its way. */
 static void output_gone(struct console *console, int error)
@@ -121,34 +115,6 @@ static void flush_when_due(struct console *console)
 
 /* Input */
 
-/* Takes the Ctrl-A commands out of what was typed; returns what is left. */
-static size_t take_commands(struct console *console, uint8_t *data, size_t len)
-{
-	size_t kept = 0;
-
-	for (size_t i = 0; i < len; i++) {
-		const uint8_t byte = data[i];
-
-		if (!console->escape) {
-			console->escape = byte == ESCAPE;
-			if (!console->escape)
-				data[kept++] = byte;
-			continue;
-		}
-		console->escape = false;
-		if (byte == ESCAPE || byte == 'a') {
-			data[kept++] = ESCAPE;
-		} else if (byte == 'x') {
-			if (console->on_quit)
-				console->on_quit(console->on_quit_arg);
-		} else if (byte == 'h' || byte == '?') {
-			if (write(STDERR_FILENO, help, sizeof(help) - 1) < 0)
-				log_debug("help: %s", strerror(errno));
-		}
-	}
-	return kept;
-}
-
 static void input_ended(struct console *console)
 {
 	if (console->kind == CONSOLE_PTY ||
@@ -179,8 +145,8 @@ static bool read_input(struct console *console)
 	console->input_start = 0;
 	console->input_end = (size_t)count;
 	if (console->tty_fd >= 0)
-		console->input_end =
-			take_commands(console, console->input, (size_t)count);
+		console->input_end = escape_filter(
+			&console->escape, console->input, (size_t)count);
 	return true;
 }
 
@@ -249,8 +215,8 @@ static void event_ready(void *arg, uint32_t events)
 void console_on_quit(struct console *console, void (*on_quit)(void *arg),
 		     void *arg)
 {
-	console->on_quit = on_quit;
-	console->on_quit_arg = arg;
+	console->escape.on_quit = on_quit;
+	console->escape.arg = arg;
 }
 
 void console_suspend(struct console *console)

@@ -10,6 +10,7 @@
 #include <stdint.h>
 
 #include "cpu/console_end.h"
+#include "cpu/escape.h"
 #include "cpu/loop.h"
 #include "cpu/serial.h"
 #include "cpu/unixsock.h"
@@ -48,11 +49,9 @@ struct console {
 	bool accept_later;	 /* there were no descriptors left */
 	bool input_over;	 /* the client has sent all that it will */
 
-	int tty_fd;	 /* stdin where it is a tty; else -1 */
-	bool escape;	 /* Ctrl-A came, the next byte says what for */
+	int tty_fd; /* stdin where it is a tty; else -1 */
+	struct escape escape;
 	bool background; /* the terminal is somebody else's just now */
-	void (*on_quit)(void *arg);
-	void *on_quit_arg;
 
 	uint8_t input[CONSOLE_BUFFER]; /* read, not yet taken by the guest */
 	size_t input_start, input_end;

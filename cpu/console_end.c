@@ -23,6 +23,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "cpu/features.h"
 #include "mem/log.h"
 
 #define PIECE	   65536
@@ -87,6 +88,14 @@ struct console_end console_end_own(int fd)
 		.piece = PIECE,
 		.owned = true,
 	};
+}
+
+unsigned console_end_features(const struct console_end *end)
+{
+	if (end->source.fd < 0)
+		return 0;
+	return (end->way == CONSOLE_POLL ? FEATURE_POLLED : 0) |
+	       (end->way == CONSOLE_SOCKET ? FEATURE_SOCKET : 0);
 }
 
 void console_end_close(struct console_end *end, struct loop *loop)

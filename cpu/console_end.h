@@ -40,6 +40,9 @@ struct console_end console_end_open(int fd, int direction, bool owned);
 /* For a descriptor that is our own and O_NONBLOCK already. */
 struct console_end console_end_own(int fd);
 
+/* What it needs of the host (cpu/features.h). */
+unsigned console_end_features(const struct console_end *end);
+
 void console_end_close(struct console_end *end, struct loop *loop);
 
 /* Bytes, 0 at the end of input, or -errno; -EAGAIN: not now. Not logged. */

@@ -211,14 +211,6 @@ int console_open(struct console *console, const struct console_options *options)
 	}
 }
 
-static unsigned end_features(const struct console_end *end)
-{
-	if (end->source.fd < 0)
-		return 0;
-	return (end->way == CONSOLE_POLL ? FEATURE_POLLED : 0) |
-	       (end->way == CONSOLE_SOCKET ? FEATURE_SOCKET : 0);
-}
-
 unsigned console_features(const struct console *console)
 {
 	static const unsigned kinds[] = {
@@ -227,8 +219,8 @@ unsigned console_features(const struct console *console)
 		[CONSOLE_FD] = 0,
 	};
 	const struct console_end *out = &console->out;
-	unsigned features = end_features(&console->in) | end_features(out) |
-			    kinds[console->kind];
+	unsigned features = console_end_features(&console->in) |
+			    console_end_features(out) | kinds[console->kind];
 
 	if (out->source.fd >= 0 && out->way != CONSOLE_DIRECT)
 		features |= FEATURE_OUTPUT;

@@ -53,9 +53,22 @@ struct net_options {
 #define VSOCK_CID_DEFAULT 3u
 
 struct vsock_options {
-	struct option_file file; /* path NULL and fd -1: there is no vsock */
+	struct option_file file; /* path NULL and fd -1: none */
 	unsigned cid;		 /* the guest's */
+	/*
+	 * A stream that ends inside mote: the guest's first connection to
+	 * `own_port` is `own_fd`'s, a socket that becomes the device's.
+	 */
+	bool own;
+	uint32_t own_port;
+	int own_fd;
 };
+
+/* Programs of the host can reach it. */
+static inline bool vsock_is_shared(const struct vsock_options *options)
+{
+	return options->file.path || options->file.fd >= 0;
+}
 
 /*
  * Slots are given out in this order: disks, networks, the vsock; of one kind as

@@ -22,6 +22,7 @@ enum feature {
 	FEATURE_TAP = 1 << 12,	       /* --net tap=, or an fd that is one */
 	FEATURE_STREAM = 1 << 13,      /* --net unix=, or an fd that is one */
 	FEATURE_VSOCK = 1 << 14,       /* --vsock */
+	FEATURE_COMMAND = 1 << 15,     /* a vsock stream that mote ends */
 };
 
 #endif

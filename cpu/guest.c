@@ -78,6 +78,7 @@ static void on_suspend(struct guest *g, int number)
 {
 	(void)number;
 	console_suspend(&g->console);
+	command_suspend(&g->command);
 	thread_stop_process();
 }
 
@@ -85,6 +86,14 @@ static void on_resume(struct guest *g, int number)
 {
 	(void)number;
 	console_resume(&g->console);
+	command_resume(&g->command);
+}
+
+/* The serial port does not know how large its terminal is. */
+static void on_nothing(struct guest *g, int number)
+{
+	(void)g;
+	(void)number;
 }
 
 static const struct signal_action {
@@ -93,17 +102,20 @@ static const struct signal_action {
 } signal_actions[] = {
 	{ SIGTERM, on_term },	  { SIGUSR1, on_snapshot },
 	{ SIGUSR2, on_counters }, { SIGTSTP, on_suspend },
-	{ SIGCONT, on_resume },
+	{ SIGCONT, on_resume },	  { SIGWINCH, on_nothing },
 }; /* all others stop mote */
 
 void guest_signal(void *arg, int number)
 {
+	struct guest *g = arg;
 	void (*act)(struct guest * g, int number) = on_stop;
 
+	if (command_signal(&g->command, number))
+		return;
 	for (size_t i = 0; i < ARRAY_LEN(signal_actions); i++)
 		if (signal_actions[i].number == number)
 			act = signal_actions[i].act;
-	act(arg, number);
+	act(g, number);
 }
 
 int guest_create_serial(struct guest *g, struct vm *vm)
@@ -200,6 +212,9 @@ static int start(struct guest *g)
 	if (!error)
 		error = console_start(&g->console, &g->loop, &g->serial);
 	if (!error)
+		error = command_start(&g->command, &g->loop, &g->platform,
+				      &g->report);
+	if (!error)
 		error = vcpus_start(&g->vcpus);
 	guest_stage(g, "run");
 	/* Only now does a vCPU enter the guest. */
@@ -245,6 +260,9 @@ int guest_run(struct guest *g, struct ending *ending)
 	if (error)
 		return error;
 	*ending = platform_ending(&g->platform);
+	command_listen(&g->command);
 	drain(g, ending);
+	command_finish(&g->command, ending, guest_time_left(g),
+		       g->signals.source.fd);
 	return 0;
 }

@@ -7,6 +7,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "cpu/command.h"
 #include "cpu/console.h"
 #include "cpu/loop.h"
 #include "cpu/platform.h"
@@ -27,6 +28,7 @@ struct guest {
 	int serial_irq_fd;
 	struct serial serial;
 	struct console console;
+	struct command command;
 	struct vcpus vcpus;
 	struct thread_hook lock_in; /* of this thread, before the guest runs */
 	bool ready_reported;

@@ -31,16 +31,20 @@
 
 enum until_held { ENDS, WAITS, DEFAULT };
 
-/* All whose default is to end or to stop a process, and that can be caught. */
+/*
+ * All whose default is to end or to stop a process, and that can be caught; and
+ * what tells of another size of the terminal.
+ */
 static const struct handled {
 	int number;
 	enum until_held until_held;
 } handled[] = {
-	{ SIGTERM, ENDS },  { SIGINT, ENDS },	  { SIGHUP, ENDS },
-	{ SIGQUIT, ENDS },  { SIGALRM, ENDS },	  { SIGVTALRM, ENDS },
-	{ SIGPROF, ENDS },  { SIGXCPU, ENDS },	  { SIGIO, ENDS },
-	{ SIGPWR, ENDS },   { SIGSTKFLT, ENDS },  { SIGUSR1, WAITS },
-	{ SIGUSR2, WAITS }, { SIGTSTP, DEFAULT }, { SIGCONT, DEFAULT },
+	{ SIGTERM, ENDS },     { SIGINT, ENDS },     { SIGHUP, ENDS },
+	{ SIGQUIT, ENDS },     { SIGALRM, ENDS },    { SIGVTALRM, ENDS },
+	{ SIGPROF, ENDS },     { SIGXCPU, ENDS },    { SIGIO, ENDS },
+	{ SIGPWR, ENDS },      { SIGSTKFLT, ENDS },  { SIGUSR1, WAITS },
+	{ SIGUSR2, WAITS },    { SIGTSTP, DEFAULT }, { SIGCONT, DEFAULT },
+	{ SIGWINCH, DEFAULT },
 };
 
 static const int ignored[] = { SIGPIPE, SIGXFSZ };

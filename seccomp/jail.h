@@ -13,7 +13,7 @@
 #include "mem/option_file.h"
 
 #define JAIL_SOCKETS 2
-#define JAIL_OUTPUTS 3
+#define JAIL_OUTPUTS 4
 
 struct jail_options {
 	bool user_given;   /* to become that user is then a must */

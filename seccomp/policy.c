@@ -50,6 +50,7 @@
 #define TAP	   FEATURE_TAP
 #define STREAM	   FEATURE_STREAM
 #define VSOCK	   FEATURE_VSOCK
+#define COMMAND	   FEATURE_COMMAND
 
 #define MASKED(index, mask, value)                                             \
 	{                                                                      \
@@ -171,18 +172,18 @@ const struct policy_rule policy_rules[] = {
 	{ LOOP, STREAM, SYS_recvfrom, ANY, "the length of the next frame" },
 	{ LOOP, STREAM, SYS_sendmsg, ANY, "frames without SIGPIPE" },
 
-	/* --vsock */
+	/* --vsock; a command's stream */
 	{ LOOP, VSOCK | UNIX, SYS_accept4, ANY, "clients of the host" },
 	{ LOOP, VSOCK, SYS_socket, UNIX_STREAM,
 	  "a connection that the guest begins" },
 	{ LOOP, VSOCK, SYS_connect, ANY, "to PATH_port; unix sockets only" },
 	{ LOOP, VSOCK, SYS_recvfrom, ANY,
 	  "a client's CONNECT line, and no more than it" },
-	{ LOOP, VSOCK, SYS_recvmsg, ANY, "data for the guest" },
-	{ LOOP, VSOCK, SYS_sendmsg, ANY, "data from the guest" },
-	{ LOOP, VSOCK, SYS_shutdown, ANY, "half-close" },
+	{ LOOP, VSOCK | COMMAND, SYS_recvmsg, ANY, "data for the guest" },
+	{ LOOP, VSOCK | COMMAND, SYS_sendmsg, ANY, "data from the guest" },
+	{ LOOP, VSOCK | COMMAND, SYS_shutdown, ANY, "half-close" },
 	{ LOOP,
-	  VSOCK,
+	  VSOCK | COMMAND,
 	  SYS_madvise,
 	  { ARG(2, MADV_DONTNEED) },
 	  "buffers of a closed connection go back to the host" },

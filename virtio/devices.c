@@ -79,7 +79,8 @@ static unsigned net_count(const struct device_options *options)
 static unsigned net_features(const struct devices *d,
 			     const struct devices_one *one)
 {
-	return net_is_stream(&d->net[one->number]) ? FEATURE_STREAM : FEATURE_TAP;
+	return net_is_stream(&d->net[one->number]) ? FEATURE_STREAM
+						   : FEATURE_TAP;
 }
 
 static int open_net(struct devices *d, unsigned number)
@@ -104,15 +105,15 @@ static void destroy_net(void *self)
 
 static unsigned vsock_count(const struct device_options *options)
 {
-	return options->vsock.file.path || options->vsock.file.fd >= 0;
+	return vsock_is_shared(&options->vsock) || options->vsock.own;
 }
 
 static unsigned vsock_features(const struct devices *d,
 			       const struct devices_one *one)
 {
-	(void)d;
 	(void)one;
-	return FEATURE_VSOCK;
+	return (vsock_is_shared(&d->options.vsock) ? FEATURE_VSOCK : 0) |
+	       (d->options.vsock.own ? FEATURE_COMMAND : 0);
 }
 
 static int open_vsock(struct devices *d, unsigned number)

@@ -254,11 +254,16 @@ static const struct device_ops ops = {
  * has one is open before the first of them: where there are more of those than
  * thought, connections are refused, and nothing else fails.
  */
-static int count_connections(unsigned *max)
+static int count_connections(const struct vsock *vsock, unsigned *max)
 {
 	const rlim_t want = VSOCK_CONNECTIONS_MAX + OTHERS_MAX;
 	struct rlimit limit;
 
+	/* mote's own one, and those of the guest that are refused. */
+	if (!vsock_is_shared(&vsock->options)) {
+		*max = FEWEST;
+		return 0;
+	}
 	if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
 		return log_errno("getrlimit");
 	if (limit.rlim_cur < want) {
@@ -289,7 +294,7 @@ int vsock_open(struct vsock **vsock, const struct vsock_options *options)
 	new->cid = options->cid;
 	new->again.fd = new->listener.fd = new->timer.source.fd = -1;
 	new->file = UNIXSOCK_NONE;
-	error = count_connections(&max);
+	error = count_connections(new, &max);
 	if (!error)
 		error = vsock_pool_create(new, max);
 	if (!error)
@@ -357,6 +362,8 @@ void vsock_destroy(struct vsock *vsock)
 	}
 	if (vsock->again.fd >= 0)
 		close(vsock->again.fd);
+	if (vsock->options.own)
+		close(vsock->options.own_fd);
 	vsock_pool_destroy(vsock);
 	vsock_host_unlisten(vsock);
 	free(vsock);

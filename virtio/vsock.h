@@ -7,7 +7,8 @@
  *	guest to host	a stream to CID 2, port 1234, reaches whoever listens
  *			on PATH_1234
  *
- * That is Firecracker's convention, so its clients work unchanged.
+ * That is Firecracker's convention, so its clients work unchanged. One stream
+ * more may end inside mote (struct vsock_options): a command's.
  */
 #ifndef VIRTIO_VSOCK_H
 #define VIRTIO_VSOCK_H

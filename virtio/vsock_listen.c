@@ -69,6 +69,8 @@ int vsock_host_listen(struct vsock *vsock)
 	const struct option_file *file = &vsock->options.file;
 	int error;
 
+	if (!vsock_is_shared(&vsock->options))
+		return 0;
 	if (file->path)
 		return listen_at(vsock, file->path);
 	error = unixsock_take("--vsock ", file->fd);

@@ -39,7 +39,8 @@ static void client_ready(void *arg, uint32_t events);
 
 void vsock_host_accept(struct vsock *vsock, bool accept)
 {
-	accept = accept && vsock->running && vsock->count < vsock->max;
+	accept = accept && vsock->running && vsock->count < vsock->max &&
+		 vsock->listener.fd >= 0;
 	if (accept == vsock->listening)
 		return;
 	vsock->listening = accept;
@@ -189,12 +190,25 @@ void vsock_host_greet(struct vsock_conn *conn)
 
 /* -- listeners of the host ------------------------------------------------ */
 
+/* Whoever else connects to that port finds nobody there. */
+static int connect_own(struct vsock_conn *conn)
+{
+	struct vsock_options *options = &conn->vsock->options;
+
+	if (!options->own)
+		return -ECONNREFUSED;
+	options->own = false;
+	return watch(conn, options->own_fd);
+}
+
 int vsock_host_connect(struct vsock_conn *conn)
 {
 	static struct log_limit limit;
 	struct sockaddr_un address = { .sun_family = AF_UNIX };
 	int fd, error;
 
+	if (conn->vsock->options.own_port == conn->host_port)
+		return connect_own(conn);
 	if (!conn->vsock->prefix)
 		return -ECONNREFUSED;
 	snprintf(address.sun_path, sizeof(address.sun_path), "%s_%u",

@@ -410,7 +410,8 @@ static void (*const commands[])(void) = {
 
 static void make_all(void)
 {
-	static struct vsock_options options = { { path, -1 }, CID };
+	static struct vsock_options options = { .file = { path, -1 },
+						.cid = CID };
 	struct sockaddr_un address = { .sun_family = AF_UNIX };
 
 	must(!ram_create(&ram, &(struct ram_options){ .size = RAM_SIZE }));

@@ -165,7 +165,8 @@ static void start(void)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	const struct vsock_options options = { { path, -1 }, GUEST_CID };
+	const struct vsock_options options = { .file = { path, -1 },
+					       .cid = GUEST_CID };
 
 	if (listener < 0)
 		start();

@@ -1,4 +1,5 @@
-/* uses: cpu/console.c cpu/console_clients.c cpu/console_drain.c cpu/tty.c */
+/* uses: cpu/console.c cpu/escape.c cpu/console_clients.c */
+/* uses: cpu/console_drain.c cpu/tty.c */
 /* uses: cpu/console_end.c cpu/console_open.c cpu/unixsock.c cpu/serial.c */
 /* uses: cpu/serial_line.c cpu/loop.c mem/log.c */
 /*

@@ -195,6 +195,31 @@ static void test_root(void **state)
 	expect_no_log();
 }
 
+/* mote's own init is the kernel's, unless the user has another. */
+static void test_command(void **state)
+{
+	static const char *const own[] = { "rdinit=/bin/sh -- words" };
+	static const char words[] = "rdinit=/.mote/init ";
+	struct machine_options options = { .cpus = 1, .command = true };
+
+	(void)state;
+	assert_int_equal(load(&options), 0);
+	assert_memory_equal(cmdline(), words, sizeof(words) - 1);
+	assert_true(has_word(cmdline(), "quiet"));
+	ram_destroy(&ram);
+	options.append = own;
+	options.append_count = 1;
+	assert_int_equal(load(&options), 0);
+	assert_non_null(strstr(cmdline() + 1, own[0]));
+	ram_destroy(&ram);
+	options.append_count = 0;
+	options.cmdline = "panic=-1";
+	assert_int_equal(load(&options), 0);
+	assert_string_equal(cmdline(), "rdinit=/.mote/init panic=-1");
+	ram_destroy(&ram);
+	expect_no_log();
+}
+
 static void test_refused(void **state)
 {
 	static char words[CMDLINE_SIZE + 1];
@@ -248,6 +273,7 @@ int main(void)
 		cmocka_unit_test(test_default),	 cmocka_unit_test(test_append),
 		cmocka_unit_test(test_replaced), cmocka_unit_test(test_refused),
 		cmocka_unit_test(test_root),	 cmocka_unit_test(test_parts),
+		cmocka_unit_test(test_command),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

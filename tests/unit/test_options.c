@@ -452,6 +452,45 @@ static void test_table(void **state)
 	}
 }
 
+/* What follows -- is taken as it is. */
+static void test_command(void **state)
+{
+	(void)state;
+	accept("-k k");
+	assert_null(options.command);
+	accept("-k k --");
+	assert_null(options.command);
+	accept("-k k -- sh -c _ -k --help -- x");
+	assert_ptr_equal(options.command, argv_of + 4);
+	assert_string_equal(options.command[0], "sh");
+	assert_string_equal(options.command[2], "");
+	assert_string_equal(options.command[5], "--");
+	assert_string_equal(options.command[6], "x");
+	assert_null(options.command[7]);
+	assert_string_equal(options.kernel.path, "k");
+	assert_false(options.tty);
+	assert_null(options.workdir);
+	assert_int_equal(options.env_count, 0);
+	accept("-k k -t -e A=1 --env=B=x,y=2 -eC --workdir /a,b -- x");
+	assert_true(options.tty);
+	assert_int_equal(options.env_count, 3);
+	assert_string_equal(options.env[0], "A=1");
+	assert_string_equal(options.env[1], "B=x,y=2");
+	assert_string_equal(options.env[2], "C");
+	assert_string_equal(options.workdir, "/a,b");
+	/* What would be in the way of the serial port on stdio is not here. */
+	refuse("-k fd=0 -- x", "which is stdin of the command");
+	refuse("-k k --events fd=1 --serial off -- x",
+	       "which is stdout of the command");
+	refuse("-k k -t", "--tty is for a command");
+	refuse("-k k -e A=1 --", "--env is for a command");
+	refuse("-k k --workdir /a", "--workdir is for a command");
+	refuse("-k k --workdir a -- x", "begins with /");
+	refuse("-k k -e =1 -- x", "has no name");
+	refuse("-k k -e _ -- x", "has no name");
+	refuse("-k k x", "no place for the word 'x'");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -474,6 +513,7 @@ int main(void)
 		cmocka_unit_test(test_help_ends_parsing),
 		cmocka_unit_test(test_help_onto_full_disk),
 		cmocka_unit_test(test_table),
+		cmocka_unit_test(test_command),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

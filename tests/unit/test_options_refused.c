@@ -18,8 +18,6 @@ static const struct mistake in_words[] = {
 	{ "_", "no place for the word ''" },
 	{ "-", "no place for the word '-'" },
 	{ "-k k vmlinux", "no place for the word 'vmlinux'" },
-	{ "-k k -- ls", "no place for the word 'ls'" },
-	{ "-k k -- -m", "no place for the word '-m'" },
 	{ "--kernal k", "'--kernal'; did you mean '--kernel'?" },
 	{ "--mem 1G", "'--mem'; did you mean '--memory'?" },
 	{ "--CPUS 1", "'--CPUS'; did you mean '--cpus'?" },

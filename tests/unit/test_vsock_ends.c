@@ -235,6 +235,74 @@ static void test_client_leaves_early(void **state)
 	}
 }
 
+/* -- a stream that ends inside mote ---------------------------------------- */
+
+static int own_end;
+
+static int setup_own(void **state)
+{
+	int pair[2];
+
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, pair))
+		return -1;
+	own_end = pair[0];
+	own_fd = pair[1];
+	return setup(state);
+}
+
+static int teardown_own(void **state)
+{
+	close(own_end);
+	close(own_fd);
+	own_fd = -1;
+	return teardown(state);
+}
+
+static void test_own(void **state)
+{
+	(void)state;
+	guest_start();
+	guest_op(VSOCK_OP_REQUEST, OWN, GUEST, 0);
+	expect_packet(VSOCK_OP_RESPONSE, OWN, GUEST);
+	guest_data(OWN, GUEST, "hello", 5);
+	host_gets(own_end, "hello", 5);
+	host_say(own_end, "back");
+	expect_packet(VSOCK_OP_RW, OWN, GUEST);
+	assert_int_equal(got.len, 4);
+	assert_memory_equal(got_data, "back", 4);
+	/* There is one, and one only, also when that is over. */
+	guest_op(VSOCK_OP_REQUEST, OWN, GUEST + 1, 0);
+	expect_rst(OWN, GUEST + 1);
+	guest_op(VSOCK_OP_RST, OWN, GUEST, 0);
+	guest_op(VSOCK_OP_REQUEST, OWN, GUEST + 2, 0);
+	expect_rst(OWN, GUEST + 2);
+}
+
+/* Others are refused, as where nobody listens. */
+static void test_own_alone(void **state)
+{
+	const struct vsock_options alone = {
+		.cid = CID,
+		.own = true,
+		.own_port = OWN,
+		.own_fd = dup(own_fd),
+	};
+
+	(void)state;
+	vsock_destroy(vsock);
+	assert_int_equal(vsock_open(&vsock, &alone), 0);
+	assert_int_equal(vsock_create(vsock, &loop), 0);
+	guest_start();
+	guest_op(VSOCK_OP_REQUEST, PORT, GUEST, 0);
+	expect_rst(PORT, GUEST);
+	guest_op(VSOCK_OP_REQUEST, OWN, GUEST, 0);
+	expect_packet(VSOCK_OP_RESPONSE, OWN, GUEST);
+	for (unsigned i = 1; i < 100; i++) {
+		guest_op(VSOCK_OP_REQUEST, PORT + i, GUEST, 0);
+		expect_rst(PORT + i, GUEST);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -247,6 +315,10 @@ int main(void)
 		vsock_test(test_host_aborts),
 		vsock_test(test_guest_aborts),
 		vsock_test(test_client_leaves_early),
+		cmocka_unit_test_setup_teardown(test_own, setup_own,
+						teardown_own),
+		cmocka_unit_test_setup_teardown(test_own_alone, setup_own,
+						teardown_own),
 	};
 
 	fill_pattern();

@@ -129,7 +129,8 @@ static void test_buffers_are_given_back(void **state)
 
 static int open_at(const char *where)
 {
-	const struct vsock_options options = { { where, -1 }, 3 };
+	const struct vsock_options options = { .file = { where, -1 },
+					       .cid = 3 };
 	struct vsock *other = NULL;
 	int error = vsock_open(&other, &options);
 

@@ -19,6 +19,9 @@
 
 #define PORT  1234u /* a port of whoever listens */
 #define GUEST 5000u /* a port of the guest's client */
+#define OWN   77u   /* the port whose stream ends inside mote, */
+
+static int own_fd = -1; /* in this socket, where there is one */
 
 static struct loop loop;
 static char dir[32], path[64];
@@ -209,7 +212,13 @@ static inline int guest_connects(int listener, uint32_t guest_port)
 
 static inline int setup(void **state)
 {
-	struct vsock_options options = { { path, -1 }, CID };
+	struct vsock_options options = {
+		.file = { path, -1 },
+		.cid = CID,
+		.own = own_fd >= 0,
+		.own_port = OWN,
+		.own_fd = own_fd < 0 ? -1 : dup(own_fd),
+	};
 
 	(void)state;
 	alarm(300);

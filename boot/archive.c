@@ -1,0 +1,199 @@
+/*
+ * Writes the archive that a guest with a command gets: a directory of its own
+ * in the initramfs, which nobody else has a file in, with the init that
+ * boot/init/ is built to, and the command with its arguments, its environment
+ * and its directory (cpu/command_wire.h says how). Nothing of that is on the
+ * kernel's command line, where others could read it and there is little room.
+ *
+ * The format is cpio's "newc" (Documentation/driver-api/early-userspace/
+ * buffer-format.rst): headers of hexadecimal digits, names and contents filled
+ * up to four bytes. Written twice: first to see how long it is. Trusts the
+ * options. Main thread, before the sandbox closes in.
+ */
+#include "boot/archive.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "cpu/command_wire.h"
+#include "mem/bytes.h"
+#include "mem/log.h"
+
+#define FIELDS	 13
+#define MODE_DIR 0040700u
+#define MODE_RUN 0100700u
+#define MODE_TXT 0100600u
+
+/* archive_init.S */
+extern const char archive_init[];
+extern const uint32_t archive_init_len;
+
+struct archive {
+	char *bytes; /* NULL: only `len` is of interest */
+	size_t len;
+	unsigned files;
+};
+
+static void put(struct archive *a, const void *from, size_t len)
+{
+	if (a->bytes)
+		memcpy(a->bytes + a->len, from, len);
+	a->len += len;
+}
+
+static void put_string(struct archive *a, const char *text)
+{
+	put(a, text, strlen(text) + 1);
+}
+
+static void pad(struct archive *a)
+{
+	static const char zeros[3];
+
+	put(a, zeros, round_up(a->len, 4) - a->len);
+}
+
+static void begin_file(struct archive *a, const char *name, unsigned mode,
+		       size_t size)
+{
+	/* user, group, time, devices and the check sum are 0 */
+	const uint32_t fields[FIELDS] = {
+		[0] = ++a->files,
+		[1] = mode,
+		[4] = 1, /* link */
+		[6] = (uint32_t)size,
+		[11] = (uint32_t)strlen(name) + 1,
+	};
+	char field[9];
+
+	put(a, "070701", 6);
+	for (size_t i = 0; i < FIELDS; i++) {
+		snprintf(field, sizeof(field), "%08X", fields[i]);
+		put(a, field, 8);
+	}
+	put_string(a, name);
+	pad(a);
+}
+
+/* -- the command ---------------------------------------------------------- */
+
+static void put_kind(struct archive *a, char kind, const char *text)
+{
+	put(a, &kind, 1);
+	put_string(a, text);
+}
+
+static bool has_env(const struct options *options, const char *name, size_t len)
+{
+	for (unsigned i = 0; i < options->env_count; i++)
+		if (!strncmp(options->env[i], name, len) &&
+		    (!options->env[i][len] || options->env[i][len] == '='))
+			return true;
+	return false;
+}
+
+static void put_env(struct archive *a, const char *name, const char *value)
+{
+	const char kind = RUN_ENV;
+
+	put(a, &kind, 1);
+	put(a, name, strlen(name));
+	put(a, "=", 1);
+	put_string(a, value);
+}
+
+static void put_envs(struct archive *a, const struct options *options)
+{
+	const char *term = getenv("TERM");
+	const struct {
+		const char *name, *value;
+	} defaults[] = {
+		{ "PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:"
+			  "/sbin:/bin" },
+		{ "HOME", "/root" },
+		{ "TERM", options->tty ? (term ? term : "linux") : NULL },
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(defaults); i++)
+		if (defaults[i].value && !has_env(options, defaults[i].name,
+						  strlen(defaults[i].name)))
+			put_env(a, defaults[i].name, defaults[i].value);
+	for (unsigned i = 0; i < options->env_count; i++) {
+		const char *text = options->env[i];
+		const char *value = getenv(text);
+
+		if (strchr(text, '='))
+			put_kind(a, RUN_ENV, text);
+		else if (value)
+			put_env(a, text, value);
+	}
+}
+
+static void put_tty(struct archive *a)
+{
+	struct winsize size = { 0 };
+	char text[16] = "";
+
+	if (!ioctl(STDIN_FILENO, TIOCGWINSZ, &size) && size.ws_row)
+		snprintf(text, sizeof(text), "%u %u", size.ws_row, size.ws_col);
+	put_kind(a, RUN_TTY, text);
+}
+
+static void put_command(struct archive *a, const struct options *options,
+			bool no_serial)
+{
+	for (char **word = options->command; *word; word++)
+		put_kind(a, RUN_ARGUMENT, *word);
+	put_envs(a, options);
+	if (options->workdir)
+		put_kind(a, RUN_WORKDIR, options->workdir);
+	if (options->tty)
+		put_tty(a);
+	if (no_serial)
+		put_kind(a, RUN_NO_SERIAL, "");
+}
+
+/* -- all of it ------------------------------------------------------------ */
+
+static void put_all(struct archive *a, const struct options *options,
+		    bool no_serial)
+{
+	struct archive command = { .len = 0 };
+
+	put_command(&command, options, no_serial);
+	begin_file(a, RUN_DIR, MODE_DIR, 0);
+	begin_file(a, RUN_INIT, MODE_RUN, archive_init_len);
+	put(a, archive_init, archive_init_len);
+	pad(a);
+	begin_file(a, RUN_FILE, MODE_TXT, command.len);
+	put_command(a, options, no_serial);
+	pad(a);
+	begin_file(a, "TRAILER!!!", 0, 0);
+}
+
+int archive_create(const struct options *options, bool no_serial)
+{
+	struct archive a = { .len = 0 };
+	int error = 0, fd;
+
+	put_all(&a, options, no_serial);
+	a.bytes = malloc(a.len);
+	if (!a.bytes)
+		return log_errno("malloc");
+	a.len = 0;
+	a.files = 0;
+	put_all(&a, options, no_serial);
+	fd = memfd_create("mote-command", MFD_CLOEXEC);
+	if (fd < 0 || write(fd, a.bytes, a.len) != (ssize_t)a.len) {
+		error = log_errno("memfd");
+		if (fd >= 0)
+			close(fd);
+	}
+	free(a.bytes);
+	return error ? error : fd;
+}

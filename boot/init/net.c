@@ -1,0 +1,108 @@
+/*
+ * The network, as far as it needs no program: lo is up, and where the command
+ * line has ip= the interface that it names gets its address, as a kernel with
+ * CONFIG_IP_PNP would do it (Documentation/admin-guide/nfs/nfsroot.rst):
+ *
+ *	ip=CLIENT:SERVER:GATEWAY:NETMASK:HOSTNAME:DEVICE:AUTOCONF
+ *
+ * SERVER and AUTOCONF are ignored: there is no DHCP here.
+ */
+#include <errno.h>
+#include <net/if.h>
+#include <net/route.h>
+#include <netinet/in.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+
+#include "boot/init/init.h"
+#include "boot/init/sys.h"
+
+enum field { CLIENT, SERVER, GATEWAY, NETMASK, HOSTNAME, DEVICE, FIELDS };
+
+static void set_name(char to[IFNAMSIZ], const char *name)
+{
+	for (size_t i = 0; i < IFNAMSIZ - 1 && name[i]; i++)
+		to[i] = name[i];
+}
+
+static long bring_up(int fd, const char *name)
+{
+	struct ifreq request = { .ifr_flags = 0 };
+	long result;
+
+	set_name(request.ifr_name, name);
+	result = sys_ioctl(fd, SIOCGIFFLAGS, &request);
+	request.ifr_flags |= IFF_UP;
+	return result ? result : sys_ioctl(fd, SIOCSIFFLAGS, &request);
+}
+
+/* "192.0.2.1"; false where it is nothing of the kind. */
+static bool parse(const char *text, struct sockaddr *to)
+{
+	struct sockaddr_in address = { .sin_family = AF_INET };
+	uint32_t value = 0;
+
+	for (int i = 0; i < 4; i++) {
+		const char *before = text;
+
+		value = value << 8 | (text_number(&text) & 0xff);
+		if (text == before || *text != (i < 3 ? '.' : '\0'))
+			return false;
+		text++;
+	}
+	address.sin_addr.s_addr = __builtin_bswap32(value);
+	memcpy(to, &address, sizeof(*to));
+	return true;
+}
+
+static long set_address(int fd, const char *const field[FIELDS])
+{
+	struct ifreq request = { .ifr_flags = 0 };
+	struct rtentry route = { .rt_flags = RTF_UP | RTF_GATEWAY };
+	long result = -EINVAL;
+
+	set_name(request.ifr_name, field[DEVICE]);
+	if (parse(field[CLIENT], &request.ifr_addr))
+		result = sys_ioctl(fd, SIOCSIFADDR, &request);
+	if (!result && parse(field[NETMASK], &request.ifr_netmask))
+		result = sys_ioctl(fd, SIOCSIFNETMASK, &request);
+	if (!result)
+		result = bring_up(fd, field[DEVICE]);
+	if (result || !parse(field[GATEWAY], &route.rt_gateway))
+		return result;
+	route.rt_dst.sa_family = route.rt_genmask.sa_family = AF_INET;
+	result = sys_ioctl(fd, SIOCADDRT, &route);
+	return result == -EEXIST ? 0 : result;
+}
+
+void net_start(void)
+{
+	const char *ip = text_word("ip"), *field[FIELDS];
+	struct text fields = { .len = 0 };
+	char *at = fields.bytes;
+	int fd = (int)SYS_3(socket, AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	long result;
+
+	if (fd >= 0)
+		bring_up(fd, "lo");
+	text_add(&fields, ip ? ip : "");
+	for (int i = 0; i < FIELDS; i++) {
+		field[i] = at;
+		while (*at && *at != ':')
+			at++;
+		if (*at)
+			*at++ = 0;
+	}
+	if (!*field[DEVICE])
+		field[DEVICE] = "eth0";
+	if (!*field[HOSTNAME])
+		field[HOSTNAME] = "mote";
+	SYS_2(sethostname, field[HOSTNAME], text_len(field[HOSTNAME]));
+	if (*field[CLIENT] >= '0' && *field[CLIENT] <= '9') {
+		result = fd < 0 ? fd : set_address(fd, field);
+		if (result)
+			init_note("cannot set up the network as in ip=", ip,
+				  result);
+	}
+	sys_close(fd);
+}

@@ -1,0 +1,184 @@
+/*
+ * Strings and small files. Fixed buffers everywhere: there is no allocator.
+ */
+#include <errno.h>
+#include <fcntl.h>
+
+#include "boot/init/init.h"
+#include "boot/init/sys.h"
+
+/* What the compiler may call for by itself. */
+void *memcpy(void *to, const void *from, size_t len)
+{
+	void *at = to;
+
+	__asm__ volatile("rep movsb"
+			 : "+D"(at), "+S"(from), "+c"(len)
+			 :
+			 : "memory");
+	return to;
+}
+
+void *memset(void *to, int byte, size_t len)
+{
+	void *at = to;
+
+	__asm__ volatile("rep stosb"
+			 : "+D"(at), "+c"(len)
+			 : "a"(byte)
+			 : "memory");
+	return to;
+}
+
+int memcmp(const void *a, const void *b, size_t len)
+{
+	const uint8_t *one = a, *two = b;
+
+	for (size_t i = 0; i < len; i++)
+		if (one[i] != two[i])
+			return one[i] - two[i];
+	return 0;
+}
+
+size_t text_len(const char *text)
+{
+	size_t len = 0;
+
+	while (text[len])
+		len++;
+	return len;
+}
+
+const char *text_after(const char *text, const char *start)
+{
+	while (*start)
+		if (*text++ != *start++)
+			return NULL;
+	return text;
+}
+
+bool text_same(const char *a, const char *b)
+{
+	const char *rest = text_after(a, b);
+
+	return rest && !*rest;
+}
+
+unsigned text_number(const char **text)
+{
+	unsigned value = 0;
+
+	for (; **text >= '0' && **text <= '9'; (*text)++)
+		value = value * 10 + (unsigned)(**text - '0');
+	return value;
+}
+
+struct text *text_add(struct text *text, const char *more)
+{
+	while (*more && text->len < sizeof(text->bytes) - 1)
+		text->bytes[text->len++] = *more++;
+	text->bytes[text->len] = 0;
+	return text;
+}
+
+struct text *text_add_number(struct text *text, unsigned number)
+{
+	char digits[12], *at = digits + sizeof(digits);
+
+	*--at = 0;
+	do
+		*--at = (char)('0' + number % 10);
+	while (number /= 10);
+	return text_add(text, at);
+}
+
+long text_read(const char *path, char *to, size_t room)
+{
+	int fd = sys_open(path, O_RDONLY | O_CLOEXEC);
+	size_t len = 0;
+	long n = fd;
+
+	*to = 0;
+	if (fd < 0)
+		return n;
+	while (len < room - 1) {
+		n = sys_read(fd, to + len, room - 1 - len);
+		if (n <= 0)
+			break;
+		len += (size_t)n;
+	}
+	to[len] = 0;
+	sys_close(fd);
+	return n < 0 ? n : (long)len;
+}
+
+void text_write(const char *path, const char *text)
+{
+	int fd = sys_open(path, O_WRONLY | O_CLOEXEC);
+
+	if (fd >= 0)
+		sys_write(fd, text, text_len(text));
+	sys_close(fd);
+}
+
+/* -- the command line ----------------------------------------------------- */
+
+static char cmdline[4096]; /* each blank has become a NUL */
+static long cmdline_len;
+
+static void read_cmdline(void)
+{
+	cmdline_len = text_read("/proc/cmdline", cmdline, sizeof(cmdline));
+	for (long i = 0; i < cmdline_len; i++)
+		if (cmdline[i] == ' ' || cmdline[i] == '\n')
+			cmdline[i] = 0;
+}
+
+const char *text_word(const char *key)
+{
+	const char *found = NULL, *rest;
+
+	if (!cmdline_len)
+		read_cmdline();
+	for (long i = 0; i < cmdline_len;
+	     i += (long)text_len(cmdline + i) + 1) {
+		if (text_same(cmdline + i, "--"))
+			break;
+		rest = text_after(cmdline + i, key);
+		if (rest && (*rest == '=' || !*rest))
+			found = *rest ? rest + 1 : rest;
+	}
+	return found;
+}
+
+/* -- directories ---------------------------------------------------------- */
+
+bool names_open(struct names *names, const char *path)
+{
+	names->fd = sys_open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	names->at = names->end = 0;
+	return names->fd >= 0;
+}
+
+/* struct linux_dirent64: d_reclen at 16, d_name at 19 */
+const char *names_next(struct names *names)
+{
+	for (;;) {
+		const char *name = names->bytes + names->at + 19;
+		uint16_t len;
+
+		if (names->at >= names->end) {
+			names->at = 0;
+			names->end = SYS_3(getdents64, names->fd, names->bytes,
+					   sizeof(names->bytes));
+			if (names->end > 0)
+				continue;
+			sys_close(names->fd);
+			return NULL;
+		}
+		memcpy(&len, names->bytes + names->at + 16, sizeof(len));
+		names->at += len;
+		if (!text_same(name, ".") && !text_same(name, ".."))
+			return name;
+	}
+}

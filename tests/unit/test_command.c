@@ -1,0 +1,585 @@
+/* uses: cpu/command.c cpu/command_link.c cpu/command_output.c */
+/* uses: cpu/command_input.c */
+/* uses: cpu/command_frames.c cpu/console_end.c cpu/escape.c cpu/tty.c */
+/* uses: cpu/loop.c */
+/*
+ * The host's end of a command, with a guest that is this test: what goes where,
+ * who has to wait, which signals are whose, and how it ends.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "cpu/command.h"
+#include "mem/bytes.h"
+#include "mem/log.h"
+
+static struct loop loop;
+static struct loop_timer tick;
+static struct command command;
+static struct platform platform;
+static struct ending ended;
+static char logged[8192];
+static int pipes[3][2], saved[3] = { -1, -1, -1 }; /* [2] is not used here */
+static int link_fd;				   /* the guest's end */
+
+/* -- in place of the rest of mote ------------------------------------------ */
+
+void platform_end(struct platform *p, enum end_reason reason, unsigned status)
+{
+	assert_ptr_equal(p, &platform);
+	if (ended.reason == END_NONE)
+		ended = (struct ending){ reason, status };
+}
+
+void report_stage(struct report *report, const char *name, uint64_t ns)
+{
+	(void)report, (void)name, (void)ns;
+}
+
+uint64_t report_now(void)
+{
+	return loop_now();
+}
+
+static void keep(const char *format, va_list args)
+{
+	const size_t len = strlen(logged);
+
+	vsnprintf(logged + len, sizeof(logged) - len, format, args);
+	strncat(logged, "\n", sizeof(logged) - strlen(logged) - 1);
+}
+
+#define KEEP_LOG(name)                                                         \
+	void name(const char *format, ...)                                     \
+	{                                                                      \
+		va_list args;                                                  \
+                                                                               \
+		va_start(args, format);                                        \
+		keep(format, args);                                            \
+		va_end(args);                                                  \
+	}
+KEEP_LOG(log_error)
+KEEP_LOG(log_warn)
+KEEP_LOG(log_debug)
+
+void log_guest(struct log_limit *limit, const char *format, ...)
+{
+	va_list args;
+
+	(void)limit;
+	va_start(args, format);
+	keep(format, args);
+	va_end(args);
+}
+
+int log_errno(const char *call)
+{
+	fail_msg("%s: %s", call, strerror(errno));
+	return -errno;
+}
+
+void log_set_raw(bool raw)
+{
+	(void)raw;
+}
+
+/* -- the loop, the guest and mote's streams -------------------------------- */
+
+static void ticked(void *arg)
+{
+	(void)arg;
+	loop_stop(&loop);
+}
+
+static void spin(void)
+{
+	loop_timer_set(&tick, 3000000);
+	assert_int_equal(loop_run(&loop), 0);
+}
+
+static void say(unsigned type, const void *payload, size_t len)
+{
+	uint8_t frame[WIRE_HEADER + WIRE_PIECE];
+
+	frames_header(frame, type, len);
+	memcpy(frame + WIRE_HEADER, payload, len);
+	assert_int_equal(send(link_fd, frame, WIRE_HEADER + len, 0),
+			 WIRE_HEADER + len);
+	spin();
+}
+
+static void say_words(unsigned type, uint32_t a, uint32_t b)
+{
+	uint8_t words[8];
+
+	put_le32(words, a);
+	put_le32(words + 4, b);
+	say(type, words, sizeof(words));
+}
+
+/* The next frame for the guest: its type, or -1 where there is none. */
+static int hear(uint8_t *payload, uint32_t *len)
+{
+	uint8_t header[WIRE_HEADER];
+	ssize_t n = recv(link_fd, header, sizeof(header), MSG_DONTWAIT);
+
+	if (n < 0)
+		return -1;
+	assert_int_equal(n, sizeof(header));
+	*len = get_le32(header + 4);
+	for (uint32_t done = 0; done < *len; done += (uint32_t)n) {
+		n = recv(link_fd, payload + done, *len - done, MSG_DONTWAIT);
+		if (n < 0) {
+			n = 0;
+			spin();
+		}
+	}
+	return (int)get_le32(header);
+}
+
+static void expect_words(unsigned type, uint32_t a, uint32_t b)
+{
+	uint8_t payload[WIRE_PIECE];
+	uint32_t len = 0;
+
+	spin();
+	assert_int_equal(hear(payload, &len), type);
+	assert_int_equal(len, 8);
+	assert_int_equal(get_le32(payload), a);
+	assert_int_equal(get_le32(payload + 4), b);
+}
+
+static void expect_nothing(void)
+{
+	uint8_t payload[WIRE_PIECE];
+	uint32_t len = 0;
+
+	spin();
+	assert_int_equal(hear(payload, &len), -1);
+}
+
+static void expect_output(int stream, const char *text)
+{
+	char got[256];
+	ssize_t n = read(pipes[stream][0], got, sizeof(got));
+
+	assert_int_equal(n, strlen(text));
+	assert_memory_equal(got, text, (size_t)n);
+}
+
+static void start_with(bool tty, bool by_serial)
+{
+	const struct command_options options = { .tty = tty, .serial = true };
+
+	assert_int_equal(command_open(&command, &options), 0);
+	assert_int_equal(command_start(&command, &loop, &platform, NULL), 0);
+	link_fd = by_serial ? command.serial_fd : command.vsock_fd;
+}
+
+static int setup(void **state)
+{
+	(void)state;
+	alarm(60);
+	memset(&command, 0, sizeof(command));
+	ended = (struct ending){ END_NONE, 0 };
+	logged[0] = '\0';
+	for (int i = 0; i < 3; i++) {
+		if (pipe2(pipes[i], O_CLOEXEC))
+			return -1;
+		saved[i] = fcntl(i, F_DUPFD_CLOEXEC, 10);
+		fcntl(pipes[i][i == 0], F_SETFL, O_NONBLOCK);
+		fcntl(pipes[i][0], F_SETFL, O_NONBLOCK);
+		dup2(pipes[i][i != 0], i);
+		close(pipes[i][i != 0]);
+		pipes[i][i != 0] = -1;
+	}
+	assert_int_equal(loop_create(&loop), 0);
+	return loop_timer_create(&loop, &tick, ticked, NULL);
+}
+
+static int teardown(void **state)
+{
+	(void)state;
+	command_close(&command);
+	loop_timer_destroy(&loop, &tick);
+	loop_destroy(&loop);
+	for (int i = 0; i < 3; i++) {
+		dup2(saved[i], i);
+		close(saved[i]);
+		for (int j = 0; j < 2; j++)
+			if (pipes[i][j] >= 0)
+				close(pipes[i][j]);
+	}
+	return 0;
+}
+
+static void start(void)
+{
+	start_with(false, false);
+	say(WIRE_READY, "", 0);
+}
+
+/* -- tests ----------------------------------------------------------------- */
+
+static void test_streams(void **state)
+{
+	uint8_t payload[WIRE_PIECE];
+	uint32_t len;
+
+	(void)state;
+	start_with(false, false);
+	assert_int_equal(write(pipes[0][1], "early", 5), 5);
+	expect_nothing(); /* no command yet to read it */
+	say(WIRE_READY, "", 0);
+	assert_int_equal(hear(payload, &len), WIRE_STDIN);
+	assert_int_equal(len, 5);
+	assert_memory_equal(payload, "early", 5);
+	say(WIRE_STDOUT, "out\0\n", 5);
+	say(WIRE_STDERR, "err", 3);
+	assert_int_equal(read(pipes[1][0], payload, sizeof(payload)), 5);
+	assert_memory_equal(payload, "out\0\n", 5);
+	expect_output(2, "err");
+	close(pipes[0][1]);
+	pipes[0][1] = -1;
+	spin();
+	assert_int_equal(hear(payload, &len), WIRE_STDIN);
+	assert_int_equal(len, 0);
+	expect_nothing();
+	assert_int_equal(ended.reason, END_NONE);
+	say_words(WIRE_EXIT, 42, 0);
+	assert_int_equal(ended.reason, END_EXITED);
+	assert_int_equal(ended.status, 42);
+	command_finish(&command, &ended, UINT64_MAX, -1);
+	assert_int_equal(ended.status, 42);
+	assert_string_equal(logged, "");
+}
+
+/* Input waits for the command, and nothing else waits for input. */
+static void test_input_window(void **state)
+{
+	static uint8_t payload[WIRE_PIECE];
+	uint32_t len, sent = 0;
+
+	(void)state;
+	start();
+	for (int i = 0; i < 100; i++) {
+		while (write(pipes[0][1], payload, 4096) > 0)
+			;
+		spin();
+		while (hear(payload, &len) == WIRE_STDIN)
+			sent += len;
+	}
+	assert_int_equal(sent, WIRE_WINDOW);
+	assert_true(command_signal(&command, SIGINT));
+	expect_words(WIRE_SIGNAL, SIGINT, 0);
+	say_words(WIRE_TAKEN, WIRE_STDIN, 1000);
+	assert_int_equal(hear(payload, &len), WIRE_STDIN);
+	assert_int_equal(len, 1000);
+	expect_nothing();
+	/* The command does not read any more: its writer learns of that. */
+	say_words(WIRE_CLOSED, WIRE_STDIN, 0);
+	expect_nothing();
+	assert_int_equal(ended.reason, END_NONE);
+	assert_string_equal(logged, "");
+}
+
+/* Bytes that nobody reads, until no more fit. */
+static size_t fill_stdout(void)
+{
+	static const uint8_t zeros[4096];
+	size_t len = 0;
+
+	fcntl(STDOUT_FILENO, F_SETFL, O_NONBLOCK);
+	while (write(STDOUT_FILENO, zeros, sizeof(zeros)) > 0)
+		len += sizeof(zeros);
+	fcntl(STDOUT_FILENO, F_SETFL, 0);
+	return len;
+}
+
+/* A reader that stalls holds up its own stream alone. */
+static void test_output_window(void **state)
+{
+	static uint8_t payload[WIRE_PIECE];
+	size_t got;
+	ssize_t n;
+
+	(void)state;
+	start();
+	got = fill_stdout();
+	say(WIRE_STDOUT, payload, WIRE_PIECE);
+	say(WIRE_STDOUT, payload, WIRE_PIECE);
+	say(WIRE_STDERR, "err", 3);
+	expect_output(2, "err");
+	expect_nothing();
+	say_words(WIRE_EXIT, 3, 0);
+	assert_int_equal(ended.reason, END_NONE); /* not before all is out */
+	for (size_t left = got + 2 * WIRE_PIECE; left; left -= (size_t)n) {
+		n = read(pipes[1][0], payload, sizeof(payload));
+		if (n < 0) {
+			n = 0;
+			spin();
+		}
+	}
+	spin();
+	assert_int_equal(ended.status, 3);
+}
+
+static void test_output_credit(void **state)
+{
+	static uint8_t payload[WIRE_PIECE], got[65536];
+
+	(void)state;
+	start();
+	say(WIRE_STDOUT, payload, 10000);
+	expect_nothing();
+	say(WIRE_STDOUT, payload, 10000);
+	expect_words(WIRE_TAKEN, WIRE_STDOUT, 20000);
+	assert_int_equal(read(pipes[1][0], got, sizeof(got)), 20000);
+	expect_nothing();
+}
+
+static void test_reader_gone(void **state)
+{
+	(void)state;
+	start();
+	close(pipes[1][0]);
+	pipes[1][0] = -1;
+	expect_words(WIRE_CLOSED, WIRE_STDOUT, 0); /* before it writes */
+	say(WIRE_STDOUT, "for nobody", 10);
+	say(WIRE_STDERR, "err", 3);
+	expect_output(2, "err");
+	expect_nothing();
+	say_words(WIRE_EXIT, 141, 0);
+	assert_int_equal(ended.status, 141);
+	assert_string_equal(logged, "");
+}
+
+static void test_signals(void **state)
+{
+	(void)state;
+	start_with(false, false);
+	assert_false(command_signal(&command, SIGUSR2));
+	assert_true(command_signal(&command, SIGWINCH));
+	assert_true(command_signal(&command, SIGINT)); /* nobody there yet */
+	assert_int_equal(ended.reason, END_SIGNAL);
+	assert_int_equal(ended.status, 128 + SIGINT);
+	ended.reason = END_NONE;
+	say(WIRE_READY, "", 0);
+	for (int i = 0; i < 3; i++) {
+		assert_true(command_signal(&command, SIGINT));
+		expect_words(WIRE_SIGNAL, SIGINT, 0);
+	}
+	assert_true(command_signal(&command, SIGTERM));
+	expect_words(WIRE_SIGNAL, SIGTERM, 0);
+	assert_int_equal(ended.reason, END_NONE);
+	assert_true(command_signal(&command, SIGHUP));
+	assert_int_equal(ended.status, 128 + SIGHUP);
+}
+
+/* What a guest may not do costs it its life, and mote nothing. */
+static void test_hostile(void **state)
+{
+	static const struct {
+		unsigned type;
+		uint32_t word[2];
+	} bad[] = {
+		{ WIRE_READY, { 0 } },
+		{ WIRE_TAKEN, { WIRE_STDIN, 1 } },
+		{ WIRE_TAKEN, { WIRE_STDIN, UINT32_MAX } },
+		{ WIRE_TAKEN, { WIRE_STDOUT, 1 } },
+		{ WIRE_CLOSED, { 77, 0 } },
+		{ WIRE_TYPES, { 0 } },
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
+		if (i) {
+			teardown(state);
+			setup(state);
+		}
+		start();
+		if (bad[i].type == WIRE_READY)
+			say(WIRE_READY, "", 0);
+		else
+			say_words(bad[i].type, bad[i].word[0], bad[i].word[1]);
+		assert_int_equal(ended.reason, END_CRASH);
+		assert_int_equal(ended.status, STATUS_CRASH);
+		assert_non_null(strstr(logged, "makes no sense"));
+		say(WIRE_STDOUT, "more", 4);
+		assert_int_equal(read(pipes[1][0], logged, 1), -1);
+	}
+}
+
+/* More than there is room for. */
+static void test_too_much(void **state)
+{
+	static uint8_t payload[WIRE_PIECE];
+
+	(void)state;
+	start();
+	fill_stdout();
+	say(WIRE_STDOUT, payload, WIRE_PIECE);
+	say(WIRE_STDOUT, payload, WIRE_PIECE);
+	assert_int_equal(ended.reason, END_NONE);
+	say(WIRE_STDOUT, payload, 1);
+	assert_int_equal(ended.reason, END_CRASH);
+}
+
+static void test_before_ready(void **state)
+{
+	(void)state;
+	start_with(false, false);
+	say(WIRE_NOTE, "cannot do \033[it", 15);
+	assert_non_null(strstr(logged, "cannot do"));
+	assert_int_equal(ended.reason, END_NONE);
+	say_words(WIRE_EXIT, 125, 0); /* could not start it */
+	assert_int_equal(ended.reason, END_EXITED);
+	assert_int_equal(ended.status, 125);
+	say(WIRE_STDOUT, "x", 1); /* is not looked at any more */
+	assert_int_equal(read(pipes[1][0], logged, 1), -1);
+}
+
+/* -- the serial port ------------------------------------------------------- */
+
+static void say_raw(const char *text, size_t len)
+{
+	assert_int_equal(send(link_fd, text, len, 0), len);
+	spin();
+}
+
+static void test_serial(void **state)
+{
+	static const char mark[] = "boot\r\n\001mote, \001mote, one comm";
+
+	(void)state;
+	start_with(false, true);
+	say_raw(mark, sizeof(mark) - 1);
+	say_raw("and\002", 4);
+	say(WIRE_READY, "", 0);
+	say(WIRE_STDOUT, "out", 3);
+	expect_output(1, "out");
+	command_signal(&command, SIGINT);
+	expect_words(WIRE_SIGNAL, SIGINT, 0);
+	say_words(WIRE_EXIT, 7, 0);
+	assert_int_equal(ended.status, 7);
+}
+
+/* With a vsock the serial port has the kernel's words, and no more. */
+static void test_tail(void **state)
+{
+	char line[64];
+
+	(void)state;
+	start();
+	link_fd = command.serial_fd;
+	for (int i = 0; i < 500; i++) {
+		const int len = snprintf(line, sizeof(line),
+					 "line %d of the kernel\r\n", i);
+
+		say_raw(line, (size_t)len);
+	}
+	say_raw(WIRE_MARK, sizeof(WIRE_MARK) - 1);
+	say_words(WIRE_EXIT, 0, 0);
+	assert_int_equal(ended.reason, END_NONE);
+	ended = (struct ending){ END_PANIC, STATUS_CRASH };
+	command_finish(&command, &ended, UINT64_MAX, -1);
+	assert_int_equal(ended.status, STATUS_CRASH);
+	assert_non_null(strstr(logged, "panicked\n"));
+	assert_non_null(strstr(logged, "guest: line 499 of the kernel\n"));
+	assert_null(strstr(logged, "guest: line 100 "));
+}
+
+/* -- other ends ------------------------------------------------------------ */
+
+static void test_no_status(void **state)
+{
+	static const struct {
+		enum end_reason reason;
+		const char *says;
+	} cases[] = {
+		{ END_POWEROFF, "powered off before the command had ended" },
+		{ END_REBOOT, "rebooted before the command had ended" },
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+		if (i) {
+			teardown(state);
+			setup(state);
+		}
+		start();
+		say(WIRE_STDOUT, "last words", 10);
+		ended = (struct ending){ cases[i].reason, 0 };
+		command_finish(&command, &ended, UINT64_MAX, -1);
+		assert_int_equal(ended.reason, cases[i].reason);
+		assert_int_equal(ended.status, STATUS_CRASH);
+		assert_non_null(strstr(logged, cases[i].says));
+		expect_output(1, "last words");
+	}
+}
+
+/* What was on its way when the guest ended is looked at. */
+static void test_on_its_way(void **state)
+{
+	uint8_t frame[WIRE_HEADER + 8] = { 0 };
+
+	(void)state;
+	start();
+	frames_header(frame, WIRE_STDOUT, 3);
+	memcpy(frame + WIRE_HEADER, "end", 3);
+	assert_int_equal(send(link_fd, frame, WIRE_HEADER + 3, 0), 11);
+	frames_header(frame, WIRE_EXIT, 8);
+	put_le32(frame + WIRE_HEADER, 5);
+	put_le32(frame + WIRE_HEADER + 4, 0);
+	assert_int_equal(send(link_fd, frame, sizeof(frame), 0), 16);
+	ended = (struct ending){ END_POWEROFF, 0 };
+	command_finish(&command, &ended, UINT64_MAX, -1);
+	assert_int_equal(ended.reason, END_EXITED);
+	assert_int_equal(ended.status, 5);
+	expect_output(1, "end");
+	assert_string_equal(logged, "");
+}
+
+/* A reader of a dead guest's words has some time, not for ever. */
+static void test_stalled_reader(void **state)
+{
+	static uint8_t payload[WIRE_PIECE];
+
+	(void)state;
+	start();
+	fill_stdout();
+	say(WIRE_STDOUT, payload, 100);
+	ended = (struct ending){ END_PANIC, STATUS_CRASH };
+	command_finish(&command, &ended, 10000000, -1);
+	assert_int_equal(ended.status, STATUS_CRASH);
+	assert_non_null(strstr(logged, "output is lost"));
+}
+
+#define test(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		test(test_streams),	  test(test_input_window),
+		test(test_output_window), test(test_output_credit),
+		test(test_reader_gone),	  test(test_signals),
+		test(test_hostile),	  test(test_too_much),
+		test(test_before_ready),  test(test_serial),
+		test(test_tail),	  test(test_no_status),
+		test(test_on_its_way),	  test(test_stalled_reader),
+	};
+
+	signal(SIGPIPE, SIG_IGN);
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

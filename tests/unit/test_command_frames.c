@@ -1,0 +1,182 @@
+/* uses: cpu/command_frames.c */
+/*
+ * What a guest may send on a command's stream, in pieces of any size, and what
+ * it may not.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "cpu/command_frames.h"
+#include "mem/bytes.h"
+
+/* What was parsed, as text. */
+static char said[4096];
+static int answer;
+
+static void say(const char *format, ...) __attribute__((format(printf, 1, 2)));
+static void say(const char *format, ...)
+{
+	const size_t len = strlen(said);
+	va_list args;
+
+	va_start(args, format);
+	vsnprintf(said + len, sizeof(said) - len, format, args);
+	va_end(args);
+}
+
+/* Where the pieces of one frame end does not show. */
+static int on_data(void *arg, unsigned stream, const uint8_t *data, size_t len)
+{
+	assert_ptr_equal(arg, said);
+	assert_true(len > 0);
+	for (size_t i = 0; i < len; i++)
+		say("%u%c", stream, data[i]);
+	return answer;
+}
+
+static int on_words(void *arg, unsigned type, const uint32_t word[WIRE_WORDS])
+{
+	(void)arg;
+	say("[%u %u %u]", type, word[0], word[1]);
+	return answer;
+}
+
+static int on_note(void *arg, const char *text)
+{
+	(void)arg;
+	say("<%s>", text);
+	return answer;
+}
+
+static const struct frames_ops ops = { on_data, on_words, on_note };
+
+static size_t put(uint8_t *to, unsigned type, const void *payload, size_t len)
+{
+	frames_header(to, type, len);
+	memcpy(to + WIRE_HEADER, payload, len);
+	return WIRE_HEADER + len;
+}
+
+static size_t put_words(uint8_t *to, unsigned type, uint32_t a, uint32_t b)
+{
+	uint8_t words[8];
+
+	put_le32(words, a);
+	put_le32(words + 4, b);
+	return put(to, type, words, sizeof(words));
+}
+
+static void test_pieces(void **state)
+{
+	static const char want[] = "[7 0 0]1a1b1c[3 0 1000]2d2e2f<a note>"
+				   "[4 0 0][9 42 0]";
+	uint8_t bytes[256];
+	size_t len = 0;
+
+	(void)state;
+	len += put(bytes + len, WIRE_READY, "", 0);
+	len += put(bytes + len, WIRE_STDOUT, "abc", 3);
+	len += put_words(bytes + len, WIRE_TAKEN, WIRE_STDIN, 1000);
+	len += put(bytes + len, WIRE_STDERR, "def", 3);
+	len += put(bytes + len, WIRE_NOTE, "a note", 6);
+	len += put_words(bytes + len, WIRE_CLOSED, WIRE_STDIN, 0);
+	len += put_words(bytes + len, WIRE_EXIT, 42, 0);
+	for (size_t piece = 1; piece <= len; piece++) {
+		struct frames frames = { .left = 0 };
+
+		said[0] = '\0';
+		for (size_t at = 0; at < len; at += piece) {
+			const size_t n = piece < len - at ? piece : len - at;
+
+			assert_int_equal(
+				frames_feed(&frames, bytes + at, n, &ops, said),
+				0);
+		}
+		assert_string_equal(said, want);
+	}
+}
+
+static void test_refused(void **state)
+{
+	static const struct {
+		uint32_t type, len;
+	} bad[] = {
+		{ WIRE_STDIN, 0 },
+		{ WIRE_STDIN, 1 },
+		{ WIRE_STDOUT, 0 },
+		{ WIRE_STDERR, 0 },
+		{ WIRE_STDOUT, WIRE_PIECE + 1 },
+		{ WIRE_STDERR, UINT32_MAX },
+		{ WIRE_TAKEN, 7 },
+		{ WIRE_TAKEN, 9 },
+		{ WIRE_CLOSED, 0 },
+		{ WIRE_WINCH, 8 },
+		{ WIRE_SIGNAL, 8 },
+		{ WIRE_READY, 1 },
+		{ WIRE_NOTE, WIRE_TEXT + 1 },
+		{ WIRE_EXIT, 4 },
+		{ WIRE_TYPES, 0 },
+		{ UINT32_MAX, 8 },
+	};
+	uint8_t header[WIRE_HEADER];
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
+		struct frames frames = { .left = 0 };
+
+		put_le32(header, bad[i].type);
+		put_le32(header + 4, bad[i].len);
+		said[0] = '\0';
+		assert_int_equal(frames_feed(&frames, header, sizeof(header),
+					     &ops, said),
+				 -EPROTO);
+		assert_string_equal(said, "");
+	}
+}
+
+/* The longest of each; and whoever is told may refuse it. */
+static void test_limits(void **state)
+{
+	static uint8_t bytes[WIRE_HEADER + WIRE_PIECE];
+	struct frames frames = { .left = 0 };
+	char note[WIRE_TEXT + 3] = "<";
+
+	(void)state;
+	memset(bytes, 'x', sizeof(bytes));
+	frames_header(bytes, WIRE_NOTE, WIRE_TEXT);
+	said[0] = '\0';
+	assert_int_equal(frames_feed(&frames, bytes, WIRE_HEADER + WIRE_TEXT,
+				     &ops, said),
+			 0);
+	memset(note + 1, 'x', WIRE_TEXT);
+	note[WIRE_TEXT + 1] = '>';
+	assert_string_equal(said, note);
+	frames_header(bytes, WIRE_STDOUT, WIRE_PIECE);
+	said[0] = '\0';
+	assert_int_equal(frames_feed(&frames, bytes, sizeof(bytes), &ops, said),
+			 0);
+	answer = -EPROTO;
+	frames_header(bytes, WIRE_READY, 0);
+	assert_int_equal(frames_feed(&frames, bytes, WIRE_HEADER, &ops, said),
+			 -EPROTO);
+	answer = 0;
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_pieces),
+		cmocka_unit_test(test_refused),
+		cmocka_unit_test(test_limits),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -195,7 +195,7 @@ guest_end() {
 
 # A zombie has ended, too: only the shell has not asked yet.
 guest_gone() {
-	case $(sed -n 's/^State:[[:space:]]*//p' "/proc/$pid/status") in
+	case $(sed -n 's/^State:[[:space:]]*//p' "/proc/$pid/status" 2>/dev/null) in
 	'' | Z*) return 0 ;;
 	*) return 1 ;;
 	esac

@@ -286,16 +286,25 @@ do_closed() {
 	well 0
 }
 
-# Its reader comes late: it takes the last words, too.
+# The vCPUs' threads are gone; KVM's own are none of them.
+one_thread() {
+	[ "$(cat "/proc/$pid"/task/*/comm | grep -vc '^kvm')" -eq 1 ]
+}
+
+# Its reader comes when the guest is over: it gets the last words, too.
 do_late_reader() {
-	rm -f "$tmp/status"
-	{
-		# shellcheck disable=SC2086 # words
-		timeout -s KILL "$LIMIT" "$MOTE" -k "$GUESTS/flood.elf" \
-			-m 64M -a kib=192 $FLAGS 2>"$err"
-		echo $? >"$tmp/status"
-	} | { sleep 0.7; cat; } >"$out"
-	status=$(cat "$tmp/status")
+	rm -f "$tmp/fifo"
+	mkfifo "$tmp/fifo"
+	exec 9<>"$tmp/fifo"
+	# shellcheck disable=SC2086 # words
+	"$MOTE" -k "$GUESTS/flood.elf" -m 64M -a kib=192 $FLAGS \
+		>"$tmp/fifo" 2>"$err" 9<&- &
+	pid=$!
+	await 20 one_thread
+	sleep 0.1
+	cat "$tmp/fifo" >"$out" 9<&- &
+	exec 9<&-
+	guest_end
 	well 0
 }
 
@@ -361,15 +370,20 @@ do_unix() {
 	well 0 && [ ! -e "$tmp/socket" ]
 }
 
-# One client after the other; the last reads what is left when all is over.
+# One client after the other; the last reads nothing, and goes when mote has
+# begun to wait for it.
 do_pty() {
 	echo_start --serial pty
 	await 5 grep -q /dev/pts/ "$err"
 	pty_name=$(sed -n 's|.*\(/dev/pts/[0-9]*\).*|\1|p' "$err")
-	timeout 3 tests/tools/dialogue pty "$pty_name" 'one ' one >/dev/null 2>&1
+	timeout 3 tests/tools/dialogue pty "$pty_name" 'one ' one \
+		>/dev/null 2>&1
 	sleep 0.1
-	perl -e 'open my $p, "+<", $ARGV[0] or die; syswrite $p, "two q";
-		select undef, undef, undef, 0.4' "$pty_name" 2>/dev/null
+	exec 8<>"$pty_name"
+	printf 'two q' >&8
+	await 10 one_thread
+	sleep 0.1
+	exec 8<&-
 	guest_end
 	well 0
 }

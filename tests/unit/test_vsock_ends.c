@@ -282,6 +282,7 @@ static void test_own(void **state)
 static void test_own_alone(void **state)
 {
 	const struct vsock_options alone = {
+		.file = { NULL, -1 },
 		.cid = CID,
 		.own = true,
 		.own_port = OWN,

@@ -174,7 +174,7 @@ static void test_paths(void **state)
 
 static int open_fd(int fd, struct vsock **other)
 {
-	const struct vsock_options options = { { NULL, fd }, 3 };
+	const struct vsock_options options = { .file = { NULL, fd }, .cid = 3 };
 
 	*other = NULL;
 	return vsock_open(other, &options);

@@ -293,14 +293,14 @@ one_thread() {
 
 # Its reader comes when the guest is over: it gets the last words, too.
 do_late_reader() {
-	rm -f "$tmp/fifo"
+	rm -f "$tmp/fifo" "$events"
 	mkfifo "$tmp/fifo"
 	exec 9<>"$tmp/fifo"
 	# shellcheck disable=SC2086 # words
-	"$MOTE" -k "$GUESTS/flood.elf" -m 64M -a kib=192 $FLAGS \
-		>"$tmp/fifo" 2>"$err" 9<&- &
+	"$MOTE" -k "$GUESTS/flood.elf" -m 64M -a kib=192 --events "$events" \
+		$FLAGS >"$tmp/fifo" 2>"$err" 9<&- &
 	pid=$!
-	await 20 one_thread
+	await 20 happened ready && await 10 one_thread
 	sleep 0.1
 	cat "$tmp/fifo" >"$out" 9<&- &
 	exec 9<&-

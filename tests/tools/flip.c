@@ -65,7 +65,9 @@ static unsigned char *read_file(const char *path, size_t *size)
 static int spawn_check(int kernel, int message)
 {
 	static char fd_text[] = "fd=3", check[] = "--check", k[] = "-k";
-	char *argv[] = { task.mote, check, k, fd_text, NULL };
+	/* 33,000 times: namespaces would take longer than all the rest. */
+	static char sandbox[] = "--sandbox=off";
+	char *argv[] = { task.mote, check, k, fd_text, sandbox, NULL };
 	char *environment[] = { NULL };
 	int status;
 	pid_t pid;

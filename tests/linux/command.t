@@ -170,6 +170,7 @@ ok "stdout, byte for byte" cmp "$tmp/want.out" "$out"
 ok "stderr, byte for byte" cmp "$tmp/want.err" "$err"
 
 # Whoever leaves early, on either side; both ways to the end of a stream.
+command null -- busybox cat
 timed() {
 	timeout -s KILL "$LIMIT" "$MOTE" -k "$kernel" -i "$INITRD" \
 		-i "$MODULES" -m 128M "$@"
@@ -182,6 +183,8 @@ head=$!
 { timed -- sh -c 'busybox yes; echo yes=$? >&2' 2>"$tmp/yes.err"; \
 	echo $? >"$tmp/yes.status"; } | head -n 2 >"$tmp/yes.out"
 wait $head
+ended null
+ends 0 exited "no input at all, from /dev/null"
 is "$(cat "$tmp/head.status" "$tmp/head.out")" "0
 y" "yes | mote ... -- head -n 1 ends"
 is "$(cat "$tmp/yes.status" "$tmp/yes.out" "$tmp/yes.err")" "0
@@ -194,6 +197,9 @@ yes=141" "a reader that leaves: SIGPIPE in the guest"
 command int -- sh -c 'trap "echo interrupted; exit 9" INT; echo begun
 	while :; do busybox sleep 1; done'
 command term -- busybox sleep 999
+begun() {
+	grep -q '"event":"start"' "$tmp/$1.events"
+}
 ok "the command runs" until_is "$LIMIT" printed int begun
 kill -INT "$(pid_of int)"
 ended int
@@ -204,10 +210,12 @@ kill -TERM "$(pid_of term)"
 ended term
 ends 143 exited "SIGTERM is the command's"
 command deaf -- sh -c 'trap "" TERM; echo begun; busybox sleep 999'
-command early -- sh
+command early -- sh -c 'busybox sleep 999'
+ok "mote has begun" until_is "$LIMIT" begun early
 kill -INT "$(pid_of early)"
 ended early
 is "$status" 130 "SIGINT before there is a command"
+is "$(cat "$out")" "" "is the end"
 ok "a command that does not listen" until_is "$LIMIT" printed deaf begun
 kill -TERM "$(pid_of deaf)"
 sleep 2

@@ -261,6 +261,9 @@ int command_link_start(struct command *c)
 		return error;
 	console_end_watch(&c->vsock, c->loop, EPOLLIN);
 	console_end_watch(&c->serial, c->loop, EPOLLIN);
+	/* Can it be watched at all? /dev/null, for one, cannot. */
+	console_end_watch(&c->in, c->loop, EPOLLIN);
+	console_end_unwatch(&c->in, c->loop);
 	flush_all(c); /* are its readers still there? */
 	return 0;
 }

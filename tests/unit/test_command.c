@@ -267,6 +267,21 @@ static void test_streams(void **state)
 	assert_string_equal(logged, "");
 }
 
+/* What cannot be watched for input has all of it at once. */
+static void test_null(void **state)
+{
+	uint8_t payload[WIRE_PIECE];
+	uint32_t len = 1;
+	int null = open("/dev/null", O_RDONLY | O_CLOEXEC);
+
+	(void)state;
+	assert_int_equal(dup2(null, STDIN_FILENO), STDIN_FILENO);
+	close(null);
+	start();
+	assert_int_equal(hear(payload, &len), WIRE_STDIN);
+	assert_int_equal(len, 0);
+}
+
 /* Input waits for the command, and nothing else waits for input. */
 static void test_input_window(void **state)
 {
@@ -571,13 +586,14 @@ static void test_stalled_reader(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		test(test_streams),	  test(test_input_window),
-		test(test_output_window), test(test_output_credit),
-		test(test_reader_gone),	  test(test_signals),
-		test(test_hostile),	  test(test_too_much),
-		test(test_before_ready),  test(test_serial),
-		test(test_tail),	  test(test_no_status),
-		test(test_on_its_way),	  test(test_stalled_reader),
+		test(test_null),	   test(test_streams),
+		test(test_input_window),   test(test_output_window),
+		test(test_output_credit),  test(test_reader_gone),
+		test(test_signals),	   test(test_hostile),
+		test(test_too_much),	   test(test_before_ready),
+		test(test_serial),	   test(test_tail),
+		test(test_no_status),	   test(test_on_its_way),
+		test(test_stalled_reader),
 	};
 
 	signal(SIGPIPE, SIG_IGN);

@@ -449,9 +449,9 @@ fi
 # -- what it costs ------------------------------------------------------------------
 
 # How long the two stages of the sandbox take, in microseconds, with --sandbox $1:
-# the quickest of 15 starts, since what else the machine does lengthens others.
+# the quickest of 40 starts, since what else the machine does lengthens others.
 cost() {
-	for _ in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15; do
+	for _ in $(seq 40); do
 		"$MOTE" -k "$GUESTS/hello.elf" -m 64M --timing \
 			--sandbox "$1" 2>&1 >"$out" </dev/null |
 			awk '/timing: (jail|filter) / { sum += $6 }

@@ -9,9 +9,9 @@
  *				the row, call, reason; a line for each feature
  *
  * A call that only some runs need is compiled with an action of its own,
- * SECCOMP_RET_TRACE, and the features that it is for in the 16 bits of data
- * that an action has. When mote loads a program it knows its features: it makes
- * each such action ALLOW or TRAP, and changes nothing else. So one program for
+ * SECCOMP_RET_TRACE, whose data says which set of features it is for. When mote
+ * loads a program it knows its features: it makes each such action ALLOW or
+ * TRAP, and changes nothing else. So one program for
  * a thread serves all combinations, and what libseccomp compiled is what runs.
  *
  * Any mistake in the table ends the build. Runs on the build machine.
@@ -32,6 +32,7 @@
 #define INSTRUCTIONS_MAX 1024
 #define CALLS_MAX	 1024
 #define PRIORITY_MAX	 255
+#define SETS_MAX	 256
 
 static const char *const thread_names[FILTER_THREADS] = {
 	[FILTER_LOOP] = "loop",
@@ -110,8 +111,6 @@ static void check_policy(void)
 
 		if (!rule->why || !*rule->why)
 			fail("row %zu has no reason", i);
-		if (rule->features > UINT16_MAX)
-			fail("row %zu: there is room for 16 features", i);
 		for (size_t j = 0; j < i; j++)
 			for (unsigned t = 0; t < FILTER_THREADS; t++)
 				check_pair(&policy_rules[j], rule, t);
@@ -150,13 +149,27 @@ static void must(int result, const char *what)
 		fail("%s: %s", what, strerror(-result));
 }
 
+/* What an action's data means: an index of sets of features. */
+static unsigned sets[SETS_MAX], set_count;
+
+static unsigned set_of(unsigned features)
+{
+	for (unsigned i = 0; i < set_count; i++)
+		if (sets[i] == features)
+			return i;
+	if (set_count == SETS_MAX)
+		fail("more than %d sets of features", SETS_MAX);
+	sets[set_count] = features;
+	return set_count++;
+}
+
 static uint32_t action_of(size_t row, unsigned thread)
 {
 	const unsigned features = features_of(row, thread);
 
 	if (rows)
 		return SCMP_ACT_TRACE(row);
-	return features ? SCMP_ACT_TRACE(features) : SCMP_ACT_ALLOW;
+	return features ? SCMP_ACT_TRACE(set_of(features)) : SCMP_ACT_ALLOW;
 }
 
 static void add_rule(scmp_filter_ctx filter, size_t row, unsigned thread)
@@ -261,7 +274,7 @@ static void print_programs(void)
 		printf("\t{ program_%s, %zu },\n", thread_names[t], count[t]);
 	printf("};\n#define RULES %zu\n"
 	       "static const struct {\n\tunsigned char threads;\n"
-	       "\tunsigned short features;\n} rules[RULES] = {\n",
+	       "\tunsigned features;\n} rules[RULES] = {\n",
 	       policy_count);
 	for (size_t i = 0; i < policy_count; i++)
 		printf("\t{ %u, %u },\n", policy_rules[i].threads,
@@ -273,7 +286,7 @@ static void print_programs(void)
 static void print_allows(void)
 {
 	if (rows) {
-		printf("static const unsigned short row_features[][%d] = {\n",
+		printf("static const unsigned row_features[][%d] = {\n",
 		       (int)FILTER_THREADS);
 		for (size_t i = 0; i < policy_count; i++)
 			printf("\t{ %u, %u, %u },\n",
@@ -283,9 +296,13 @@ static void print_allows(void)
 		printf("};\n#include \"tests/strip/strip.h\"\n");
 		return;
 	}
-	printf("static inline int program_allows(unsigned thread, "
-	       "unsigned data,\n\tunsigned features)\n"
-	       "{\n\t(void)thread;\n\treturn data & features;\n}\n");
+	printf("static const unsigned sets[] = {");
+	for (unsigned i = 0; i < set_count; i++)
+		printf(" %u,", sets[i]);
+	printf(" };\nstatic inline int program_allows(unsigned thread, "
+	       "unsigned set,\n\tunsigned features)\n"
+	       "{\n\t(void)thread;\n"
+	       "\treturn (sets[set] & features) != 0;\n}\n");
 }
 
 /*
@@ -352,7 +369,7 @@ static void print_list(void)
 {
 	for (size_t i = 0; i < policy_count; i++)
 		for (unsigned t = 0; t < FILTER_THREADS; t++)
-			for (unsigned f = 0; f < 16; f++) {
+			for (unsigned f = 0; f < 32; f++) {
 				const struct policy_rule *rule =
 					&policy_rules[i];
 				const unsigned features =

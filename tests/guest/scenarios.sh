@@ -379,11 +379,12 @@ do_pty() {
 	timeout 3 tests/tools/dialogue pty "$pty_name" 'one ' one \
 		>/dev/null 2>&1
 	sleep 0.1
-	exec 8<>"$pty_name"
-	printf 'two q' >&8
-	await 10 one_thread
-	sleep 0.1
-	exec 8<&-
+	(
+		exec 8<>"$pty_name" || exit
+		printf 'two q' >&8
+		await 10 one_thread
+		sleep 0.1
+	) 2>/dev/null
 	guest_end
 	well 0
 }
@@ -612,6 +613,27 @@ do_vsock_refused() {
 	rm -f "$tmp/vs_1234"
 	sguest virtio_vsock --vsock "$tmp/vs" -a connect=1234
 	well 0 refused
+}
+
+# -- a command, whose stream mote ends itself --------------------------------------
+
+# command_guest ARG...: without --vsock
+command_guest() {
+	rm -f "$events"
+	# shellcheck disable=SC2086 # words
+	run "$MOTE" -k "$GUESTS/virtio_vsock.elf" -m 64M --events "$events" \
+		-a "$1" $FLAGS -- a command </dev/null
+}
+
+do_command() {
+	command_guest command=42
+	well 42 'words of a command'
+}
+
+# More at once than the stream has room for, and none of it sense.
+do_command_flood() {
+	command_guest 'connect=1836020837 kib=256 burst=1'
+	well 123 'makes no sense'
 }
 
 # The names of all scenarios.

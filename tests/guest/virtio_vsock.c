@@ -2,11 +2,15 @@
  * A vsock driven politely, by polling, one connection:
  *
  *	accept=1	waits for a client of the host, sends back what it sends
- *	connect=PORT	connects to the host, sends `kib=` KiB (1), waits for
- *			the other end to close, or for 4 bytes
+ *	connect=PORT	connects to the host, sends `kib=` KiB (1; all at once
+ *			with `burst=1`), waits for the other end to close, or
+ *			for 4 bytes
+ *	command=STATUS	says what mote's init would of a command with that
+ *			status, once mote has told it of the end of its input
  *
  * and then closes it.
  */
+#include "cpu/command_wire.h"
 #include "tests/guest/virtio.h"
 
 enum { RX, TX, EVENT };
@@ -14,6 +18,7 @@ enum { REQUEST = 1, RESPONSE, RST, SHUTDOWN, RW, CREDIT_UPDATE };
 
 #define SIZE	 16
 #define BUFFER	 4096
+#define PIECE	 65536
 #define HOST	 2
 #define STREAM	 1
 #define OUR_PORT 52
@@ -32,7 +37,7 @@ static struct vring rx, tx;
 static uint8_t in[SIZE][BUFFER];
 static struct {
 	struct header header;
-	uint8_t data[BUFFER - sizeof(struct header)];
+	uint8_t data[PIECE];
 } out, got;
 static uint32_t forwarded, peer;
 
@@ -43,7 +48,8 @@ static bool is_sent(void *arg)
 	return vring_used(arg, &id, &len);
 }
 
-static void send(uint16_t op, uint32_t len)
+/* The same packet `times`, all of them before the host is told. */
+static void send_times(uint16_t op, uint32_t len, unsigned times)
 {
 	out.header = (struct header){
 		.src_cid = reg_read(0, R_CONFIG),
@@ -57,10 +63,17 @@ static void send(uint16_t op, uint32_t len)
 		.buf_alloc = CREDIT,
 		.fwd_cnt = forwarded,
 	};
-	vring_add(&tx, &out, (uint32_t)sizeof(out.header) + len, 0);
+	for (unsigned i = 0; i < times; i++)
+		vring_add(&tx, &out, (uint32_t)sizeof(out.header) + len, 0);
 	reg_write(0, R_QUEUE_NOTIFY, TX);
-	if (!wait_for(is_sent, &tx))
-		fail("the host does not take a packet");
+	for (unsigned i = 0; i < times; i++)
+		if (!wait_for(is_sent, &tx))
+			fail("the host does not take a packet");
+}
+
+static void send(uint16_t op, uint32_t len)
+{
+	send_times(op, len, 1);
 }
 
 static bool is_received(void *arg)
@@ -127,8 +140,11 @@ static void talk(unsigned kib)
 		return;
 	}
 	memset(out.data, 'x', sizeof(out.data));
-	for (unsigned i = 0; i < kib; i++)
-		send(RW, 1024);
+	if (cmdline_number("burst", 0))
+		send_times(RW, PIECE, kib / (PIECE >> 10));
+	else
+		for (unsigned i = 0; i < kib; i++)
+			send(RW, 1024);
 	print("sent\n");
 	while (forwarded < 4 && op != SHUTDOWN && op != RST)
 		op = receive();
@@ -137,6 +153,34 @@ static void talk(unsigned kib)
 	while (op != RST)
 		op = receive();
 	print("received %u\n", forwarded);
+}
+
+/* A frame with text, or with a word. */
+static void send_frame(uint32_t type, const char *text, uint32_t word)
+{
+	const uint32_t len = text ? (uint32_t)strlen(text) : 8;
+	const uint32_t words[] = { type, type == WIRE_READY ? 0 : len, word,
+				   0 };
+
+	memcpy(out.data, words, sizeof(words));
+	if (text)
+		memcpy(out.data + WIRE_HEADER, text, len);
+	send(RW, WIRE_HEADER + words[1]);
+}
+
+static void command(unsigned wanted)
+{
+	peer = WIRE_PORT;
+	send(REQUEST, 0);
+	if (receive() != RESPONSE)
+		fail("mote does not answer");
+	send_frame(WIRE_READY, NULL, 0);
+	send_frame(WIRE_STDOUT, "words of a command\n", 0);
+	while (receive() != RW)
+		;
+	send_frame(WIRE_EXIT, NULL, wanted);
+	send(SHUTDOWN, 0);
+	halt_forever();
 }
 
 void guest_main(const uint8_t *boot_params)
@@ -148,7 +192,9 @@ void guest_main(const uint8_t *boot_params)
 	start();
 	peer = cmdline_number("connect", 0);
 	print("driving\n");
-	if (peer)
+	if (cmdline_number("command", 0))
+		command(cmdline_number("command", 0));
+	else if (peer)
 		talk(cmdline_number("kib", 1));
 	else
 		echo();

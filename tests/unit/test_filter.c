@@ -22,7 +22,7 @@
 #include "seccomp/program.h"
 
 #define CALLS	 600
-#define FEATURES 16
+#define FEATURES 32
 #define NATIVE	 AUDIT_ARCH_X86_64
 
 static char gate[1]; /* an address that nothing else has */
@@ -160,10 +160,10 @@ static void test_policy(void **state)
 	(void)state;
 	for (unsigned t = 0; t < FILTER_THREADS; t++) {
 		check_all(t, 0);
-		check_all(t, UINT16_MAX);
+		check_all(t, UINT32_MAX);
 		for (unsigned f = 0; f < FEATURES; f++) {
 			check_all(t, 1u << f);
-			check_all(t, UINT16_MAX & ~(1u << f));
+			check_all(t, UINT32_MAX & ~(1u << f));
 		}
 	}
 }
@@ -173,7 +173,7 @@ static void test_foreign(void **state)
 {
 	(void)state;
 	for (unsigned t = 0; t < FILTER_THREADS; t++) {
-		make(t, UINT16_MAX, false);
+		make(t, UINT32_MAX, false);
 		for (int call = 0; call < CALLS; call++) {
 			struct seccomp_data data = { .nr = call,
 						     .arch = AUDIT_ARCH_I386 };

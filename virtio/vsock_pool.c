@@ -211,8 +211,8 @@ void vsock_pool_destroy(struct vsock *vsock)
 		loop_timer_destroy(vsock->loop, &vsock->timer);
 	pool_unmap(vsock->conn, vsock->max * sizeof(*vsock->conn));
 	pool_unmap(vsock->buffers, (size_t)vsock->max * VSOCK_BUFFER);
-	pool_unmap(vsock->table,
-	      ((size_t)vsock->table_mask + 1) * sizeof(struct vsock_conn *));
+	pool_unmap(vsock->table, ((size_t)vsock->table_mask + 1) *
+					 sizeof(struct vsock_conn *));
 	vsock->conn = NULL;
 	vsock->buffers = NULL;
 	vsock->table = NULL;

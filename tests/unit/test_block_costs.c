@@ -9,15 +9,8 @@
  * child process that may not make any other (seccomp), and is killed if it
  * does.
  */
-#include <linux/audit.h>
-#include <linux/filter.h>
-#include <linux/seccomp.h>
-#include <sys/prctl.h>
-#include <sys/syscall.h>
-#include <sys/wait.h>
-
 #include "tests/unit/block_help.h"
-#include "tests/unit/count_allocations.h"
+#include "tests/unit/costs.h"
 
 #define SIZE (16 * MIB)
 #define MANY 20000u
@@ -86,53 +79,22 @@ static void test_no_allocation(void **state)
 
 /* -- system calls --------------------------------------------------------- */
 
-#define ALLOWED_MAX 16
-
-/* Kills the process at the first call that is not in the list. */
-static bool allow_only(const unsigned *calls, unsigned count)
-{
-	struct sock_filter code[ALLOWED_MAX + 3];
-	struct sock_fprog program = { .filter = code };
-	unsigned n = 0;
-
-	code[n++] = (struct sock_filter)BPF_STMT(
-		BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr));
-	for (unsigned i = 0; i < count; i++)
-		code[n++] = (struct sock_filter)BPF_JUMP(
-			BPF_JMP | BPF_JEQ | BPF_K, calls[i],
-			(uint8_t)(count - i), 0);
-	code[n++] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K,
-						 SECCOMP_RET_KILL_PROCESS);
-	code[n++] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K,
-						 SECCOMP_RET_ALLOW);
-	program.len = (unsigned short)n;
-	return !prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) &&
-	       !syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER,
-			SECCOMP_FILTER_FLAG_TSYNC, &program);
-}
+struct calls {
+	enum block_engine engine;
+	const unsigned *calls;
+	unsigned count;
+};
 
 /* Ends the child, whatever the sanitizers would like to do yet. */
-static void child(enum block_engine engine, const unsigned *calls,
-		  unsigned count)
+static void child(const void *how)
 {
-	start(engine, false, 0);
-	if (work(100, 10) || !allow_only(calls, count))
+	const struct calls *c = how;
+
+	start(c->engine, false, 0);
+	if (work(100, 10) || !allow_only(c->calls, c->count))
 		_exit(2);
 	syscall(SYS_exit_group,
 		work(MANY / 10, 1) || work(MANY / 10, 50) ? 3 : 0);
-}
-
-static int status_of_child(enum block_engine engine, const unsigned *calls,
-			   unsigned count)
-{
-	pid_t pid = fork();
-	int status;
-
-	assert_true(pid >= 0);
-	if (!pid)
-		child(engine, calls, count);
-	assert_int_equal(waitpid(pid, &status, 0), pid);
-	return status;
 }
 
 static void test_no_system_call(void **state)
@@ -146,19 +108,17 @@ static void test_no_system_call(void **state)
 					    SYS_fdatasync,  SYS_futex,
 					    SYS_write, /* of the eventfd */
 					    SYS_epoll_wait, SYS_exit_group };
-	int status;
+	struct calls by_uring = { BLOCK_ENGINE_URING, uring, ARRAY_LEN(uring) };
+	struct calls by_threads = { BLOCK_ENGINE_THREADS, threads,
+				    ARRAY_LEN(threads) };
 
 	(void)state;
-	assert_int_equal(
-		status_of_child(BLOCK_ENGINE_URING, uring, ARRAY_LEN(uring)),
-		0);
-	assert_int_equal(status_of_child(BLOCK_ENGINE_THREADS, threads,
-					 ARRAY_LEN(threads)),
-			 0);
+	assert_int_equal(status_of_child(child, &by_uring), 0);
+	assert_int_equal(status_of_child(child, &by_threads), 0);
 	/* The filter does kill: the first of the list is missed at once. */
-	status = status_of_child(BLOCK_ENGINE_URING, uring + 1,
-				 ARRAY_LEN(uring) - 1);
-	assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGSYS);
+	by_uring.calls++;
+	by_uring.count--;
+	assert_true(killed_by_filter(status_of_child(child, &by_uring)));
 }
 
 int main(void)

@@ -51,6 +51,7 @@ static int open_console(struct mote *m)
 		.path = serial->file.path,
 		.fd = serial->file.fd,
 		.check = m->options.check,
+		.sealed = m->options.sandbox != SANDBOX_OFF,
 	};
 
 	if (m->options.command && serial->kind == SERIAL_STDIO) {

@@ -28,7 +28,8 @@ struct console_options {
 	enum console_kind kind;
 	const char *path; /* must last as long as the console */
 	int fd;
-	bool check; /* it will not be started: leave all as it was */
+	bool check;  /* it will not be started: leave all as it was */
+	bool sealed; /* nothing can be opened any more once it is */
 };
 
 #define CONSOLE_BUFFER 4096
@@ -46,6 +47,7 @@ struct console {
 	int wait_fd;		 /* listening socket, or inotify of the pty */
 	struct loop_source wait; /* watches wait_fd */
 	int pty_fd;		 /* the master */
+	bool sealed;		 /* as in console_options */
 	bool accept_later;	 /* there were no descriptors left */
 	bool input_over;	 /* the client has sent all that it will */
 

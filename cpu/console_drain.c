@@ -15,6 +15,7 @@
 
 #define NS_PER_S  1000000000u
 #define NS_PER_MS 1000000u
+#define LINGER_NS 250000000u /* for the reader of a pseudo-terminal */
 
 /* Whether to try again: not after the deadline, nor once `stop_fd` has come. */
 static bool wait_for(int fd, uint64_t deadline, uint64_t most_ns, int stop_fd)
@@ -56,6 +57,21 @@ static uint64_t unread(int pty_fd)
 }
 
 /*
+ * The sandbox has no way to the other end, so what is unread there is not
+ * known: a reader who reads gets it all in this time.
+ */
+static void linger(const struct console *console, uint64_t deadline,
+		   int stop_fd)
+{
+	const uint64_t end = loop_now() + LINGER_NS;
+
+	while (!console_hung_up(console->pty_fd) &&
+	       wait_for(-1, end < deadline ? end : deadline, 5 * NS_PER_MS,
+			stop_fd))
+		;
+}
+
+/*
  * Closing a pseudo-terminal's master takes away what its reader has not read
  * yet: wait for that too. Returns what is lost.
  */
@@ -64,6 +80,10 @@ static uint64_t drain_pty(const struct console *console, uint64_t deadline,
 {
 	uint64_t left;
 
+	if (console->sealed) {
+		linger(console, deadline, stop_fd);
+		return 0;
+	}
 	do {
 		if (console_hung_up(console->pty_fd))
 			return 0; /* it does not want any more */

@@ -190,6 +190,7 @@ int console_open(struct console *console, const struct console_options *options)
 	console->opened = true;
 	console->kind = options->kind;
 	console->path = options->path;
+	console->sealed = options->sealed;
 	console->in = console->out = CONSOLE_END_NONE;
 	console->wait_fd = console->pty_fd = console->tty_fd = -1;
 	console->socket = UNIXSOCK_NONE;

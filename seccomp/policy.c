@@ -140,9 +140,6 @@ const struct policy_rule policy_rules[] = {
 	  SYS_fcntl,
 	  { ARG(1, F_SETFD), ARG(2, FD_CLOEXEC) },
 	  "musl makes sure of close-on-exec" },
-	{ LOOP, PTY, SYS_ioctl, IOCTL(TIOCGPTPEER),
-	  "how much the client has not read yet: asked at its end" },
-	{ LOOP, PTY, SYS_ioctl, IOCTL(FIONREAD), "how much that is" },
 
 	/* --disk */
 	{ LOOP, DISK, SYS_preadv2, ANY, "what is in memory is read at once" },

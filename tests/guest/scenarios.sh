@@ -370,23 +370,17 @@ do_unix() {
 	well 0 && [ ! -e "$tmp/socket" ]
 }
 
-# One client after the other; the last reads nothing, and goes when mote has
-# begun to wait for it.
+# One client after the other; the last gets the last words, too.
 do_pty() {
 	echo_start --serial pty
 	await 5 grep -q /dev/pts/ "$err"
 	pty_name=$(sed -n 's|.*\(/dev/pts/[0-9]*\).*|\1|p' "$err")
-	timeout 3 tests/tools/dialogue pty "$pty_name" 'one ' one \
-		>/dev/null 2>&1
+	timeout 3 tests/tools/dialogue pty "$pty_name" 'one ' one >/dev/null 2>&1
 	sleep 0.1
-	(
-		exec 8<>"$pty_name" || exit
-		printf 'two q' >&8
-		await 10 one_thread
-		sleep 0.1
-	) 2>/dev/null
+	timeout 3 tests/tools/dialogue pty "$pty_name" 'two q' 'echo 9\n' \
+		>"$out" 2>/dev/null
 	guest_end
-	well 0
+	well 0 'echo 9'
 }
 
 # -- --disk ----------------------------------------------------------------------
@@ -628,6 +622,11 @@ command_guest() {
 do_command() {
 	command_guest command=42
 	well 42 'words of a command'
+}
+
+do_command_lost() {
+	command_guest 'command=42 lost=1'
+	well 123 'powered off before the command'
 }
 
 # More at once than the stream has room for, and none of it sense.

@@ -6,7 +6,8 @@
  *			with `burst=1`), waits for the other end to close, or
  *			for 4 bytes
  *	command=STATUS	says what mote's init would of a command with that
- *			status, once mote has told it of the end of its input
+ *			status, once mote has told it of the end of its input;
+ *			with `lost=1` it closes the stream instead
  *
  * and then closes it.
  */
@@ -175,11 +176,14 @@ static void command(unsigned wanted)
 	if (receive() != RESPONSE)
 		fail("mote does not answer");
 	send_frame(WIRE_READY, NULL, 0);
+	if (cmdline_number("lost", 0)) {
+		send(SHUTDOWN, 0);
+		return;
+	}
 	send_frame(WIRE_STDOUT, "words of a command\n", 0);
 	while (receive() != RW)
 		;
 	send_frame(WIRE_EXIT, NULL, wanted);
-	send(SHUTDOWN, 0);
 	halt_forever();
 }
 

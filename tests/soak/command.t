@@ -6,7 +6,7 @@
 
 LIMIT=1500
 if emulated; then
-	runs=200
+	runs=100
 else
 	runs=1000
 fi

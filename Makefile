@@ -326,9 +326,11 @@ $B/deps/lib/libseccomp.a: | $(KERNEL_H)
 
 # -- checks and tests ---------------------------------------------------------
 
+# The minimal kernel's, where `make kernel` has made it.
+NO_KERNEL := $(if $(wildcard $B/kernel/vmlinux),,tests/linux/kernel.t)
 TESTS	:= $(UNIT:tests/unit/%.c=$B/unit/%) $(wildcard tests/*.t) \
 	   $(wildcard tests/fuzz/*.t tests/guest/*.t tests/host/*.t) \
-	   $(wildcard tests/linux/*.t)
+	   $(filter-out $(NO_KERNEL),$(wildcard tests/linux/*.t))
 
 check: $B/gen/seccomp/filter_table.h | tools-check
 	@tests/check/run

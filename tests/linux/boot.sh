@@ -24,7 +24,6 @@
 # shellcheck shell=sh
 # shellcheck disable=SC2034 # what is set here is for the scripts
 
-
 . tests/lib.sh
 
 kernel=build/guest/vmlinux

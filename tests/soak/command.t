@@ -1,59 +1,16 @@
 #!/bin/sh
-# What takes long with one command in a guest: 100 MB through it, and run after
-# run without one lost byte or wrong status.
+# 100 MB through one command in a guest.
 # shellcheck source=tests/linux/boot.sh
 . "${0%/*}/../linux/boot.sh"
 
-LIMIT=1500
-if emulated; then
-	runs=100
-else
-	runs=1000
-fi
+LIMIT=800
 
-root=$tmp/root
-mkdir -p "$root/bin"
-cp build/guest/busybox "$root/bin"
-for applet in sh cat seq; do
-	ln -s busybox "$root/bin/$applet"
-done
-# Not mke2fs: to busybox's shell that is one of its own programs.
-/sbin/mke2fs -q -t ext4 -d "$root" "$tmp/ext4.img" 16M >"$tmp/mke2fs" 2>&1 || {
-	cat "$tmp/mke2fs"
-	exit 1
-}
-
-# Read and written slowly enough for every window to fill up on the way.
+# As fast as either end can: every window fills up on the way.
 head -c 100000000 /dev/urandom >"$tmp/random"
 input=$tmp/random
-boot cat -i "$MODULES" -d "$tmp/ext4.img,root,ro" -- cat
-input=
+boot cat -i "$MODULES" -- busybox cat
 ended cat
 ends 0 exited "cat ends with its input"
 ok "100 MB of random bytes in and out" cmp "$tmp/random" "$out"
-rm -f "$tmp/random" "$out"
-
-# Two at a time; both streams, and a status of its own each.
-seq 1 2000 >"$tmp/want.out"
-seq 1 999 >"$tmp/want.err"
-good=0 i=0
-while [ $i -lt "$runs" ]; do
-	for j in a b; do
-		boot "many$j" -i "$MODULES" -d "$tmp/ext4.img,root,ephemeral" \
-			-- sh -c "seq 1 999 >&2; seq 1 2000; exit $((i % 256))"
-	done
-	for j in a b; do
-		ended "many$j"
-		if [ "$status" = $((i % 256)) ] &&
-			cmp "$tmp/want.out" "$out" &&
-			cmp "$tmp/want.err" "$err"; then
-			good=$((good + 1))
-		else
-			tap_diagnose
-		fi
-	done
-	i=$((i + 2))
-done
-is "$good" "$i" "$i runs, each with its status and every byte"
 
 done_testing

@@ -79,7 +79,7 @@ KERNEL_H := $(addprefix $B/deps/linux/,linux asm-generic video asm)
 MUSLINC	:= -idirafter $B/deps/linux -isystem $B/deps/include
 # What runs once, at the start, or waits for people, is small rather than fast.
 COLD	:= main.c boot/% seccomp/% mem/ram.c mem/log.c cpu/command% cpu/cpuid.c \
-	   cpu/console_open.c cpu/entry.c cpu/escape.c cpu/report.c \
+	   cpu/console_open.c cpu/entry.c cpu/escape.c cpu/guest.c cpu/report.c \
 	   cpu/signals.c cpu/tty.c cpu/unixsock.c cpu/vm.c virtio/%_open.c \
 	   virtio/block_create.c virtio/devices.c virtio/vsock_listen.c
 cold	= $(if $(filter $(COLD),$1),-Os)
@@ -343,6 +343,7 @@ test:
 	+@$(again) deps
 	+@$(again) test-bins
 	@$(if $(wildcard tests/linux/*.t),tests/host/fetch generic)
+	@[ -e $B/kernel/vmlinux ] || $(again) kernel
 	@tests/run $(TESTS)
 
 # Minutes each in the nested host, an hour in all: disks, networks and streams

@@ -72,50 +72,8 @@ start() {
 	boot_mote "$@" 9<&0 8>&1
 }
 
-# boot_quote WORD...: as eval reads them back
-boot_quote() {
-	for boot_word; do
-		printf %s "$boot_word" | sed "s/'/'\\\\''/g; 1s/^/'/; \$s/\$/' /"
-	done
-}
-
 boot() {
-	boot_in=${input:-/dev/null} boot_out=${output:-$tmp/$1.out}
-	rm -f "$tmp/$1.again"
-	! emulated || printf '%s\n' "kernel='$kernel'" \
-		"boot_mote $(boot_quote "$@") 9<'$boot_in' 8>'$boot_out'" \
-		>"$tmp/$1.again"
-	boot_mote "$@" 9<"$boot_in" 8>"$boot_out"
-}
-
-# QEMU's emulation of SVM has a processor triple-fault now and then while Linux
-# starts several: one boot in a hundred, and every second one with 64, under
-# QEMU as a monitor just as under mote. So in the emulated machine, and there
-# alone, a guest that crashed before the first KEY= of its job is given another
-# go, twice at most, and that is said.
-revive() {
-	for revive_file in "$tmp"/*.again; do
-		[ -s "$revive_file" ] || continue
-		revive_name=${revive_file##*/}
-		revive_name=${revive_name%.again}
-		read -r revive_pid 2>/dev/null <"$tmp/$revive_name.pid" &&
-			gone "$revive_pid" || continue
-		if grep -q '^[a-z]*=' "$tmp/$revive_name.out" ||
-			waiting "$revive_name" || ! grep -q \
-			'"reason":"crash"' "$tmp/$revive_name.events" ||
-			[ "$(cat "$tmp/$revive_name.tries" 2>/dev/null)" = .. ]
-		then
-			: >"$revive_file"
-			continue
-		fi
-		printf . >>"$tmp/$revive_name.tries"
-		echo "# $revive_name crashed before its job began, as guests" \
-			"do in this machine; started again"
-		revive_kernel=$kernel
-		# shellcheck source=/dev/null
-		. "$revive_file"
-		kernel=$revive_kernel
-	done
+	boot_mote "$@" 9<"${input:-/dev/null}" 8>"${output:-$tmp/$1.out}"
 }
 
 pid_of() {
@@ -132,7 +90,6 @@ until_is() {
 	until_left=$(($1 * 4))
 	shift
 	until "$@" 2>/dev/null; do
-		revive
 		until_left=$((until_left - 1))
 		[ "$until_left" -gt 0 ] || return 1
 		sleep 0.25
@@ -150,7 +107,6 @@ waiting() {
 }
 
 boot_over() {
-	revive
 	gone "$(pid_of "$1")"
 }
 
@@ -161,7 +117,7 @@ ended() {
 	until_is "$LIMIT" boot_over "$1" || kill -9 "$(pid_of "$1")"
 	status=0
 	wait "$(pid_of "$1")" 2>/dev/null || status=$?
-	rm -f "$tmp/$1.pid" "$tmp/$1.again"
+	rm -f "$tmp/$1.pid"
 }
 
 got() {

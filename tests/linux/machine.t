@@ -128,11 +128,8 @@ is "$(got nproc) $(got online)" "2 0-1" "both processors"
 is "$(got ioapic)" 1 "the serial port interrupts by the IOAPIC"
 is "$(got acpi)" 0 "and there was no ACPI in it"
 
-# The emulated machine seldom gets 64 through Linux's start: see revive in
-# boot.sh. tests/guest/machine.t has them all there, in a guest without Linux.
-emulated && many=16 || many=64
-boot many -m 512M -c $many -i "$tmp/facts.job"
+boot many -m 512M -c 64 -i "$tmp/facts.job"
 ended many
-common $many 512
+common 64 512
 
 done_testing

@@ -5,10 +5,10 @@
 . "${0%/*}/../linux/boot.sh"
 
 runs=${TEST_COMMAND_RUNS:-100}
+modules="-i $MODULES"
 if [ -e build/kernel/vmlinux ]; then
 	kernel=build/kernel/vmlinux
-	# It has no modules.
-	MODULES=/dev/null
+	modules=
 fi
 
 root=$tmp/root
@@ -29,7 +29,8 @@ seq 1 999 >"$tmp/want.err"
 good=0 i=0
 while [ $i -lt "$runs" ]; do
 	for j in a b; do
-		boot "many$j" -i "$MODULES" -d "$tmp/ext4.img,root,ephemeral" \
+		# shellcheck disable=SC2086 # words
+		boot "many$j" $modules -d "$tmp/ext4.img,root,ephemeral" \
 			-- sh -c "seq 1 999 >&2; seq 1 2000; exit $((i % 256))"
 	done
 	for j in a b; do

@@ -209,6 +209,14 @@ static uint64_t largest_file(const struct mote *m)
 	return largest;
 }
 
+static void with_sockets(const struct jail_options *jail,
+			 void (*act)(struct unixsock *))
+{
+	for (size_t i = 0; i < ARRAY_LEN(jail->sockets); i++)
+		if (jail->sockets[i])
+			act(jail->sockets[i]);
+}
+
 /* From here on nothing is opened any more, and nothing can be. */
 static int lock_in(struct mote *m)
 {
@@ -225,18 +233,25 @@ static int lock_in(struct mote *m)
 			     o->command ? STDOUT_FILENO : -1 },
 		.largest = largest_file(m),
 	};
+	unsigned holds = 0;
 	int error = 0;
 
 	/* Afterwards there may be no right to remove them. */
-	for (size_t i = 0; o->check && i < ARRAY_LEN(jail.sockets); i++)
-		if (jail.sockets[i])
-			unixsock_remove(jail.sockets[i]);
-	if (o->sandbox != SANDBOX_OFF)
-		error = jail_enter(&jail);
-	if (!error && o->sandbox != SANDBOX_OFF)
+	if (o->check)
+		with_sockets(&jail, unixsock_remove);
+	if (o->sandbox == SANDBOX_OFF) {
+		guest_stage(&m->guest, "jail");
+		return 0;
+	}
+	fds_spare(o);
+	error = jail_enter(&jail, &holds);
+	/* A call that removes these could remove any other file. */
+	if (!holds)
+		with_sockets(&jail, unixsock_forget);
+	if (!error)
 		error = filter_prepare(o->sandbox == SANDBOX_LOG, on_filtered);
-	if (!error && o->sandbox != SANDBOX_OFF && vsock)
-		vsock_enter(vsock);
+	if (!error && vsock)
+		vsock_enter(vsock, holds & JAIL_ROOT);
 	guest_stage(&m->guest, "jail");
 	return error;
 }

@@ -12,25 +12,23 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 #include "mem/log.h"
 
-#define MANY 65536 /* descriptors, where they have to be tried one by one */
+/*
+ * From `first` up to `last`; close_range(2) is of Linux 5.9. Older ones have no
+ * more than 2^20, unless they were told to (fs.nr_open, Documentation/
+ * admin-guide/sysctl/fs.rst), and trying these takes a tenth of a second.
+ */
+#define MANY (1U << 20)
 
-/* From `first` up to `last`; close_range(2) is of Linux 5.9. */
 static void close_between(unsigned first, unsigned last)
 {
-	struct rlimit limit = { .rlim_cur = MANY };
-
 	if (first > last || !syscall(SYS_close_range, first, last, 0))
 		return;
-	getrlimit(RLIMIT_NOFILE, &limit);
-	if (limit.rlim_cur > MANY)
-		limit.rlim_cur = MANY;
-	for (; first < limit.rlim_cur && first <= last; first++)
+	for (; first < MANY && first <= last; first++)
 		close((int)first);
 }
 
@@ -48,6 +46,23 @@ static int check_open(const struct options *options)
 			return -EBADF;
 		}
 	return 0;
+}
+
+void fds_spare(const struct options *options)
+{
+	int null;
+
+	if (options->command || options->serial.kind == SERIAL_STDIO)
+		return;
+	null = open("/dev/null", O_RDWR | O_CLOEXEC);
+	for (int fd = STDIN_FILENO; fd <= STDOUT_FILENO; fd++)
+		if (!optparse_fd_owner(&options_set, options, fd) &&
+		    (null < 0 || dup2(null, fd) < 0))
+			log_info("descriptor %d stays open, unused: there is "
+				 "no /dev/null to take its place",
+				 fd);
+	if (null >= 0)
+		close(null);
 }
 
 int fds_take(const struct options *options, bool alone)

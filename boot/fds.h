@@ -13,4 +13,11 @@
  */
 int fds_take(const struct options *options, bool alone);
 
+/*
+ * Standard input and output, where nothing uses them, are /dev/null from then
+ * on: what the caller has there may be worth more than that to a guest that
+ * takes mote over.
+ */
+void fds_spare(const struct options *options);
+
 #endif

@@ -23,6 +23,8 @@ enum feature {
 	FEATURE_STREAM = 1 << 13,      /* --net unix=, or an fd that is one */
 	FEATURE_VSOCK = 1 << 14,       /* --vsock */
 	FEATURE_COMMAND = 1 << 15,     /* a vsock stream that mote ends */
+	FEATURE_VSOCK_DIAL = 1 << 16,  /* --vsock whose guest reaches others */
+	FEATURE_SOCKET_FILE = 1 << 17, /* a socket's file is to be removed */
 };
 
 #endif

@@ -163,6 +163,12 @@ void unixsock_remove(struct unixsock *file)
 	if (!fstatat(file->dir_fd, name, &status, AT_SYMLINK_NOFOLLOW) &&
 	    status.st_dev == file->dev && status.st_ino == file->ino)
 		unlinkat(file->dir_fd, name, 0);
-	close(file->dir_fd);
+	unixsock_forget(file);
+}
+
+void unixsock_forget(struct unixsock *file)
+{
+	if (file->dir_fd >= 0)
+		close(file->dir_fd);
 	file->dir_fd = -1;
 }

@@ -52,4 +52,7 @@ void unixsock_directory(const char *path, char dir[UNIXSOCK_PATH_MAX + 1]);
  */
 void unixsock_remove(struct unixsock *file);
 
+/* Leaves it where it is: the next one replaces it. */
+void unixsock_forget(struct unixsock *file);
+
 #endif

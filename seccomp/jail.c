@@ -36,16 +36,26 @@
 
 /*
  * Whose files the sockets' directories hold: he can reach the listeners there,
- * and remove mote's own socket. Whom --user names is that user in all.
+ * and remove mote's own socket. Whom --user names is that user in all. In a
+ * directory like /tmp, the owner would reach everybody's: mote does not.
  */
 static unsigned file_user(const struct jail_options *o)
 {
 	struct stat status;
 
-	for (size_t i = 0; i < ARRAY_LEN(o->sockets) && !o->user_given; i++)
-		if (o->sockets[i] && o->sockets[i]->dir_fd >= 0 &&
-		    !fstat(o->sockets[i]->dir_fd, &status))
+	for (size_t i = 0; i < ARRAY_LEN(o->sockets) && !o->user_given; i++) {
+		const struct unixsock *file = o->sockets[i];
+
+		if (!file || file->dir_fd < 0 || fstat(file->dir_fd, &status))
+			continue;
+		if (!(status.st_mode & S_IWOTH))
 			return status.st_uid;
+		log_warn("%s%s: others write to its directory, too, so mote "
+			 "is nobody special there and may reach nobody's "
+			 "listeners; give the socket a directory of its own, "
+			 "or name its --user",
+			 file->option, file->path);
+	}
 	return o->uid;
 }
 
@@ -104,13 +114,16 @@ static bool bounding_set_is_empty(void)
 	return held < 0; /* past the last one that there is */
 }
 
-/* Of a user namespace all are held, and root's bounding set is empty by now. */
+/*
+ * Of a user namespace all are held, unless the host takes some away from those;
+ * root's bounding set is empty by now.
+ */
 static int drop_capabilities(bool user_namespace)
 {
 	capng_clear(CAPNG_SELECT_ALL);
-	if (capng_apply(user_namespace
-				? CAPNG_SELECT_ALL
-				: CAPNG_SELECT_CAPS | CAPNG_SELECT_AMBIENT)) {
+	if (user_namespace)
+		capng_apply(CAPNG_SELECT_BOUNDS);
+	if (capng_apply(CAPNG_SELECT_CAPS | CAPNG_SELECT_AMBIENT)) {
 		log_error("sandbox: the capabilities cannot be dropped: %s",
 			  strerror(errno));
 		return -EPERM;
@@ -205,8 +218,9 @@ static void look_for_leaks(void)
 
 /* -- entering it ----------------------------------------------------------- */
 
-int jail_enter(const struct jail_options *o)
+int jail_enter(const struct jail_options *o, unsigned *holds)
 {
+	bool root = false, landlock = false;
 	int error, own;
 
 	look_for_leaks();
@@ -216,19 +230,24 @@ int jail_enter(const struct jail_options *o)
 		return error;
 	own = jail_namespaces(false);
 	if (own > 0)
-		jail_root(o);
+		root = jail_root(o);
 	error = become_user(o);
 	/* An ordinary user, or a container's root. After he became another
 	 * user: that one's number means nothing in a user namespace. */
 	if (!error && own == -EPERM && jail_namespaces(true) > 0)
-		jail_root(o);
+		root = jail_root(o);
 	if (!error)
 		error = drop_capabilities(own == -EPERM);
 	if (!error)
-		jail_landlock(o);
+		landlock = jail_landlock(o);
 	if (!error)
 		error = set_limits(o);
 	if (!error)
 		error = set_flag(PR_SET_DUMPABLE, "PR_SET_DUMPABLE", 0);
+	if (!error && !root && !landlock)
+		log_warn("sandbox: this host lets this user have neither "
+			 "namespaces nor Landlock: of the host's files, only "
+			 "the filters of system calls keep mote away");
+	*holds = (root ? JAIL_ROOT : 0) | (landlock ? JAIL_LANDLOCK : 0);
 	return error;
 }

@@ -22,8 +22,8 @@ struct jail_options {
 	 * Sockets whose directories stay reachable, for their removal and for
 	 * vsock's listeners, and nothing beside or above these; NULL: none.
 	 * The directories' descriptors are replaced by such that lead no
-	 * further. Without --user, root remains for files who owns the first
-	 * of them.
+	 * further, where the host can do that. Without --user, root remains
+	 * for files who owns the first of them, unless others write there.
 	 */
 	struct unixsock *sockets[JAIL_SOCKETS];
 	/* What grows as it likes, where that is a file; -1: nothing. */
@@ -40,11 +40,18 @@ int jail_join_netns(const struct option_file *netns);
 /* `cgroup`: its directory, or its file cgroup.procs. 0 or -errno, logged. */
 int jail_join_cgroup(const struct option_file *cgroup);
 
+/* What holds once it is entered, and did not depend on mote alone. */
+enum jail_hold {
+	JAIL_ROOT = 1 << 0, /* no path leads out of the sockets' directories */
+	JAIL_LANDLOCK = 1 << 1, /* by path, no more than removal in these */
+};
+
 /*
  * Enters it, for good, with the only thread that there is. What the host cannot
- * do is said once, at --log info, and the rest done; what any host can do and
- * yet fails is an error: 0 or -errno, logged.
+ * do is said once, at --log info, and the rest done; a warning says that too
+ * little is left. What any host can do and yet fails is an error: 0 or -errno,
+ * logged. `holds`: enum jail_hold.
  */
-int jail_enter(const struct jail_options *options);
+int jail_enter(const struct jail_options *options, unsigned *holds);
 
 #endif

@@ -50,7 +50,8 @@ static long create_ruleset(const struct ruleset *rules, size_t size,
 	return syscall(SYS_landlock_create_ruleset, rules, size, flags);
 }
 
-static int allow_removal(int ruleset, const struct jail_options *o)
+/* Where that fails the file stays, and the next one replaces it. */
+static void allow_removal(int ruleset, const struct jail_options *o)
 {
 	for (size_t i = 0; i < ARRAY_LEN(o->sockets); i++) {
 		struct path_beneath rule = { .allowed = FS_REMOVE_FILE };
@@ -58,18 +59,17 @@ static int allow_removal(int ruleset, const struct jail_options *o)
 		if (!o->sockets[i] || o->sockets[i]->dir_fd < 0)
 			continue;
 		rule.parent_fd = o->sockets[i]->dir_fd;
-		if (syscall(SYS_landlock_add_rule, ruleset, RULE_PATH_BENEATH,
-			    &rule, 0))
-			return -1;
+		syscall(SYS_landlock_add_rule, ruleset, RULE_PATH_BENEATH,
+			&rule, 0);
 	}
-	return 0;
 }
 
-void jail_landlock(const struct jail_options *o)
+bool jail_landlock(const struct jail_options *o)
 {
 	const long newest = ARRAY_LEN(versions) - 1;
 	long version = create_ruleset(NULL, 0, CREATE_RULESET_VERSION);
 	int ruleset = -1;
+	bool held = false;
 
 	if (version > 0) {
 		const struct ruleset *rules =
@@ -77,8 +77,11 @@ void jail_landlock(const struct jail_options *o)
 
 		ruleset = (int)create_ruleset(rules, sizeof(*rules), 0);
 	}
-	if (ruleset >= 0 && !allow_removal(ruleset, o) &&
-	    !syscall(SYS_landlock_restrict_self, ruleset, 0))
+	if (ruleset >= 0) {
+		allow_removal(ruleset, o);
+		held = !syscall(SYS_landlock_restrict_self, ruleset, 0);
+	}
+	if (held)
 		log_info("sandbox: Landlock, version %ld: no files%s%s",
 			 version, version >= 4 ? ", no TCP" : "",
 			 version >= 6 ? ", no other processes" : "");
@@ -86,4 +89,5 @@ void jail_landlock(const struct jail_options *o)
 		log_info("sandbox: no Landlock: %s", strerror(errno));
 	if (ruleset >= 0)
 		close(ruleset);
+	return held;
 }

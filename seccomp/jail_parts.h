@@ -18,11 +18,15 @@ int jail_namespaces(bool user);
 
 /*
  * In a mount namespace of mote's own: an empty root directory that nobody can
- * write to, and the sockets' directories cut loose from all around them.
+ * write to, and the sockets' directories cut loose from all around them. True
+ * if all of that was done.
  */
-void jail_root(const struct jail_options *options);
+bool jail_root(const struct jail_options *options);
 
-/* Landlock with no rights, except to remove files in these directories. */
-void jail_landlock(const struct jail_options *options);
+/*
+ * Landlock with no rights, except to remove files in these directories. True
+ * if it holds.
+ */
+bool jail_landlock(const struct jail_options *options);
 
 #endif

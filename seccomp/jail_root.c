@@ -7,7 +7,8 @@
  * cannot be pivoted, the new root covers the old one, and chroot(2) does.
  *
  * A directory that is to stay reachable is first cut out (open_tree(2), Linux
- * 5.2): a mount of its own that hangs in no tree, so that ".." ends there.
+ * 5.2): a mount of its own that hangs in no tree, so that ".." ends there. Its
+ * descriptor from before leads anywhere, and so does not stay in any case.
  *
  * Trusts the options. Owns nothing. Main thread, the only one then.
  */
@@ -81,7 +82,7 @@ int jail_namespaces(bool user)
 
 /* -- the sockets' directories ---------------------------------------------- */
 
-static void cut_out(const struct unixsock *file)
+static void cut_out(struct unixsock *file)
 {
 	static const unsigned flags[] = { 0, AT_RECURSIVE };
 	char dir[UNIXSOCK_PATH_MAX + 1];
@@ -93,13 +94,13 @@ static void cut_out(const struct unixsock *file)
 	for (size_t i = 0; i < ARRAY_LEN(flags) && tree < 0; i++)
 		tree = (int)syscall(SYS_open_tree, AT_FDCWD, dir,
 				    OPEN_TREE_CLONE | O_CLOEXEC | flags[i]);
-	if (tree >= 0 && dup3(tree, file->dir_fd, O_CLOEXEC) >= 0)
-		log_info("sandbox: what remains reachable: %s", dir);
+	if (tree < 0)
+		log_info("sandbox: %s does not remain reachable: %s", dir,
+			 strerror(errno));
 	else
-		log_info("sandbox: what is above %s remains reachable, too: %s",
-			 dir, strerror(errno));
-	if (tree >= 0)
-		close(tree);
+		log_info("sandbox: what remains reachable: %s", dir);
+	close(file->dir_fd);
+	file->dir_fd = tree;
 }
 
 /* -- the root directory ---------------------------------------------------- */
@@ -113,10 +114,8 @@ static const char *change_root(void)
 
 	if (old < 0)
 		return "open /";
-	if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL))
-		failed = "make mounts private";
 	/* It covers the old root, from where only ".." finds it. */
-	else if (mount("mote", "/", "tmpfs", flags, "size=4k,mode=555"))
+	if (mount("mote", "/", "tmpfs", flags, "size=4k,mode=555"))
 		failed = "mount a tmpfs";
 	else if (chdir("/.."))
 		failed = "chdir";
@@ -128,17 +127,21 @@ static const char *change_root(void)
 	return failed;
 }
 
-void jail_root(const struct jail_options *o)
+bool jail_root(const struct jail_options *o)
 {
-	const char *failed;
+	const char *failed = NULL;
 
-	for (size_t i = 0; i < ARRAY_LEN(o->sockets); i++)
+	if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL))
+		failed = "make mounts private";
+	for (size_t i = 0; i < ARRAY_LEN(o->sockets) && !failed; i++)
 		if (o->sockets[i] && o->sockets[i]->dir_fd >= 0)
 			cut_out(o->sockets[i]);
-	failed = change_root();
+	if (!failed)
+		failed = change_root();
 	if (failed)
 		log_info("sandbox: the root directory stays: cannot %s: %s",
 			 failed, strerror(errno));
 	else
 		log_info("sandbox: the root directory is empty and read-only");
+	return !failed;
 }

@@ -51,6 +51,8 @@
 #define STREAM	   FEATURE_STREAM
 #define VSOCK	   FEATURE_VSOCK
 #define COMMAND	   FEATURE_COMMAND
+#define DIAL	   FEATURE_VSOCK_DIAL
+#define FILE_LEFT  FEATURE_SOCKET_FILE
 
 #define MASKED(index, mask, value)                                             \
 	{                                                                      \
@@ -171,9 +173,9 @@ const struct policy_rule policy_rules[] = {
 
 	/* --vsock; a command's stream */
 	{ LOOP, VSOCK | UNIX, SYS_accept4, ANY, "clients of the host" },
-	{ LOOP, VSOCK, SYS_socket, UNIX_STREAM,
+	{ LOOP, DIAL, SYS_socket, UNIX_STREAM,
 	  "a connection that the guest begins" },
-	{ LOOP, VSOCK, SYS_connect, ANY, "to PATH_port; unix sockets only" },
+	{ LOOP, DIAL, SYS_connect, ANY, "to PATH_port; unix sockets only" },
 	{ LOOP, VSOCK, SYS_recvfrom, ANY,
 	  "a client's CONNECT line, and no more than it" },
 	{ LOOP, VSOCK | COMMAND, SYS_recvmsg, ANY, "data for the guest" },
@@ -187,12 +189,12 @@ const struct policy_rule policy_rules[] = {
 
 	/* At the end the socket's file is removed: looked at first. */
 	{ LOOP,
-	  VSOCK | UNIX,
+	  FILE_LEFT,
 	  SYS_newfstatat,
 	  { ARG(3, AT_SYMLINK_NOFOLLOW) },
 	  "whether it is still ours" },
 	{ LOOP,
-	  VSOCK | UNIX,
+	  FILE_LEFT,
 	  SYS_unlinkat,
 	  { ARG(2, 0) },
 	  "removes it, and no directory" },

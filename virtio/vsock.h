@@ -37,10 +37,14 @@ struct device *vsock_device(struct vsock *vsock);
 struct unixsock *vsock_file(struct vsock *vsock);
 
 /*
- * Once no path leads anywhere any more: makes that directory the working one,
- * by which the host's listeners are found from now on.
+ * In the sandbox: makes that directory the working one, by which the host's
+ * listeners are found from now on. Where other paths still lead somewhere
+ * (`alone` is false), the guest's own connections are refused.
  */
-void vsock_enter(struct vsock *vsock);
+void vsock_enter(struct vsock *vsock, bool alone);
+
+/* Whether the guest's own connections have anywhere to go. */
+bool vsock_dials(const struct vsock *vsock);
 
 /*
  * After the guest was restored from a snapshot: its connections lead nowhere.

@@ -81,10 +81,24 @@ int vsock_host_listen(struct vsock *vsock)
 	return 0;
 }
 
-void vsock_enter(struct vsock *vsock)
+bool vsock_dials(const struct vsock *vsock)
 {
-	if (vsock->file.dir_fd < 0)
+	return vsock->prefix;
+}
+
+void vsock_enter(struct vsock *vsock, bool alone)
+{
+	if (!vsock->prefix)
 		return;
+	if (!alone || vsock->file.dir_fd < 0) {
+		log_warn("--vsock %s: this host does not let mote keep away "
+			 "from its other sockets, so the guest's own "
+			 "connections are refused; start mote as root, or "
+			 "have user namespaces allowed",
+			 vsock->prefix);
+		vsock->prefix = NULL;
+		return;
+	}
 	if (fchdir(vsock->file.dir_fd)) {
 		/* Root became somebody whom the directory does not let in. */
 		log_warn("--vsock %s: mote's user may not enter its directory, "

@@ -7,7 +7,15 @@
 . tests/guest/scenarios.sh
 trap 'scenarios_end; tap_end' EXIT
 
+# What only root can make for them: block devices, mounts, taps.
 for name in $(scenarios); do
+	case $(id -u)$name in
+	0*) ;;
+	*device_* | *disk_full_* | *tap | *tap_gone)
+		pass "$name # SKIP root makes what it needs"
+		continue
+		;;
+	esac
 	ok "$name" "do_$name"
 	[ "$status" != 159 ] || sed 's/^/# /' "$err"
 done

@@ -8,10 +8,20 @@
 
 truncate -s 1M "$tmp/a.img"
 
-# What runs: a main thread, a vCPU, and a worker.
+# What runs: a main thread, a vCPU, and a worker; and what $with adds.
+with=
 start() {
-	guest_start hang -d "$tmp/a.img,engine=threads" "$@"
-	await 10 says hanging
+	# shellcheck disable=SC2086 # words
+	guest_start hang -d "$tmp/a.img,engine=threads" $with "$@"
+	case $with in
+	*serial*) await 10 serves ;; # what it says is elsewhere
+	*) await 10 says hanging ;;
+	esac
+}
+
+# Somebody is served, so the filters hold.
+serves() {
+	printf x | socat -T 1 - "UNIX-CONNECT:$tmp/s" | grep -q hanging
 }
 
 # tid NAME: the thread of that name, as top shows it
@@ -124,20 +134,51 @@ attempt() {
 		"trapped 159 1 error" "$thread: $name: $what"
 }
 
-calls >"$tmp/calls"
-while IFS='|' read -r call what; do
-	# shellcheck disable=SC2086 # words
-	set -- $call
-	threads=$1
-	[ "$threads" != - ] || threads="mote vCPU_0 disk_0"
-	shift
-	number=$1 name=$2
-	shift 2
-	for thread in $threads; do
-		attempt "$(echo "$thread" | tr _ ' ')" "$number" "$name" \
-			"$what" "$@" </dev/null
+attempt_all() {
+	while IFS='|' read -r call what; do
+		# shellcheck disable=SC2086 # words
+		set -- $call
+		threads=$1
+		[ "$threads" != - ] || threads="mote vCPU_0 disk_0"
+		shift
+		number=$1 name=$2
+		shift 2
+		for thread in $threads; do
+			attempt "$(echo "$thread" | tr _ ' ')" "$number" \
+				"$name" "$what" "$@" </dev/null
+		done
 	done
-done <"$tmp/calls"
+}
+
+calls >"$tmp/calls"
+attempt_all <"$tmp/calls"
+
+# Where a feature has a row for the call, its arguments decide.
+truncate -s 1M "$tmp/b.img"
+with="--vsock $tmp/v -d $tmp/b.img,engine=uring"
+attempt_all <<-'END'
+	mote 41 socket 2 526337 0|with --vsock: a socket of the network
+	mote 41 socket 1 526338 0|a datagram socket
+	mote 41 socket 1 1 0|one that would wait
+	vCPU_0 41 socket 1 526337 0|in a vCPU
+	vCPU_0 42 connect 0 0 0|and connects it
+	disk_0 41 socket 1 526337 0|in a worker
+	mote 28 madvise 0 4096 10|what a fork would copy
+	mote 28 madvise 0 4096 16|memory without a swap
+	mote 262 newfstatat -100 0 0 0|looks where a link leads
+	mote 263 unlinkat -100 0 512|removes a directory
+	mote 426 io_uring_enter -1 0 0 2 0 0|with a disk: wakes a poller
+	mote 426 io_uring_enter -1 0 0 9 0 0|with an argument of its own
+	vCPU_0 426 io_uring_enter -1 0 0 1 0 0|in a vCPU
+	disk_0 426 io_uring_enter -1 0 0 1 0 0|in a worker
+END
+with="--serial unix=$tmp/s"
+attempt_all <<-'END'
+	mote 72 fcntl 0 4 0|with a serial socket: file status flags
+	mote 72 fcntl 0 8 0|who gets its signals
+	mote 72 fcntl 0 2 0|open in another program
+END
+with=
 
 # Calls of 32-bit programs have other numbers: none of them is meant.
 start

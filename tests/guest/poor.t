@@ -1,0 +1,148 @@
+#!/bin/sh
+# Hosts that lack part of what the sandbox is made of: older kernels, and such
+# as do not let a user have it (tests/tools/without makes one of them of this).
+# What is missing is said, the rest holds, and where it decides what a mote that
+# was taken over could reach, mote does without rather than leave it open.
+# shellcheck source=tests/lib.sh
+. "${0%/*}/../lib.sh"
+
+[ "$(id -u)" -eq 0 ] || {
+	echo "1..0 # SKIP needs root to look into the process"
+	exit 0
+}
+
+# What an ordinary user runs has to be where he gets at it.
+chmod 711 "$tmp"
+mkdir -m 777 "$tmp/his"
+cp "$MOTE" "$GUESTS/hang.elf" "$GUESTS/hello.elf" "$tmp/his"
+mkdir "$tmp/vs"
+
+# poor CALLS GUEST OPTION...: in the background, until the guest is there
+poor() {
+	poor_calls=$1
+	poor_mote=$MOTE
+	shift
+	MOTE="$tmp/poor"
+	printf '#!/bin/sh\nexec %s %s %s "$@"\n' "$PWD/$TOOLS/without" \
+		"$poor_calls" "$PWD/$poor_mote" >"$MOTE"
+	chmod +x "$MOTE"
+	guest_start "$@" --log info
+	MOTE=$poor_mote
+	ok "without $poor_calls: the guest runs" await 10 says hanging
+}
+
+# over: it ends, and leaves no message of its own death
+over() {
+	kill -INT "$pid"
+	guest_end
+	ends 130 signal "it ends as it should"
+}
+
+said() {
+	like "$(cat "$err")" "$1" "it says: $2"
+}
+
+# dies TEXT NUMBER ARGUMENT...: of that call, made by the main thread
+dies() {
+	dies_text=$1
+	shift
+	is "$("$TOOLS/inject" "$pid" "$@")" trapped "$dies_text"
+	guest_end
+	is "$status" 159 "which is the end of it"
+}
+
+# What connecting begins with: AF_UNIX, non-blocking, close-on-exec.
+socket="41 1 $((1 | 04000 | 02000000)) 0"
+
+# What is above a directory of the host's would be reachable from one.
+directories() {
+	for fd in "/proc/$pid/fd"/*; do
+		[ ! -d "$fd/" ] || ls "$fd/.."
+	done
+}
+
+# -- older kernels ------------------------------------------------------------
+
+poor close_range hang 8<"$0" 9<"$0"
+is "$(for fd in "/proc/$pid/fd"/*; do readlink "$fd"; done |
+	grep -c "poor.t")" 0 \
+	"what the caller forgot to close is closed all the same"
+over
+
+poor landlock_create_ruleset hang
+said 'no Landlock: Function not implemented' "there is no Landlock"
+is "$(ls -A "/proc/$pid/root/")" "" "the root directory is empty"
+over
+
+poor pivot_root hang
+is "$(ls -A "/proc/$pid/root/")" "" "the root directory is empty"
+over
+
+poor open_tree hang --vsock "$tmp/vs/v"
+said 'vs/[.] does not remain reachable: Function not' "what is not reachable"
+said "vsock .*vs/v: this host .* the guest's own connections are refused" \
+	"and what of it"
+is "$(directories)" "" "no directory is open"
+is "$(ls -A "/proc/$pid/root/")" "" "the root directory is empty"
+# shellcheck disable=SC2086 # words
+dies "a socket, which nothing needs then" $socket
+ok "the socket's file stays" [ -S "$tmp/vs/v" ]
+poor open_tree hang --vsock "$tmp/vs/v"
+dies "to remove a file" 263 -100 0 0
+
+# -- no namespaces ----------------------------------------------------------------
+
+for lacks in unshare:EPERM pivot_root,chroot mount:EPERM; do
+	poor $lacks hang --vsock "$tmp/vs/v"
+	said "the guest's own connections are refused; start mote as root" \
+		"what the guest cannot have"
+	# shellcheck disable=SC2086 # words
+	dies "a socket, which would reach the host's others" $socket
+	rm -f "$tmp/vs/v"
+done
+
+poor unshare:EPERM,landlock_create_ruleset hang --vsock "$tmp/vs/v"
+said "neither namespaces nor Landlock: .*only the filters" \
+	"that little is left"
+is "$(directories)" "" "no directory is open"
+dies "to remove a file" 263 -100 0 0
+ok "the socket's file stays" [ -S "$tmp/vs/v" ]
+guest hello --vsock "$tmp/vs/v"
+ends 0 poweroff "the next one replaces it"
+
+# -- who ----------------------------------------------------------------------
+
+poor setresuid:EPERM hang
+said 'cannot become uid 65534: Operation not permitted; it stays 0' "who it is"
+is "$(sed -n 's/^CapEff:.//p' "/proc/$pid/status")" 0000000000000000 \
+	"it has no capability all the same"
+over
+run "$TOOLS/without" setresuid:EPERM "$MOTE" -k "$GUESTS/hello.elf" --user 7:8
+is "$status" 125 "--user is a must"
+like "$(cat "$err")" '^mote: --user 7:8: Operation not permitted' "and is named"
+
+# A host may take capabilities away from user namespaces.
+cp "$TOOLS/without" "$tmp/his"
+run tests/as-user "$tmp/his/without" capbset:EPERM "$tmp/his/mote" \
+	-k "$tmp/his/hello.elf" --log info
+is "$status" 0 "no bounding set to empty in a user namespace"
+said 'no capabilities; to empty the bounding set takes' "so it is"
+
+# -- what the caller has -----------------------------------------------------------
+
+guest_start hang --serial "file=$tmp/serial" </etc/passwd
+ok "the guest runs" await 10 grep -q hanging "$tmp/serial"
+is "$(readlink "/proc/$pid/fd/0") $(readlink "/proc/$pid/fd/1")" \
+	"/dev/null /dev/null" "standard input and output, where nothing uses them"
+over
+
+# Of a directory for everybody, the owner's rights are not kept.
+mkdir -m 1777 "$tmp/all"
+guest_start hang --vsock "$tmp/all/v"
+ok "the guest runs" await 10 says hanging
+is "$(sed -n 's/^Uid:.*	//p' "/proc/$pid/status")" 65534 \
+	"in a directory for everybody, mote is nobody"
+said 'all/v: others write to its directory, too' "why listeners may refuse"
+over
+
+done_testing

@@ -1,0 +1,14 @@
+#!/bin/sh
+# All the tests of Linux guests, started by an ordinary user: those that
+# tests/linux/user.t leaves out.
+# shellcheck source=tests/user.sh
+. "${0%/*}/../user.sh"
+
+for suite in tests/linux/*.t; do
+	case ${suite##*/} in
+	user.t | boot.t | end.t | virtio.t | command.t) ;;
+	*) user_suites "$suite" ;;
+	esac
+done
+
+done_testing

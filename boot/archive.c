@@ -37,6 +37,7 @@ struct archive {
 	char *bytes; /* NULL: only `len` is of interest */
 	size_t len;
 	unsigned files;
+	char tty[16]; /* rows and columns, or nothing */
 };
 
 static void put(struct archive *a, const void *from, size_t len)
@@ -88,12 +89,17 @@ static void put_kind(struct archive *a, char kind, const char *text)
 	put_string(a, text);
 }
 
-static bool has_env(const struct options *options, const char *name, size_t len)
+/* One of them from `first` on says what `name` is. */
+static bool has_env(const struct options *options, unsigned first,
+		    const char *name, size_t len)
 {
-	for (unsigned i = 0; i < options->env_count; i++)
-		if (!strncmp(options->env[i], name, len) &&
-		    (!options->env[i][len] || options->env[i][len] == '='))
+	for (unsigned i = first; i < options->env_count; i++) {
+		const char *text = options->env[i];
+
+		if (!strncmp(text, name, len) &&
+		    (text[len] == '=' || (!text[len] && getenv(text))))
 			return true;
+	}
 	return false;
 }
 
@@ -120,13 +126,16 @@ static void put_envs(struct archive *a, const struct options *options)
 	};
 
 	for (size_t i = 0; i < ARRAY_LEN(defaults); i++)
-		if (defaults[i].value && !has_env(options, defaults[i].name,
+		if (defaults[i].value && !has_env(options, 0, defaults[i].name,
 						  strlen(defaults[i].name)))
 			put_env(a, defaults[i].name, defaults[i].value);
 	for (unsigned i = 0; i < options->env_count; i++) {
 		const char *text = options->env[i];
 		const char *value = getenv(text);
 
+		/* The last one counts, as for env(1). */
+		if (has_env(options, i + 1, text, strcspn(text, "=")))
+			continue;
 		if (strchr(text, '='))
 			put_kind(a, RUN_ENV, text);
 		else if (value)
@@ -134,14 +143,14 @@ static void put_envs(struct archive *a, const struct options *options)
 	}
 }
 
-static void put_tty(struct archive *a)
+/* Asked once: it may change while the archive is written. */
+static void get_size(struct archive *a)
 {
 	struct winsize size = { 0 };
-	char text[16] = "";
 
 	if (!ioctl(STDIN_FILENO, TIOCGWINSZ, &size) && size.ws_row)
-		snprintf(text, sizeof(text), "%u %u", size.ws_row, size.ws_col);
-	put_kind(a, RUN_TTY, text);
+		snprintf(a->tty, sizeof(a->tty), "%u %u", size.ws_row,
+			 size.ws_col);
 }
 
 static void put_command(struct archive *a, const struct options *options,
@@ -153,7 +162,7 @@ static void put_command(struct archive *a, const struct options *options,
 	if (options->workdir)
 		put_kind(a, RUN_WORKDIR, options->workdir);
 	if (options->tty)
-		put_tty(a);
+		put_kind(a, RUN_TTY, a->tty);
 	if (no_serial)
 		put_kind(a, RUN_NO_SERIAL, "");
 }
@@ -163,8 +172,10 @@ static void put_command(struct archive *a, const struct options *options,
 static void put_all(struct archive *a, const struct options *options,
 		    bool no_serial)
 {
-	struct archive command = { .len = 0 };
+	struct archive command = *a;
 
+	command.bytes = NULL;
+	command.len = 0;
 	put_command(&command, options, no_serial);
 	begin_file(a, RUN_DIR, MODE_DIR, 0);
 	begin_file(a, RUN_INIT, MODE_RUN, archive_init_len);
@@ -181,6 +192,7 @@ int archive_create(const struct options *options, bool no_serial)
 	struct archive a = { .len = 0 };
 	int error = 0, fd;
 
+	get_size(&a);
 	put_all(&a, options, no_serial);
 	a.bytes = malloc(a.len);
 	if (!a.bytes)

@@ -32,6 +32,11 @@ static const struct note man_signals[] = {
 	{ "SIGINT, SIGHUP, SIGQUIT",
 	  "Stop the guest at once. Where the serial port is this terminal, "
 	  "Ctrl-C goes to the guest and Ctrl-A x stops it." },
+	{ "With a command",
+	  "SIGINT, SIGTERM, SIGHUP and SIGQUIT go to the command, and SIGWINCH "
+	  "with --tty. A second SIGTERM or SIGHUP stops the guest at once, "
+	  "and so does any of these before the command has begun or after it "
+	  "has ended." },
 	{ "SIGUSR2", "Writes counters as an event; see --events." },
 	{ "SIGSTOP, SIGTSTP, SIGCONT", "Pause the guest and let it go on." },
 };
@@ -43,6 +48,8 @@ static const struct note man_examples[] = {
 	  "    --timeout 10m --serial file=job.log",
 	  "Run a job that is laid over a base system, for ten minutes at most, "
 	  "and keep what it prints:" },
+	{ "mote -k vmlinux -d root.img,root -- make test",
+	  "Run one command in a fresh guest; its status is mote's:" },
 	{ "mote -k fd=3 -i fd=4 --events fd=5 \\\n"
 	  "    3<vmlinux 4<initrd.cpio 5>events.json",
 	  "Open nothing, because the caller has opened every file:" },

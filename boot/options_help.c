@@ -22,9 +22,10 @@
 #define LINE_BYTES 256
 
 const struct options_status options_statuses[] = {
-	{ "0", "the guest powered off or rebooted" },
+	{ "0", "the guest powered off or rebooted (with a command: 123)" },
 	{ "0-255", "the byte that the guest wrote to port 0x506" },
-	{ "1-255", "the command's own; 126: not runnable, 127: not found" },
+	{ "0-255", "the command's own; 126: not runnable, 127: not found, "
+		   "128+N: by signal" },
 	{ "123", "the guest died: panic, triple fault or KVM error" },
 	{ "124", "--timeout passed" },
 	{ "125", "mote itself failed; one line on stderr says why" },

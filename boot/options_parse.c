@@ -79,6 +79,28 @@ static bool good_env(const char *text)
 	return *text && *text != '=';
 }
 
+static bool names_root(const char *cmdline)
+{
+	return cmdline && strstr(cmdline, "root=");
+}
+
+/* Somewhere there must be files for a command to be found in. */
+static int check_files(const struct options *options)
+{
+	bool found = !options->command || options->initrd_count ||
+		     names_root(options->cmdline);
+
+	for (unsigned i = 0; i < options->devices.disk_count; i++)
+		found = found || options->devices.disks[i].root;
+	for (unsigned i = 0; i < options->append_count; i++)
+		found = found || names_root(options->append[i]);
+	if (found)
+		return 0;
+	log_error("the command has no files in the guest: give it a root disk "
+		  "(--disk root.img,root) or an --initrd");
+	return -EINVAL;
+}
+
 static int check_command(const struct options *options)
 {
 	const char *alone = options->tty	 ? "tty"
@@ -259,5 +281,7 @@ int options_parse(struct options *options, int argc, char **argv)
 		done = optparse_check_fds(&options_set, options);
 	if (!done)
 		done = check_stdio(options);
+	if (!done)
+		done = check_files(options);
 	return done;
 }

@@ -24,19 +24,18 @@
 #include "mem/bytes.h"
 #include "mem/log.h"
 
-#define LOST_NS 5000000000ULL /* for a guest to end after its stream */
 #define DEAD_NS 2000000000ULL /* for readers of a dead guest's words */
 
 /* -- signals and the terminal --------------------------------------------- */
 
 static const struct {
 	int number;
-	bool stops; /* the second one ends mote at once */
+	bool stops; /* the second one of these ends mote at once */
 } forwarded[] = {
 	{ SIGINT, false },
 	{ SIGTERM, true },
 	{ SIGHUP, true },
-	{ SIGQUIT, true },
+	{ SIGQUIT, false }, /* as often as one likes: Java's stacks */
 };
 
 bool command_signal(struct command *c, int number)
@@ -44,7 +43,7 @@ bool command_signal(struct command *c, int number)
 	if (!c->on)
 		return false;
 	if (number == SIGWINCH) {
-		c->winch = c->tty;
+		c->winch = c->tty && c->in_tty;
 		command_pump(c);
 		return true;
 	}
@@ -52,7 +51,7 @@ bool command_signal(struct command *c, int number)
 		if (forwarded[i].number != number)
 			continue;
 		/* Nobody there yet, or not any more, or it does not obey. */
-		if (!c->ready || c->over ||
+		if (!c->ready || c->exited || c->over ||
 		    (forwarded[i].stops && c->stops++)) {
 			platform_end(c->platform, END_SIGNAL,
 				     STATUS_SIGNAL + (unsigned)number);
@@ -82,9 +81,9 @@ void command_resume(struct command *c)
 {
 	if (!c->on || !c->ready)
 		return;
-	if (c->tty && c->in_tty)
+	c->winch = c->tty && c->in_tty;
+	if (c->winch)
 		tty_raw(STDIN_FILENO);
-	c->winch = c->tty;
 	c->in_background = false;
 	command_pump(c);
 }
@@ -202,23 +201,27 @@ static void explain(const struct command *c, struct ending *ending)
 	show_tail(c);
 }
 
-void command_finish(struct command *c, struct ending *ending,
-		    uint64_t timeout_ns, int stop_fd)
+bool command_drain(struct command *c, uint64_t timeout_ns, int stop_fd)
 {
-	const bool wanted =
-		ending->reason != END_SIGNAL && ending->reason != END_TIMEOUT;
+	if (!c->on)
+		return true;
+	command_listen(c);
+	if (!c->exited && timeout_ns > DEAD_NS)
+		timeout_ns = DEAD_NS;
+	return command_output_drain(c, timeout_ns, stop_fd);
+}
 
+void command_finish(struct command *c, struct ending *ending)
+{
 	if (!c->on)
 		return;
-	if (wanted)
-		command_listen(c);
 	/* The status was on its way when the guest ended. */
-	if (wanted && c->exited)
+	if (c->exited && ending->reason != END_SIGNAL &&
+	    ending->reason != END_TIMEOUT)
 		*ending = (struct ending){ END_EXITED, c->status };
-	else if (timeout_ns > DEAD_NS)
-		timeout_ns = DEAD_NS;
 	stop(c);
-	if (wanted && !command_output_drain(c, timeout_ns, stop_fd))
+	command_log_note(c);
+	if (!command_output_empty(c))
 		log_warn("some of the command's output is lost: nobody read "
 			 "it");
 	explain(c, ending);

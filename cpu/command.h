@@ -46,7 +46,8 @@ struct command {
 
 	bool ready, exited, over; /* over: nothing more is listened to */
 	unsigned status;
-	unsigned stops; /* signals that ask for the end */
+	unsigned stops;		   /* signals that ask for the end */
+	char note[WIRE_PIECE + 1]; /* init's last, not logged yet */
 
 	struct console_end in;
 	struct escape escape;
@@ -95,13 +96,16 @@ void command_suspend(struct command *command);
 void command_resume(struct command *command);
 
 /*
- * After the guest has ended, and the loop: passes on what there still is (for
- * `timeout_ns` at most, or until `stop_fd` is readable), and makes *ending
- * that of a guest with a command: where it did not end with a status, why is
- * said. Leaves the loop.
+ * After the guest has ended, and the loop: passes on what there still is, for
+ * `timeout_ns` at most, or until `stop_fd` is readable. True where all is out.
  */
-void command_finish(struct command *command, struct ending *ending,
-		    uint64_t timeout_ns, int stop_fd);
+bool command_drain(struct command *command, uint64_t timeout_ns, int stop_fd);
+
+/*
+ * After that: makes *ending that of a guest with a command, and where it did
+ * not end with a status, says why. Leaves the loop.
+ */
+void command_finish(struct command *command, struct ending *ending);
 
 /* Takes what waits on the links, so that nobody has to wait for it. */
 void command_listen(struct command *command);
@@ -126,6 +130,7 @@ void command_input_open(struct command *command);
 void command_input_ready(void *arg, uint32_t events);
 
 /* command_link.c */
+void command_log_note(struct command *command);
 int command_link_open(struct command *command, bool serial);
 int command_link_start(struct command *command);
 

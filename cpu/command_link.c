@@ -12,6 +12,7 @@
  * reboot looks like. The loop's thread.
  */
 #include <errno.h>
+#include <stdio.h>
 #include <sys/socket.h>
 
 #include "cpu/command.h"
@@ -35,8 +36,8 @@ static int on_data(void *arg, unsigned stream, const uint8_t *data, size_t len)
 
 static void become_ready(struct command *c)
 {
+	command_log_note(c);
 	c->ready = true;
-	c->winch = c->tty;
 	if (c->tty)
 		command_resume(c);
 }
@@ -50,6 +51,12 @@ static int on_words(void *arg, unsigned type, const uint32_t word[WIRE_WORDS])
 	if (type == WIRE_READY) {
 		become_ready(c);
 	} else if (type == WIRE_EXIT) {
+		/* Why there is no command is no mere warning. */
+		if (!c->ready && c->note[0])
+			log_error("%s", c->note);
+		else
+			command_log_note(c);
+		c->note[0] = 0;
 		c->exited = true;
 		c->status = word[0] & 0xff;
 	} else if (word[0] != WIRE_STDIN) {
@@ -65,22 +72,45 @@ static int on_words(void *arg, unsigned type, const uint32_t word[WIRE_WORDS])
 	return 0;
 }
 
-static int on_note(void *arg, const char *text)
+void command_log_note(struct command *c)
 {
 	static struct log_limit limit;
 
-	(void)arg;
-	log_guest(&limit, "%s", text);
+	if (c->note[0])
+		log_guest(&limit, "%s", c->note);
+	c->note[0] = 0;
+}
+
+static int on_note(void *arg, const char *text)
+{
+	struct command *c = arg;
+
+	command_log_note(c);
+	snprintf(c->note, sizeof(c->note), "%s", text);
+	if (c->ready)
+		command_log_note(c);
 	return 0;
 }
 
 static const struct frames_ops frame_ops = { on_data, on_words, on_note };
+
+static void keep_tail(struct command *c, const uint8_t *data, size_t len)
+{
+	for (size_t i = 0; i < len; i++)
+		c->tail[c->tail_len++ % COMMAND_TAIL] = data[i];
+}
 
 static void feed(struct command *c, const uint8_t *data, size_t len)
 {
 	if (c->over || !frames_feed(&c->frames, data, len, &frame_ops, c))
 		return;
 	c->over = true;
+	/* A panic's words, which a moment later it will have ended of? */
+	if (c->link == &c->serial) {
+		keep_tail(c, data, len);
+		loop_timer_set(&c->lost, LOST_NS);
+		return;
+	}
 	console_end_unwatch(c->link, c->loop);
 	log_error("the guest sends what makes no sense instead of the "
 		  "command's output");
@@ -101,7 +131,11 @@ static void on_lost(void *arg)
 {
 	struct command *c = arg;
 
-	log_error("the guest has given up the command's stream");
+	log_error(c->link == &c->serial && c->link->source.fd >= 0
+			  ? "something else than the command's output came by "
+			    "the serial port; with a vsock driver in the "
+			    "guest it would not be needed"
+			  : "the guest has given up the command's stream");
 	platform_end(c->platform, END_CRASH, STATUS_CRASH);
 }
 
@@ -111,12 +145,6 @@ void command_lost(struct command *c)
 	c->over = !c->exited;
 	if (c->over)
 		loop_timer_set(&c->lost, LOST_NS);
-}
-
-static void keep_tail(struct command *c, const uint8_t *data, size_t len)
-{
-	for (size_t i = 0; i < len; i++)
-		c->tail[c->tail_len++ % COMMAND_TAIL] = data[i];
 }
 
 /* The kernel's messages, up to the mark and with it: how many bytes. */
@@ -140,7 +168,7 @@ static void take_serial(struct command *c, const uint8_t *data, size_t len)
 {
 	size_t before;
 
-	if (c->link == &c->vsock) {
+	if (c->link == &c->vsock || c->over) {
 		keep_tail(c, data, len);
 		return;
 	}

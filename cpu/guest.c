@@ -110,7 +110,8 @@ void guest_signal(void *arg, int number)
 	struct guest *g = arg;
 	void (*act)(struct guest * g, int number) = on_stop;
 
-	if (command_signal(&g->command, number))
+	if (platform_ending(&g->platform).reason == END_NONE &&
+	    command_signal(&g->command, number))
 		return;
 	for (size_t i = 0; i < ARRAY_LEN(signal_actions); i++)
 		if (signal_actions[i].number == number)
@@ -244,6 +245,12 @@ static void drain(struct guest *g, const struct ending *ending)
 		log_warn("%llu bytes of the serial port's output are lost: "
 			 "nobody read them",
 			 (unsigned long long)lost);
+	while (!command_drain(&g->command,
+			      g->stopped ? DRAIN_STOPPED_NS
+					 : guest_time_left(g),
+			      g->stopped ? -1 : g->signals.source.fd) &&
+	       !g->stopped && signals_take(&g->signals))
+		;
 }
 
 int guest_run(struct guest *g, struct ending *ending)
@@ -262,7 +269,6 @@ int guest_run(struct guest *g, struct ending *ending)
 	*ending = platform_ending(&g->platform);
 	command_listen(&g->command);
 	drain(g, ending);
-	command_finish(&g->command, ending, guest_time_left(g),
-		       g->signals.source.fd);
+	command_finish(&g->command, ending);
 	return 0;
 }

@@ -40,12 +40,13 @@ like "$(cat "$tmp/text")" '^ +-m, --memory SIZE\[,hugepages=off\|thp' \
 
 # The manual's examples as they are written, with empty files.
 mkdir "$tmp/files"
-(cd "$tmp/files" && touch vmlinux bzImage initrd.cpio base.cpio job.cpio)
+(cd "$tmp/files" && touch vmlinux bzImage initrd.cpio base.cpio job.cpio &&
+	truncate -s 1M root.img)
 examples=$(sed -n '/^\.EX$/,/^\.EE$/p' "$man" | sed 's/\\-/-/g; s/\\e/\\/g' |
 	grep -v '^\.E[XE]$' | sed -e ':a' -e '/\\$/{N;s/\\\n *//;ba' -e '}')
-said=$(echo "$examples" | sed "s|^mote|$PWD/$MOTE|" |
+said=$(echo "$examples" | sed "s|^mote|$PWD/$MOTE --check|" |
 	while read -r line; do
-		cd "$tmp/files" && timeout -s KILL 10 sh -c "$line --check" 2>&1
+		cd "$tmp/files" && timeout -s KILL 10 sh -c "$line" 2>&1
 	done)
 is "$(echo "$examples" | wc -l)" "$(grep -c '^\.EX$' "$man")" \
 	"the manual's examples are found"

@@ -128,12 +128,16 @@ void init_port(unsigned port, unsigned value)
 
 static void __attribute__((noreturn)) end(unsigned status)
 {
+	struct frame frame;
+
 	if (wire_fd()) {
 		wire_send_words(WIRE_EXIT, status, 0);
 		wire_drain();
-		/* Mote ends the guest when it has passed on all of it. */
+		/* Mote ends the guest when it has passed on all of it; what it
+		 * sent to the command until then must not fill the buffer. */
 		while (wire_read() >= 0)
-			;
+			while (wire_next(&frame))
+				;
 	} else {
 		init_port(PORT_EXIT, status);
 	}
@@ -157,7 +161,7 @@ void init_main(void)
 	unsigned status;
 
 	/* Descriptors 0 to 2 are taken, whatever the kernel has opened. */
-	while (sys_open("/", O_PATH) < 3)
+	while (sys_open("/", O_PATH | O_CLOEXEC) < 3)
 		;
 	root_mount_kernel();
 	read_run(&run);

@@ -156,7 +156,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		turn();
 		drain(fd);
 	}
-	command_finish(&command, &ended, 0, -1);
+	command_drain(&command, 0, -1);
+	command_finish(&command, &ended);
 	if (command.exited)
 		require(ended.reason != END_NONE);
 	close_all();

@@ -262,7 +262,8 @@ static void test_streams(void **state)
 	say_words(WIRE_EXIT, 42, 0);
 	assert_int_equal(ended.reason, END_EXITED);
 	assert_int_equal(ended.status, 42);
-	command_finish(&command, &ended, UINT64_MAX, -1);
+	command_drain(&command, UINT64_MAX, -1);
+	command_finish(&command, &ended);
 	assert_int_equal(ended.status, 42);
 	assert_string_equal(logged, "");
 }
@@ -456,10 +457,12 @@ static void test_before_ready(void **state)
 {
 	(void)state;
 	start_with(false, false);
+	say(WIRE_NOTE, "a warning", 9);
 	say(WIRE_NOTE, "cannot do \033[it", 15);
-	assert_non_null(strstr(logged, "cannot do"));
+	assert_non_null(strstr(logged, "a warning"));
 	assert_int_equal(ended.reason, END_NONE);
 	say_words(WIRE_EXIT, 125, 0); /* could not start it */
+	assert_non_null(strstr(logged, "cannot do"));
 	assert_int_equal(ended.reason, END_EXITED);
 	assert_int_equal(ended.status, 125);
 	say(WIRE_STDOUT, "x", 1); /* is not looked at any more */
@@ -509,7 +512,8 @@ static void test_tail(void **state)
 	say_words(WIRE_EXIT, 0, 0);
 	assert_int_equal(ended.reason, END_NONE);
 	ended = (struct ending){ END_PANIC, STATUS_CRASH };
-	command_finish(&command, &ended, UINT64_MAX, -1);
+	command_drain(&command, UINT64_MAX, -1);
+	command_finish(&command, &ended);
 	assert_int_equal(ended.status, STATUS_CRASH);
 	assert_non_null(strstr(logged, "panicked\n"));
 	assert_non_null(strstr(logged, "guest: line 499 of the kernel\n"));
@@ -536,7 +540,8 @@ static void test_no_status(void **state)
 		start();
 		say(WIRE_STDOUT, "last words", 10);
 		ended = (struct ending){ cases[i].reason, 0 };
-		command_finish(&command, &ended, UINT64_MAX, -1);
+		command_drain(&command, UINT64_MAX, -1);
+		command_finish(&command, &ended);
 		assert_int_equal(ended.reason, cases[i].reason);
 		assert_int_equal(ended.status, STATUS_CRASH);
 		assert_non_null(strstr(logged, cases[i].says));
@@ -559,7 +564,8 @@ static void test_on_its_way(void **state)
 	put_le32(frame + WIRE_HEADER + 4, 0);
 	assert_int_equal(send(link_fd, frame, sizeof(frame), 0), 16);
 	ended = (struct ending){ END_POWEROFF, 0 };
-	command_finish(&command, &ended, UINT64_MAX, -1);
+	command_drain(&command, UINT64_MAX, -1);
+	command_finish(&command, &ended);
 	assert_int_equal(ended.reason, END_EXITED);
 	assert_int_equal(ended.status, 5);
 	expect_output(1, "end");
@@ -576,7 +582,8 @@ static void test_stalled_reader(void **state)
 	fill_stdout();
 	say(WIRE_STDOUT, payload, 100);
 	ended = (struct ending){ END_PANIC, STATUS_CRASH };
-	command_finish(&command, &ended, 10000000, -1);
+	command_drain(&command, 10000000, -1);
+	command_finish(&command, &ended);
 	assert_int_equal(ended.status, STATUS_CRASH);
 	assert_non_null(strstr(logged, "output is lost"));
 }

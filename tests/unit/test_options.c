@@ -460,8 +460,8 @@ static void test_command(void **state)
 	assert_null(options.command);
 	accept("-k k --");
 	assert_null(options.command);
-	accept("-k k -- sh -c _ -k --help -- x");
-	assert_ptr_equal(options.command, argv_of + 4);
+	accept("-k k -i i -- sh -c _ -k --help -- x");
+	assert_ptr_equal(options.command, argv_of + 6);
 	assert_string_equal(options.command[0], "sh");
 	assert_string_equal(options.command[2], "");
 	assert_string_equal(options.command[5], "--");
@@ -471,7 +471,8 @@ static void test_command(void **state)
 	assert_false(options.tty);
 	assert_null(options.workdir);
 	assert_int_equal(options.env_count, 0);
-	accept("-k k -t -e A=1 --env=B=x,y=2 -eC --workdir /a,b -- x");
+	accept("-k k -d d,root -t -e A=1 --env=B=x,y=2 -eC --workdir /a,b -- "
+	       "x");
 	assert_true(options.tty);
 	assert_int_equal(options.env_count, 3);
 	assert_string_equal(options.env[0], "A=1");
@@ -489,6 +490,9 @@ static void test_command(void **state)
 	refuse("-k k -e =1 -- x", "has no name");
 	refuse("-k k -e _ -- x", "has no name");
 	refuse("-k k x", "no place for the word 'x'");
+	refuse("-k k -d d -- x", "has no files in the guest");
+	accept("-k k -d d -a root=/dev/vda -- x");
+	accept("-k k --cmdline root=/dev/vda -- x");
 }
 
 int main(void)

@@ -77,12 +77,13 @@ HARDEN	:= -fpie -fstack-protector-strong -fstack-clash-protection \
 TRIM	:= -ffunction-sections -fdata-sections -fno-asynchronous-unwind-tables
 KERNEL_H := $(addprefix $B/deps/linux/,linux asm-generic video asm)
 MUSLINC	:= -idirafter $B/deps/linux -isystem $B/deps/include
-# What runs once, at the start, or waits for people, is small rather than fast.
+# What runs once, at the start, waits for people or follows an exit of the guest,
+# which takes far longer, is small rather than fast.
 COLD	:= main.c boot/% seccomp/% mem/ram.c mem/log.c cpu/command% cpu/cpuid.c \
 	   cpu/console_%.c cpu/entry.c cpu/escape.c cpu/guest.c cpu/platform.c \
 	   cpu/report.c cpu/signals.c cpu/tty.c cpu/unixsock.c cpu/vm.c \
 	   virtio/%_open.c virtio/block_create.c virtio/devices.c \
-	   virtio/vsock_listen.c
+	   virtio/mmio.c virtio/mmio_regs.c virtio/vsock_listen.c
 cold	= $(if $(filter $(COLD),$1),-Os)
 MUSLFLAGS = $(LANG_C) $(WARN) $(HARDEN) $(TRIM) $(CFLAGS) $(MUSLINC)
 

@@ -217,6 +217,19 @@ static void with_sockets(const struct jail_options *jail,
 			act(jail->sockets[i]);
 }
 
+/* What the guest's own connections take would lead to others as well: why. */
+static const char *why_barred(const struct options *o, unsigned holds)
+{
+	if (!(holds & JAIL_ALONE))
+		return "this host does not let mote keep away from its other "
+		       "sockets; start it as root, or have user namespaces "
+		       "allowed";
+	if (fds_have_foreign(o))
+		return "a descriptor that mote was given is a socket that "
+		       "could be connected elsewhere";
+	return NULL;
+}
+
 /* From here on nothing is opened any more, and nothing can be. */
 static int lock_in(struct mote *m)
 {
@@ -234,7 +247,7 @@ static int lock_in(struct mote *m)
 		.largest = largest_file(m),
 	};
 	unsigned holds = 0;
-	int error = 0;
+	int error;
 
 	/* Afterwards there may be no right to remove them. */
 	if (o->check)
@@ -246,12 +259,12 @@ static int lock_in(struct mote *m)
 	fds_spare(o);
 	error = jail_enter(&jail, &holds);
 	/* A call that removes these could remove any other file. */
-	if (!holds)
+	if (!(holds & JAIL_REMOVAL))
 		with_sockets(&jail, unixsock_forget);
 	if (!error)
 		error = filter_prepare(o->sandbox == SANDBOX_LOG, on_filtered);
-	if (!error && vsock)
-		vsock_enter(vsock, holds & JAIL_ROOT);
+	if (!error && vsock && !o->check)
+		vsock_enter(vsock, why_barred(o, holds));
 	guest_stage(&m->guest, "jail");
 	return error;
 }

@@ -12,6 +12,8 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <string.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -50,19 +52,46 @@ static int check_open(const struct options *options)
 
 void fds_spare(const struct options *options)
 {
-	int null;
+	int null, ends[2];
 
 	if (options->command || options->serial.kind == SERIAL_STDIO)
 		return;
 	null = open("/dev/null", O_RDWR | O_CLOEXEC);
+	/* A chroot without it: there is nothing to read, nor to write to. */
+	if (null < 0 && !pipe2(ends, O_CLOEXEC)) {
+		null = ends[0];
+		close(ends[1]);
+	}
 	for (int fd = STDIN_FILENO; fd <= STDOUT_FILENO; fd++)
 		if (!optparse_fd_owner(&options_set, options, fd) &&
 		    (null < 0 || dup2(null, fd) < 0))
-			log_info("descriptor %d stays open, unused: there is "
-				 "no /dev/null to take its place",
-				 fd);
+			log_warn("descriptor %d stays open, unused: %s", fd,
+				 strerror(errno));
 	if (null >= 0)
 		close(null);
+}
+
+static bool is_foreign(int fd)
+{
+	int domain, type;
+	socklen_t len = sizeof(int);
+
+	return !getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &len) &&
+	       !getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &len) &&
+	       (domain != AF_UNIX || type != SOCK_STREAM);
+}
+
+bool fds_have_foreign(const struct options *options)
+{
+	int fd = -1;
+
+	for (int one = STDIN_FILENO; one <= STDERR_FILENO; one++)
+		if (is_foreign(one))
+			return true;
+	while ((fd = optparse_next_fd(&options_set, options, fd + 1)) >= 0)
+		if (is_foreign(fd))
+			return true;
+	return false;
 }
 
 int fds_take(const struct options *options, bool alone)

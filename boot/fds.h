@@ -20,4 +20,11 @@ int fds_take(const struct options *options, bool alone);
  */
 void fds_spare(const struct options *options);
 
+/*
+ * One of those that remain is a socket, but no stream between processes of this
+ * host (TCP, for one): connect(2) leads it anywhere in the network that it is
+ * of. After fds_spare.
+ */
+bool fds_have_foreign(const struct options *options);
+
 #endif

@@ -84,8 +84,8 @@ static bool names_root(const char *cmdline)
 	return cmdline && strstr(cmdline, "root=");
 }
 
-/* Somewhere there must be files for a command to be found in. */
-static int check_files(const struct options *options)
+/* A kernel may have files of its own for a command to be found in; few have. */
+static void check_files(const struct options *options)
 {
 	bool found = !options->command || options->initrd_count ||
 		     names_root(options->cmdline);
@@ -94,11 +94,10 @@ static int check_files(const struct options *options)
 		found = found || options->devices.disks[i].root;
 	for (unsigned i = 0; i < options->append_count; i++)
 		found = found || names_root(options->append[i]);
-	if (found)
-		return 0;
-	log_error("the command has no files in the guest: give it a root disk "
-		  "(--disk root.img,root) or an --initrd");
-	return -EINVAL;
+	if (!found)
+		log_warn("the command has no files in the guest but the "
+			 "kernel's own: --disk root.img,root or an --initrd "
+			 "gives it others");
 }
 
 static int check_command(const struct options *options)
@@ -282,6 +281,6 @@ int options_parse(struct options *options, int argc, char **argv)
 	if (!done)
 		done = check_stdio(options);
 	if (!done)
-		done = check_files(options);
+		check_files(options);
 	return done;
 }

@@ -227,7 +227,7 @@ unsigned console_features(const struct console *console)
 		features |= FEATURE_OUTPUT;
 	if (console->tty_fd >= 0)
 		features |= FEATURE_TTY;
-	if (console->socket.dir_fd >= 0)
+	if (unixsock_is_ours(&console->socket))
 		features |= FEATURE_SOCKET_FILE;
 	return features;
 }

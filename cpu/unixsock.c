@@ -152,6 +152,11 @@ int unixsock_take(const char *option, int fd)
 	return 0;
 }
 
+bool unixsock_is_ours(const struct unixsock *file)
+{
+	return file->dir_fd >= 0 && file->ino;
+}
+
 void unixsock_remove(struct unixsock *file)
 {
 	const char *name;
@@ -160,7 +165,8 @@ void unixsock_remove(struct unixsock *file)
 	if (file->dir_fd < 0)
 		return;
 	name = unixsock_name(file->path);
-	if (!fstatat(file->dir_fd, name, &status, AT_SYMLINK_NOFOLLOW) &&
+	if (file->ino &&
+	    !fstatat(file->dir_fd, name, &status, AT_SYMLINK_NOFOLLOW) &&
 	    status.st_dev == file->dev && status.st_ino == file->ino)
 		unlinkat(file->dir_fd, name, 0);
 	unixsock_forget(file);

@@ -5,6 +5,7 @@
 #ifndef CPU_UNIXSOCK_H
 #define CPU_UNIXSOCK_H
 
+#include <stdbool.h>
 #include <sys/types.h>
 #include <sys/un.h>
 
@@ -17,7 +18,7 @@ struct unixsock {
 	const char *path;
 	int dir_fd; /* -1: there is nothing to remove */
 	dev_t dev;
-	ino_t ino;
+	ino_t ino; /* 0: somebody else's file */
 };
 
 /* A socket that is not there yet. */
@@ -51,6 +52,9 @@ void unixsock_directory(const char *path, char dir[UNIXSOCK_PATH_MAX + 1]);
  * meantime (or the sandbox forbids it: the next one replaces what is left).
  */
 void unixsock_remove(struct unixsock *file);
+
+/* There is a file to be removed. */
+bool unixsock_is_ours(const struct unixsock *file);
 
 /* Leaves it where it is: the next one replaces it. */
 void unixsock_forget(struct unixsock *file);

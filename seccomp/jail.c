@@ -19,6 +19,7 @@
 #include <cap-ng.h>
 #include <errno.h>
 #include <linux/securebits.h>
+#include <sched.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -42,21 +43,25 @@
 static unsigned file_user(const struct jail_options *o)
 {
 	struct stat status;
+	unsigned owner = o->uid;
 
 	for (size_t i = 0; i < ARRAY_LEN(o->sockets) && !o->user_given; i++) {
 		const struct unixsock *file = o->sockets[i];
 
 		if (!file || file->dir_fd < 0 || fstat(file->dir_fd, &status))
 			continue;
-		if (!(status.st_mode & S_IWOTH))
-			return status.st_uid;
-		log_warn("%s%s: others write to its directory, too, so mote "
-			 "is nobody special there and may reach nobody's "
-			 "listeners; give the socket a directory of its own, "
-			 "or name its --user",
-			 file->option, file->path);
+		if (status.st_mode & (S_IWGRP | S_IWOTH)) {
+			log_warn("%s%s: others write to its directory, too, so "
+				 "mote is nobody special there and may reach "
+				 "nobody's listeners; give the socket a "
+				 "directory of its own, or name its --user",
+				 file->option, file->path);
+			return o->uid;
+		}
+		if (owner == o->uid)
+			owner = status.st_uid;
 	}
-	return o->uid;
+	return owner;
 }
 
 /*
@@ -67,19 +72,23 @@ static unsigned file_user(const struct jail_options *o)
 static int become(const struct jail_options *o)
 {
 	const unsigned uid = o->uid, gid = o->gid, files = file_user(o);
+	bool groups;
 	int error;
 
 	capng_clear(CAPNG_SELECT_BOUNDS);
 	capng_apply(CAPNG_SELECT_BOUNDS);
 	prctl(PR_SET_SECUREBITS, SECBIT_NO_SETUID_FIXUP, 0, 0, 0);
-	if (!syscall(SYS_setgroups, 0, NULL) &&
+	/* A container may refuse just that: the rest is worth having. */
+	groups = !syscall(SYS_setgroups, 0, NULL);
+	if ((groups || !o->user_given) &&
 	    !syscall(SYS_setresgid, gid, gid, gid) &&
 	    !syscall(SYS_setresuid, uid, uid, uid)) {
 		syscall(SYS_setfsuid, files);
-		log_info("sandbox: uid %u, gid %u, no other groups", uid, gid);
-		if (files != uid && syscall(SYS_setfsuid, -1) == (long)files)
-			log_info("sandbox: uid %u in the sockets' directories",
-				 files);
+		log_info("sandbox: uid %u, gid %u, %s other groups", uid, gid,
+			 groups ? "no" : "its");
+		if (files != uid)
+			log_info("sandbox: uid %lu in the sockets' directories",
+				 syscall(SYS_setfsuid, -1));
 		return 0;
 	}
 	error = errno;
@@ -128,11 +137,13 @@ static int drop_capabilities(bool user_namespace)
 			  strerror(errno));
 		return -EPERM;
 	}
-	log_info("sandbox: no capabilities%s",
-		 bounding_set_is_empty()
-			 ? ", the bounding set is empty"
-			 : "; to empty the bounding set takes root, or a user "
-			   "namespace");
+	log_info(
+		"sandbox: no capabilities%s",
+		bounding_set_is_empty() ? ", the bounding set is empty"
+		: user_namespace
+			? "; this host does not let the bounding set be emptied"
+			: "; to empty the bounding set takes root, or a user "
+			  "namespace");
 	return 0;
 }
 
@@ -220,22 +231,25 @@ static void look_for_leaks(void)
 
 int jail_enter(const struct jail_options *o, unsigned *holds)
 {
-	bool root = false, landlock = false;
-	int error, own;
+	bool root = false;
+	int error, own, spaces, landlock = 0;
 
+	*holds = 0;
 	look_for_leaks();
 	wipe_environment();
 	error = set_flag(PR_SET_NO_NEW_PRIVS, "PR_SET_NO_NEW_PRIVS", 1);
 	if (error)
 		return error;
-	own = jail_namespaces(false);
-	if (own > 0)
+	own = spaces = jail_namespaces(false);
+	if (own > 0 && own & CLONE_NEWNS)
 		root = jail_root(o);
 	error = become_user(o);
 	/* An ordinary user, or a container's root. After he became another
 	 * user: that one's number means nothing in a user namespace. */
-	if (!error && own == -EPERM && jail_namespaces(true) > 0)
-		root = jail_root(o);
+	if (!error && own == -EPERM) {
+		spaces = jail_namespaces(true);
+		root = spaces & CLONE_NEWNS && jail_root(o);
+	}
 	if (!error)
 		error = drop_capabilities(own == -EPERM);
 	if (!error)
@@ -248,6 +262,10 @@ int jail_enter(const struct jail_options *o, unsigned *holds)
 		log_warn("sandbox: this host lets this user have neither "
 			 "namespaces nor Landlock: of the host's files, only "
 			 "the filters of system calls keep mote away");
-	*holds = (root ? JAIL_ROOT : 0) | (landlock ? JAIL_LANDLOCK : 0);
+	/* Abstract sockets are of a network, and so of no directory. */
+	if (root && (spaces & CLONE_NEWNET || landlock >= LANDLOCK_ABSTRACT))
+		*holds |= JAIL_ALONE;
+	if (root || landlock)
+		*holds |= JAIL_REMOVAL;
 	return error;
 }

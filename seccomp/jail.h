@@ -40,10 +40,10 @@ int jail_join_netns(const struct option_file *netns);
 /* `cgroup`: its directory, or its file cgroup.procs. 0 or -errno, logged. */
 int jail_join_cgroup(const struct option_file *cgroup);
 
-/* What holds once it is entered, and did not depend on mote alone. */
+/* What is safe to leave allowed in there. */
 enum jail_hold {
-	JAIL_ROOT = 1 << 0, /* no path leads out of the sockets' directories */
-	JAIL_LANDLOCK = 1 << 1, /* by path, no more than removal in these */
+	JAIL_ALONE = 1 << 0,   /* to connect: to sockets in these directories */
+	JAIL_REMOVAL = 1 << 1, /* to remove files: below these directories */
 };
 
 /*

@@ -56,7 +56,7 @@ static void allow_removal(int ruleset, const struct jail_options *o)
 	for (size_t i = 0; i < ARRAY_LEN(o->sockets); i++) {
 		struct path_beneath rule = { .allowed = FS_REMOVE_FILE };
 
-		if (!o->sockets[i] || o->sockets[i]->dir_fd < 0)
+		if (!o->sockets[i] || !unixsock_is_ours(o->sockets[i]))
 			continue;
 		rule.parent_fd = o->sockets[i]->dir_fd;
 		syscall(SYS_landlock_add_rule, ruleset, RULE_PATH_BENEATH,
@@ -64,7 +64,7 @@ static void allow_removal(int ruleset, const struct jail_options *o)
 	}
 }
 
-bool jail_landlock(const struct jail_options *o)
+int jail_landlock(const struct jail_options *o)
 {
 	const long newest = ARRAY_LEN(versions) - 1;
 	long version = create_ruleset(NULL, 0, CREATE_RULESET_VERSION);
@@ -89,5 +89,5 @@ bool jail_landlock(const struct jail_options *o)
 		log_info("sandbox: no Landlock: %s", strerror(errno));
 	if (ruleset >= 0)
 		close(ruleset);
-	return held;
+	return held ? (int)version : 0;
 }

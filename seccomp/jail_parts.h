@@ -10,9 +10,9 @@
 #include "seccomp/jail.h"
 
 /*
- * Namespaces of mote's own: 1 where one for mounts is among them, else 0; or
- * -EPERM, unlogged, where they take a right that this process lacks, and that
- * everybody has inside of a user namespace (`user`).
+ * Namespaces of mote's own: which, by their CLONE_NEW* flags, CLONE_NEWUSER
+ * aside; or -EPERM, unlogged, where they take a right that this process lacks,
+ * and that everybody has inside of a user namespace (`user`).
  */
 int jail_namespaces(bool user);
 
@@ -24,9 +24,10 @@ int jail_namespaces(bool user);
 bool jail_root(const struct jail_options *options);
 
 /*
- * Landlock with no rights, except to remove files in these directories. True
- * if it holds.
+ * Landlock with no rights, except to remove the sockets' files in these
+ * directories. The version of it that holds; 0: none.
  */
-bool jail_landlock(const struct jail_options *options);
+#define LANDLOCK_ABSTRACT 6 /* from then on: abstract sockets, too */
+int jail_landlock(const struct jail_options *options);
 
 #endif

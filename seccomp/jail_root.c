@@ -46,17 +46,17 @@ namespaces[] = {
 };
 
 /* One by one, where they cannot be had together: which is it? */
-static bool enter_each(void)
+static int enter_each(void)
 {
-	bool mounts = false;
+	int entered = 0;
 
 	for (size_t i = 0; i < ARRAY_LEN(namespaces); i++)
 		if (unshare(namespaces[i].flag))
 			log_info("sandbox: no %s namespace: %s",
 				 namespaces[i].name, strerror(errno));
 		else
-			mounts = mounts || namespaces[i].flag == CLONE_NEWNS;
-	return mounts;
+			entered |= namespaces[i].flag;
+	return entered;
 }
 
 int jail_namespaces(bool user)
@@ -68,7 +68,7 @@ int jail_namespaces(bool user)
 	if (!unshare(all)) {
 		log_info("sandbox: mount, ipc, uts and network namespaces%s",
 			 user ? ", in a user namespace" : "");
-		return 1;
+		return all & ~CLONE_NEWUSER;
 	}
 	if (!user && errno == EPERM)
 		return -EPERM;

@@ -115,7 +115,8 @@ static unsigned vsock_features(const struct devices *d,
 	(void)one;
 	return (vsock_is_shared(&d->options.vsock) ? FEATURE_VSOCK : 0) |
 	       (vsock_dials(d->vsock) ? FEATURE_VSOCK_DIAL : 0) |
-	       (vsock_file(d->vsock)->dir_fd >= 0 ? FEATURE_SOCKET_FILE : 0) |
+	       (unixsock_is_ours(vsock_file(d->vsock)) ? FEATURE_SOCKET_FILE
+						       : 0) |
 	       (d->options.vsock.own ? FEATURE_COMMAND : 0);
 }
 

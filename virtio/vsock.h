@@ -38,10 +38,11 @@ struct unixsock *vsock_file(struct vsock *vsock);
 
 /*
  * In the sandbox: makes that directory the working one, by which the host's
- * listeners are found from now on. Where other paths still lead somewhere
- * (`alone` is false), the guest's own connections are refused.
+ * listeners are found from now on. Where others could be reached by what that
+ * takes (`barred` says why; else NULL), the guest's own connections are
+ * refused.
  */
-void vsock_enter(struct vsock *vsock, bool alone);
+void vsock_enter(struct vsock *vsock, const char *barred);
 
 /* Whether the guest's own connections have anywhere to go. */
 bool vsock_dials(const struct vsock *vsock);

@@ -86,16 +86,16 @@ bool vsock_dials(const struct vsock *vsock)
 	return vsock->prefix;
 }
 
-void vsock_enter(struct vsock *vsock, bool alone)
+void vsock_enter(struct vsock *vsock, const char *barred)
 {
 	if (!vsock->prefix)
 		return;
-	if (!alone || vsock->file.dir_fd < 0) {
-		log_warn("--vsock %s: this host does not let mote keep away "
-			 "from its other sockets, so the guest's own "
-			 "connections are refused; start mote as root, or "
-			 "have user namespaces allowed",
-			 vsock->prefix);
+	if (!barred && vsock->file.dir_fd < 0)
+		barred = "its directory cannot be cut out here (Linux 5.2)";
+	if (barred) {
+		log_warn("--vsock %s: %s, so the guest's own connections are "
+			 "refused",
+			 vsock->prefix, barred);
 		vsock->prefix = NULL;
 		return;
 	}

@@ -177,6 +177,12 @@ attempt_all <<-'END'
 	mote 72 fcntl 0 4 0|with a serial socket: file status flags
 	mote 72 fcntl 0 8 0|who gets its signals
 	mote 72 fcntl 0 2 0|open in another program
+	mote 44 sendto -1 0 0 0 0 16|sends to another address
+	mote 46 sendmsg -1 0 0|or in another way
+	mote 47 recvmsg -1 0 0|or takes descriptors
+	mote 42 connect -1 0 16|or connects
+	mote 425 io_uring_setup 1 0|or has a ring do it
+	vCPU_0 288 accept4 -1 0 0 0|a client in a vCPU
 END
 with=
 

@@ -56,6 +56,7 @@ socket="41 1 $((1 | 04000 | 02000000)) 0"
 
 # What is above a directory of the host's would be reachable from one.
 directories() {
+	[ -e "/proc/$pid/fd/2" ] || echo "it is gone"
 	for fd in "/proc/$pid/fd"/*; do
 		[ ! -d "$fd/" ] || ls "$fd/.."
 	done
@@ -80,7 +81,7 @@ over
 
 poor open_tree hang --vsock "$tmp/vs/v"
 said 'vs/[.] does not remain reachable: Function not' "what is not reachable"
-said "vsock .*vs/v: this host .* the guest's own connections are refused" \
+said "vsock .*vs/v: .*Linux 5.2.*, so the guest's own connections are refused" \
 	"and what of it"
 is "$(directories)" "" "no directory is open"
 is "$(ls -A "/proc/$pid/root/")" "" "the root directory is empty"
@@ -94,12 +95,19 @@ dies "to remove a file" 263 -100 0 0
 
 for lacks in unshare:EPERM pivot_root,chroot mount:EPERM; do
 	poor $lacks hang --vsock "$tmp/vs/v"
-	said "the guest's own connections are refused; start mote as root" \
+	said "start it as root, .* the guest's own connections are refused" \
 		"what the guest cannot have"
 	# shellcheck disable=SC2086 # words
 	dies "a socket, which would reach the host's others" $socket
 	rm -f "$tmp/vs/v"
 done
+
+# Abstract sockets are of the network, and of no directory.
+poor netns:EPERM,landlock_create_ruleset hang --vsock "$tmp/vs/v"
+said 'no network namespace: Operation not permitted' "which is missing"
+is "$(ls -A "/proc/$pid/root/")" "" "the root directory is empty"
+# shellcheck disable=SC2086 # words
+dies "a socket, which would reach the host's abstract ones" $socket
 
 poor unshare:EPERM,landlock_create_ruleset hang --vsock "$tmp/vs/v"
 said "neither namespaces nor Landlock: .*only the filters" \
@@ -126,7 +134,11 @@ cp "$TOOLS/without" "$tmp/his"
 run tests/as-user "$tmp/his/without" capbset:EPERM "$tmp/his/mote" \
 	-k "$tmp/his/hello.elf" --log info
 is "$status" 0 "no bounding set to empty in a user namespace"
-said 'no capabilities; to empty the bounding set takes' "so it is"
+said 'no capabilities; this host does not let the bounding set' "so it is"
+
+poor setgroups:EPERM hang
+said 'uid 65534, gid 65534, its other groups' "groups that stay"
+over
 
 # -- what the caller has -----------------------------------------------------------
 
@@ -144,5 +156,22 @@ is "$(sed -n 's/^Uid:.*	//p' "/proc/$pid/status")" 65534 \
 	"in a directory for everybody, mote is nobody"
 said 'all/v: others write to its directory, too' "why listeners may refuse"
 over
+guest_start hang --vsock "$tmp/all/v" --serial "unix=$tmp/vs/s"
+await 10 happened start
+ok "beside a directory of its own" await 10 test "$(
+	sed -n 's/^Uid:.*	//p' "/proc/$pid/status")" = 65534
+kill -9 "$pid"
+guest_end
+rm -f "$tmp/vs/s" "$tmp/all/v"
+
+# A socket of another kind that the caller left on stderr can be connected to
+# anywhere in the caller's network.
+perl -MSocket -e 'socket(S, AF_INET, SOCK_DGRAM, 0) or die;
+	open STDERR, ">&S"; exec @ARGV' "$MOTE" -k "$GUESTS/hang.elf" -m 64M \
+	--vsock "$tmp/vs/v" >"$out" &
+pid=$!
+ok "the guest runs" await 10 says hanging
+# shellcheck disable=SC2086 # words
+dies "a socket, where one is given that is of the network" $socket
 
 done_testing

@@ -4,13 +4,16 @@
  *	without CALL[:ERROR][,...] COMMAND...
  *
  * Each call named fails, with ENOSYS (as on an older kernel) or with EPERM or
- * EINVAL. `capbset` stands for PR_CAPBSET_DROP of prctl(2). The command's own
- * filters come on top.
+ * EINVAL. `capbset` stands for PR_CAPBSET_DROP of prctl(2), `netns` for an
+ * unshare(2) that has CLONE_NEWNET among its flags. The command's own filters
+ * come on top.
  */
 #include <errno.h>
 #include <linux/audit.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
+#include <sched.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -26,16 +29,20 @@ static const struct call {
 	const char *name;
 	int number;
 	int first; /* argument, or -1: whatever it is */
+	bool flag; /* it is one of several */
 } calls[] = {
-	{ "capbset", SYS_prctl, PR_CAPBSET_DROP },
-	{ "chroot", SYS_chroot, -1 },
-	{ "close_range", SYS_close_range, -1 },
-	{ "landlock_create_ruleset", 444, -1 },
-	{ "mount", SYS_mount, -1 },
-	{ "open_tree", SYS_open_tree, -1 },
-	{ "pivot_root", SYS_pivot_root, -1 },
-	{ "setresuid", SYS_setresuid, -1 },
-	{ "unshare", SYS_unshare, -1 },
+	{ "capbset", SYS_prctl, PR_CAPBSET_DROP, false },
+	{ "chroot", SYS_chroot, -1, false },
+	{ "close_range", SYS_close_range, -1, false },
+	{ "landlock_create_ruleset", 444, -1, false },
+	{ "mount", SYS_mount, -1, false },
+	{ "netns", SYS_unshare, CLONE_NEWNET, true },
+	{ "open_tree", SYS_open_tree, -1, false },
+	{ "pivot_root", SYS_pivot_root, -1, false },
+	{ "setfsuid", SYS_setfsuid, -1, false },
+	{ "setgroups", SYS_setgroups, -1, false },
+	{ "setresuid", SYS_setresuid, -1, false },
+	{ "unshare", SYS_unshare, -1, false },
 };
 
 static const struct error {
@@ -61,6 +68,9 @@ static void add(struct sock_filter one)
 #define SKIP_UNLESS(value, count)                                              \
 	((struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K,               \
 				      (unsigned)(value), 0, count))
+#define SKIP_UNLESS_SET(value, count)                                          \
+	((struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JSET | BPF_K,              \
+				      (unsigned)(value), 0, count))
 #define RETURN(value)                                                          \
 	((struct sock_filter)BPF_STMT(BPF_RET | BPF_K, (unsigned)(value)))
 
@@ -85,7 +95,8 @@ static void refuse(char *text)
 	} else {
 		add(SKIP_UNLESS(call->number, 4));
 		add(LOAD(args[0]));
-		add(SKIP_UNLESS(call->first, 1));
+		add(call->flag ? SKIP_UNLESS_SET(call->first, 1)
+			       : SKIP_UNLESS(call->first, 1));
 	}
 	add(RETURN(SECCOMP_RET_ERRNO | error));
 	if (call->first >= 0)

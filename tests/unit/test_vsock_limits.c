@@ -229,7 +229,7 @@ static void test_descriptor_without_path(void **state)
 	assert_int_equal(open_fd(fd, &other), 0);
 	assert_null(other->prefix);
 	assert_non_null(strstr(logged, "are refused"));
-	vsock_enter(other, true);
+	vsock_enter(other, NULL);
 	assert_null(other->prefix);
 	vsock_destroy(other);
 }
@@ -240,7 +240,7 @@ static void test_enter(void **state)
 	int here = open(".", O_RDONLY | O_DIRECTORY), fd, listener;
 
 	(void)state;
-	vsock_enter(vsock, true);
+	vsock_enter(vsock, NULL);
 	assert_string_equal(vsock->prefix, "v");
 	guest_start();
 	listener = host_listen_on(PORT, 1);

@@ -219,6 +219,9 @@ void command_finish(struct command *c, struct ending *ending)
 	if (c->exited && ending->reason != END_SIGNAL &&
 	    ending->reason != END_TIMEOUT)
 		*ending = (struct ending){ END_EXITED, c->status };
+	/* As of a program that notices: all is well only if it was written. */
+	if (ending->reason == END_EXITED && !ending->status && c->lost_output)
+		*ending = (struct ending){ END_ERROR, STATUS_ERROR };
 	stop(c);
 	command_log_note(c);
 	if (!command_output_empty(c))

@@ -45,6 +45,7 @@ struct command {
 	struct loop_timer retry;
 
 	bool ready, exited, over; /* over: nothing more is listened to */
+	bool lost_output;	  /* it could not be written: a full disk */
 	unsigned status;
 	unsigned stops;		   /* signals that ask for the end */
 	char note[WIRE_PIECE + 1]; /* init's last, not logged yet */

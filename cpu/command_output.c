@@ -28,11 +28,13 @@ static void reader_gone(struct command_output *output, int error)
 	struct command *command = output->command;
 	const unsigned stream = WIRE_STDOUT + (unsigned)(output - command->out);
 
-	if (error != EPIPE)
-		log_warn("cannot write what the command has written to its "
-			 "%s: %s",
-			 stream == WIRE_STDOUT ? "stdout" : "stderr",
-			 strerror(error));
+	if (error != EPIPE) {
+		log_error("cannot write what the command has written to its "
+			  "%s: %s",
+			  stream == WIRE_STDOUT ? "stdout" : "stderr",
+			  strerror(error));
+		command->lost_output = true;
+	}
 	console_end_close(&output->end, command->loop);
 	output->len = 0;
 }

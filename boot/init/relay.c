@@ -85,7 +85,8 @@ static void input_write(void)
 			ring_taken += (uint32_t)n;
 		}
 	}
-	if (ring_taken >= WIRE_WINDOW / 4) {
+	/* Nothing more comes after the end, and its key was not mote's. */
+	if (ring_taken >= WIRE_WINDOW / 4 && !input_over) {
 		wire_send_words(WIRE_TAKEN, WIRE_STDIN, ring_taken);
 		ring_taken = 0;
 	}

@@ -123,6 +123,13 @@ yes | head -c 1M >"$tmp/yes"
 input=$tmp/yes
 command unread -- sh -c 'exit 9'
 input=
+output=/dev/full
+command full -- sh -c 'echo lost'
+output=
+ended full
+ends 125 error "output that cannot be written is no success"
+like "$(cat "$err")" 'cannot write what the command has written to its stdout: No space' \
+	"and why is said"
 ended notty
 is "$status $(tr -d '\r' <"$out")" "0 yes" "--tty without a terminal here"
 ended unread

@@ -106,12 +106,13 @@ stty -F "$(cat "$tmp/tty")" rows 44 cols 99
 sleep 1
 ok "the size follows" \
 	asks 'busybox stty size | busybox tr " " x\r' '^44x99'
-type_keys 'busybox sleep 999\r'
-sleep 1
+# Once this is answered the terminal is no longer the shell's line editor's.
+asks 'echo go=$((1 + 1)); busybox sleep 999\r' '^go=2'
 ok "Ctrl-C interrupts" asks '\003echo c=$?\r' '^c=130'
 ok "stderr is the terminal, too" asks 'busybox test -t 2 && echo e=0\r' '^e=0'
 type_keys 'exit 7\r'
 ok "exit" until_is 60 printed tty '^mote=7'
+printed tty '^mote=7' || kill $socat
 wait $socat
 exec 7>&-
 is "$(cat "$tmp/before")" "$(cat "$tmp/after")" "mote's terminal is as it was"

@@ -6,7 +6,7 @@
  * tell nothing about that.  So this program runs a guest of its own in 64-bit
  * kernel mode, which does what such a backend cannot:
  *
- *	'c'	cmpxchg16b
+ *	'c'	cmpxchg16b and
  *	'x'	xsave and xrstor, where KVM's CPUID has them
  *	'l'	a loop of LOOPS rounds, which must end within LIMIT_MS
  *
@@ -53,45 +53,57 @@
 #define STR_(x) #x
 #define STR(x)	STR_(x)
 
-/* rdi: aligned scratch memory; rsi: not 0 when XSAVE may be used */
+/* rdi: aligned scratch memory; rsi: HAS_CX16, HAS_XSAVE */
+#define HAS_CX16  1
+#define HAS_XSAVE 2
 __asm__(".pushsection .rodata\n"
 	"guest_start:\n"
-	"	xor %eax, %eax\n"
-	"	xor %edx, %edx\n"
-	"	mov $1, %ebx\n"
-	"	xor %ecx, %ecx\n"
-	"	lock cmpxchg16b (%rdi)\n"
-	"	jnz 9f\n"
-	"	cmpq $1, (%rdi)\n"
-	"	jne 9f\n"
-	"	mov $'c', %al\n"
-	"	out %al, $0x10\n"
-	"	test %rsi, %rsi\n"
-	"	jz 1f\n"
-	"	mov %cr4, %rax\n"
-	"	or $0x40000, %rax\n" /* CR4.OSXSAVE */
-	"	mov %rax, %cr4\n"
-	"	xor %ecx, %ecx\n"
-	"	xor %edx, %edx\n"
-	"	mov $3, %eax\n" /* x87 and SSE */
-	"	xsetbv\n"
-	"	xsave 64(%rdi)\n"
-	"	xrstor 64(%rdi)\n"
-	"	mov $'x', %al\n"
-	"	out %al, $0x10\n"
-	"1:	mov $" STR(LOOPS) ", %ecx\n"
-				  "2:	mov %rcx, 8(%rdi)\n"
-				  "	add 8(%rdi), %rax\n"
-				  "	push %rax\n"
-				  "	pop %rdx\n"
-				  "	dec %ecx\n"
-				  "	jnz 2b\n"
-				  "	mov $'l', %al\n"
-				  "	out %al, $0x10\n"
-				  "9:	hlt\n"
-				  "	jmp 9b\n"
-				  "guest_end:\n"
-				  ".popsection\n");
+	"	test $" STR(
+		HAS_CX16) ", %sil\n"
+			  "	jz 0f\n"
+			  "	xor %eax, %eax\n"
+			  "	xor %edx, %edx\n"
+			  "	mov $1, %ebx\n"
+			  "	xor %ecx, %ecx\n"
+			  "	lock cmpxchg16b (%rdi)\n"
+			  "	jnz 9f\n"
+			  "	cmpq $1, (%rdi)\n"
+			  "	jne 9f\n"
+			  "	mov $'c', %al\n"
+			  "	out %al, $0x10\n"
+			  "0:	test $" STR(
+				  HAS_XSAVE) ", %sil\n"
+					     "	jz 1f\n"
+					     "	mov %cr4, %rax\n"
+					     "	or $0x40000, %rax\n" /* CR4.OSXSAVE
+								      */
+					     "	mov %rax, %cr4\n"
+					     "	xor %ecx, %ecx\n"
+					     "	xor %edx, %edx\n"
+					     "	mov $3, %eax\n" /* x87 and SSE
+								 */
+					     "	xsetbv\n"
+					     "	xsave 64(%rdi)\n"
+					     "	xrstor 64(%rdi)\n"
+					     "	mov $'x', %al\n"
+					     "	out %al, $0x10\n"
+					     "1:	mov $" STR(
+						     LOOPS) ", %ecx\n"
+							    "2:	mov %rcx, "
+							    "8(%rdi)\n"
+							    "	add 8(%rdi), "
+							    "%rax\n"
+							    "	push %rax\n"
+							    "	pop %rdx\n"
+							    "	dec %ecx\n"
+							    "	jnz 2b\n"
+							    "	mov $'l', %al\n"
+							    "	out %al, "
+							    "$0x10\n"
+							    "9:	hlt\n"
+							    "	jmp 9b\n"
+							    "guest_end:\n"
+							    ".popsection\n");
 extern const unsigned char guest_start[], guest_end[];
 
 struct probe {
@@ -99,7 +111,7 @@ struct probe {
 	unsigned char *mem;
 	struct kvm_run *run;
 	int run_size;
-	int has_xsave;
+	unsigned has;
 	const char *why; /* what failed, and its errno, 0 if it has none */
 	int error;
 };
@@ -178,7 +190,8 @@ static int set_cpuid(struct probe *p)
 		return fail(p, "KVM_GET_SUPPORTED_CPUID");
 	for (unsigned i = 0; i < u.c.nent; i++)
 		if (u.c.entries[i].function == 1)
-			p->has_xsave = u.c.entries[i].ecx >> 26 & 1;
+			p->has = (u.c.entries[i].ecx >> 13 & 1 ? HAS_CX16 : 0) |
+				 (u.c.entries[i].ecx >> 26 & 1 ? HAS_XSAVE : 0);
 	if (ioctl(p->vcpu, KVM_SET_CPUID2, &u.c))
 		return fail(p, "KVM_SET_CPUID2");
 	return 0;
@@ -201,7 +214,7 @@ static int set_registers(struct probe *p)
 		.rsp = STACK_TOP,
 		.rflags = 2,
 		.rdi = DATA_ADDR,
-		.rsi = p->has_xsave,
+		.rsi = p->has,
 	};
 	struct kvm_sregs sregs;
 
@@ -271,9 +284,9 @@ static int run_guest(struct probe *p)
 	}
 	if (expired)
 		return fail(p, "the guest is far too slow");
-	if (!strchr(done, 'c'))
+	if (p->has & HAS_CX16 && !strchr(done, 'c'))
 		return fail(p, "cmpxchg16b");
-	if (p->has_xsave && !strchr(done, 'x'))
+	if (p->has & HAS_XSAVE && !strchr(done, 'x'))
 		return fail(p, "xsave, xrstor");
 	return fail(p, "the loop");
 }
@@ -308,7 +321,7 @@ int main(int argc, char **argv)
 		fprintf(stderr, "probe: set-up %lld us, guest %lld us%s\n",
 			(long long)(ready - start),
 			(long long)(now_us() - ready),
-			p.has_xsave ? "" : ", no xsave");
+			p.has & HAS_XSAVE ? "" : ", no xsave");
 	puts(verdict);
 	return fflush(stdout) ? 1 : 0;
 }

@@ -120,7 +120,7 @@ is "$(cat "$tmp/before")" "$(cat "$tmp/after")" "mote's terminal is as it was"
 # Input that is no terminal, for a command that has one; and input that a command
 # does not read, more than all buffers hold.
 command notty -t -- sh -c 'busybox test -t 1 && echo yes'
-yes | head -c 1M >"$tmp/yes"
+yes | head -c 1048576 >"$tmp/yes"
 input=$tmp/yes
 command unread -- sh -c 'exit 9'
 input=

@@ -169,6 +169,27 @@ static void put_command(struct archive *a, const struct options *options,
 
 /* -- all of it ------------------------------------------------------------ */
 
+static bool names_root(const char *cmdline)
+{
+	return cmdline && strstr(cmdline, "root=");
+}
+
+/* A kernel may have files of its own for a command to be found in; few have. */
+static void check_files(const struct options *options)
+{
+	bool found = !options->command || options->initrd_count ||
+		     names_root(options->cmdline);
+
+	for (unsigned i = 0; i < options->devices.disk_count; i++)
+		found = found || options->devices.disks[i].root;
+	for (unsigned i = 0; i < options->append_count; i++)
+		found = found || names_root(options->append[i]);
+	if (!found)
+		log_warn("the command has no files in the guest but the "
+			 "kernel's own: --disk root.img,root or an --initrd "
+			 "gives it others");
+}
+
 static void put_all(struct archive *a, const struct options *options,
 		    bool no_serial)
 {
@@ -192,6 +213,7 @@ int archive_create(const struct options *options, bool no_serial)
 	struct archive a = { .len = 0 };
 	int error = 0, fd;
 
+	check_files(options);
 	get_size(&a);
 	put_all(&a, options, no_serial);
 	a.bytes = malloc(a.len);

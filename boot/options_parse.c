@@ -79,27 +79,6 @@ static bool good_env(const char *text)
 	return *text && *text != '=';
 }
 
-static bool names_root(const char *cmdline)
-{
-	return cmdline && strstr(cmdline, "root=");
-}
-
-/* A kernel may have files of its own for a command to be found in; few have. */
-static void check_files(const struct options *options)
-{
-	bool found = !options->command || options->initrd_count ||
-		     names_root(options->cmdline);
-
-	for (unsigned i = 0; i < options->devices.disk_count; i++)
-		found = found || options->devices.disks[i].root;
-	for (unsigned i = 0; i < options->append_count; i++)
-		found = found || names_root(options->append[i]);
-	if (!found)
-		log_warn("the command has no files in the guest but the "
-			 "kernel's own: --disk root.img,root or an --initrd "
-			 "gives it others");
-}
-
 static int check_command(const struct options *options)
 {
 	const char *alone = options->tty	 ? "tty"
@@ -280,7 +259,5 @@ int options_parse(struct options *options, int argc, char **argv)
 		done = optparse_check_fds(&options_set, options);
 	if (!done)
 		done = check_stdio(options);
-	if (!done)
-		check_files(options);
 	return done;
 }

@@ -45,7 +45,7 @@ serve() {
 
 # come NAME COMMAND...: the command succeeds, or never will
 come() {
-	gone "$(pid_of "$1")" && [ ! -s "$tmp/$1.again" ] && return
+	gone "$(pid_of "$1")" && return
 	shift
 	"$@"
 }

@@ -454,7 +454,7 @@ fi
 # How long the two stages of the sandbox take, in microseconds, with --sandbox $1:
 # the quickest of 40 starts, since what else the machine does lengthens others.
 cost() {
-	for _ in $(seq 100); do
+	for _ in $(seq 300); do
 		"$MOTE" -k "$GUESTS/hello.elf" -m 64M --timing \
 			--sandbox "$1" 2>&1 >"$out" </dev/null |
 			awk '/timing: (jail|filter) / { sum += $6; n++ }

@@ -345,7 +345,7 @@ test:
 	+@$(again) deps
 	+@$(again) test-bins
 	@$(if $(wildcard tests/linux/*.t),tests/host/fetch generic)
-	@[ -e $B/kernel/vmlinux ] || $(again) kernel
+	+@[ -e $B/kernel/vmlinux ] || $(again) kernel
 	@tests/run $(TESTS)
 
 # Minutes each in the nested host, an hour in all: disks, networks and streams

@@ -259,7 +259,7 @@ static int lock_in(struct mote *m)
 	fds_spare(o);
 	error = jail_enter(&jail, &holds);
 	/* A call that removes these could remove any other file. */
-	if (!(holds & JAIL_REMOVAL))
+	if (!error && !(holds & JAIL_REMOVAL))
 		with_sockets(&jail, unixsock_forget);
 	if (!error)
 		error = filter_prepare(o->sandbox == SANDBOX_LOG, on_filtered);

@@ -128,6 +128,9 @@ over
 run "$TOOLS/without" setresuid:EPERM "$MOTE" -k "$GUESTS/hello.elf" --user 7:8
 is "$status" 125 "--user is a must"
 like "$(cat "$err")" '^mote: --user 7:8: Operation not permitted' "and is named"
+run "$TOOLS/without" setresuid:EPERM "$MOTE" -k "$GUESTS/hello.elf" --user 7:8 \
+	--vsock "$tmp/vs/left"
+is "$status $(ls "$tmp/vs")" "125 " "and no socket's file stays"
 
 # A host may take capabilities away from user namespaces.
 cp "$TOOLS/without" "$tmp/his"

@@ -48,8 +48,8 @@ static struct block_request *get_request(struct block *b)
 
 	if (r)
 		b->free = r->next_free;
-	else if (b->pool_used < ENGINE_DEPTH)
-		r = &b->pool[b->pool_used++];
+	else if (b->disk.pool_used < ENGINE_DEPTH)
+		r = &b->disk.pool[b->disk.pool_used++];
 	return r;
 }
 
@@ -169,7 +169,7 @@ static void look_at_all(struct block *b, uint32_t queues)
 
 static bool has_request(const struct block *b)
 {
-	return b->free || b->pool_used < ENGINE_DEPTH;
+	return b->free || b->disk.pool_used < ENGINE_DEPTH;
 }
 
 static void flush_engines(struct block *b)

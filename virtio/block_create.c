@@ -112,8 +112,8 @@ static int create_engines(struct block *b, const struct block_options *o)
 
 static int create_pool(struct block *b)
 {
-	b->pool = pool_map(ENGINE_DEPTH * sizeof(*b->pool));
-	return b->pool ? 0 : log_errno("mmap of a disk's requests");
+	b->disk.pool = pool_map(ENGINE_DEPTH * sizeof(*b->disk.pool));
+	return b->disk.pool ? 0 : log_errno("mmap of a disk's requests");
 }
 
 static int watch(struct block *b, unsigned index)
@@ -223,7 +223,7 @@ void block_destroy(struct block *b)
 			b->engines[i]->ops->destroy(b->engines[i]);
 	}
 	overlay_destroy(&b->overlay);
-	pool_unmap(b->pool, ENGINE_DEPTH * sizeof(*b->pool));
+	pool_unmap(b->disk.pool, ENGINE_DEPTH * sizeof(*b->disk.pool));
 	block_close(&b->backing);
 	free(b);
 }

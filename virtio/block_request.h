@@ -53,6 +53,8 @@ struct block_disk {
 	struct engine *engine;
 	struct engine *discarder; /* NULL: `engine` can do it */
 	struct limiter *bytes;	  /* charged with zeros that are written */
+	struct block_request *pool;
+	unsigned pool_used; /* of the pool, from its start: once in flight */
 	bool write_through;	  /* the driver did not negotiate FLUSH */
 	bool stopping;		  /* begin no further step: its queue ends */
 	bool no_punch;		  /* what the host's file cannot do */
@@ -65,6 +67,7 @@ struct block_request {
 	struct block_request *next_free;
 	uint16_t queue;
 	uint8_t retries;
+	bool changing; /* its step writes to the overlay */
 	enum block_type type;
 	struct cursor data;	/* the driver's bytes not yet moved */
 	uint64_t offset, left;	/* of IN and OUT; of the current range */

@@ -34,8 +34,7 @@ struct block {
 	unsigned taken[DEVICE_QUEUES_MAX]; /* in flight, by queue */
 	bool resetting;
 	uint32_t draining; /* bits of queues whose requests are to end */
-	struct block_request *pool, *free; /* used once, now free: a stack */
-	unsigned pool_used;		   /* of the pool, from its start */
+	struct block_request *free; /* of disk.pool, used once: a stack */
 };
 
 /* For block_create.c, from block.c. */

@@ -39,6 +39,8 @@ static int submit(const struct block_disk *disk, struct block_request *r)
 {
 	struct engine *engine = disk->engine;
 
+	r->changing = disk->overlay && r->io.op != ENGINE_READ;
+
 	if (r->io.op == ENGINE_DISCARD && disk->discarder)
 		engine = disk->discarder;
 	engine->ops->submit(engine, &r->io);
@@ -76,17 +78,52 @@ int block_step_read(const struct block_disk *disk, struct block_request *r)
 	return submit(disk, r);
 }
 
-/* False where it failed, and the guest is to know. */
+/*
+ * A request in flight fills the whole cluster of the overlay. A driver that
+ * writes to a part of it meanwhile has no say in which comes last, but a copy
+ * of the base must not be what does.
+ */
+static bool is_coming(const struct block_disk *disk, uint64_t cluster)
+{
+	uint64_t left = disk->overlay->size - cluster;
+	uint64_t len = left < OVERLAY_CLUSTER ? left : OVERLAY_CLUSTER;
+
+	for (unsigned i = 0; i < disk->pool_used; i++) {
+		const struct block_request *r = &disk->pool[i];
+
+		if (r->changing && r->io.offset <= cluster &&
+		    cluster + len <= r->io.offset + r->io.len)
+			return true;
+	}
+	return false;
+}
+
+/*
+ * What a cluster at the ends of the range keeps of the base goes to the overlay
+ * first. False where that failed, and the guest is to know.
+ */
 static bool prepare_overlay(const struct block_disk *disk,
 			    const struct block_request *r)
 {
-	int error = disk->overlay
-			    ? overlay_prepare(disk->overlay, r->offset, r->left)
-			    : 0;
+	const uint64_t ends[] = { r->offset, r->offset + r->left };
+	bool own = true;
+	int error;
 
-	if (error)
-		fail(disk, strerror(-error));
-	return !error;
+	for (size_t i = 0; i < ARRAY_LEN(ends) && disk->overlay; i++) {
+		uint64_t beyond = ends[i] % OVERLAY_CLUSTER;
+
+		if (!beyond || ends[i] >= disk->overlay->size)
+			continue;
+		overlay_run(disk->overlay, ends[i], 1, &own);
+		if (own || is_coming(disk, ends[i] - beyond))
+			continue;
+		error = overlay_copy(disk->overlay, ends[i] - beyond);
+		if (error) {
+			fail(disk, strerror(-error));
+			return false;
+		}
+	}
+	return true;
 }
 
 int block_step_write(const struct block_disk *disk, struct block_request *r)
@@ -222,6 +259,12 @@ static bool cannot(int64_t result)
 	return result == -EOPNOTSUPP || result == -EINVAL || result == -ENOSYS;
 }
 
+/* EBUSY: somebody else has pages of the device in its cache. */
+static bool passes(int64_t result)
+{
+	return result == -EAGAIN || result == -EINTR || result == -EBUSY;
+}
+
 /* The host's file cannot do this kind of operation: never try it again. */
 static bool note_impossible(struct block_disk *disk,
 			    const struct block_request *r)
@@ -291,13 +334,18 @@ int block_request_step_done(struct block_disk *disk, struct block_request *r)
 	int64_t result = r->io.result;
 	uint64_t moved;
 
+	r->changing = false;
 	if (result < 0 && disk->stopping)
 		return BLOCK_IOERR;
-	if ((result == -EAGAIN || result == -EINTR) &&
-	    r->retries++ < RETRIES_MAX)
+	if (passes(result) && r->retries++ < RETRIES_MAX)
 		return submit(disk, r);
 	if (note_impossible(disk, r))
 		return block_step_range(disk, r);
+	if (result == -EBUSY && !moves) {
+		if (r->type == BLOCK_WRITE_ZEROES)
+			return step_write_zeros(disk, r);
+		result = 0; /* a discard, which is advice */
+	}
 	if (misaligned(disk, r)) {
 		r->io.file = BLOCK_FILE_BUFFERED;
 		return submit(disk, r);

@@ -95,13 +95,14 @@ uint64_t overlay_run(const struct overlay *o, uint64_t offset, uint64_t len,
 	return run < len ? run : len;
 }
 
-static int copy_cluster(struct overlay *o, uint64_t cluster)
+int overlay_copy(struct overlay *o, uint64_t offset)
 {
-	uint64_t offset = cluster * OVERLAY_CLUSTER;
 	uint64_t len = OVERLAY_CLUSTER;
 	uint8_t data[OVERLAY_CLUSTER];
 	ssize_t n;
 
+	if (has(o, offset / OVERLAY_CLUSTER))
+		return 0;
 	if (len > o->size - offset)
 		len = o->size - offset;
 	n = pread(o->base_fd, data, len, (off_t)offset);
@@ -115,22 +116,7 @@ static int copy_cluster(struct overlay *o, uint64_t cluster)
 	return 0;
 }
 
-int overlay_prepare(struct overlay *o, uint64_t offset, uint64_t len)
-{
-	const uint64_t ends[] = { offset, offset + len };
-	int error = 0;
-
-	for (size_t i = 0; i < ARRAY_LEN(ends) && !error; i++) {
-		uint64_t cluster = ends[i] / OVERLAY_CLUSTER;
-
-		if (ends[i] % OVERLAY_CLUSTER && ends[i] < o->size &&
-		    !has(o, cluster))
-			error = copy_cluster(o, cluster);
-	}
-	return error;
-}
-
-/* A cluster that is covered in part is marked already, by overlay_prepare. */
+/* A cluster that is covered in part is marked already, by overlay_copy. */
 void overlay_mark(struct overlay *o, uint64_t offset, uint64_t len)
 {
 	uint64_t end = offset + len;

@@ -40,10 +40,10 @@ uint64_t overlay_run(const struct overlay *overlay, uint64_t offset,
 		     uint64_t len, bool *own);
 
 /*
- * Before a write of the range: copies to the overlay what a cluster at its ends
- * keeps of the base. Waits for that; 0 or -errno.
+ * Before a write of a part of the cluster at `offset`: copies it from the base,
+ * unless it is in the overlay. Waits for that; 0 or -errno.
  */
-int overlay_prepare(struct overlay *overlay, uint64_t offset, uint64_t len);
+int overlay_copy(struct overlay *overlay, uint64_t offset);
 
 /* After the write (or the making of zeros): the range is in the overlay. */
 void overlay_mark(struct overlay *overlay, uint64_t offset, uint64_t len);

@@ -115,7 +115,7 @@ static void test_turns(void **state)
 	}
 	assert_int_equal(t.back_count, 522);
 	assert_int_equal(t.block->in_flight, 0);
-	assert_int_equal(t.block->pool_used, 256);
+	assert_int_equal(t.block->disk.pool_used, 256);
 	end();
 }
 
@@ -394,6 +394,41 @@ static void test_discard_refused(void **state)
 	end();
 }
 
+/* Others have pages of the device in their cache: that may pass, or not. */
+static void complete_all_busy(void)
+{
+	const unsigned before = t.back_count;
+	const enum engine_op op = newest()->op;
+
+	for (unsigned i = 0;
+	     i < 20 && t.back_count == before && newest()->op == op; i++)
+		complete(0, -EBUSY);
+}
+
+static void test_busy(void **state)
+{
+	(void)state;
+	start((struct block_options){ 0 }, ALL);
+	put_ranges(BLOCK_DISCARD, 1, 0);
+	complete(0, -EBUSY);
+	assert_int_equal(newest()->op, ENGINE_ALLOCATE);
+	complete(0, 0);
+	assert_int_equal(status_of(0), BLOCK_OK);
+	put_ranges(BLOCK_DISCARD, 1, 0);
+	complete_all_busy();
+	assert_int_equal(status_of(1), BLOCK_OK);
+	put_ranges(BLOCK_WRITE_ZEROES, 1, 1);
+	complete_all_busy();
+	assert_int_equal(newest()->op, ENGINE_WRITE);
+	complete(0, 16 * 512);
+	assert_int_equal(status_of(2), BLOCK_OK);
+	/* The next one is tried. */
+	put_ranges(BLOCK_DISCARD, 1, 0);
+	assert_int_equal(newest()->op, ENGINE_ALLOCATE);
+	complete(0, 0);
+	end();
+}
+
 static void test_zeros_refused(void **state)
 {
 	(void)state;
@@ -586,6 +621,7 @@ int main(void)
 		cmocka_unit_test(test_short),
 		cmocka_unit_test(test_retries),
 		cmocka_unit_test(test_discard_refused),
+		cmocka_unit_test(test_busy),
 		cmocka_unit_test(test_zeros_refused),
 		cmocka_unit_test(test_write_through),
 		cmocka_unit_test(test_block_device),

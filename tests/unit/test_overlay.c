@@ -257,6 +257,35 @@ static void test_no_space(void **state)
 	end();
 }
 
+/*
+ * A part of a cluster is written while a write of the whole of it, and more, is
+ * in flight: the part that only that one covers is not the base's afterwards.
+ */
+static void test_overlapping(void **state)
+{
+	const uint32_t sectors[][2] = { { 16, 9 }, { SECTORS - 13, 13 } };
+	const unsigned shared[] = { 18, SECTORS - 2 };
+
+	(void)state;
+	start(WHOLE, SIZE);
+	for (unsigned i = 0; i < ARRAY_LEN(sectors); i++) {
+		const uint32_t first = sectors[i][0], len = sectors[i][1] * 512;
+
+		memset(guest(DATA_AT, len), 1, len);
+		memset(guest(DATA_AT + MIB, 512), 1, 512);
+		put_request_on(0, BLOCK_OUT, first, DATA_AT, len);
+		put_request_on(0, BLOCK_OUT, shared[i], DATA_AT + MIB, 512);
+		kick_queue(0);
+		/* Whichever is done first. */
+		mock_complete(&mocks[0], i,
+			      perform(&mocks[0], mocks[0].waiting[i]));
+		run_all(2 + 3 * i);
+		memset(model + first * 512ULL, 1, len);
+		check_all();
+	}
+	end();
+}
+
 /* A reset in the middle of a write: it is there as a whole, or not at all. */
 static void test_reset(void **state)
 {
@@ -337,6 +366,7 @@ int main(void)
 		cmocka_unit_test(test_short),
 		cmocka_unit_test(test_poor),
 		cmocka_unit_test(test_discard_frees),
+		cmocka_unit_test(test_overlapping),
 		cmocka_unit_test(test_no_space),
 		cmocka_unit_test(test_reset),
 		cmocka_unit_test(test_short_base),

@@ -51,7 +51,8 @@ struct block_disk {
 	const char *serial;
 	struct overlay *overlay; /* NULL: not ephemeral */
 	struct engine *engine;
-	struct engine *discarder; /* NULL: `engine` can do it */
+	struct engine *worker; /* does what `worker_ops` says, in its place */
+	unsigned worker_ops;   /* bits of enum engine_op */
 	struct limiter *bytes;	  /* charged with zeros that are written */
 	struct block_request *pool;
 	unsigned pool_used; /* of the pool, from its start: once in flight */

@@ -9,7 +9,7 @@
 
 #define BLOCK_FEATURE_FLUSH (1ULL << 9) /* virtio 1.2, 5.2.3 */
 
-/* For disk.engine and disk.discarder. */
+/* For disk.engine and disk.worker. */
 #define BLOCK_ENGINES 2
 
 struct block {

@@ -37,12 +37,10 @@ static unsigned own_file(const struct block_disk *disk)
 
 static int submit(const struct block_disk *disk, struct block_request *r)
 {
-	struct engine *engine = disk->engine;
+	const bool by_worker = disk->worker_ops & 1u << r->io.op;
+	struct engine *engine = by_worker ? disk->worker : disk->engine;
 
 	r->changing = disk->overlay && r->io.op != ENGINE_READ;
-
-	if (r->io.op == ENGINE_DISCARD && disk->discarder)
-		engine = disk->discarder;
 	engine->ops->submit(engine, &r->io);
 	return BLOCK_PENDING;
 }

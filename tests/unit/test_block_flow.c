@@ -24,8 +24,10 @@ static int64_t as_asked(struct mock_engine *m, struct engine_io *io)
 		       : 0;
 }
 
+/* With one engine for everything. */
 static void start(struct block_options options, uint64_t features)
 {
+	options.engine = BLOCK_ENGINE_URING;
 	mock_count = 0;
 	mock_result = as_asked;
 	options.file.fd = memory_open(SIZE);
@@ -544,6 +546,51 @@ static void test_block_device(void **state)
 	loop_destroy(&t.loop);
 }
 
+static void start_auto(struct block_options options)
+{
+	mock_count = 0;
+	options.file.fd = memory_open(SIZE);
+	disk_make(&options, ALL);
+}
+
+/* Writes through the page cache are the worker's, nothing else is. */
+static void test_writes_by_worker(void **state)
+{
+	(void)state;
+	start_auto((struct block_options){ 0 });
+	assert_int_equal(mock_count, 2);
+	put_and_kick(BLOCK_OUT, 0, 512);
+	put_and_kick(BLOCK_IN, 0, 512);
+	put_and_kick(BLOCK_FLUSH, 0, 0);
+	assert_int_equal(mocks[1].count, 1);
+	assert_int_equal(mocks[1].flushed, 1);
+	assert_int_equal(mocks[1].waiting[0]->op, ENGINE_WRITE);
+	assert_int_equal(mock->count, 2);
+	complete(0, 512);
+	complete(0, 0);
+	mock_complete(&mocks[1], 0, 512);
+	block_completed(&t.block->completions[1], EPOLLIN);
+	collect();
+	for (unsigned i = 0; i < 3; i++)
+		assert_int_equal(status_of(i), BLOCK_OK);
+	/* A reset waits for both. */
+	put_and_kick(BLOCK_OUT, 0, 512);
+	put_and_kick(BLOCK_IN, 0, 512);
+	disk_reset();
+	assert_int_equal(t.block->in_flight, 0);
+	end();
+	/* What is written is the overlay, whatever way the base is read. */
+	start_auto((struct block_options){ .ephemeral = true });
+	put_and_kick(BLOCK_OUT, 0, 4096);
+	assert_int_equal(mocks[1].waiting[0]->file, BLOCK_FILE_OVERLAY);
+	mock_complete(&mocks[1], 0, 4096);
+	end();
+	/* Nothing to be written: no thread. */
+	start_auto((struct block_options){ .ro = true });
+	assert_int_equal(mock_count, 1);
+	end();
+}
+
 /* O_DIRECT refuses what is not aligned: that goes through the page cache. */
 static void test_misaligned(void **state)
 {
@@ -625,6 +672,7 @@ int main(void)
 		cmocka_unit_test(test_zeros_refused),
 		cmocka_unit_test(test_write_through),
 		cmocka_unit_test(test_block_device),
+		cmocka_unit_test(test_writes_by_worker),
 		cmocka_unit_test(test_misaligned),
 		cmocka_unit_test(test_engine_choice),
 	};

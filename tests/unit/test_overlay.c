@@ -54,7 +54,8 @@ static void perform_any(struct mock_engine *mock)
 
 static void start(enum manner how, uint64_t size)
 {
-	struct block_options options = { .ephemeral = true };
+	struct block_options options = { .ephemeral = true,
+					 .engine = BLOCK_ENGINE_URING };
 
 	seed = 42 + how;
 	manner = how;
@@ -336,7 +337,8 @@ static void test_short_base(void **state)
 /* Five gigabytes cost nothing but the address space of a map. */
 static void test_large(void **state)
 {
-	struct block_options options = { .ephemeral = true };
+	struct block_options options = { .ephemeral = true,
+					 .engine = BLOCK_ENGINE_URING };
 	struct stat st;
 
 	(void)state;

@@ -25,6 +25,7 @@
 
 static struct child child;
 static bool tty, exited, input_over, input_told;
+static bool left; /* processes that cannot be killed */
 static int status;
 static uint32_t credit[WIRE_STREAMS];
 
@@ -212,11 +213,15 @@ static bool reap(void)
 	return pid == 0;
 }
 
-/* What the command left running ends with it, as a machine's power does. */
+/*
+ * What the command left running ends with it, as a machine's power does. What
+ * the kernel holds on to (I/O that does not end) may have its output open: that
+ * is not waited for.
+ */
 static void kill_all(void)
 {
 	sys_kill(-1, SIGKILL);
-	for (int ms = 0; reap() && ms < LEAVE_MS; ms += STEP_MS) {
+	for (int ms = 0; (left = reap()) && ms < LEAVE_MS; ms += STEP_MS) {
 		if (ms)
 			sys_sleep_ms(STEP_MS);
 		else
@@ -226,23 +231,31 @@ static void kill_all(void)
 
 /* -- the loop ------------------------------------------------------------- */
 
-/* Waits until there is something to do; does it. False where mote is gone. */
+/*
+ * Waits until there is something to do; does it. False where mote is gone, or
+ * nothing more is to be waited for.
+ */
 static bool turn(void)
 {
+	static const struct timespec at_once;
 	static const uint64_t none;
 	struct pollfd fd[1 + WIRE_STREAMS] = {
 		{ wire_fd(), POLLIN, 0 },
 		{ ring_len || !tty ? child.in : -1, ring_len ? POLLOUT : 0, 0 },
 	};
+	bool wait = !left;
 	long n;
 
 	for (unsigned i = WIRE_STDOUT; i < WIRE_STREAMS; i++) {
 		fd[1 + i].fd = credit[i] ? child.out[i] : -1;
 		fd[1 + i].events = POLLIN;
+		wait |= child.out[i] >= 0 && !credit[i];
 	}
 	/* After the end there is but what is in the pipes. */
-	n = SYS_5(ppoll, fd, 1 + WIRE_STREAMS, NULL, exited ? NULL : &none,
-		  sizeof(none));
+	n = SYS_5(ppoll, fd, 1 + WIRE_STREAMS, wait ? NULL : &at_once,
+		  exited ? NULL : &none, sizeof(none));
+	if (!n)
+		return false;
 	if (n < 0)
 		return n == -EINTR || n == -EAGAIN;
 	if (fd[0].revents && !take_frames())

@@ -102,6 +102,14 @@ ends 123 reboot "a reboot during it"
 like "$(cat "$err")" "^mote: the guest rebooted before the command had ended" \
 	"said so"
 command no-disk -a root=/dev/vdz -- sh
+command frozen -d "$tmp/ext4.img,root,ephemeral" -d "$tmp/ext4.img,ephemeral" -- \
+	sh -c 'busybox mount -t ext4 /dev/vdb /tmp && busybox fsfreeze --freeze /tmp
+	(echo held >/tmp/held) &
+	until busybox grep -q "^State:.D" /proc/$!/status; do busybox sleep 0.1; done
+	echo over; exit 7'
+ended frozen
+ends 7 exited "a process that cannot be killed, with the output open"
+is "$(cat "$out")" over "and what was printed is there"
 ended no-disk
 ends 125 exited "a root disk that is not there"
 like "$(cat "$err")" "there is no such disk .*: /dev/vdz$" "said so"

@@ -19,7 +19,7 @@ _Static_assert(sizeof(enum option_serial_kind) == sizeof(unsigned),
 
 static const struct option_choice engines[] = {
 	{ "auto", BLOCK_ENGINE_AUTO, OPTION_ARG_NONE,
-	  "io_uring where the host allows it" },
+	  "io_uring where the host allows it; a thread writes to files" },
 	{ "uring", BLOCK_ENGINE_URING, OPTION_ARG_NONE, "io_uring" },
 	{ "threads", BLOCK_ENGINE_THREADS, OPTION_ARG_NONE, "a thread" },
 	{ 0 },

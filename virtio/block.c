@@ -17,6 +17,7 @@
 
 #define TURN_MAX    128	     /* chains taken from a queue before others' turn */
 #define WAIT_MIN_NS 1000000u /* of a rate limit; far below its burst */
+#define FLUSHES_MAX 8	     /* of an engine; then others have their turn */
 
 /* True where the request has to wait: the timer is set. */
 static bool limited(struct block *b, const struct block_request *r)
@@ -64,7 +65,6 @@ static void finish(struct block *b, struct block_request *r, int status)
 	block_request_put_status(r, (enum block_status)status);
 	queue_push(&b->device.queue[r->queue], r->chain.head, r->written);
 	b->dirty |= 1u << r->queue;
-	b->taken[r->queue]--;
 	put_request(b, r);
 	b->in_flight--;
 }
@@ -119,7 +119,6 @@ static bool take_one(struct block *b, unsigned index)
 	}
 	r->queue = (uint16_t)index;
 	b->in_flight++;
-	b->taken[index]++;
 	b->disk.stopping = false;
 	status = block_request_start(&b->disk, r);
 	if (status >= 0) {
@@ -128,7 +127,6 @@ static bool take_one(struct block *b, unsigned index)
 		return true;
 	}
 	b->in_flight--;
-	b->taken[index]--;
 	put_request(b, r);
 	device_broken(&b->device, "a request has no status byte");
 	return false;
@@ -172,11 +170,25 @@ static bool has_request(const struct block *b)
 	return b->free || b->disk.pool_used < ENGINE_DEPTH;
 }
 
+/* What one did at once may have given the other something to do. */
 static void flush_engines(struct block *b)
 {
-	for (unsigned i = 0; i < BLOCK_ENGINES; i++)
-		if (b->engines[i])
-			b->engines[i]->ops->flush(b->engines[i]);
+	bool due = true;
+
+	for (unsigned turn = 0; due && turn < FLUSHES_MAX; turn++) {
+		due = false;
+		for (unsigned i = 0; i < BLOCK_ENGINES; i++) {
+			struct engine *engine = b->engines[i];
+
+			if (!engine || !engine->due)
+				continue;
+			due = true;
+			engine->due = false;
+			engine->ops->flush(engine);
+		}
+	}
+	if (due)
+		loop_timer_set(&b->timer, 1);
 }
 
 /*
@@ -260,19 +272,23 @@ static void reset(struct device *device)
 	b->stalled = b->starved = b->dirty = 0;
 }
 
+static struct engine *engine_of_queue(const struct block *b, unsigned index)
+{
+	for (unsigned i = 0; i < b->disk.pool_used; i++)
+		if (b->disk.pool[i].engine && b->disk.pool[i].queue == index)
+			return b->disk.pool[i].engine;
+	return NULL;
+}
+
 /* The same for one queue; what others have in flight goes on meanwhile. */
 static void drain(struct device *device, unsigned index)
 {
 	struct block *b = (struct block *)device;
+	struct engine *engine;
 
 	b->draining = 1u << index;
-	while (b->taken[index]) {
-		wait_for_any(b);
-		/* The other engine may have it, which is waited for last */
-		for (unsigned i = 0; i < BLOCK_ENGINES; i++)
-			if (b->engines[i])
-				b->engines[i]->ops->reap(b->engines[i]);
-	}
+	while ((engine = engine_of_queue(b, index)))
+		engine->ops->wait(engine);
 	b->draining = 0;
 	b->stalled &= ~(1u << index);
 	b->starved &= ~(1u << index);

@@ -59,24 +59,24 @@ static void set_config(struct block *b, unsigned queues)
 
 /*
  * What is done better by a worker thread of ours than by io_uring. Discards of
- * a block device: a system call that io_uring may not have. Writes through the
- * page cache: io_uring hands those to a thread of the kernel's where the file
- * system cannot take them without waiting (ext4), which wakes this one by way
- * of a signal; a worker is half as fast again. A disk that `engine` names one
- * for has the other only for what that one cannot do.
+ * a block device: a system call that io_uring may not have. Writes to a file
+ * through the page cache: io_uring hands those, one after the other, to a
+ * thread of the kernel's where the file system cannot take them without waiting
+ * (ext4), and that one wakes this one by a signal; a worker is half as fast
+ * again. With engine=uring there is none but for what the ring cannot do.
  */
 static unsigned worker_ops(const struct block *b, enum block_engine wanted)
 {
 	const bool direct = b->backing.buffered_fd >= 0;
-	unsigned ops = 0;
+	const bool overlay = b->backing.ephemeral;
 
 	if (b->backing.ro || b->disk.engine->ops->discards)
 		return 0;
-	if (b->backing.is_device && !b->backing.ephemeral)
-		ops |= 1u << ENGINE_DISCARD;
-	if (wanted == BLOCK_ENGINE_AUTO && (!direct || b->backing.ephemeral))
-		ops |= 1u << ENGINE_WRITE;
-	return ops;
+	if (b->backing.is_device && !overlay)
+		return 1u << ENGINE_DISCARD;
+	return wanted == BLOCK_ENGINE_AUTO && (overlay || !direct)
+		       ? 1u << ENGINE_WRITE
+		       : 0;
 }
 
 static int create_worker(struct block *b, const struct block_options *o,
@@ -87,7 +87,11 @@ static int create_worker(struct block *b, const struct block_options *o,
 	b->disk.worker_ops = worker_ops(b, o->engine);
 	if (b->disk.worker_ops)
 		b->disk.worker = b->engines[1] = worker_create(options, &error);
-	return error;
+	if (!error || b->disk.worker_ops & 1u << ENGINE_DISCARD)
+		return error;
+	/* The ring can do the rest: a limit of threads is no reason to end. */
+	b->disk.worker_ops = 0;
+	return 0;
 }
 
 static int create_engines(struct block *b, const struct block_options *o)
@@ -126,7 +130,10 @@ static int create_engines(struct block *b, const struct block_options *o)
 			  b->backing.name, strerror(-error));
 		return error;
 	}
-	log_info("%s: engine %s", b->backing.name, engine->ops->name);
+	log_info("%s: engine %s%s", b->backing.name, engine->ops->name,
+		 b->disk.worker_ops & 1u << ENGINE_WRITE
+			 ? ", and a thread for writes"
+			 : "");
 	return 0;
 }
 

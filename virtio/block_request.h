@@ -66,9 +66,9 @@ struct block_disk {
 struct block_request {
 	struct engine_io io; /* first: the engine hands it back */
 	struct block_request *next_free;
+	struct engine *engine; /* that its step is in flight with, or NULL */
 	uint16_t queue;
 	uint8_t retries;
-	bool changing; /* its step writes to the overlay */
 	enum block_type type;
 	struct cursor data;	/* the driver's bytes not yet moved */
 	uint64_t offset, left;	/* of IN and OUT; of the current range */

@@ -31,7 +31,6 @@ struct block {
 	uint32_t stalled, starved, dirty;
 	unsigned next_queue; /* whose turn it is when several wait */
 	unsigned in_flight;
-	unsigned taken[DEVICE_QUEUES_MAX]; /* in flight, by queue */
 	bool resetting;
 	uint32_t draining; /* bits of queues whose requests are to end */
 	struct block_request *free; /* of disk.pool, used once: a stack */

@@ -40,7 +40,8 @@ static int submit(const struct block_disk *disk, struct block_request *r)
 	const bool by_worker = disk->worker_ops & 1u << r->io.op;
 	struct engine *engine = by_worker ? disk->worker : disk->engine;
 
-	r->changing = disk->overlay && r->io.op != ENGINE_READ;
+	r->engine = engine;
+	engine->due = true;
 	engine->ops->submit(engine, &r->io);
 	return BLOCK_PENDING;
 }
@@ -89,7 +90,8 @@ static bool is_coming(const struct block_disk *disk, uint64_t cluster)
 	for (unsigned i = 0; i < disk->pool_used; i++) {
 		const struct block_request *r = &disk->pool[i];
 
-		if (r->changing && r->io.offset <= cluster &&
+		if (r->engine && r->io.op != ENGINE_READ &&
+		    r->io.offset <= cluster &&
 		    cluster + len <= r->io.offset + r->io.len)
 			return true;
 	}
@@ -332,18 +334,19 @@ int block_request_step_done(struct block_disk *disk, struct block_request *r)
 	int64_t result = r->io.result;
 	uint64_t moved;
 
-	r->changing = false;
+	r->engine = NULL;
 	if (result < 0 && disk->stopping)
 		return BLOCK_IOERR;
 	if (passes(result) && r->retries++ < RETRIES_MAX)
 		return submit(disk, r);
 	if (note_impossible(disk, r))
 		return block_step_range(disk, r);
-	if (result == -EBUSY && !moves) {
-		if (r->type == BLOCK_WRITE_ZEROES)
-			return step_write_zeros(disk, r);
-		result = 0; /* a discard, which is advice */
-	}
+	if (result == -EBUSY && r->io.op == ENGINE_ALLOCATE &&
+	    r->type == BLOCK_WRITE_ZEROES)
+		return step_write_zeros(disk, r);
+	if (result == -EBUSY && r->type == BLOCK_DISCARD &&
+	    r->io.op != ENGINE_FLUSH)
+		result = 0; /* it is advice */
 	if (misaligned(disk, r)) {
 		r->io.file = BLOCK_FILE_BUFFERED;
 		return submit(disk, r);

@@ -1,6 +1,7 @@
 /*
  * How a disk's I/O is done without waiting for it: io_uring, or a worker thread
- * where the host forbids that. Used by the loop's thread only.
+ * where the host forbids that, and for what a thread does better. Used by the
+ * loop's thread only.
  *
  *	e->ops->submit(e, io) ... submit(e, io); e->ops->flush(e);
  *	... the loop sees e->poll_fd ... e->ops->reap(e) -> e->done(arg, io)
@@ -66,6 +67,7 @@ struct engine {
 	int poll_fd;	      /* for the loop, */
 	uint32_t poll_events; /* with these events */
 	unsigned in_flight;   /* submitted, and done not called yet */
+	bool due;	      /* the user's: to be flushed */
 	engine_done done;
 	void *arg;
 };

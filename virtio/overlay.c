@@ -4,8 +4,9 @@
  * One bit for a cluster, set once the cluster's data is in the overlay's file
  * and never cleared: what was discarded since is a hole, and reads as zeros.
  * Only a cluster that a write covers in part is copied from the base first,
- * and at once, so that two writes to the same cluster cannot both do it.
- * Guests write whole pages, so that is rare. Owns the map. Loop's thread.
+ * and at once, so that two writes to the same cluster cannot both do it; unless
+ * a write of all of it is in flight, which has the rest (block_step.c). Guests
+ * write whole pages, so that is rare. Owns the map. Loop's thread.
  */
 #include "virtio/overlay.h"
 
@@ -116,15 +117,10 @@ int overlay_copy(struct overlay *o, uint64_t offset)
 	return 0;
 }
 
-/* A cluster that is covered in part is marked already, by overlay_copy. */
 void overlay_mark(struct overlay *o, uint64_t offset, uint64_t len)
 {
-	uint64_t end = offset + len;
-	uint64_t cluster = (offset + OVERLAY_CLUSTER - 1) / OVERLAY_CLUSTER;
+	uint64_t cluster = offset / OVERLAY_CLUSTER;
 
-	for (; cluster * OVERLAY_CLUSTER < end; cluster++)
-		if (end - cluster * OVERLAY_CLUSTER >= OVERLAY_CLUSTER ||
-		    end == o->size)
-			o->bits[cluster / WORD_BITS] |= 1ULL
-							<< cluster % WORD_BITS;
+	for (; cluster * OVERLAY_CLUSTER < offset + len; cluster++)
+		o->bits[cluster / WORD_BITS] |= 1ULL << cluster % WORD_BITS;
 }

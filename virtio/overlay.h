@@ -45,7 +45,10 @@ uint64_t overlay_run(const struct overlay *overlay, uint64_t offset,
  */
 int overlay_copy(struct overlay *overlay, uint64_t offset);
 
-/* After the write (or the making of zeros): the range is in the overlay. */
+/*
+ * After the write (or the making of zeros): its clusters are in the overlay,
+ * also what they have of others' writes.
+ */
 void overlay_mark(struct overlay *overlay, uint64_t offset, uint64_t len);
 
 #endif

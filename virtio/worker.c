@@ -1,5 +1,6 @@
 /*
- * The thread engine: one worker for each disk, for hosts that forbid io_uring.
+ * The thread engine: one worker for a disk, which does all that it is asked to
+ * on hosts that forbid io_uring, and what block_create.c names on others.
  *
  * The loop's thread collects operations in a list of its own and hands the
  * whole list over under the lock; the worker takes it, does the operations in

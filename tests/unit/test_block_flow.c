@@ -428,6 +428,12 @@ static void test_busy(void **state)
 	put_ranges(BLOCK_DISCARD, 1, 0);
 	assert_int_equal(newest()->op, ENGINE_ALLOCATE);
 	complete(0, 0);
+	/* Data that is not safe is said to be so. */
+	put_and_kick(BLOCK_FLUSH, 0, 0);
+	while (mock->count)
+		complete(0, -EBUSY);
+	assert_int_equal(status_of(4), BLOCK_IOERR);
+	expect_log(strerror(EBUSY));
 	end();
 }
 
@@ -584,6 +590,24 @@ static void test_writes_by_worker(void **state)
 	put_and_kick(BLOCK_OUT, 0, 4096);
 	assert_int_equal(mocks[1].waiting[0]->file, BLOCK_FILE_OVERLAY);
 	mock_complete(&mocks[1], 0, 4096);
+	end();
+	/* A queue is stopped: its write is waited for, no other's read. */
+	start_auto((struct block_options){ .queues = 2 });
+	put_request_on(1, BLOCK_IN, 0, DATA_AT, 512);
+	kick_queue(1);
+	put_and_kick(BLOCK_OUT, 0, 512);
+	t.device->ops->drain(t.device, 0);
+	assert_int_equal(mocks[1].count, 0);
+	assert_int_equal(mock->count, 1);
+	complete(0, 512);
+	end();
+	/* A host that lets it have no thread. */
+	mock_no_worker = -EAGAIN;
+	start_auto((struct block_options){ 0 });
+	mock_no_worker = 0;
+	put_and_kick(BLOCK_OUT, 0, 512);
+	complete(0, 512);
+	assert_int_equal(status_of(0), BLOCK_OK);
 	end();
 	/* Nothing to be written: no thread. */
 	start_auto((struct block_options){ .ro = true });

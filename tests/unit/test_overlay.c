@@ -258,36 +258,69 @@ static void test_no_space(void **state)
 	end();
 }
 
+/* The engine carries out and completes one of those in flight. */
+static void finish(unsigned index, int64_t (*how)(struct mock_engine *mock,
+						  struct engine_io *io))
+{
+	mock_complete(&mocks[0], index,
+		      how(&mocks[0], mocks[0].waiting[index]));
+	block_completed(&t.block->completions[0], EPOLLIN);
+	collect();
+}
+
 /*
  * A part of a cluster is written while a write of the whole of it, and more, is
- * in flight: the part that only that one covers is not the base's afterwards.
+ * in flight and in the file already, but not done: the part that only that one
+ * covers is not the base's afterwards.
  */
 static void test_overlapping(void **state)
 {
-	const uint32_t sectors[][2] = { { 16, 9 }, { SECTORS - 13, 13 } };
-	const unsigned shared[] = { 18, SECTORS - 2 };
+	const uint32_t first = SECTORS - 13, len = 13 * 512;
 	int64_t moved;
 
 	(void)state;
 	start(WHOLE, SIZE);
-	for (unsigned i = 0; i < ARRAY_LEN(sectors); i++) {
-		const uint32_t first = sectors[i][0], len = sectors[i][1] * 512;
+	memset(guest(DATA_AT, len), 1, len);
+	memset(guest(DATA_AT + MIB, 512), 1, 512);
+	put_request_on(0, BLOCK_OUT, first, DATA_AT, len);
+	kick_queue(0);
+	moved = perform(&mocks[0], mocks[0].waiting[0]);
+	put_request_on(0, BLOCK_OUT, SECTORS - 2, DATA_AT + MIB, 512);
+	kick_queue(0);
+	mock_complete(&mocks[0], 0, moved);
+	run_all(2);
+	memset(model + first * 512ULL, 1, len);
+	check_all();
+	end();
+}
 
-		memset(guest(DATA_AT, len), 1, len);
-		memset(guest(DATA_AT + MIB, 512), 1, 512);
-		put_request_on(0, BLOCK_OUT, first, DATA_AT, len);
+/* The other way about: the part is done first, and is there from then on. */
+static void test_overlapping_failed(void **state)
+{
+	uint8_t *part;
+
+	(void)state;
+	start(WHOLE, SIZE);
+	part = guest(DATA_AT + MIB, 512);
+	put_request_on(0, BLOCK_OUT, 16, DATA_AT, 9 * 512);
+	memset(part, 2, 512);
+	put_request_on(0, BLOCK_OUT, 18, DATA_AT + MIB, 512);
+	kick_queue(0);
+	finish(1, perform);
+	assert_int_equal(status_of(1), BLOCK_OK);
+	for (unsigned i = 0; i < 2; i++) {
+		const unsigned slot =
+			put_request_on(0, BLOCK_IN, 18, DATA_AT + 2 * MIB, 512);
+
 		kick_queue(0);
-		/* It is in the file, and the device does not know yet. */
-		moved = perform(&mocks[0], mocks[0].waiting[0]);
-		put_request_on(0, BLOCK_OUT, shared[i], DATA_AT + MIB, 512);
-		kick_queue(0);
-		/* Whichever is done first. */
-		mock_complete(&mocks[0], i, i ? 512 : moved);
-		mock_complete(&mocks[0], 0, i ? moved : 512);
-		run_all(2 + 3 * i);
-		memset(model + first * 512ULL, 1, len);
-		check_all();
+		finish(1 - i, perform);
+		assert_int_equal(status_of(slot), BLOCK_OK);
+		assert_memory_equal(guest(DATA_AT + 2 * MIB, 512), part, 512);
+		if (!i)
+			finish(0, full);
 	}
+	assert_int_equal(status_of(0), BLOCK_IOERR);
+	expect_log(strerror(ENOSPC));
 	end();
 }
 
@@ -373,6 +406,7 @@ int main(void)
 		cmocka_unit_test(test_poor),
 		cmocka_unit_test(test_discard_frees),
 		cmocka_unit_test(test_overlapping),
+		cmocka_unit_test(test_overlapping_failed),
 		cmocka_unit_test(test_no_space),
 		cmocka_unit_test(test_reset),
 		cmocka_unit_test(test_short_base),

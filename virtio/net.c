@@ -220,10 +220,19 @@ static void net_reset(struct device *device)
 		net->backend->stop(net);
 }
 
+static void net_drain(struct device *device, unsigned queue)
+{
+	struct net *net = net_of(device);
+
+	if (queue == NET_TX && net->link_up)
+		net->backend->stop_out(net);
+}
+
 static const struct device_ops ops = {
 	.activate = net_activate,
 	.kick = net_kick,
 	.reset = net_reset,
+	.drain = net_drain,
 };
 
 /* -- making ---------------------------------------------------------------- */

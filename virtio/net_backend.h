@@ -47,6 +47,8 @@ struct net_backend {
 	/* The driver is there, features are negotiated; and gone again. */
 	void (*start)(struct net *net);
 	void (*stop)(struct net *net);
+	/* The driver takes its transmit queue back: send no more of it. */
+	void (*stop_out)(struct net *net);
 	/* One packet into the window and through net_rx_deliver. */
 	enum net_outcome (*receive)(struct net *net);
 	/*

@@ -88,6 +88,12 @@ static void tap_stop(struct net *net)
 	set_offload(net, 0);
 }
 
+/* Nothing is kept: what a write does not take is still in the queue. */
+static void tap_stop_out(struct net *net)
+{
+	(void)net;
+}
+
 /* The tap itself fails; a packet that it does not like is another matter. */
 static enum net_outcome failed(struct net *net, int error)
 {
@@ -112,6 +118,10 @@ static enum net_outcome tap_receive(struct net *net)
 	/* A packet that is cut off is as long as all there is, so one more. */
 	net->iov[count++] = (struct iovec){ &net->spill, 1 };
 	len = readv(net->source.fd, net->iov, (int)count);
+	if (len < 0 && errno == EINVAL) {
+		net->in.dropped++; /* a kind that the header has no word for */
+		return NET_DONE;
+	}
 	if (len < 0 && errno != EAGAIN && errno != EBADFD)
 		return NET_WAIT;
 	if (len < 0)
@@ -162,6 +172,7 @@ static enum net_outcome tap_flush(struct net *net)
 const struct net_backend net_tap_backend = {
 	.start = tap_start,
 	.stop = tap_stop,
+	.stop_out = tap_stop_out,
 	.receive = tap_receive,
 	.send = tap_send,
 	.flush = tap_flush,

@@ -329,23 +329,29 @@ static void cut_short(struct net_stream *s, const struct net_stream_frame *from)
 	}
 }
 
-static void stream_stop(struct net *net)
+static void stream_stop_out(struct net *net)
 {
 	struct net_stream *s = &net->stream;
 	const struct net_stream_frame *frame = &s->out[s->sent];
 	const bool part = s->frames && frame->left < frame->bytes;
 
-	if (s->frame_have)
-		s->skip = true;
 	/* Frames go in turn, so no other than the first has begun. */
 	s->sent = s->frames = s->first = s->end = 0;
 	if (part)
 		cut_short(s, frame);
 }
 
+static void stream_stop(struct net *net)
+{
+	if (net->stream.frame_have)
+		net->stream.skip = true;
+	stream_stop_out(net);
+}
+
 const struct net_backend net_stream_backend = {
 	.start = stream_start,
 	.stop = stream_stop,
+	.stop_out = stream_stop_out,
 	.receive = stream_receive,
 	.send = stream_send,
 	.flush = stream_flush,

@@ -40,11 +40,12 @@ acks=0
 : >"$tmp/lost"
 while [ "$round" -lt "$rounds" ]; do
 	round=$((round + 1))
-	case $((round % 4)) in
+	case $((round % 5)) in
 	0) with=engine=uring ;;
 	1) with=engine=threads ;;
 	2) with=direct,engine=uring ;;
 	3) with=direct,engine=threads ;;
+	4) with=engine=auto ;;
 	esac
 	rm -f "$img"
 	truncate -s 64K "$img"
@@ -62,7 +63,7 @@ is "$(cat "$tmp/lost")" "" \
 ok "there was much of it" [ "$acks" -gt $((rounds * 20)) ]
 
 # The next one can start at once: nothing of the killed one holds the image.
-for engine in uring threads; do
+for engine in auto uring threads; do
 	guest_start virtio_ack -d "$img,engine=$engine"
 	await 10 says "ack 1"
 	kill -9 "$pid"

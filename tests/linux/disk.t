@@ -42,7 +42,7 @@ rm -rf "$images/tools"
 # Random writes of 4 KiB to 1 MiB, eight at a time, read back and checked; the
 # file system stays mounted only as long as that takes.
 size=${TEST_DISK_MB:-$(emulated && echo 8 || echo 256)}
-kills=${TEST_DISK_KILLS:-3}
+kills=${TEST_DISK_KILLS:-4}
 job fio <<END
 mkdir /t /d
 mount -t ext4 -o ro /dev/vdb /t || echo bad=tools
@@ -173,7 +173,7 @@ ok "the file system is whole" whole d.img
 
 # With another engine each, while fio is at work.
 boot share1 -i "$MODULES" -i "$tmp/share1.job" \
-	-d "$images/base.img,ephemeral,root,engine=uring"
+	-d "$images/base.img,ephemeral,root"
 boot share2 -i "$MODULES" -i "$tmp/share2.job" -d "$images/tools.img,ro" \
 	-d "$images/base.img,ephemeral,root,engine=threads"
 for who in 1 2; do
@@ -237,8 +237,8 @@ lost_in() {
 	done
 }
 
-# Three at a time, each with another way to the file.
-ways="engine=uring engine=threads direct"
+# Four at a time, each with another way to the file.
+ways="engine=auto engine=uring engine=threads direct"
 round=0
 lost=
 while [ "$round" -lt "$kills" ]; do

@@ -300,6 +300,33 @@ static void test_send_reset(void **state)
 	end();
 }
 
+/* A driver that stops its transmit queue has its memory back. */
+static void test_send_stopped(void **state)
+{
+	const struct net_stream *s = &t.net.stream;
+	struct device *device = &t.net.device;
+	unsigned frame;
+	size_t gone;
+
+	(void)state;
+	make(0);
+	for (unsigned i = 0; i < 40; i++)
+		put_packet(60000, i, 1);
+	kick(NET_TX);
+	frame = (unsigned)t.net.out.count - s->frames + s->sent;
+	gone = 60004 - s->out[s->sent].left;
+	device->ops->drain(device, NET_TX);
+	queue_stop(&device->queue[NET_TX]);
+	memset(ram_span(&t.ram, GPA(TX_DATA), MIB), 0x55, MIB);
+	for (unsigned i = 0; i < frame; i++)
+		peer_expect(60000, i);
+	pump();
+	skip_cut_frame(60000, gone, frame);
+	pump();
+	peer_expect_nothing();
+	end();
+}
+
 /* Cut within the prefix: the length still arrives as it was. */
 static void test_send_reset_in_prefix(void **state)
 {
@@ -824,6 +851,7 @@ int main(void)
 		cmocka_unit_test(test_send_scattered),
 		cmocka_unit_test(test_send_full),
 		cmocka_unit_test(test_send_turns),
+		cmocka_unit_test(test_send_stopped),
 		cmocka_unit_test(test_send_reset),
 		cmocka_unit_test(test_send_reset_in_prefix),
 		cmocka_unit_test(test_receive),

@@ -181,6 +181,8 @@ static void settle_open(struct vsock_conn *conn)
 
 void vsock_conn_settle(struct vsock_conn *conn)
 {
+	const uint32_t kept = conn->kept;
+
 	if (conn->state != VSOCK_OPEN && conn->state != VSOCK_DRAINING)
 		return;
 	flush(conn);
@@ -190,6 +192,8 @@ void vsock_conn_settle(struct vsock_conn *conn)
 		settle_open(conn);
 	else if (!conn->kept)
 		vsock_pool_give(conn);
+	else if (conn->kept != kept)
+		vsock_pool_wait(conn, VSOCK_WAIT_DRAIN);
 }
 
 /* -- beginnings ----------------------------------------------------------- */
@@ -258,6 +262,13 @@ void vsock_conn_expired(struct vsock_conn *conn, enum vsock_wait wait)
 		break;
 	case VSOCK_WAIT_RETRY:
 		try_connect(conn);
+		break;
+	case VSOCK_WAIT_DRAIN:
+		/* Nobody reads it; it is kept while others have room. */
+		if (conn->vsock->count <= conn->vsock->max / 2)
+			vsock_pool_wait(conn, wait);
+		else
+			vsock_conn_kill(conn);
 		break;
 	default:
 		vsock_conn_kill(conn);
@@ -346,7 +357,8 @@ static const struct {
 
 /*
  * The guest has forgotten the connection. What it had sent before it said that
- * it was done is the host's all the same, however slowly that reads.
+ * it was done is the host's all the same, however slowly that reads, unless
+ * others need the room.
  */
 static void on_reset(struct vsock_conn *conn)
 {
@@ -357,7 +369,7 @@ static void on_reset(struct vsock_conn *conn)
 	}
 	vsock_pool_leave(conn);
 	vsock_pool_unqueue(conn);
-	vsock_pool_wait(conn, VSOCK_WAIT_NONE);
+	vsock_pool_wait(conn, VSOCK_WAIT_DRAIN);
 	conn->pending = 0;
 	conn->state = VSOCK_DRAINING;
 }

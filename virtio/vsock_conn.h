@@ -79,6 +79,7 @@ enum vsock_wait {
 	VSOCK_WAIT_COMMAND,  /* a CONNECT line */
 	VSOCK_WAIT_RESPONSE, /* the guest's answer to a REQUEST */
 	VSOCK_WAIT_CLOSE,    /* the guest's answer to a full SHUTDOWN */
+	VSOCK_WAIT_DRAIN,    /* DRAINING: for the host to read some of it */
 	VSOCK_WAITS,
 	VSOCK_WAIT_NONE = VSOCK_WAITS
 };

@@ -47,6 +47,7 @@ static const uint64_t wait_ns[VSOCK_WAITS] = {
 	[VSOCK_WAIT_COMMAND] = 10000 * MS,
 	[VSOCK_WAIT_RESPONSE] = 5000 * MS,
 	[VSOCK_WAIT_CLOSE] = 8000 * MS,
+	[VSOCK_WAIT_DRAIN] = 30000 * MS,
 };
 
 uint64_t vsock_now(void)

@@ -180,6 +180,56 @@ static void test_no_answer_to_shutdown(void **state)
 	close(listener);
 }
 
+static uint8_t bytes[65536];
+
+static bool slot_free(void)
+{
+	return !vsock->count;
+}
+
+/*
+ * What a guest sent before it forgot the connection waits for a host that does
+ * not read: while there is room for others, and while it does read.
+ */
+static void test_slow_reader(void **state)
+{
+	int listener = host_listen_on(PORT, 4), fd;
+	const unsigned max = vsock->max;
+
+	(void)state;
+	guest_start();
+	fd = guest_connects(listener, GUEST);
+	for (unsigned i = 0; i < 7; i++)
+		guest_data(PORT, GUEST, bytes, 65536);
+	guest_op(VSOCK_OP_SHUTDOWN, PORT, GUEST,
+		 VSOCK_SHUT_RCV | VSOCK_SHUT_SEND);
+	guest_op(VSOCK_OP_RST, PORT, GUEST, 0);
+	assert_false(pass(100 * S, slot_free));
+	vsock->max = 1;
+	assert_false(pass(15 * S, slot_free));
+	for (unsigned i = 0; i < 3; i++)
+		host_gets(fd, bytes, 65536);
+	assert_false(pass(25 * S, slot_free));
+	for (unsigned i = 0; i < 4; i++)
+		host_gets(fd, bytes, 65536);
+	host_gets_eof(fd);
+	assert_true(slot_free());
+	close(fd);
+	while (packet_came())
+		assert_int_equal(got.op, VSOCK_OP_CREDIT_UPDATE);
+	/* And one that reads no more. */
+	fd = guest_connects(listener, GUEST);
+	for (unsigned i = 0; i < 6; i++)
+		guest_data(PORT, GUEST, bytes, 65536);
+	guest_op(VSOCK_OP_SHUTDOWN, PORT, GUEST,
+		 VSOCK_SHUT_RCV | VSOCK_SHUT_SEND);
+	guest_op(VSOCK_OP_RST, PORT, GUEST, 0);
+	expect_after(30 * S, slot_free);
+	vsock->max = max;
+	close(fd);
+	close(listener);
+}
+
 /* An answer that brings nothing is no reason to hurry. */
 static unsigned requests;
 
@@ -240,6 +290,7 @@ int main(void)
 		vsock_test(test_full_backlog),
 		vsock_test(test_many_wait),
 		vsock_test(test_no_answer_to_shutdown),
+		vsock_test(test_slow_reader),
 		vsock_test(test_credit_requests),
 	};
 

@@ -53,12 +53,12 @@ struct block_disk {
 	struct engine *engine;
 	struct engine *worker; /* does what `worker_ops` says, in its place */
 	unsigned worker_ops;   /* bits of enum engine_op */
-	struct limiter *bytes;	  /* charged with zeros that are written */
+	struct limiter *bytes; /* charged with zeros that are written */
 	struct block_request *pool;
 	unsigned pool_used; /* of the pool, from its start: once in flight */
-	bool write_through;	  /* the driver did not negotiate FLUSH */
-	bool stopping;		  /* begin no further step: its queue ends */
-	bool no_punch;		  /* what the host's file cannot do */
+	bool write_through; /* the driver did not negotiate FLUSH */
+	bool stopping;	    /* begin no further step: its queue ends */
+	bool no_punch;	    /* what the host's file cannot do */
 	bool no_zero_range;
 	bool no_discard;
 };

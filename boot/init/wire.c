@@ -38,8 +38,12 @@ static int open_vsock(void)
 		.svm_port = WIRE_PORT,
 		.svm_cid = VMADDR_CID_HOST,
 	};
+	/* A busy host may take its time; 2 s is what Linux would give it. */
+	const struct timeval patience = { .tv_sec = 60 };
 	int fd = (int)SYS_3(socket, AF_VSOCK, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
+	SYS_5(setsockopt, fd, AF_VSOCK, SO_VM_SOCKETS_CONNECT_TIMEOUT,
+	      &patience, sizeof(patience));
 	if (fd >= 0 && SYS_3(connect, fd, &host, sizeof(host)) < 0) {
 		sys_close(fd);
 		fd = -1;

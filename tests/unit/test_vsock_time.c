@@ -187,6 +187,19 @@ static bool slot_free(void)
 	return !vsock->count;
 }
 
+/* More than the host's socket takes, and the guest forgets the connection. */
+static int leave_data(int listener)
+{
+	int fd = guest_connects(listener, GUEST);
+
+	for (unsigned i = 0; i < 7; i++)
+		guest_data(PORT, GUEST, bytes, 65536);
+	guest_op(VSOCK_OP_SHUTDOWN, PORT, GUEST,
+		 VSOCK_SHUT_RCV | VSOCK_SHUT_SEND);
+	guest_op(VSOCK_OP_RST, PORT, GUEST, 0);
+	return fd;
+}
+
 /*
  * What a guest sent before it forgot the connection waits for a host that does
  * not read: while there is room for others, and while it does read.
@@ -198,12 +211,7 @@ static void test_slow_reader(void **state)
 
 	(void)state;
 	guest_start();
-	fd = guest_connects(listener, GUEST);
-	for (unsigned i = 0; i < 7; i++)
-		guest_data(PORT, GUEST, bytes, 65536);
-	guest_op(VSOCK_OP_SHUTDOWN, PORT, GUEST,
-		 VSOCK_SHUT_RCV | VSOCK_SHUT_SEND);
-	guest_op(VSOCK_OP_RST, PORT, GUEST, 0);
+	fd = leave_data(listener);
 	assert_false(pass(100 * S, slot_free));
 	vsock->max = 1;
 	assert_false(pass(15 * S, slot_free));
@@ -218,12 +226,7 @@ static void test_slow_reader(void **state)
 	while (packet_came())
 		assert_int_equal(got.op, VSOCK_OP_CREDIT_UPDATE);
 	/* And one that reads no more. */
-	fd = guest_connects(listener, GUEST);
-	for (unsigned i = 0; i < 6; i++)
-		guest_data(PORT, GUEST, bytes, 65536);
-	guest_op(VSOCK_OP_SHUTDOWN, PORT, GUEST,
-		 VSOCK_SHUT_RCV | VSOCK_SHUT_SEND);
-	guest_op(VSOCK_OP_RST, PORT, GUEST, 0);
+	fd = leave_data(listener);
 	expect_after(30 * S, slot_free);
 	vsock->max = max;
 	close(fd);

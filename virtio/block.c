@@ -17,6 +17,7 @@
 
 #define TURN_MAX    128	     /* chains taken from a queue before others' turn */
 #define WAIT_MIN_NS 1000000u /* of a rate limit; far below its burst */
+#define COPY_TURNS  16	     /* so many of them are one cluster's copy */
 #define FLUSHES_MAX 8	     /* of an engine; then others have their turn */
 
 /* True where the request has to wait: the timer is set. */
@@ -48,7 +49,7 @@ static struct block_request *get_request(struct block *b)
 	struct block_request *r = b->free;
 
 	if (r)
-		b->free = r->next_free;
+		b->free = r->next;
 	else if (b->disk.pool_used < ENGINE_DEPTH)
 		r = &b->disk.pool[b->disk.pool_used++];
 	return r;
@@ -56,7 +57,7 @@ static struct block_request *get_request(struct block *b)
 
 static void put_request(struct block *b, struct block_request *r)
 {
-	r->next_free = b->free;
+	r->next = b->free;
 	b->free = r;
 }
 
@@ -73,12 +74,17 @@ void block_io_done(void *arg, struct engine_io *io)
 {
 	struct block *b = arg;
 	struct block_request *r = (struct block_request *)io;
+	int (*step)(struct block_disk * disk, struct block_request * r) =
+		block_request_step_done;
 	int status;
 
-	b->disk.stopping = b->resetting || b->draining & 1u << r->queue;
-	status = block_request_step_done(&b->disk, r);
-	if (status != BLOCK_PENDING)
-		finish(b, r, status);
+	for (; r; r = block_held_take(&b->disk)) {
+		b->disk.stopping = b->resetting || b->draining & 1u << r->queue;
+		status = step(&b->disk, r);
+		if (status != BLOCK_PENDING)
+			finish(b, r, status);
+		step = block_request_again;
+	}
 }
 
 static void publish(struct block *b)
@@ -136,16 +142,17 @@ static bool take_one(struct block *b, unsigned index)
 static bool look_at(struct block *b, unsigned index)
 {
 	struct queue *queue = &b->device.queue[index];
-	unsigned turn = 0;
+	unsigned taken = 0, turn = 0;
 
 	b->stalled &= ~(1u << index);
+	b->disk.copies = 0;
 	queue_ignore_kicks(queue);
 	do
 		while (turn < TURN_MAX && take_one(b, index))
-			turn++;
+			turn = ++taken + COPY_TURNS * b->disk.copies;
 	while (turn < TURN_MAX && !((b->stalled | b->starved) & 1u << index) &&
 	       queue_want_kick(queue));
-	if (turn == TURN_MAX) {
+	if (turn >= TURN_MAX) {
 		b->stalled |= 1u << index;
 		loop_timer_set(&b->timer, 1);
 	}
@@ -272,11 +279,15 @@ static void reset(struct device *device)
 	b->stalled = b->starved = b->dirty = 0;
 }
 
-static struct engine *engine_of_queue(const struct block *b, unsigned index)
+static const struct block_request *request_of(const struct block *b,
+					      unsigned index)
 {
-	for (unsigned i = 0; i < b->disk.pool_used; i++)
-		if (b->disk.pool[i].engine && b->disk.pool[i].queue == index)
-			return b->disk.pool[i].engine;
+	for (unsigned i = 0; i < b->disk.pool_used; i++) {
+		const struct block_request *r = &b->disk.pool[i];
+
+		if (r->queue == index && (r->engine || r->held))
+			return r;
+	}
 	return NULL;
 }
 
@@ -284,11 +295,15 @@ static struct engine *engine_of_queue(const struct block *b, unsigned index)
 static void drain(struct device *device, unsigned index)
 {
 	struct block *b = (struct block *)device;
-	struct engine *engine;
+	const struct block_request *r;
 
 	b->draining = 1u << index;
-	while ((engine = engine_of_queue(b, index)))
-		engine->ops->wait(engine);
+	while ((r = request_of(b, index))) {
+		if (r->held)
+			wait_for_any(b);
+		else
+			r->engine->ops->wait(r->engine);
+	}
 	b->draining = 0;
 	b->stalled &= ~(1u << index);
 	b->starved &= ~(1u << index);

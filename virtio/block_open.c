@@ -201,6 +201,22 @@ static int lock(struct block_backing *b, const struct block_options *o)
 	return -EBUSY;
 }
 
+/* For what the guest does not align; also a descriptor may have O_DIRECT. */
+static int open_buffered(struct block_backing *b, const struct block_options *o)
+{
+	int error;
+
+	b->buffered_fd = open_again(b, o, 0);
+	if (b->buffered_fd >= 0)
+		return 0;
+	error = errno;
+	log_error(
+		"%s: `direct` (O_DIRECT) needs it a second time, without: %s; "
+		"give mote's user the right to open it, or do without",
+		b->name, strerror(error));
+	return -error;
+}
+
 /* A qcow2 given as raw would show its own format to the guest. */
 static void warn_format(const struct block_backing *b)
 {
@@ -225,9 +241,11 @@ static int prepare(struct block_backing *b, const struct block_options *o)
 	if (flags & O_NONBLOCK)
 		fcntl(b->fd, F_SETFL, flags & ~O_NONBLOCK);
 	if (flags & O_DIRECT)
-		b->buffered_fd = open_again(b, o, 0);
+		error = open_buffered(b, o);
 	else
 		warn_format(b);
+	if (error)
+		return error;
 	if (!b->ephemeral)
 		return 0;
 	overlay = overlay_open(b->name, b->size);

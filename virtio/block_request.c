@@ -24,7 +24,7 @@ static bool in_disk(const struct block_disk *disk, uint64_t sector,
 	       sector <= (size - len) / BLOCK_SECTOR;
 }
 
-static int start_in(const struct block_disk *disk, struct block_request *r,
+static int start_in(struct block_disk *disk, struct block_request *r,
 		    uint64_t sector)
 {
 	r->data = chain_writer(&r->chain);
@@ -36,7 +36,7 @@ static int start_in(const struct block_disk *disk, struct block_request *r,
 	return r->left ? block_step_read(disk, r) : BLOCK_OK;
 }
 
-static int start_out(const struct block_disk *disk, struct block_request *r,
+static int start_out(struct block_disk *disk, struct block_request *r,
 		     uint64_t sector)
 {
 	r->left = r->data.left;
@@ -46,14 +46,14 @@ static int start_out(const struct block_disk *disk, struct block_request *r,
 	return r->left ? block_step_write(disk, r) : BLOCK_OK;
 }
 
-static int start_flush(const struct block_disk *disk, struct block_request *r,
+static int start_flush(struct block_disk *disk, struct block_request *r,
 		       uint64_t sector)
 {
 	(void)sector;
 	return block_step_flush(disk, r);
 }
 
-static int start_get_id(const struct block_disk *disk, struct block_request *r,
+static int start_get_id(struct block_disk *disk, struct block_request *r,
 			uint64_t sector)
 {
 	char id[BLOCK_SERIAL_BYTES] = { 0 };
@@ -69,7 +69,7 @@ static int start_get_id(const struct block_disk *disk, struct block_request *r,
 }
 
 /* 5.2.6.2: ranges of { sector 64, sectors 32, flags 32 } */
-static int start_ranges(const struct block_disk *disk, struct block_request *r,
+static int start_ranges(struct block_disk *disk, struct block_request *r,
 			uint64_t sector)
 {
 	uint8_t bytes[RANGE_SIZE];
@@ -97,12 +97,12 @@ static int start_ranges(const struct block_disk *disk, struct block_request *r,
 		};
 	}
 	r->range = 0;
-	return block_step_range(disk, r);
+	return block_step_ranges(disk, r);
 }
 
 static const struct starter {
 	enum block_type type;
-	int (*start)(const struct block_disk *disk, struct block_request *r,
+	int (*start)(struct block_disk *disk, struct block_request *r,
 		     uint64_t sector);
 } starters[] = {
 	{ BLOCK_IN, start_in },		 { BLOCK_OUT, start_out },
@@ -110,12 +110,13 @@ static const struct starter {
 	{ BLOCK_DISCARD, start_ranges }, { BLOCK_WRITE_ZEROES, start_ranges },
 };
 
-int block_request_start(const struct block_disk *disk, struct block_request *r)
+int block_request_start(struct block_disk *disk, struct block_request *r)
 {
 	uint8_t header[HEADER_SIZE];
 
 	r->written = 0;
 	r->retries = 0;
+	r->held = false;
 	r->data = chain_reader(&r->chain);
 	if (!r->chain.write_len)
 		return -1;

@@ -45,6 +45,9 @@ enum block_file {
 };
 _Static_assert(BLOCK_FILES == ENGINE_FILES_MAX, "all files have a place");
 
+/* What a request that was begun may have to wait for (block_hold.c). */
+enum block_wait { BLOCK_WAIT_SYNC, BLOCK_WAIT_CLUSTERS };
+
 /* What requests are carried out on. */
 struct block_disk {
 	const struct block_backing *backing;
@@ -56,18 +59,26 @@ struct block_disk {
 	struct limiter *bytes; /* charged with zeros that are written */
 	struct block_request *pool;
 	unsigned pool_used; /* of the pool, from its start: once in flight */
-	bool write_through; /* the driver did not negotiate FLUSH */
-	bool stopping;	    /* begin no further step: its queue ends */
-	bool no_punch;	    /* what the host's file cannot do */
+	struct block_request *held, *held_last; /* in order */
+	uint64_t syncs, synced; /* how many were begun; the last one done */
+	bool syncing;		/* one is in flight */
+	bool lost;		/* one failed: none can be done any more */
+	unsigned copies;	/* of clusters of the base; for block.c */
+	bool write_through;	/* the driver did not negotiate FLUSH */
+	bool stopping;		/* begin no further step: its queue ends */
+	bool no_punch;		/* what the host's file cannot do */
 	bool no_zero_range;
 	bool no_discard;
 };
 
 struct block_request {
-	struct engine_io io; /* first: the engine hands it back */
-	struct block_request *next_free;
+	struct engine_io io;	    /* first: the engine hands it back */
+	struct block_request *next; /* of those that are free, or held */
 	struct engine *engine; /* that its step is in flight with, or NULL */
 	uint16_t queue;
+	bool held;
+	enum block_wait waits; /* while held */
+	uint64_t sync;	       /* a later one has all that was done before */
 	uint8_t retries;
 	enum block_type type;
 	struct cursor data;	/* the driver's bytes not yet moved */
@@ -84,12 +95,14 @@ struct block_request {
  * `done` will come; anything else: it is over already. A chain without room
  * for a status byte is -1: the driver broke the rules.
  */
-int block_request_start(const struct block_disk *disk,
-			struct block_request *request);
+int block_request_start(struct block_disk *disk, struct block_request *request);
 
 /* After a step is done: submits the next one, or says how it ended. */
 int block_request_step_done(struct block_disk *disk,
 			    struct block_request *request);
+
+/* The step that it was held for. BLOCK_PENDING, also if held anew; or over. */
+int block_request_again(struct block_disk *disk, struct block_request *request);
 
 /* Bytes that the request moves, for rate limits; before it is started. */
 uint64_t block_request_bytes(const struct block_request *request);
@@ -102,9 +115,26 @@ void block_request_put_status(struct block_request *request,
  * The first step of each kind of request, whose offset and left, data or ranges
  * are set. BLOCK_PENDING, or how it ended.
  */
-int block_step_read(const struct block_disk *disk, struct block_request *r);
-int block_step_write(const struct block_disk *disk, struct block_request *r);
-int block_step_flush(const struct block_disk *disk, struct block_request *r);
-int block_step_range(const struct block_disk *disk, struct block_request *r);
+int block_step_read(struct block_disk *disk, struct block_request *r);
+int block_step_write(struct block_disk *disk, struct block_request *r);
+int block_step_flush(struct block_disk *disk, struct block_request *r);
+int block_step_ranges(struct block_disk *disk, struct block_request *r);
+
+/* Puts the request where others wait, behind them. BLOCK_PENDING. */
+int block_hold(struct block_disk *disk, struct block_request *r,
+	       enum block_wait waits);
+
+/* The first of those held, which is not any more; NULL: it has to wait yet. */
+struct block_request *block_held_take(struct block_disk *disk);
+
+/*
+ * What a cluster at the ends of the request's range keeps of the base goes to
+ * the overlay first; nothing to do without one. BLOCK_OK; BLOCK_PENDING where
+ * the request is held for it; or BLOCK_IOERR.
+ */
+int block_prepare_clusters(struct block_disk *disk, struct block_request *r);
+
+/* Says why on the log, unless the disk is stopping. BLOCK_IOERR. */
+int block_fail(const struct block_disk *disk, const char *why);
 
 #endif

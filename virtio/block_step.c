@@ -2,10 +2,11 @@
  * Requests of a block device, carried out step by step.
  *
  * A step is one engine operation: the whole of a read or a write on a plain
- * disk, a run of clusters on an ephemeral one, a range of a DISCARD. Data goes
- * from and to guest memory with the one system call. What comes back short is
- * gone on with; nothing at all is the end of a file that shrank, and an I/O
- * error to the guest.
+ * disk, a run of clusters on an ephemeral one, a range of a DISCARD; but no
+ * more than a reset, or the end of mote, can wait for. Data goes from and to
+ * guest memory with the one system call. What comes back short is gone on with;
+ * nothing at all is the end of a file that shrank, and an I/O error to the
+ * guest.
  *
  * O_DIRECT wants buffers and offsets aligned as the host's disk has it; virtio
  * has no such rule. What the host refuses for that goes through the page cache
@@ -25,6 +26,8 @@
 #define ZEROS_SIZE    65536u
 #define ZEROS_VECTORS 16u
 #define RETRIES_MAX   8u
+#define MOVE_MAX      (4u << 20)  /* bytes that a step reads or writes */
+#define ALLOCATE_MAX  (16u << 20) /* a step may have to make these zeros */
 
 /* Not const: as such it would be 64 KiB of the program file. */
 static uint8_t zeros[ZEROS_SIZE];
@@ -33,6 +36,11 @@ static uint8_t zeros[ZEROS_SIZE];
 static unsigned own_file(const struct block_disk *disk)
 {
 	return disk->overlay ? BLOCK_FILE_OVERLAY : BLOCK_FILE_BASE;
+}
+
+static uint64_t at_most(uint64_t len, uint64_t most)
+{
+	return len < most ? len : most;
 }
 
 static int submit(const struct block_disk *disk, struct block_request *r)
@@ -46,7 +54,7 @@ static int submit(const struct block_disk *disk, struct block_request *r)
 	return BLOCK_PENDING;
 }
 
-static int fail(const struct block_disk *disk, const char *why)
+int block_fail(const struct block_disk *disk, const char *why)
 {
 	static struct log_limit limit;
 
@@ -56,10 +64,10 @@ static int fail(const struct block_disk *disk, const char *why)
 	return BLOCK_IOERR;
 }
 
-int block_step_read(const struct block_disk *disk, struct block_request *r)
+int block_step_read(struct block_disk *disk, struct block_request *r)
 {
 	struct cursor data = r->data;
-	uint64_t len = r->left;
+	uint64_t len = at_most(r->left, MOVE_MAX);
 	bool own = false;
 	size_t bytes;
 
@@ -77,71 +85,22 @@ int block_step_read(const struct block_disk *disk, struct block_request *r)
 	return submit(disk, r);
 }
 
-/*
- * A request in flight fills the whole cluster of the overlay. A driver that
- * writes to a part of it meanwhile has no say in which comes last, but a copy
- * of the base must not be what does.
- */
-static bool is_coming(const struct block_disk *disk, uint64_t cluster)
-{
-	uint64_t left = disk->overlay->size - cluster;
-	uint64_t len = left < OVERLAY_CLUSTER ? left : OVERLAY_CLUSTER;
-
-	for (unsigned i = 0; i < disk->pool_used; i++) {
-		const struct block_request *r = &disk->pool[i];
-
-		if (r->engine && r->io.op != ENGINE_READ &&
-		    r->io.offset <= cluster &&
-		    cluster + len <= r->io.offset + r->io.len)
-			return true;
-	}
-	return false;
-}
-
-/*
- * What a cluster at the ends of the range keeps of the base goes to the overlay
- * first. False where that failed, and the guest is to know.
- */
-static bool prepare_overlay(const struct block_disk *disk,
-			    const struct block_request *r)
-{
-	const uint64_t ends[] = { r->offset, r->offset + r->left };
-	bool own = true;
-	int error;
-
-	for (size_t i = 0; i < ARRAY_LEN(ends) && disk->overlay; i++) {
-		uint64_t beyond = ends[i] % OVERLAY_CLUSTER;
-
-		if (!beyond || ends[i] >= disk->overlay->size)
-			continue;
-		overlay_run(disk->overlay, ends[i], 1, &own);
-		if (own || is_coming(disk, ends[i] - beyond))
-			continue;
-		error = overlay_copy(disk->overlay, ends[i] - beyond);
-		if (error) {
-			fail(disk, strerror(-error));
-			return false;
-		}
-	}
-	return true;
-}
-
-int block_step_write(const struct block_disk *disk, struct block_request *r)
+int block_step_write(struct block_disk *disk, struct block_request *r)
 {
 	struct cursor data = r->data;
+	int status = block_prepare_clusters(disk, r);
 	size_t bytes;
 
-	if (!prepare_overlay(disk, r))
-		return BLOCK_IOERR;
+	if (status != BLOCK_OK)
+		return status;
 	r->io = (struct engine_io){
 		.op = ENGINE_WRITE,
 		.file = own_file(disk),
 		.offset = r->offset,
 		.iov = r->iov,
-		.durable = disk->write_through && !disk->overlay,
 	};
-	r->io.iov_count =
-		cursor_iov(&data, r->left, r->iov, QUEUE_SIZE_MAX, &bytes);
+	r->io.iov_count = cursor_iov(&data, at_most(r->left, MOVE_MAX), r->iov,
+				     QUEUE_SIZE_MAX, &bytes);
 	r->io.len = bytes;
 	return submit(disk, r);
 }
@@ -177,12 +136,12 @@ static int step_allocate(const struct block_disk *disk, struct block_request *r,
 		.op = ENGINE_ALLOCATE,
 		.file = own_file(disk),
 		.offset = r->offset,
-		.len = r->left,
+		.len = at_most(r->left, ALLOCATE_MAX),
 		.mode = mode | FALLOC_FL_KEEP_SIZE,
 	};
 	/* There the kernel may have to write them (blkdev_fallocate). */
 	if (mode == FALLOC_FL_ZERO_RANGE && disk->backing->is_device)
-		limiter_owe(disk->bytes, r->left);
+		limiter_owe(disk->bytes, r->io.len);
 	return submit(disk, r);
 }
 
@@ -202,11 +161,13 @@ static int step_discard(const struct block_disk *disk, struct block_request *r)
  * space back. On an ephemeral disk a hole in the overlay, marked as its own,
  * gives it back; leaving what was there would show the base.
  */
-static int step_zeros(const struct block_disk *disk, struct block_request *r,
+static int step_zeros(struct block_disk *disk, struct block_request *r,
 		      bool unmap)
 {
-	if (!prepare_overlay(disk, r))
-		return BLOCK_IOERR;
+	int status = block_prepare_clusters(disk, r);
+
+	if (status != BLOCK_OK)
+		return status;
 	if ((unmap || disk->overlay) && !disk->no_punch)
 		return step_allocate(disk, r, FALLOC_FL_PUNCH_HOLE);
 	if (!disk->no_zero_range)
@@ -223,43 +184,70 @@ static bool ignores(const struct block_disk *disk,
 	return disk->backing->is_device ? disk->no_discard : disk->no_punch;
 }
 
-int block_step_flush(const struct block_disk *disk, struct block_request *r)
+/* No write is in flight that it must keep: those are done before (5.2.6.2). */
+static int step_sync(struct block_disk *disk, struct block_request *r)
 {
-	/* An overlay ends with mote: there is nothing to be kept safe. */
-	if (disk->backing->ro || disk->overlay)
+	if (disk->lost)
+		return BLOCK_IOERR;
+	if (disk->synced > r->sync)
 		return BLOCK_OK;
+	if (disk->syncing)
+		return block_hold(disk, r, BLOCK_WAIT_SYNC);
+	disk->syncing = true;
+	disk->syncs++;
 	r->io = (struct engine_io){ .op = ENGINE_FLUSH,
 				    .file = BLOCK_FILE_BASE };
 	return submit(disk, r);
 }
 
-int block_step_range(const struct block_disk *disk, struct block_request *r)
+int block_step_flush(struct block_disk *disk, struct block_request *r)
 {
-	const struct block_range *range;
+	/* An overlay ends with mote: there is nothing to be kept safe. */
+	if (disk->backing->ro || disk->overlay)
+		return BLOCK_OK;
+	r->sync = disk->syncs;
+	return step_sync(disk, r);
+}
 
+/* The current range, or what is left of it. */
+static int step_range(struct block_disk *disk, struct block_request *r)
+{
+	if (r->type == BLOCK_WRITE_ZEROES || disk->overlay)
+		return step_zeros(disk, r, r->ranges_list[r->range].unmap);
+	return disk->backing->is_device
+		       ? step_discard(disk, r)
+		       : step_allocate(disk, r, FALLOC_FL_PUNCH_HOLE);
+}
+
+int block_step_ranges(struct block_disk *disk, struct block_request *r)
+{
 	while (r->range < r->ranges && !r->ranges_list[r->range].len)
 		r->range++;
 	if (r->range == r->ranges || ignores(disk, r))
 		return disk->write_through ? block_step_flush(disk, r)
 					   : BLOCK_OK;
-	range = &r->ranges_list[r->range];
-	r->offset = range->offset;
-	r->left = range->len;
-	if (r->type == BLOCK_WRITE_ZEROES || disk->overlay)
-		return step_zeros(disk, r, range->unmap);
-	return disk->backing->is_device
-		       ? step_discard(disk, r)
-		       : step_allocate(disk, r, FALLOC_FL_PUNCH_HOLE);
+	r->offset = r->ranges_list[r->range].offset;
+	r->left = r->ranges_list[r->range].len;
+	return step_range(disk, r);
 }
 
 /* -- after a step --------------------------------------------------------- */
 
 static bool cannot(int64_t result)
 {
-	return result == -EOPNOTSUPP || result == -EINVAL || result == -ENOSYS;
+	return result == -EOPNOTSUPP || result == -ENOSYS;
 }
 
-/* EBUSY: somebody else has pages of the device in its cache. */
+/*
+ * This range, or just now: EINVAL is not in the device's blocks, EBUSY is
+ * somebody else with pages of it in the cache.
+ */
+static bool refused(const struct block_request *r)
+{
+	return (r->io.result == -EINVAL || r->io.result == -EBUSY) &&
+	       (r->io.op == ENGINE_ALLOCATE || r->io.op == ENGINE_DISCARD);
+}
+
 static bool passes(int64_t result)
 {
 	return result == -EAGAIN || result == -EINTR || result == -EBUSY;
@@ -305,8 +293,18 @@ static uint64_t settled(const struct block_disk *disk,
 	return moved > beyond ? moved - beyond : 0;
 }
 
-static int go_on(struct block_disk *disk, struct block_request *r,
-		 uint64_t moved)
+static int next_part(struct block_disk *disk, struct block_request *r)
+{
+	if (r->type == BLOCK_IN)
+		return block_step_read(disk, r);
+	if (r->type == BLOCK_OUT)
+		return block_step_write(disk, r);
+	return r->io.op == ENGINE_WRITE ? step_write_zeros(disk, r)
+					: step_range(disk, r);
+}
+
+static int moved_on(struct block_disk *disk, struct block_request *r,
+		    uint64_t moved)
 {
 	if (disk->overlay && r->type != BLOCK_IN)
 		overlay_mark(disk->overlay, r->offset, moved);
@@ -316,48 +314,83 @@ static int go_on(struct block_disk *disk, struct block_request *r,
 		cursor_skip(&r->data, moved);
 	if (r->type == BLOCK_IN)
 		r->written += (uint32_t)moved;
-	if (r->left && disk->stopping)
+	if (!r->left && r->type == BLOCK_IN)
+		return BLOCK_OK;
+	if (!r->left && r->type == BLOCK_OUT && !disk->write_through)
+		return BLOCK_OK;
+	if (disk->stopping)
 		return BLOCK_IOERR;
-	if (r->type == BLOCK_IN)
-		return r->left ? block_step_read(disk, r) : BLOCK_OK;
-	if (r->type == BLOCK_OUT)
-		return r->left ? block_step_write(disk, r) : BLOCK_OK;
 	if (r->left)
-		return step_write_zeros(disk, r);
+		return next_part(disk, r);
+	if (r->type == BLOCK_OUT)
+		return block_step_flush(disk, r);
 	r->range++;
-	return disk->stopping ? BLOCK_IOERR : block_step_range(disk, r);
+	return block_step_ranges(disk, r);
+}
+
+/*
+ * The host's kernel says once that a write it had taken was lost, and forgets
+ * it: from then on no FLUSH can vouch for what was written before.
+ */
+static int sync_done(struct block_disk *disk, const struct block_request *r)
+{
+	static struct log_limit limit;
+
+	disk->syncing = false;
+	disk->synced = disk->syncs;
+	if (r->io.result >= 0)
+		return BLOCK_OK;
+	disk->lost = true;
+	log_guest(
+		&limit,
+		"%s: %s: writes to it may be lost; the guest gets an I/O error "
+		"for this FLUSH and all later ones",
+		disk->backing->name, strerror((int)-r->io.result));
+	return BLOCK_IOERR;
 }
 
 int block_request_step_done(struct block_disk *disk, struct block_request *r)
 {
 	const bool moves = r->io.op == ENGINE_READ || r->io.op == ENGINE_WRITE;
+	const bool again = passes(r->io.result) && r->retries < RETRIES_MAX;
 	int64_t result = r->io.result;
 	uint64_t moved;
 
 	r->engine = NULL;
+	if (again && !disk->stopping) {
+		r->retries++;
+		return submit(disk, r);
+	}
+	if (r->io.op == ENGINE_FLUSH)
+		return sync_done(disk, r);
 	if (result < 0 && disk->stopping)
 		return BLOCK_IOERR;
-	if (passes(result) && r->retries++ < RETRIES_MAX)
-		return submit(disk, r);
 	if (note_impossible(disk, r))
-		return block_step_range(disk, r);
-	if (result == -EBUSY && r->io.op == ENGINE_ALLOCATE &&
-	    r->type == BLOCK_WRITE_ZEROES)
+		return block_step_ranges(disk, r);
+	if (refused(r) && r->type == BLOCK_WRITE_ZEROES)
 		return step_write_zeros(disk, r);
-	if (result == -EBUSY && r->type == BLOCK_DISCARD &&
-	    r->io.op != ENGINE_FLUSH)
-		result = 0; /* it is advice */
+	if (refused(r))
+		result = 0; /* a DISCARD is advice */
 	if (misaligned(disk, r)) {
 		r->io.file = BLOCK_FILE_BUFFERED;
 		return submit(disk, r);
 	}
 	if (result < 0)
-		return fail(disk, strerror((int)-result));
-	if (r->io.op == ENGINE_FLUSH)
-		return BLOCK_OK;
+		return block_fail(disk, strerror((int)-result));
 	moved = settled(disk, r, moves ? (uint64_t)result : r->io.len);
 	if (!moved)
-		return fail(disk, "its file has shrunk, or its file system is "
+		return block_fail(disk,
+				  "its file has shrunk, or its file system is "
 				  "full");
-	return go_on(disk, r, moved);
+	return moved_on(disk, r, moved);
+}
+
+int block_request_again(struct block_disk *disk, struct block_request *r)
+{
+	if (disk->stopping)
+		return BLOCK_IOERR;
+	if (r->waits == BLOCK_WAIT_SYNC)
+		return step_sync(disk, r);
+	return r->type == BLOCK_OUT ? block_step_write(disk, r)
+				    : step_range(disk, r);
 }

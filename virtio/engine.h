@@ -33,7 +33,6 @@ struct engine_io {
 	uint64_t offset, len;
 	const struct iovec *iov; /* READ, WRITE */
 	unsigned iov_count;
-	bool durable;		/* WRITE: on stable storage before it is done */
 	int mode;		/* ALLOCATE */
 	int64_t result;		/* bytes, or -errno */
 	struct engine_io *next; /* the engine's */

@@ -51,7 +51,7 @@ bool engine_now_try(struct engine_now *now, struct engine_io *io)
 	bool *able = io->op == ENGINE_READ ? now->reads : now->writes;
 	long n;
 
-	if ((io->op != ENGINE_READ && io->op != ENGINE_WRITE) || io->durable ||
+	if ((io->op != ENGINE_READ && io->op != ENGINE_WRITE) ||
 	    !able[io->file] || now->tries == TRIES_MAX)
 		return false;
 	if (now->skip) {

@@ -39,10 +39,6 @@
 #define IORING_SETUP_SINGLE_ISSUER (1U << 12)
 #endif
 
-#ifndef RWF_DSYNC /* musl 1.2.3 has no preadv2's flags */
-#define RWF_DSYNC 0x2
-#endif
-
 struct uring {
 	struct engine engine; /* first */
 	struct engine_now now;
@@ -91,7 +87,6 @@ static void fill_rw(struct io_uring_sqe *sqe, const struct engine_io *io)
 	sqe->off = io->offset;
 	sqe->addr = single ? (uintptr_t)iov->iov_base : (uintptr_t)iov;
 	sqe->len = single ? (uint32_t)iov->iov_len : io->iov_count;
-	sqe->rw_flags = io->durable ? RWF_DSYNC : 0;
 }
 
 static void fill_flush(struct io_uring_sqe *sqe, const struct engine_io *io)

@@ -84,12 +84,9 @@ static int64_t do_read(int fd, const struct engine_io *io)
 	return preadv(fd, io->iov, (int)io->iov_count, (off_t)io->offset);
 }
 
-/* Done when both calls are: musl 1.2.3 has no pwritev2. */
 static int64_t do_write(int fd, const struct engine_io *io)
 {
-	int64_t n = pwritev(fd, io->iov, (int)io->iov_count, (off_t)io->offset);
-
-	return n > 0 && io->durable && fdatasync(fd) ? -1 : n;
+	return pwritev(fd, io->iov, (int)io->iov_count, (off_t)io->offset);
 }
 
 static int64_t do_flush(int fd, const struct engine_io *io)

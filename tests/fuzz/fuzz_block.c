@@ -1,5 +1,6 @@
 /* uses: virtio/block.c virtio/block_create.c virtio/block_open.c */
-/* uses: virtio/block_request.c virtio/block_step.c virtio/overlay.c */
+/* uses: virtio/block_request.c virtio/block_step.c virtio/block_hold.c */
+/* uses: virtio/overlay.c */
 /* uses: virtio/limiter.c virtio/mmio.c virtio/mmio_regs.c virtio/device.c */
 /* uses: virtio/queue.c cpu/bus.c mem/ram.c mem/log.c */
 /*

@@ -1,5 +1,6 @@
 /* uses: virtio/block.c virtio/block_create.c virtio/block_open.c */
-/* uses: virtio/block_request.c virtio/block_step.c virtio/overlay.c */
+/* uses: virtio/block_request.c virtio/block_step.c virtio/block_hold.c */
+/* uses: virtio/overlay.c */
 /* uses: virtio/uring.c virtio/worker.c virtio/engine_now.c cpu/thread.c */
 /* uses: virtio/limiter.c virtio/queue.c cpu/loop.c mem/ram.c */
 /* ldflags: -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=mmap */

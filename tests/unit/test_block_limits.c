@@ -1,5 +1,6 @@
 /* uses: virtio/block.c virtio/block_create.c virtio/block_open.c */
-/* uses: virtio/block_request.c virtio/block_step.c virtio/overlay.c */
+/* uses: virtio/block_request.c virtio/block_step.c virtio/block_hold.c */
+/* uses: virtio/overlay.c */
 /* uses: virtio/limiter.c virtio/queue.c cpu/loop.c mem/ram.c */
 /* ldflags: -Wl,--wrap=loop_now,--wrap=loop_timer_set */
 /*

@@ -298,6 +298,12 @@ static void test_direct(void **state)
 	assert_true(fcntl(fd, F_GETFL) & O_DIRECT);
 	assert_true(backing.buffered_fd >= 0);
 	block_close(&backing);
+	/* From somebody with more rights. */
+	options.file.fd = __real_open(path, O_RDWR);
+	open_error = EACCES;
+	open_flags = 0;
+	refused(options, -EACCES, "a second time");
+	open_error = 0;
 }
 
 /* Where there is no directory to write to, in memory. */

@@ -1,0 +1,92 @@
+/*
+ * Requests of a block device that wait for others of the same disk.
+ *
+ * FLUSH: Linux tells of a write that was lost once for an open file. Of two at
+ * a time one would be told, and the other one that all is safe. So there is one
+ * at a time, and the next one is for all that came meanwhile.
+ *
+ * A write to a part of a cluster that is not in the overlay yet, while a write
+ * to more of it is in flight: what neither covers has to come from the base,
+ * but not behind either of them.
+ *
+ * Whoever is first has something in flight to wait for, or may go on; the
+ * others wait for the first. Loop's thread.
+ */
+#include "virtio/block_request.h"
+
+#include <string.h>
+
+#include "mem/bytes.h"
+
+int block_hold(struct block_disk *disk, struct block_request *r,
+	       enum block_wait waits)
+{
+	r->held = true;
+	r->waits = waits;
+	r->next = NULL;
+	if (disk->held)
+		disk->held_last->next = r;
+	else
+		disk->held = r;
+	disk->held_last = r;
+	return BLOCK_PENDING;
+}
+
+/* A step in flight writes to the overlay's cluster, at its offset. */
+static bool is_filled(const struct block_disk *disk, uint64_t cluster)
+{
+	for (unsigned i = 0; i < disk->pool_used; i++) {
+		const struct block_request *r = &disk->pool[i];
+
+		if (r->engine && r->io.op != ENGINE_READ &&
+		    r->io.offset < cluster + OVERLAY_CLUSTER &&
+		    cluster < r->io.offset + r->io.len)
+			return true;
+	}
+	return false;
+}
+
+int block_prepare_clusters(struct block_disk *disk, struct block_request *r)
+{
+	const uint64_t ends[] = { r->offset, r->offset + r->left };
+	bool own = true;
+	int error;
+
+	for (size_t i = 0; i < ARRAY_LEN(ends) && disk->overlay; i++) {
+		uint64_t beyond = ends[i] % OVERLAY_CLUSTER;
+
+		if (!beyond || ends[i] >= disk->overlay->size)
+			continue;
+		overlay_run(disk->overlay, ends[i], 1, &own);
+		if (own)
+			continue;
+		if (is_filled(disk, ends[i] - beyond))
+			return block_hold(disk, r, BLOCK_WAIT_CLUSTERS);
+		error = overlay_copy(disk->overlay, ends[i] - beyond);
+		if (error)
+			return block_fail(disk, strerror(-error));
+		disk->copies++;
+	}
+	return BLOCK_OK;
+}
+
+static bool may_go(const struct block_disk *disk, const struct block_request *r)
+{
+	const uint64_t last = r->offset + r->left - 1;
+
+	if (r->waits == BLOCK_WAIT_SYNC)
+		return !disk->syncing;
+	return !is_filled(disk, r->offset - r->offset % OVERLAY_CLUSTER) &&
+	       !is_filled(disk, last - last % OVERLAY_CLUSTER);
+}
+
+struct block_request *block_held_take(struct block_disk *disk)
+{
+	struct block_request *r = disk->held;
+
+	if (!r || !may_go(disk, r))
+		return NULL;
+	disk->held = r->next;
+	r->held = false;
+	return r;
+}

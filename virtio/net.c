@@ -218,13 +218,15 @@ static void net_reset(struct device *device)
 	memset(&net->window, 0, offsetof(struct net_window, segment));
 	if (net->link_up)
 		net->backend->stop(net);
+	else
+		net->backend->stop_out(net);
 }
 
 static void net_drain(struct device *device, unsigned queue)
 {
 	struct net *net = net_of(device);
 
-	if (queue == NET_TX && net->link_up)
+	if (queue == NET_TX)
 		net->backend->stop_out(net);
 }
 

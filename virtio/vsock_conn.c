@@ -5,7 +5,8 @@
  *	COMMAND --line--> REQUESTED --RESPONSE--> OPEN
  *	guest's REQUEST --> CONNECTING --connect()--> OPEN
  *	OPEN --both directions are finished--> freed, once the guest has an RST
- *		or has sent one, and the host has what was kept for it
+ *		or has sent one, and the host has what was kept for it; or takes
+ *		none of it for long (STALE), and others have no place
  *
  * Each direction ends by itself. Guest to host: the guest's SHUTDOWN (SEND) is
  * passed on when what it sent before is written, or the host's program stops
@@ -264,11 +265,11 @@ void vsock_conn_expired(struct vsock_conn *conn, enum vsock_wait wait)
 		try_connect(conn);
 		break;
 	case VSOCK_WAIT_DRAIN:
-		/* Nobody reads it; it is kept while others have room. */
-		if (conn->vsock->count <= conn->vsock->max / 2)
-			vsock_pool_wait(conn, wait);
-		else
-			vsock_conn_kill(conn);
+	case VSOCK_WAIT_STALE:
+		/* A little may have been read, of which epoll says nothing. */
+		conn->flags &= ~VSOCK_BLOCKED;
+		vsock_pool_wait(conn, VSOCK_WAIT_STALE);
+		vsock_conn_settle(conn);
 		break;
 	default:
 		vsock_conn_kill(conn);

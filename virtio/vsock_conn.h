@@ -80,6 +80,7 @@ enum vsock_wait {
 	VSOCK_WAIT_RESPONSE, /* the guest's answer to a REQUEST */
 	VSOCK_WAIT_CLOSE,    /* the guest's answer to a full SHUTDOWN */
 	VSOCK_WAIT_DRAIN,    /* DRAINING: for the host to read some of it */
+	VSOCK_WAIT_STALE,    /* the same, and it did not: gives way to others */
 	VSOCK_WAITS,
 	VSOCK_WAIT_NONE = VSOCK_WAITS
 };
@@ -236,7 +237,11 @@ int vsock_pool_create(struct vsock *vsock, unsigned max);
 int vsock_pool_start(struct vsock *vsock);
 void vsock_pool_destroy(struct vsock *vsock);
 
-/* NULL where there are `max` already. */
+/* False where there are `max` already, none of which may be given up. */
+bool vsock_pool_has_room(const struct vsock *vsock);
+
+/* NULL where there is no room; ends the one that nobody has read for longest.
+ */
 struct vsock_conn *vsock_pool_take(struct vsock *vsock, enum vsock_state state);
 
 /* Closes its socket, too. It may be in any list. */

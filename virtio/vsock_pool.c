@@ -48,6 +48,7 @@ static const uint64_t wait_ns[VSOCK_WAITS] = {
 	[VSOCK_WAIT_RESPONSE] = 5000 * MS,
 	[VSOCK_WAIT_CLOSE] = 8000 * MS,
 	[VSOCK_WAIT_DRAIN] = 30000 * MS,
+	[VSOCK_WAIT_STALE] = 30000 * MS,
 };
 
 uint64_t vsock_now(void)
@@ -242,10 +243,33 @@ uint8_t *vsock_pool_buffer(const struct vsock_conn *conn)
 	return vsock->buffers + (size_t)(conn - vsock->conn) * VSOCK_BUFFER;
 }
 
+bool vsock_pool_has_room(const struct vsock *vsock)
+{
+	return vsock->count < vsock->max ||
+	       !list_empty(&vsock->timed[VSOCK_WAIT_STALE]);
+}
+
+static void make_room(struct vsock *vsock)
+{
+	static struct log_limit limit;
+	struct vsock_conn *stale = first_timed(&vsock->timed[VSOCK_WAIT_STALE]);
+
+	if (!stale)
+		return;
+	log_guest(&limit,
+		  "--vsock: a program on the host has read nothing for long, "
+		  "and others need its place: %u bytes for it are dropped",
+		  stale->kept);
+	vsock_pool_give(stale);
+}
+
 struct vsock_conn *vsock_pool_take(struct vsock *vsock, enum vsock_state state)
 {
-	struct vsock_conn *conn = vsock->free;
+	struct vsock_conn *conn;
 
+	if (vsock->count == vsock->max)
+		make_room(vsock);
+	conn = vsock->free;
 	if (conn)
 		vsock->free = conn->next;
 	else if (vsock->touched < vsock->max)

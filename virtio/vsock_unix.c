@@ -39,7 +39,7 @@ static void client_ready(void *arg, uint32_t events);
 
 void vsock_host_accept(struct vsock *vsock, bool accept)
 {
-	accept = accept && vsock->running && vsock->count < vsock->max &&
+	accept = accept && vsock->running && vsock_pool_has_room(vsock) &&
 		 vsock->listener.fd >= 0;
 	if (accept == vsock->listening)
 		return;
@@ -83,7 +83,7 @@ static void client_ready(void *arg, uint32_t events)
 	int fd;
 
 	(void)events;
-	for (int i = 0; i < ACCEPTS && vsock->count < vsock->max; i++) {
+	for (int i = 0; i < ACCEPTS && vsock_pool_has_room(vsock); i++) {
 		fd = accept4(vsock->listener.fd, NULL, NULL,
 			     SOCK_NONBLOCK | SOCK_CLOEXEC);
 		if (fd < 0 && (errno == EINTR || errno == ECONNABORTED))

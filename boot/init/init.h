@@ -144,4 +144,7 @@ int child_start(struct child *child, const struct run *run);
 /* Runs the command to its end, and all that it wrote is sent: its status. */
 unsigned relay_run(const struct run *run);
 
+/* root_leave, but not for ever where the command is not quite gone. */
+void relay_leave(void);
+
 #endif

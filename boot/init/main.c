@@ -174,7 +174,7 @@ void init_main(void)
 	net_start();
 	init_port(PORT_READY, 1);
 	status = relay_run(&run);
-	root_leave();
+	relay_leave();
 	end(status);
 }
 

@@ -292,3 +292,28 @@ unsigned relay_run(const struct run *run)
 			break;
 	return (unsigned)status;
 }
+
+/*
+ * A process that cannot be killed waits for a disk that may never answer. A
+ * sync may wait for the same one: it is a process of its own then.
+ */
+void relay_leave(void)
+{
+	const long pid = left ? SYS_0(fork) : -1;
+
+	if (pid <= 0)
+		root_leave();
+	if (pid < 0)
+		return;
+	if (!pid)
+		for (;;)
+			SYS_1(exit_group, 0);
+	for (int ms = 0; ms < LEAVE_MS; ms += STEP_MS) {
+		if (SYS_4(wait4, pid, NULL, WNOHANG, NULL) == pid)
+			return;
+		sys_sleep_ms(STEP_MS);
+	}
+	init_note("a disk does not answer: what was written last may not be "
+		  "on it",
+		  NULL, 0);
+}

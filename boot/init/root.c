@@ -231,8 +231,8 @@ void root_enter(void)
 }
 
 /*
- * Nothing runs any more but this. A file system that stays mounted is flushed,
- * and made read-only, so that its journal is clean.
+ * Nothing that can be killed runs any more but this. A file system that stays
+ * mounted is flushed, and made read-only, so that its journal is clean.
  */
 void root_leave(void)
 {

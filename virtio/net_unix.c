@@ -32,7 +32,8 @@ static enum net_outcome lost(struct net *net, ssize_t result)
 {
 	const int error = result < 0 ? errno : 0;
 
-	if (error == EAGAIN || error == EINTR)
+	if (error == EAGAIN || error == EINTR || error == ENOBUFS ||
+	    error == ENOMEM)
 		return NET_WAIT;
 	net_link_down(net, error && error != EPIPE && error != ECONNRESET
 				   ? strerror(error)

@@ -582,6 +582,31 @@ static void test_closed_while_sending(void **state)
 	expect_down("has closed");
 }
 
+/* What waited for the peer when it went is not for the next driver's ring. */
+static void test_closed_then_reset(void **state)
+{
+	const uint32_t bad = 0;
+
+	(void)state;
+	make(NET_F_MRG_RXBUF);
+	put_buffer(1536);
+	for (unsigned i = 0; i < 40; i++)
+		put_packet(60000, i, 1);
+	kick(NET_TX);
+	assert_true(t.net.stream.frames);
+	peer_write(&bad, sizeof(bad));
+	/* Before the timer, which would drop them, has its turn. */
+	t.net.source.ready(t.net.source.arg, EPOLLIN);
+	assert_false(t.net.link_up);
+	reset();
+	drive(NET_F_MRG_RXBUF);
+	put_packet(100, 1, 1);
+	kick(NET_TX);
+	pump();
+	expect_sent(1);
+	expect_down("a length that no frame has");
+}
+
 /* -- the driver misbehaves ------------------------------------------------- */
 
 static void test_broken(void **state)
@@ -863,6 +888,7 @@ int main(void)
 		cmocka_unit_test(test_runt),
 		cmocka_unit_test(test_closed),
 		cmocka_unit_test(test_closed_while_sending),
+		cmocka_unit_test(test_closed_then_reset),
 		cmocka_unit_test(test_broken),
 		cmocka_unit_test(test_useless_buffer),
 		cmocka_unit_test(test_larger_than_ring),

@@ -107,9 +107,19 @@ command frozen -d "$tmp/ext4.img,root,ephemeral" -d "$tmp/ext4.img,ephemeral" --
 	(echo held >/tmp/held) &
 	until busybox grep -q "^State:.D" /proc/$!/status; do busybox sleep 0.1; done
 	echo over; exit 7'
+command slow -d "$tmp/ext4.img,root,ephemeral" \
+	-d "$tmp/ext4.img,ephemeral,bw=32k" -- sh -c '
+	busybox mount -t ext4 /dev/vdb /tmp
+	busybox dd if=/dev/zero of=/tmp/zeros bs=64k count=64 2>/dev/null
+	busybox sync &
+	until busybox grep -q "^State:.D" /proc/$!/status; do busybox sleep 0.1; done
+	exit 8'
 ended frozen
 ends 7 exited "a process that cannot be killed, with the output open"
 is "$(cat "$out")" over "and what was printed is there"
+ended slow
+ends 8 exited "a disk that does not answer while the guest ends"
+like "$(cat "$err")" "what was written last may not be on it" "said so"
 ended no-disk
 ends 125 exited "a root disk that is not there"
 like "$(cat "$err")" "there is no such disk .*: /dev/vdz$" "said so"
@@ -154,7 +164,7 @@ is "$(tail -n 1 "$out")" gone "nor has a file what mote's init was told"
 
 command int -- sh -c 'trap "echo interrupted; exit 9" INT; echo begun
 	while :; do busybox sleep 1; done'
-command term -- busybox sleep 999
+command term -- sh -c 'echo begun; exec busybox sleep 999'
 begun() {
 	grep -q '"event":"start"' "$tmp/$1.events"
 }
@@ -163,7 +173,7 @@ kill -INT "$(pid_of int)"
 ended int
 ends 9 exited "SIGINT is the command's"
 is "$(tail -n 1 "$out")" interrupted "which handles it"
-ok "the next one runs" until_is "$LIMIT" waiting term
+ok "the next one runs" until_is "$LIMIT" printed term begun
 kill -TERM "$(pid_of term)"
 ended term
 ends 143 exited "SIGTERM is the command's"

@@ -70,21 +70,49 @@ static void finish(struct block *b, struct block_request *r, int status)
 	b->in_flight--;
 }
 
+static bool ends(const struct block *b, const struct block_request *r)
+{
+	return b->resetting || b->draining & 1u << r->queue;
+}
+
+/* What was held, and may go on; not so many that others wait for copies. */
+static void go_on_held(struct block *b)
+{
+	const unsigned copies = b->disk.copies;
+	struct block_request *r;
+	int status;
+
+	while (b->disk.copies - copies < TURN_MAX / COPY_TURNS) {
+		r = block_held_take(&b->disk);
+		if (!r)
+			return;
+		b->disk.stopping = ends(b, r);
+		status = block_request_again(&b->disk, r);
+		if (status != BLOCK_PENDING)
+			finish(b, r, status);
+	}
+	loop_timer_set(&b->timer, 1);
+}
+
+static void end_held(struct block *b, uint32_t queues)
+{
+	struct block_request *r;
+
+	while ((r = block_held_end(&b->disk, queues)))
+		finish(b, r, BLOCK_IOERR);
+}
+
 void block_io_done(void *arg, struct engine_io *io)
 {
 	struct block *b = arg;
 	struct block_request *r = (struct block_request *)io;
-	int (*step)(struct block_disk * disk, struct block_request * r) =
-		block_request_step_done;
 	int status;
 
-	for (; r; r = block_held_take(&b->disk)) {
-		b->disk.stopping = b->resetting || b->draining & 1u << r->queue;
-		status = step(&b->disk, r);
-		if (status != BLOCK_PENDING)
-			finish(b, r, status);
-		step = block_request_again;
-	}
+	b->disk.stopping = ends(b, r);
+	status = block_request_step_done(&b->disk, r);
+	if (status != BLOCK_PENDING)
+		finish(b, r, status);
+	go_on_held(b);
 }
 
 static void publish(struct block *b)
@@ -243,6 +271,7 @@ void block_timer_expired(void *arg)
 {
 	struct block *b = arg;
 
+	go_on_held(b);
 	look_at_all(b, b->stalled);
 	push_on(b);
 }
@@ -273,21 +302,18 @@ static void reset(struct device *device)
 
 	loop_timer_set(&b->timer, 0);
 	b->resetting = true;
+	end_held(b, UINT32_MAX);
 	while (b->in_flight)
 		wait_for_any(b);
 	b->resetting = false;
 	b->stalled = b->starved = b->dirty = 0;
 }
 
-static const struct block_request *request_of(const struct block *b,
-					      unsigned index)
+static struct engine *engine_of_queue(const struct block *b, unsigned index)
 {
-	for (unsigned i = 0; i < b->disk.pool_used; i++) {
-		const struct block_request *r = &b->disk.pool[i];
-
-		if (r->queue == index && (r->engine || r->held))
-			return r;
-	}
+	for (unsigned i = 0; i < b->disk.pool_used; i++)
+		if (b->disk.pool[i].engine && b->disk.pool[i].queue == index)
+			return b->disk.pool[i].engine;
 	return NULL;
 }
 
@@ -295,15 +321,13 @@ static const struct block_request *request_of(const struct block *b,
 static void drain(struct device *device, unsigned index)
 {
 	struct block *b = (struct block *)device;
-	const struct block_request *r;
+	struct engine *engine;
 
 	b->draining = 1u << index;
-	while ((r = request_of(b, index))) {
-		if (r->held)
-			wait_for_any(b);
-		else
-			r->engine->ops->wait(r->engine);
-	}
+	end_held(b, b->draining);
+	while ((engine = engine_of_queue(b, index)))
+		engine->ops->wait(engine);
+	go_on_held(b);
 	b->draining = 0;
 	b->stalled &= ~(1u << index);
 	b->starved &= ~(1u << index);

@@ -10,7 +10,8 @@
  * but not behind either of them.
  *
  * Whoever is first has something in flight to wait for, or may go on; the
- * others wait for the first. Loop's thread.
+ * others wait for the first. Those of a queue that ends are ended. Loop's
+ * thread.
  */
 #include "virtio/block_request.h"
 
@@ -80,13 +81,38 @@ static bool may_go(const struct block_disk *disk, const struct block_request *r)
 	       !is_filled(disk, last - last % OVERLAY_CLUSTER);
 }
 
+static void remove(struct block_disk *disk, struct block_request **at,
+		   struct block_request *before)
+{
+	struct block_request *r = *at;
+
+	*at = r->next;
+	if (disk->held_last == r)
+		disk->held_last = before;
+	r->held = false;
+}
+
 struct block_request *block_held_take(struct block_disk *disk)
 {
 	struct block_request *r = disk->held;
 
 	if (!r || !may_go(disk, r))
 		return NULL;
-	disk->held = r->next;
-	r->held = false;
+	remove(disk, &disk->held, NULL);
 	return r;
+}
+
+struct block_request *block_held_end(struct block_disk *disk, uint32_t queues)
+{
+	struct block_request **at = &disk->held, *before = NULL, *r;
+
+	while ((r = *at)) {
+		if (queues & 1u << r->queue) {
+			remove(disk, at, before);
+			return r;
+		}
+		before = r;
+		at = &r->next;
+	}
+	return NULL;
 }

@@ -201,7 +201,7 @@ static int lock(struct block_backing *b, const struct block_options *o)
 	return -EBUSY;
 }
 
-/* For what the guest does not align; also a descriptor may have O_DIRECT. */
+/* For what the guest does not align. */
 static int open_buffered(struct block_backing *b, const struct block_options *o)
 {
 	int error;
@@ -210,10 +210,9 @@ static int open_buffered(struct block_backing *b, const struct block_options *o)
 	if (b->buffered_fd >= 0)
 		return 0;
 	error = errno;
-	log_error(
-		"%s: `direct` (O_DIRECT) needs it a second time, without: %s; "
-		"give mote's user the right to open it, or do without",
-		b->name, strerror(error));
+	log_error("%s: with `direct` (O_DIRECT) mote also has to open it "
+		  "without, as /proc/self/fd/%d: %s",
+		  b->name, b->fd, strerror(error));
 	return -error;
 }
 

@@ -91,13 +91,14 @@ struct block_request {
 };
 
 /*
- * Judges the chain and submits the first step. BLOCK_PENDING: the engine's
- * `done` will come; anything else: it is over already. A chain without room
- * for a status byte is -1: the driver broke the rules.
+ * Judges the chain and submits the first step, or holds the request until it
+ * may. BLOCK_PENDING: the engine's `done` will come for it, or for what it
+ * waits for; anything else: it is over already. A chain without room for a
+ * status byte is -1: the driver broke the rules.
  */
 int block_request_start(struct block_disk *disk, struct block_request *request);
 
-/* After a step is done: submits the next one, or says how it ended. */
+/* After a step is done: the next one, as above, or how it ended. */
 int block_request_step_done(struct block_disk *disk,
 			    struct block_request *request);
 
@@ -126,6 +127,9 @@ int block_hold(struct block_disk *disk, struct block_request *r,
 
 /* The first of those held, which is not any more; NULL: it has to wait yet. */
 struct block_request *block_held_take(struct block_disk *disk);
+
+/* Any of those held that came from these queues (bits); NULL: no more. */
+struct block_request *block_held_end(struct block_disk *disk, uint32_t queues);
 
 /*
  * What a cluster at the ends of the request's range keeps of the base goes to

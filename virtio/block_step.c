@@ -1,12 +1,12 @@
 /*
  * Requests of a block device, carried out step by step.
  *
- * A step is one engine operation: the whole of a read or a write on a plain
- * disk, a run of clusters on an ephemeral one, a range of a DISCARD; but no
- * more than a reset, or the end of mote, can wait for. Data goes from and to
- * guest memory with the one system call. What comes back short is gone on with;
- * nothing at all is the end of a file that shrank, and an I/O error to the
- * guest.
+ * A step is one engine operation: all of a read or a write on a plain disk, a
+ * run of clusters on an ephemeral one, a range of a DISCARD; or a part of that,
+ * as a reset and the end of mote wait for the steps in flight. Data goes from
+ * and to guest memory with the one system call. What comes back short is gone
+ * on with; nothing at all is the end of a file that shrank, and an I/O error to
+ * the guest.
  *
  * O_DIRECT wants buffers and offsets aligned as the host's disk has it; virtio
  * has no such rule. What the host refuses for that goes through the page cache
@@ -28,6 +28,7 @@
 #define RETRIES_MAX   8u
 #define MOVE_MAX      (4u << 20)  /* bytes that a step reads or writes */
 #define ALLOCATE_MAX  (16u << 20) /* a step may have to make these zeros */
+#define DISCARD_MAX   (64u << 20) /* a multiple of what a disk gives back */
 
 /* Not const: as such it would be 64 KiB of the program file. */
 static uint8_t zeros[ZEROS_SIZE];
@@ -49,6 +50,7 @@ static int submit(const struct block_disk *disk, struct block_request *r)
 	struct engine *engine = by_worker ? disk->worker : disk->engine;
 
 	r->engine = engine;
+	r->io.not_begun = false;
 	engine->due = true;
 	engine->ops->submit(engine, &r->io);
 	return BLOCK_PENDING;
@@ -151,7 +153,7 @@ static int step_discard(const struct block_disk *disk, struct block_request *r)
 		.op = ENGINE_DISCARD,
 		.file = own_file(disk),
 		.offset = r->offset,
-		.len = r->left,
+		.len = at_most(r->left, DISCARD_MAX - r->offset % DISCARD_MAX),
 	};
 	return submit(disk, r);
 }
@@ -233,11 +235,6 @@ int block_step_ranges(struct block_disk *disk, struct block_request *r)
 
 /* -- after a step --------------------------------------------------------- */
 
-static bool cannot(int64_t result)
-{
-	return result == -EOPNOTSUPP || result == -ENOSYS;
-}
-
 /*
  * This range, or just now: EINVAL is not in the device's blocks, EBUSY is
  * somebody else with pages of it in the cache.
@@ -257,7 +254,7 @@ static bool passes(int64_t result)
 static bool note_impossible(struct block_disk *disk,
 			    const struct block_request *r)
 {
-	if (!cannot(r->io.result))
+	if (r->io.result != -EOPNOTSUPP && r->io.result != -ENOSYS)
 		return false;
 	if (r->io.op == ENGINE_DISCARD)
 		disk->no_discard = true;
@@ -308,6 +305,7 @@ static int moved_on(struct block_disk *disk, struct block_request *r,
 {
 	if (disk->overlay && r->type != BLOCK_IN)
 		overlay_mark(disk->overlay, r->offset, moved);
+	r->retries = 0;
 	r->offset += moved;
 	r->left -= moved;
 	if (r->type == BLOCK_IN || r->type == BLOCK_OUT)
@@ -334,33 +332,37 @@ static int moved_on(struct block_disk *disk, struct block_request *r,
  */
 static int sync_done(struct block_disk *disk, const struct block_request *r)
 {
-	static struct log_limit limit;
+	const int error = r->io.result < 0 ? (int)-r->io.result : 0;
 
 	disk->syncing = false;
+	if (error && r->io.not_begun)
+		return block_fail(disk, strerror(error));
 	disk->synced = disk->syncs;
-	if (r->io.result >= 0)
+	if (!error)
 		return BLOCK_OK;
 	disk->lost = true;
-	log_guest(
-		&limit,
-		"%s: %s: writes to it may be lost; the guest gets an I/O error "
-		"for this FLUSH and all later ones",
-		disk->backing->name, strerror((int)-r->io.result));
+	log_warn("%s: %s: what was written may be lost; the guest gets an I/O "
+		 "error for this FLUSH and all later ones",
+		 disk->backing->name, strerror(error));
 	return BLOCK_IOERR;
+}
+
+static bool tries_again(const struct block_disk *disk, struct block_request *r)
+{
+	return passes(r->io.result) && !disk->stopping &&
+	       (r->io.op != ENGINE_FLUSH || r->io.not_begun) &&
+	       r->retries++ < RETRIES_MAX;
 }
 
 int block_request_step_done(struct block_disk *disk, struct block_request *r)
 {
 	const bool moves = r->io.op == ENGINE_READ || r->io.op == ENGINE_WRITE;
-	const bool again = passes(r->io.result) && r->retries < RETRIES_MAX;
 	int64_t result = r->io.result;
 	uint64_t moved;
 
 	r->engine = NULL;
-	if (again && !disk->stopping) {
-		r->retries++;
+	if (tries_again(disk, r))
 		return submit(disk, r);
-	}
 	if (r->io.op == ENGINE_FLUSH)
 		return sync_done(disk, r);
 	if (result < 0 && disk->stopping)

@@ -35,6 +35,7 @@ struct engine_io {
 	unsigned iov_count;
 	int mode;		/* ALLOCATE */
 	int64_t result;		/* bytes, or -errno */
+	bool not_begun;		/* that error is from before it was begun */
 	struct engine_io *next; /* the engine's */
 };
 

@@ -4,8 +4,8 @@
  * One bit for a cluster, set once the cluster's data is in the overlay's file
  * and never cleared: what was discarded since is a hole, and reads as zeros.
  * Only a cluster that a write covers in part is copied from the base first,
- * and at once, so that two writes to the same cluster cannot both do it; unless
- * a write of all of it is in flight, which has the rest (block_step.c). Guests
+ * and at once, so that two writes to the same cluster cannot both do it; while
+ * another write to it is in flight, that is waited for (block_hold.c). Guests
  * write whole pages, so that is rare. Owns the map. Loop's thread.
  */
 #include "virtio/overlay.h"

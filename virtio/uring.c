@@ -170,9 +170,11 @@ static void fail_queued(struct uring *u, int error)
 	while (u->queued) {
 		uint32_t tail = atomic_load(u->sq_tail) - 1;
 		const struct io_uring_sqe *sqe = &u->sqes[tail & u->sq_mask];
+		struct engine_io *io = (void *)(uintptr_t)sqe->user_data;
 
 		atomic_store(u->sq_tail, tail);
 		u->queued--;
+		io->not_begun = true;
 		finish(u, sqe->user_data, error);
 	}
 }

@@ -115,9 +115,7 @@ static int64_t (*const doers[])(int fd, const struct engine_io *io) = {
 
 static void perform(struct worker *w, struct engine_io *io)
 {
-	do
-		io->result = doers[io->op](w->fds[io->file], io);
-	while (io->result < 0 && errno == EINTR);
+	io->result = doers[io->op](w->fds[io->file], io);
 	if (io->result < 0)
 		io->result = -errno;
 }

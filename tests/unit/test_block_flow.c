@@ -565,6 +565,25 @@ static void test_flush_failed(void **state)
 		assert_int_equal(status_of(slots[i]), BLOCK_IOERR);
 	expect_log(strerror(EIO));
 	end();
+	/* Whatever the kernel says; unless it never heard of the FLUSH. */
+	start((struct block_options){ 0 }, ALL);
+	slots[0] = put_and_kick(BLOCK_FLUSH, 0, 0);
+	slots[1] = put_and_kick(BLOCK_FLUSH, 0, 0);
+	for (unsigned i = 0; mock->count && !t.back_count; i++) {
+		assert_true(i < 20);
+		mock->waiting[0]->not_begun = true;
+		complete(0, -EAGAIN);
+	}
+	expect_log(strerror(EAGAIN));
+	complete(0, 0);
+	assert_int_equal(status_of(slots[0]), BLOCK_IOERR);
+	assert_int_equal(status_of(slots[1]), BLOCK_OK);
+	slots[2] = put_and_kick(BLOCK_FLUSH, 0, 0);
+	complete(0, -EAGAIN);
+	assert_int_equal(status_of(slots[2]), BLOCK_IOERR);
+	assert_int_equal(mock->count, 0);
+	expect_log(strerror(EAGAIN));
+	end();
 }
 
 /* A reset waits for the steps in flight, so none of them moves all there is. */

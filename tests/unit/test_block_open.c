@@ -302,7 +302,7 @@ static void test_direct(void **state)
 	options.file.fd = __real_open(path, O_RDWR);
 	open_error = EACCES;
 	open_flags = 0;
-	refused(options, -EACCES, "a second time");
+	refused(options, -EACCES, "/proc/self/fd");
 	open_error = 0;
 }
 

@@ -325,6 +325,48 @@ static void test_overlapping_failed(void **state)
 	end();
 }
 
+/* Many wait for one write: they go on a few at a time, as each is a copy. */
+static void test_many_overlapping(void **state)
+{
+	const unsigned count = 40;
+
+	(void)state;
+	for (unsigned way = 0; way < 3; way++) {
+		start(WHOLE, SIZE);
+		memset(guest(DATA_AT, count * 4096), 1, count * 4096);
+		memset(guest(DATA_AT + MIB, 512), 2, 512);
+		put_request_on(0, BLOCK_OUT, 0, DATA_AT, count * 4096);
+		for (unsigned i = 0; i < count; i++)
+			put_request_on(0, BLOCK_OUT, 8 * i + 3, DATA_AT + MIB,
+				       512);
+		kick_queue(0);
+		assert_int_equal(mocks[0].count, 1);
+		if (way == 0) {
+			finish(0, full);
+			expect_log(strerror(ENOSPC));
+			assert_in_range(mocks[0].count, 1, count - 1);
+			run_all(count + 1);
+			for (unsigned i = 0; i < count; i++)
+				memset(model + 4096 * i + 3 * 512, 2, 512);
+		} else if (way == 1) {
+			/* The queue ends: what waited is over, not done. */
+			t.device->ops->drain(t.device, 0);
+			collect();
+			memset(model, 1, count * 4096);
+			for (unsigned i = 1; i <= count; i++)
+				assert_int_equal(status_of(i), BLOCK_IOERR);
+		} else {
+			disk_reset();
+			memset(model, 1, count * 4096);
+			disk_activate(FLUSH_FEATURE | FEATURE_INDIRECT_DESC);
+		}
+		assert_null(t.block->disk.held);
+		assert_int_equal(t.block->in_flight, 0);
+		check_all();
+		end();
+	}
+}
+
 /* A reset in the middle of a write: it is there as a whole, or not at all. */
 static void test_reset(void **state)
 {
@@ -408,6 +450,7 @@ int main(void)
 		cmocka_unit_test(test_discard_frees),
 		cmocka_unit_test(test_overlapping),
 		cmocka_unit_test(test_overlapping_failed),
+		cmocka_unit_test(test_many_overlapping),
 		cmocka_unit_test(test_no_space),
 		cmocka_unit_test(test_reset),
 		cmocka_unit_test(test_short_base),

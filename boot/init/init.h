@@ -94,7 +94,15 @@ void modules_load(const char *name);
 
 void root_mount_kernel(void);
 void root_enter(void); /* the disk that root= names, if it does */
-void root_leave(void); /* everything is on the disks afterwards */
+
+/*
+ * Everything is on the disks afterwards. `apart`: a process for each file
+ * system, and one for all else, so that none waits for another's disk.
+ */
+void root_leave(bool apart);
+
+/* Operations that the disks have done so far. */
+unsigned long root_done(void);
 
 /* -- net.c ---------------------------------------------------------------- */
 
@@ -144,7 +152,7 @@ int child_start(struct child *child, const struct run *run);
 /* Runs the command to its end, and all that it wrote is sent: its status. */
 unsigned relay_run(const struct run *run);
 
-/* root_leave, but not for ever where the command is not quite gone. */
+/* root_leave, but not for ever where the command left what does not end. */
 void relay_leave(void);
 
 #endif

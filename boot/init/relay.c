@@ -18,7 +18,8 @@
 #include "boot/init/sys.h"
 #include "cpu/command_wire.h"
 
-#define LEAVE_MS 5000 /* for what was killed to be gone */
+#define LEAVE_MS 5000  /* for what was killed to be gone */
+#define DISK_MS	 30000 /* without any disk's doing anything */
 #define STEP_MS	 20
 #define KEY_EOF	 4 /* Ctrl-D: end of file, in a terminal */
 #define RESTORER 0x04000000UL
@@ -294,24 +295,28 @@ unsigned relay_run(const struct run *run)
 }
 
 /*
- * A process that cannot be killed waits for a disk that may never answer. A
- * sync may wait for the same one: it is a process of its own then.
+ * A process that cannot be killed waits for a disk. That may be a slow one, and
+ * is waited for; or one that never answers, and then others do not wait for it.
  */
 void relay_leave(void)
 {
-	const long pid = left ? SYS_0(fork) : -1;
+	const long pid = left ? SYS_0(fork) : 0;
+	unsigned long before = 0, now;
 
-	if (pid <= 0)
-		root_leave();
-	if (pid < 0)
+	if (!pid)
+		root_leave(left);
+	if (!left)
 		return;
 	if (!pid)
-		for (;;)
-			SYS_1(exit_group, 0);
-	for (int ms = 0; ms < LEAVE_MS; ms += STEP_MS) {
+		sys_exit();
+	for (int ms = 0; pid > 0 && ms < DISK_MS; ms += STEP_MS) {
 		if (SYS_4(wait4, pid, NULL, WNOHANG, NULL) == pid)
 			return;
 		sys_sleep_ms(STEP_MS);
+		now = root_done();
+		if (now != before)
+			ms = 0;
+		before = now;
 	}
 	init_note("a disk does not answer: what was written last may not be "
 		  "on it",

@@ -230,29 +230,61 @@ void root_enter(void)
 	mount_fs(&kernel_fs[EARLY]);
 }
 
-/*
- * Nothing that can be killed runs any more but this. A file system that stays
- * mounted is flushed, and made read-only, so that its journal is clean.
- */
-void root_leave(void)
+/* What stays mounted is made read-only, so that its journal is clean. */
+static void leave(const char *path, bool apart)
+{
+	const long pid = apart ? SYS_0(fork) : -1;
+
+	if (pid > 0)
+		return;
+	if (!path)
+		SYS_0(sync);
+	else if (SYS_2(umount2, path, 0))
+		sys_mount(NULL, path, NULL, MS_REMOUNT | MS_RDONLY, NULL);
+	if (!pid)
+		sys_exit();
+}
+
+void root_leave(bool apart)
 {
 	static char mounts[8192];
 	long len = text_read("/proc/self/mounts", mounts, sizeof(mounts));
 	char *at, *end;
 
-	SYS_0(sync);
+	leave(NULL, apart);
 	/* The last first: what is mounted in another is behind it. */
 	for (end = mounts + (len > 0 ? len : 0); end > mounts; end = at) {
-		const char *path;
-
 		for (at = end - 1; at > mounts && at[-1] != '\n'; at--)
 			if (at[-1] == ' ')
 				at[-1] = 0;
 		if (!text_after(at, "/dev/"))
 			continue;
-		path = at + text_len(at) + 1;
-		if (SYS_2(umount2, path, 0))
-			sys_mount(NULL, path, NULL, MS_REMOUNT | MS_RDONLY,
-				  NULL);
+		leave(at + text_len(at) + 1, apart);
 	}
+	while (apart && SYS_4(wait4, -1, NULL, 0, NULL) > 0)
+		;
+}
+
+/* The fields of reads, writes, discards and flushes that are over (proc(5)). */
+unsigned long root_done(void)
+{
+	static const unsigned completed =
+		1U << 4 | 1U << 8 | 1U << 15 | 1U << 19;
+	static char stats[8192];
+	unsigned long sum = 0, number = 0;
+	unsigned field = 0;
+
+	text_read("/proc/diskstats", stats, sizeof(stats));
+	for (const char *at = stats; *at; at++) {
+		if (*at > ' ') {
+			number = number * 10 + (unsigned char)*at - '0';
+			continue;
+		}
+		if (at > stats && at[-1] > ' ' && completed >> ++field & 1)
+			sum += number;
+		number = 0;
+		if (*at == '\n')
+			field = 0;
+	}
+	return sum;
 }

@@ -107,19 +107,27 @@ command frozen -d "$tmp/ext4.img,root,ephemeral" -d "$tmp/ext4.img,ephemeral" --
 	(echo held >/tmp/held) &
 	until busybox grep -q "^State:.D" /proc/$!/status; do busybox sleep 0.1; done
 	echo over; exit 7'
-command slow -d "$tmp/ext4.img,root,ephemeral" \
-	-d "$tmp/ext4.img,ephemeral,bw=32k" -- sh -c '
-	busybox mount -t ext4 /dev/vdb /tmp
-	busybox dd if=/dev/zero of=/tmp/zeros bs=64k count=64 2>/dev/null
+sync_in_vain='busybox mount -t ext4 /dev/vdb /tmp
+	busybox yes needle | busybox head -c 3000000 >/tmp/needles
 	busybox sync &
 	until busybox grep -q "^State:.D" /proc/$!/status; do busybox sleep 0.1; done
 	exit 8'
+cp "$tmp/ext4.img" "$tmp/slow.img"
+command slow -d "$tmp/ext4.img,root,ephemeral" -d "$tmp/slow.img,bw=128k" -- \
+	sh -c "$sync_in_vain"
+command stuck -d "$tmp/ext4.img,root,ephemeral" \
+	-d "$tmp/ext4.img,ephemeral,bw=16k" -- sh -c "$sync_in_vain"
 ended frozen
 ends 7 exited "a process that cannot be killed, with the output open"
 is "$(cat "$out")" over "and what was printed is there"
 ended slow
-ends 8 exited "a disk that does not answer while the guest ends"
-like "$(cat "$err")" "what was written last may not be on it" "said so"
+ends 8 exited "a disk that takes its time"
+is "$(cat "$err")" "" "is waited for"
+command needles -d "$tmp/ext4.img,root,ephemeral" -d "$tmp/slow.img,ro" -- sh -c '
+	busybox mount -t ext4 -o ro /dev/vdb /tmp && busybox md5sum </tmp/needles'
+ended needles
+is "$(cat "$out")" "$(yes needle | head -c 3000000 | md5sum)" \
+	"what the slow one was given is there"
 ended no-disk
 ends 125 exited "a root disk that is not there"
 like "$(cat "$err")" "there is no such disk .*: /dev/vdz$" "said so"
@@ -216,5 +224,8 @@ like "$(cat "$err")" "^mote: .*vsock" "said so"
 ended timeout
 ends 124 timeout "--timeout"
 is "$(cat "$out")" begun "what it had printed until then"
+ended stuck
+ends 8 exited "a disk that does not answer for long"
+like "$(cat "$err")" "what was written last may not be on it" "said so"
 
 done_testing

@@ -32,6 +32,7 @@
 #define CONFIG_LEN     12
 #define STATUS_LINK_UP 1
 
+#define NO_MEMORY_NS  10000000u
 #define BURST_PER_S   20   /* a burst is what this part of a second allows */
 #define MAC_LOCAL     0x02 /* IEEE 802: not from a vendor's range */
 #define MAC_MULTICAST 0x01
@@ -98,12 +99,22 @@ void net_limited(struct net *net, struct net_way *way, uint64_t ns)
 	set_timer(net, ns);
 }
 
+void net_no_memory(struct net *net)
+{
+	net->no_memory = true;
+	set_timer(net, NO_MEMORY_NS);
+}
+
 static void on_timer(void *arg)
 {
 	struct net *net = arg;
 
 	net->timer_ns = 0;
 	net->in.limited = net->out.limited = false;
+	if (net->no_memory) {
+		net->no_memory = net->blocked = false;
+		net->readable = net->link_up;
+	}
 	net_rx(net);
 	net_tx(net);
 }
@@ -133,6 +144,8 @@ static void watch(struct net *net, uint32_t events)
 
 void net_again(struct net *net, uint32_t events)
 {
+	if (net->no_memory)
+		return;
 	if (!net->link_up) {
 		set_timer(net, 1);
 		return;

@@ -74,6 +74,7 @@ struct net {
 	bool readable;		/* the descriptor may have more */
 	bool blocked;		/* nothing can be sent before EPOLLOUT */
 	bool wants_out;		/* goes on sending at EPOLLOUT */
+	bool no_memory;		/* the host has none: goes on with the timer */
 	struct net_way in, out; /* from the guest's point of view */
 	uint8_t mac[NET_MAC_BYTES];
 	unsigned mtu; /* 0: not told */

@@ -118,6 +118,9 @@ void net_way_charge(struct net_way *way, size_t bytes);
 /* The limits say to wait; the timer goes on with it. */
 void net_limited(struct net *net, struct net_way *way, uint64_t ns);
 
+/* The host has no memory for it now; the same, for both ways. */
+void net_no_memory(struct net *net);
+
 /*
  * A turn: what one way may do before other devices have theirs, in packets
  * (lost ones too) and in bytes.

@@ -32,6 +32,8 @@ static enum net_outcome lost(struct net *net, ssize_t result)
 {
 	const int error = result < 0 ? errno : 0;
 
+	if (error == ENOBUFS || error == ENOMEM)
+		net_no_memory(net);
 	if (error == EAGAIN || error == EINTR || error == ENOBUFS ||
 	    error == ENOMEM)
 		return NET_WAIT;

@@ -582,6 +582,27 @@ static void test_closed_while_sending(void **state)
 	expect_down("has closed");
 }
 
+/* The host has no memory for a while: both ways go on by themselves. */
+static void test_no_memory(void **state)
+{
+	(void)state;
+	make(NET_F_MRG_RXBUF);
+	put_buffer(1536);
+	peer_send(60, 1);
+	put_packet(60, 2, 1);
+	/* As after ENOBUFS. */
+	t.net.readable = false;
+	t.net.blocked = true;
+	net_no_memory(&t.net);
+	kick(NET_TX);
+	kick(NET_RX);
+	peer_expect_nothing();
+	pump_for(20000000);
+	peer_expect(60, 2);
+	expect_packet(60, 1);
+	end();
+}
+
 /* What waited for the peer when it went is not for the next driver's ring. */
 static void test_closed_then_reset(void **state)
 {
@@ -889,6 +910,7 @@ int main(void)
 		cmocka_unit_test(test_closed),
 		cmocka_unit_test(test_closed_while_sending),
 		cmocka_unit_test(test_closed_then_reset),
+		cmocka_unit_test(test_no_memory),
 		cmocka_unit_test(test_broken),
 		cmocka_unit_test(test_useless_buffer),
 		cmocka_unit_test(test_larger_than_ring),

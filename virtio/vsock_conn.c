@@ -251,27 +251,19 @@ static void on_request(struct vsock *vsock, const struct vsock_packet *packet)
 
 void vsock_conn_expired(struct vsock_conn *conn, enum vsock_wait wait)
 {
-	switch (wait) {
-	case VSOCK_WAIT_CREDIT:
-	case VSOCK_WAIT_CREDIT_LONG:
-	case VSOCK_WAIT_CREDIT_LONGER:
-	case VSOCK_WAIT_CREDIT_LONGEST:
+	if (wait <= VSOCK_WAIT_CREDIT_LONGEST) {
 		pend(conn, VSOCK_OP_CREDIT_REQUEST);
 		vsock_pool_wait(conn, wait < VSOCK_WAIT_CREDIT_LONGEST
 					      ? wait + 1
 					      : wait);
-		break;
-	case VSOCK_WAIT_RETRY:
+	} else if (wait == VSOCK_WAIT_RETRY) {
 		try_connect(conn);
-		break;
-	case VSOCK_WAIT_DRAIN:
-	case VSOCK_WAIT_STALE:
+	} else if (wait == VSOCK_WAIT_DRAIN || wait == VSOCK_WAIT_STALE) {
 		/* A little may have been read, of which epoll says nothing. */
 		conn->flags &= ~VSOCK_BLOCKED;
 		vsock_pool_wait(conn, VSOCK_WAIT_STALE);
 		vsock_conn_settle(conn);
-		break;
-	default:
+	} else {
 		vsock_conn_kill(conn);
 	}
 }

@@ -237,11 +237,13 @@ int vsock_pool_create(struct vsock *vsock, unsigned max);
 int vsock_pool_start(struct vsock *vsock);
 void vsock_pool_destroy(struct vsock *vsock);
 
-/* False where there are `max` already, none of which may be given up. */
+/* False where there are `max` already, none of which may have to give way. */
 bool vsock_pool_has_room(const struct vsock *vsock);
 
-/* NULL where there is no room; ends the one that nobody has read for longest.
- */
+/* Ends one whose program on the host reads nothing; false: there is none. */
+bool vsock_pool_make_room(struct vsock *vsock);
+
+/* Makes room where there are `max` already; NULL where it cannot. */
 struct vsock_conn *vsock_pool_take(struct vsock *vsock, enum vsock_state state);
 
 /* Closes its socket, too. It may be in any list. */

@@ -249,18 +249,30 @@ bool vsock_pool_has_room(const struct vsock *vsock)
 	       !list_empty(&vsock->timed[VSOCK_WAIT_STALE]);
 }
 
-static void make_room(struct vsock *vsock)
+bool vsock_pool_make_room(struct vsock *vsock)
 {
 	static struct log_limit limit;
-	struct vsock_conn *stale = first_timed(&vsock->timed[VSOCK_WAIT_STALE]);
+	struct vsock_conn *stale;
 
-	if (!stale)
-		return;
-	log_guest(&limit,
-		  "--vsock: a program on the host has read nothing for long, "
-		  "and others need its place: %u bytes for it are dropped",
-		  stale->kept);
-	vsock_pool_give(stale);
+	for (unsigned i = 0; i < EXPIRED_MAX; i++) {
+		stale = first_timed(&vsock->timed[VSOCK_WAIT_STALE]);
+		if (!stale)
+			return false;
+		/* It may have read something since it was looked at. */
+		vsock_conn_expired(stale, VSOCK_WAIT_STALE);
+		if (stale->state == VSOCK_FREE)
+			return true;
+		if (stale->wait != VSOCK_WAIT_STALE)
+			continue;
+		log_guest(&limit,
+			  "--vsock: a program on the host has read nothing for "
+			  "long, and others need its place: %u bytes for it "
+			  "are dropped",
+			  stale->kept);
+		vsock_pool_give(stale);
+		return true;
+	}
+	return false;
 }
 
 struct vsock_conn *vsock_pool_take(struct vsock *vsock, enum vsock_state state)
@@ -268,7 +280,7 @@ struct vsock_conn *vsock_pool_take(struct vsock *vsock, enum vsock_state state)
 	struct vsock_conn *conn;
 
 	if (vsock->count == vsock->max)
-		make_room(vsock);
+		vsock_pool_make_room(vsock);
 	conn = vsock->free;
 	if (conn)
 		vsock->free = conn->next;

@@ -76,6 +76,11 @@ static void accept_failed(struct vsock *vsock)
 	vsock_pool_wake(vsock, ACCEPT_PAUSE_NS);
 }
 
+static bool no_descriptor(void)
+{
+	return errno == EMFILE || errno == ENFILE;
+}
+
 static void client_ready(void *arg, uint32_t events)
 {
 	struct vsock *vsock = arg;
@@ -88,13 +93,17 @@ static void client_ready(void *arg, uint32_t events)
 			     SOCK_NONBLOCK | SOCK_CLOEXEC);
 		if (fd < 0 && (errno == EINTR || errno == ECONNABORTED))
 			continue;
+		if (fd < 0 && no_descriptor() && vsock_pool_make_room(vsock))
+			continue;
 		if (fd < 0) {
 			if (errno != EAGAIN)
 				accept_failed(vsock);
 			return;
 		}
 		conn = vsock_pool_take(vsock, VSOCK_COMMAND);
-		if (watch(conn, fd))
+		if (!conn)
+			close(fd);
+		else if (watch(conn, fd))
 			vsock_pool_give(conn);
 		else
 			vsock_pool_wait(conn, VSOCK_WAIT_COMMAND);
@@ -213,7 +222,10 @@ int vsock_host_connect(struct vsock_conn *conn)
 		return -ECONNREFUSED;
 	snprintf(address.sun_path, sizeof(address.sun_path), "%s_%u",
 		 conn->vsock->prefix, conn->host_port);
-	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	do
+		fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC,
+			    0);
+	while (fd < 0 && no_descriptor() && vsock_pool_make_room(conn->vsock));
 	if (fd < 0)
 		return -ECONNREFUSED;
 	if (connect(fd, (const struct sockaddr *)&address, sizeof(address))) {

@@ -70,28 +70,20 @@ static void finish(struct block *b, struct block_request *r, int status)
 	b->in_flight--;
 }
 
-static bool ends(const struct block *b, const struct block_request *r)
-{
-	return b->resetting || b->draining & 1u << r->queue;
-}
-
 /* What was held, and may go on; not so many that others wait for copies. */
 static void go_on_held(struct block *b)
 {
-	const unsigned copies = b->disk.copies;
 	struct block_request *r;
 	int status;
 
-	while (b->disk.copies - copies < TURN_MAX / COPY_TURNS) {
-		r = block_held_take(&b->disk);
-		if (!r)
-			return;
-		b->disk.stopping = ends(b, r);
+	b->disk.copies = 0;
+	while (b->disk.copies < TURN_MAX / COPY_TURNS &&
+	       (r = block_held_take(&b->disk))) {
+		b->disk.stopping = false;
 		status = block_request_again(&b->disk, r);
 		if (status != BLOCK_PENDING)
 			finish(b, r, status);
 	}
-	loop_timer_set(&b->timer, 1);
 }
 
 static void end_held(struct block *b, uint32_t queues)
@@ -108,11 +100,10 @@ void block_io_done(void *arg, struct engine_io *io)
 	struct block_request *r = (struct block_request *)io;
 	int status;
 
-	b->disk.stopping = ends(b, r);
+	b->disk.stopping = b->resetting || b->draining & 1u << r->queue;
 	status = block_request_step_done(&b->disk, r);
 	if (status != BLOCK_PENDING)
 		finish(b, r, status);
-	go_on_held(b);
 }
 
 static void publish(struct block *b)
@@ -235,6 +226,7 @@ static void push_on(struct block *b)
 {
 	uint32_t starved;
 
+	go_on_held(b);
 	flush_engines(b);
 	if (b->starved && has_request(b)) {
 		starved = b->starved;
@@ -248,6 +240,8 @@ static void push_on(struct block *b)
 		b->starved = 0;
 		loop_timer_set(&b->timer, 1);
 	}
+	if (block_held_ready(&b->disk))
+		loop_timer_set(&b->timer, 1);
 }
 
 static void kick(struct device *device, unsigned index)
@@ -271,7 +265,6 @@ void block_timer_expired(void *arg)
 {
 	struct block *b = arg;
 
-	go_on_held(b);
 	look_at_all(b, b->stalled);
 	push_on(b);
 }
@@ -327,7 +320,6 @@ static void drain(struct device *device, unsigned index)
 	end_held(b, b->draining);
 	while ((engine = engine_of_queue(b, index)))
 		engine->ops->wait(engine);
-	go_on_held(b);
 	b->draining = 0;
 	b->stalled &= ~(1u << index);
 	b->starved &= ~(1u << index);

@@ -63,10 +63,10 @@ int block_prepare_clusters(struct block_disk *disk, struct block_request *r)
 			continue;
 		if (is_filled(disk, ends[i] - beyond))
 			return block_hold(disk, r, BLOCK_WAIT_CLUSTERS);
+		disk->copies++;
 		error = overlay_copy(disk->overlay, ends[i] - beyond);
 		if (error)
 			return block_fail(disk, strerror(-error));
-		disk->copies++;
 	}
 	return BLOCK_OK;
 }
@@ -92,11 +92,16 @@ static void remove(struct block_disk *disk, struct block_request **at,
 	r->held = false;
 }
 
+bool block_held_ready(const struct block_disk *disk)
+{
+	return disk->held && may_go(disk, disk->held);
+}
+
 struct block_request *block_held_take(struct block_disk *disk)
 {
 	struct block_request *r = disk->held;
 
-	if (!r || !may_go(disk, r))
+	if (!block_held_ready(disk))
 		return NULL;
 	remove(disk, &disk->held, NULL);
 	return r;

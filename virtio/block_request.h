@@ -125,6 +125,9 @@ int block_step_ranges(struct block_disk *disk, struct block_request *r);
 int block_hold(struct block_disk *disk, struct block_request *r,
 	       enum block_wait waits);
 
+/* The first of those held may go on. */
+bool block_held_ready(const struct block_disk *disk);
+
 /* The first of those held, which is not any more; NULL: it has to wait yet. */
 struct block_request *block_held_take(struct block_disk *disk);
 

@@ -389,8 +389,6 @@ int block_request_step_done(struct block_disk *disk, struct block_request *r)
 
 int block_request_again(struct block_disk *disk, struct block_request *r)
 {
-	if (disk->stopping)
-		return BLOCK_IOERR;
 	if (r->waits == BLOCK_WAIT_SYNC)
 		return step_sync(disk, r);
 	return r->type == BLOCK_OUT ? block_step_write(disk, r)

@@ -152,7 +152,10 @@ int child_start(struct child *child, const struct run *run);
 /* Runs the command to its end, and all that it wrote is sent: its status. */
 unsigned relay_run(const struct run *run);
 
-/* root_leave, but not for ever where the command left what does not end. */
+/*
+ * root_leave; where the command left what does not end, not for ever, if there
+ * are processes to be had.
+ */
 void relay_leave(void);
 
 #endif

@@ -300,16 +300,16 @@ unsigned relay_run(const struct run *run)
  */
 void relay_leave(void)
 {
-	const long pid = left ? SYS_0(fork) : 0;
+	const long pid = left ? SYS_0(fork) : -1;
 	unsigned long before = 0, now;
 
-	if (!pid)
-		root_leave(left);
-	if (!left)
+	if (pid <= 0)
+		root_leave(!pid);
+	if (pid < 0)
 		return;
 	if (!pid)
 		sys_exit();
-	for (int ms = 0; pid > 0 && ms < DISK_MS; ms += STEP_MS) {
+	for (int ms = 0; ms < DISK_MS; ms += STEP_MS) {
 		if (SYS_4(wait4, pid, NULL, WNOHANG, NULL) == pid)
 			return;
 		sys_sleep_ms(STEP_MS);

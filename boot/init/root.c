@@ -252,7 +252,8 @@ void root_leave(bool apart)
 	char *at, *end;
 
 	leave(NULL, apart);
-	/* The last first: what is mounted in another is behind it. */
+	/* The last first: what is mounted in another is behind it. Apart they
+	 * may find it busy yet: then it is made read-only. */
 	for (end = mounts + (len > 0 ? len : 0); end > mounts; end = at) {
 		for (at = end - 1; at > mounts && at[-1] != '\n'; at--)
 			if (at[-1] == ' ')
@@ -280,7 +281,8 @@ unsigned long root_done(void)
 			number = number * 10 + (unsigned char)*at - '0';
 			continue;
 		}
-		if (at > stats && at[-1] > ' ' && completed >> ++field & 1)
+		if (at > stats && at[-1] > ' ' && ++field < 32 &&
+		    completed >> field & 1)
 			sum += number;
 		number = 0;
 		if (*at == '\n')

@@ -76,11 +76,6 @@ static void accept_failed(struct vsock *vsock)
 	vsock_pool_wake(vsock, ACCEPT_PAUSE_NS);
 }
 
-static bool no_descriptor(void)
-{
-	return errno == EMFILE || errno == ENFILE;
-}
-
 static void client_ready(void *arg, uint32_t events)
 {
 	struct vsock *vsock = arg;
@@ -88,12 +83,15 @@ static void client_ready(void *arg, uint32_t events)
 	int fd;
 
 	(void)events;
-	for (int i = 0; i < ACCEPTS && vsock_pool_has_room(vsock); i++) {
+	for (int i = 0; i < ACCEPTS; i++) {
+		if (vsock->count == vsock->max &&
+		    (i || !vsock_pool_make_room(vsock)))
+			break;
 		fd = accept4(vsock->listener.fd, NULL, NULL,
 			     SOCK_NONBLOCK | SOCK_CLOEXEC);
 		if (fd < 0 && (errno == EINTR || errno == ECONNABORTED))
 			continue;
-		if (fd < 0 && no_descriptor() && vsock_pool_make_room(vsock))
+		if (fd < 0 && errno == EMFILE && vsock_pool_make_room(vsock))
 			continue;
 		if (fd < 0) {
 			if (errno != EAGAIN)
@@ -101,9 +99,7 @@ static void client_ready(void *arg, uint32_t events)
 			return;
 		}
 		conn = vsock_pool_take(vsock, VSOCK_COMMAND);
-		if (!conn)
-			close(fd);
-		else if (watch(conn, fd))
+		if (watch(conn, fd))
 			vsock_pool_give(conn);
 		else
 			vsock_pool_wait(conn, VSOCK_WAIT_COMMAND);
@@ -213,6 +209,7 @@ static int connect_own(struct vsock_conn *conn)
 int vsock_host_connect(struct vsock_conn *conn)
 {
 	static struct log_limit limit;
+	const int type = SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC;
 	struct sockaddr_un address = { .sun_family = AF_UNIX };
 	int fd, error;
 
@@ -222,10 +219,9 @@ int vsock_host_connect(struct vsock_conn *conn)
 		return -ECONNREFUSED;
 	snprintf(address.sun_path, sizeof(address.sun_path), "%s_%u",
 		 conn->vsock->prefix, conn->host_port);
-	do
-		fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC,
-			    0);
-	while (fd < 0 && no_descriptor() && vsock_pool_make_room(conn->vsock));
+	fd = socket(AF_UNIX, type, 0);
+	if (fd < 0 && errno == EMFILE && vsock_pool_make_room(conn->vsock))
+		fd = socket(AF_UNIX, type, 0);
 	if (fd < 0)
 		return -ECONNREFUSED;
 	if (connect(fd, (const struct sockaddr *)&address, sizeof(address))) {

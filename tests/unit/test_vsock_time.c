@@ -4,6 +4,8 @@
 /* uses: cpu/loop.c cpu/unixsock.c mem/ram.c */
 /* ldflags: -Wl,--wrap=clock_gettime -Wl,--wrap=loop_timer_set */
 /* Time limits of the vsock device, by a clock that the tests turn on. */
+#include <sys/resource.h>
+
 #include <time.h>
 
 #include "tests/unit/vsock_help.h"
@@ -200,6 +202,17 @@ static int leave_data(int listener, uint32_t guest_port)
 	return fd;
 }
 
+static int leave_data_started(int listener)
+{
+	int fd;
+
+	guest_start();
+	fd = leave_data(listener, GUEST);
+	while (packet_came())
+		assert_int_equal(got.op, VSOCK_OP_CREDIT_UPDATE);
+	return fd;
+}
+
 /*
  * What a guest sent before it forgot the connection waits for a host that does
  * not read: while there is room for others, and while it reads a little.
@@ -210,11 +223,8 @@ static void test_slow_reader(void **state)
 	const unsigned max = vsock->max;
 
 	(void)state;
-	guest_start();
+	fd = leave_data_started(listener);
 	vsock->max = 1;
-	fd = leave_data(listener, GUEST);
-	while (packet_came())
-		assert_int_equal(got.op, VSOCK_OP_CREDIT_UPDATE);
 	for (unsigned i = 0; i < 7; i++) {
 		if (!pass(25 * S, slot_free)) {
 			guest_op(VSOCK_OP_REQUEST, PORT, GUEST + 1, 0);
@@ -237,6 +247,32 @@ static void test_slow_reader(void **state)
 	assert_int_equal(vsock->count, 1);
 	vsock->max = max;
 	close(other);
+	close(fd);
+	close(listener);
+}
+
+/* Descriptors may run out before connections do. */
+static void test_no_descriptors(void **state)
+{
+	int listener = host_listen_on(PORT, 4), client, next;
+	const int fd = leave_data_started(listener);
+	struct rlimit limit, few;
+
+	(void)state;
+	assert_false(pass(100 * S, slot_free));
+	client = host_dial();
+	host_say(client, "CONNECT 77\n");
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &limit), 0);
+	few = limit;
+	next = dup(client);
+	close(next);
+	few.rlim_cur = (rlim_t)next;
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &few), 0);
+	run_a_while();
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
+	expect_request(77);
+	assert_int_equal(vsock->count, 1);
+	close(client);
 	close(fd);
 	close(listener);
 }
@@ -302,6 +338,7 @@ int main(void)
 		vsock_test(test_many_wait),
 		vsock_test(test_no_answer_to_shutdown),
 		vsock_test(test_slow_reader),
+		vsock_test(test_no_descriptors),
 		vsock_test(test_credit_requests),
 	};
 

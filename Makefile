@@ -31,10 +31,11 @@ MAKEFLAGS += --no-builtin-rules
 
 # -- sources ------------------------------------------------------------------
 
-DIRS	:= mem cpu boot virtio seccomp
+DIRS	:= mem cpu cpu/loop cpu/console cpu/command boot boot/options virtio \
+	   virtio/block virtio/net virtio/vsock seccomp
 ASM	:= boot/archive_init.S
 INIT	:= $(wildcard boot/init/*.c)
-GEN	:= $(wildcard boot/gen_*.c)
+GEN	:= $(wildcard boot/options/docs.c)
 POLICY	:= seccomp/policy.c seccomp/gen_filter.c
 SRC	:= $(wildcard main.c) \
 	   $(filter-out $(GEN) $(POLICY),$(wildcard $(DIRS:%=%/*.c)))
@@ -45,7 +46,7 @@ GUEST	:= $(filter-out $(GUESTLIB),$(wildcard tests/guest/*.c))
 
 # What `make` makes: one program, or it and the texts that its option table
 # writes of itself.
-DOCS	:= $(if $(wildcard boot/gen_docs.c),$B/mote.1 $B/mote.bash $B/_mote)
+DOCS	:= $(if $(wildcard boot/options/docs.c),$B/mote.1 $B/mote.bash $B/_mote)
 all: $(if $(DEBUG),$B/debug/mote,$B/mote $(DOCS))
 
 # $(call note,KEY,FILES): what the files' `/* KEY: ... */` lines name.
@@ -77,14 +78,12 @@ HARDEN	:= -fpie -fstack-protector-strong -fstack-clash-protection \
 TRIM	:= -ffunction-sections -fdata-sections -fno-asynchronous-unwind-tables
 KERNEL_H := $(addprefix $B/deps/linux/,linux asm-generic video asm)
 MUSLINC	:= -idirafter $B/deps/linux -isystem $B/deps/include
-# What runs once, at the start, waits for people or follows an exit of the guest,
-# which takes far longer, is small rather than fast.
-COLD	:= main.c boot/% seccomp/% mem/ram.c mem/log.c cpu/command% cpu/cpuid.c \
-	   cpu/console_%.c cpu/entry.c cpu/escape.c cpu/guest.c cpu/platform.c \
-	   cpu/report.c cpu/signals.c cpu/tty.c cpu/unixsock.c cpu/vm.c \
-	   virtio/%_open.c virtio/block_create.c virtio/devices.c \
-	   virtio/mmio.c virtio/mmio_regs.c virtio/vsock_listen.c
-cold	= $(if $(filter $(COLD),$1),-Os)
+# What an exit, a request or a packet goes through is fast; the rest runs once,
+# or waits for people or for something that takes far longer, and is small.
+HOT	:= cpu/bus.c cpu/vcpu.c cpu/loop/loop.c cpu/loop/thread.c \
+	   cpu/console/uart%.c virtio/queue.c virtio/limiter.c virtio/device.c \
+	   virtio/block/%.c virtio/net/%.c virtio/vsock/%.c
+cold	= $(if $(filter $(HOT),$1),,-Os)
 MUSLFLAGS = $(LANG_C) $(WARN) $(HARDEN) $(TRIM) $(CFLAGS) $(MUSLINC)
 
 # Debian's musl-gcc knows -static but not -static-pie, so the start files and
@@ -119,7 +118,7 @@ OBJ	:= $(SRC:%.c=$B/obj/%.o) $(ASM:%.S=$B/obj/%.o)
 # Changes when a source comes or goes, or other flags are given: what was built
 # before is then out of date, although every file in it is older.
 MADE_OF	:= $B/made-of
-made_of	:= $(SRC) $(COLD) $(subst ',,$(MUSLFLAGS) $(HOSTCC) $(HOSTFLAGS) $(LDFLAGS))
+made_of	:= $(SRC) $(HOT) $(subst ',,$(MUSLFLAGS) $(HOSTCC) $(HOSTFLAGS) $(LDFLAGS))
 $(shell mkdir -p $B; echo '$(made_of)' | cmp -s - $(MADE_OF) || \
 	echo '$(made_of)' >$(MADE_OF))
 
@@ -139,7 +138,7 @@ INITFLAGS := -std=c11 -D_GNU_SOURCE $(WARN) -Os -flto -m64 -ffreestanding \
 	   -nostdlib -static -fno-pie -no-pie -mno-red-zone -mgeneral-regs-only \
 	   -fno-stack-protector -fno-asynchronous-unwind-tables \
 	   -fcf-protection=none -fno-tree-loop-distribute-patterns -I.
-$B/init: $(INIT) $(wildcard boot/init/*.h) cpu/command_wire.h Makefile \
+$B/init: $(INIT) $(wildcard boot/init/*.h) cpu/command/protocol.h Makefile \
 	| tools-build
 	@mkdir -p $(@D)
 	$(call say,INIT,$@)
@@ -221,7 +220,7 @@ $(foreach t,obj debug fuzz,$B/$t/seccomp/program.o): $B/gen/seccomp/filter_table
 $B/mote.1: DOC := man
 $B/mote.bash: DOC := bash
 $B/_mote: DOC := zsh
-$(DOCS): $B/native/gen_docs
+$(DOCS): $B/native/docs
 	$(call say,GEN,$@)
 	$Q$< $(DOC) >$@
 

@@ -12,11 +12,11 @@
 
 #include "boot/aml.h"
 #include "boot/layout.h"
+#include "cpu/console/uart.h"
 #include "cpu/platform.h"
-#include "cpu/serial.h"
 #include "cpu/vm.h"
-#include "mem/bytes.h"
 #include "mem/log.h"
+#include "mem/util.h"
 
 #define HEADER_SIZE 36
 #define RSDP_SIZE   36

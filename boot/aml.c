@@ -10,7 +10,7 @@
 
 #include <string.h>
 
-#include "mem/bytes.h"
+#include "mem/util.h"
 
 #define PKG_LENGTH_BYTES 3
 #define PKG_LENGTH_MAX	 0xfffff

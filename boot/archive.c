@@ -2,8 +2,9 @@
  * Writes the archive that a guest with a command gets: a directory of its own
  * in the initramfs, which nobody else has a file in, with the init that
  * boot/init/ is built to, and the command with its arguments, its environment
- * and its directory (cpu/command_wire.h says how). Nothing of that is on the
- * kernel's command line, where others could read it and there is little room.
+ * and its directory (cpu/command/protocol.h says how). Nothing of that is on
+ * the kernel's command line, where others could read it and there is little
+ * room.
  *
  * The format is cpio's "newc" (Documentation/driver-api/early-userspace/
  * buffer-format.rst): headers of hexadecimal digits, names and contents filled
@@ -20,9 +21,9 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "cpu/command_wire.h"
-#include "mem/bytes.h"
+#include "cpu/command/protocol.h"
 #include "mem/log.h"
+#include "mem/util.h"
 
 #define FIELDS	 13
 #define MODE_DIR 0040700u

@@ -7,7 +7,7 @@
 
 #include <stdbool.h>
 
-#include "boot/options.h"
+#include "boot/options/options.h"
 
 /*
  * An archive with both, in memory, as a descriptor that is the caller's.

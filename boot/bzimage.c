@@ -18,7 +18,7 @@
 #include <stddef.h>
 #include <string.h>
 
-#include "mem/bytes.h"
+#include "mem/util.h"
 
 /* Offsets in the file; names as in boot.rst, "The Real-Mode Kernel Header". */
 #define SETUP_SECTS	   0x1f1

@@ -25,7 +25,7 @@
 
 #include "boot/layout.h"
 #include "cpu/vm.h"
-#include "mem/bytes.h"
+#include "mem/util.h"
 
 #define PARAMETER    "virtio_mmio.device"
 #define PARAM_SIZE   40u

@@ -21,7 +21,7 @@
 #include <errno.h>
 #include <stdio.h>
 
-#include "mem/bytes.h"
+#include "mem/util.h"
 
 #define SEGMENTS_MAX 64
 #define PHDR_SIZE    sizeof(Elf64_Phdr)

@@ -4,7 +4,7 @@
 #ifndef BOOT_FDS_H
 #define BOOT_FDS_H
 
-#include "boot/options.h"
+#include "boot/options/options.h"
 
 /*
  * Before anything is opened: sees to it that each descriptor that an option

@@ -12,8 +12,8 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "mem/bytes.h"
 #include "mem/log.h"
+#include "mem/util.h"
 
 static int no_null(int fd)
 {

@@ -6,7 +6,7 @@
 #define BOOT_FILES_H
 
 #include "boot/initrd.h"
-#include "boot/options.h"
+#include "boot/options/options.h"
 
 #define FILES_NAME_BYTES 16
 

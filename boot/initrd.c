@@ -13,8 +13,8 @@
 #include <errno.h>
 
 #include "boot/source.h"
-#include "mem/bytes.h"
 #include "mem/log.h"
+#include "mem/util.h"
 
 #define MIB (1ULL << 20)
 

@@ -16,7 +16,7 @@
 #include "boot/elf.h"
 #include "boot/source.h"
 #include "cpu/entry.h"
-#include "mem/bytes.h"
+#include "mem/util.h"
 
 #define HEAD_SIZE 4096
 /* A piped vmlinux with its debug information may be larger than the guest. */

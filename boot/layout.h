@@ -1,6 +1,6 @@
 /*
  * Where things stand in a guest's address space. RAM ends at 3 GiB and goes on
- * at 4 GiB (mem/ram.h); ports are their devices' own (cpu/serial.h,
+ * at 4 GiB (mem/ram.h); ports are their devices' own (cpu/console/uart.h,
  * cpu/platform.h).
  */
 #ifndef BOOT_LAYOUT_H

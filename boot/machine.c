@@ -14,10 +14,10 @@
 #include "boot/layout.h"
 #include "boot/mptable.h"
 #include "boot/params.h"
-#include "cpu/command_wire.h"
+#include "cpu/command/protocol.h"
 #include "cpu/entry.h"
-#include "mem/bytes.h"
 #include "mem/log.h"
+#include "mem/util.h"
 
 enum when { ALWAYS, WITH_SERIAL, ONE_CPU };
 

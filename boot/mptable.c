@@ -10,8 +10,8 @@
 
 #include "boot/layout.h"
 #include "cpu/vm.h"
-#include "mem/bytes.h"
 #include "mem/log.h"
+#include "mem/util.h"
 
 #define POINTER_SIZE 16
 #define HEADER_SIZE  44

@@ -13,8 +13,8 @@
 #include <sys/random.h>
 
 #include "boot/layout.h"
-#include "mem/bytes.h"
 #include "mem/log.h"
+#include "mem/util.h"
 
 #define HEADER_MAGIC   0x53726448 /* "HdrS" */
 #define HEADER_VERSION 0x020c

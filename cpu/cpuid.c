@@ -13,8 +13,8 @@
 #include <string.h>
 #include <sys/ioctl.h>
 
-#include "mem/bytes.h"
 #include "mem/log.h"
+#include "mem/util.h"
 
 #define BIT(n) (1u << (n))
 

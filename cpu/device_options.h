@@ -8,9 +8,9 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "cpu/thread.h"
+#include "cpu/loop/file.h"
+#include "cpu/loop/thread.h"
 #include "cpu/vm.h"
-#include "mem/option_file.h"
 
 /* One interrupt line each. */
 #define DEVICES_MAX (VM_GSI_COUNT - VM_GSI_VIRTIO)

@@ -11,8 +11,8 @@
 #include <string.h>
 #include <sys/ioctl.h>
 
-#include "mem/bytes.h"
 #include "mem/log.h"
+#include "mem/util.h"
 
 #define SELECTOR_CODE 0x10
 #define SELECTOR_DATA 0x18

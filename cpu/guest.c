@@ -14,8 +14,8 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-#include "mem/bytes.h"
 #include "mem/log.h"
+#include "mem/util.h"
 
 /* How long output may still take when mote was told to stop. */
 #define DRAIN_STOPPED_NS 200000000ULL

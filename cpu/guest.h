@@ -7,13 +7,13 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "cpu/command.h"
-#include "cpu/console.h"
-#include "cpu/loop.h"
+#include "cpu/command/command.h"
+#include "cpu/console/console.h"
+#include "cpu/console/uart.h"
+#include "cpu/loop/loop.h"
+#include "cpu/loop/report.h"
+#include "cpu/loop/signals.h"
 #include "cpu/platform.h"
-#include "cpu/report.h"
-#include "cpu/serial.h"
-#include "cpu/signals.h"
 #include "cpu/vcpu.h"
 
 /* Its parts are made by main, in the order of the stages; not all may be. */

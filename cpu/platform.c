@@ -19,8 +19,8 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-#include "mem/bytes.h"
 #include "mem/log.h"
+#include "mem/util.h"
 
 #define BOOT_FLAG	  GPA(0x472)
 #define BOOT_FLAG_WARM	  0x1234

@@ -9,7 +9,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "cpu/report.h"
+#include "cpu/loop/report.h"
 #include "cpu/vm.h"
 #include "mem/ram.h"
 

@@ -21,8 +21,8 @@
 
 #include "cpu/cpuid.h"
 #include "cpu/entry.h"
-#include "mem/bytes.h"
 #include "mem/log.h"
+#include "mem/util.h"
 
 static void count(struct vcpu *cpu, enum vcpu_counter counter)
 {

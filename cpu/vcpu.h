@@ -10,8 +10,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "cpu/loop/thread.h"
 #include "cpu/platform.h"
-#include "cpu/thread.h"
 #include "cpu/vm.h"
 #include "mem/gpa.h"
 

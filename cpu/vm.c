@@ -18,8 +18,8 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
-#include "mem/bytes.h"
 #include "mem/log.h"
+#include "mem/util.h"
 
 /* Three pages that Intel's real mode emulation needs, outside of RAM. */
 #define TSS_ADDRESS 0xFFFBD000UL

@@ -10,7 +10,7 @@
 #include <stdint.h>
 
 #include "cpu/bus.h"
-#include "mem/option_file.h"
+#include "cpu/loop/file.h"
 #include "mem/ram.h"
 
 #define VM_GSI_BUTTON 3	 /* ACPI event device */

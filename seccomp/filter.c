@@ -30,9 +30,9 @@
 #include <ucontext.h>
 #include <unistd.h>
 
-#include "cpu/tty.h"
-#include "mem/bytes.h"
+#include "cpu/console/tty.h"
 #include "mem/log.h"
+#include "mem/util.h"
 #include "seccomp/program.h"
 
 #define NAMED_MAX 1024u /* numbers of calls that are remembered */

@@ -26,7 +26,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "mem/bytes.h"
+#include "mem/util.h"
 #include "seccomp/policy.h"
 
 #define INSTRUCTIONS_MAX 1024

@@ -27,8 +27,8 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include "mem/bytes.h"
 #include "mem/log.h"
+#include "mem/util.h"
 #include "seccomp/jail_parts.h"
 
 #define FILES_MAX 2048 /* 1023 streams of vsock, and what vsock.c leaves */

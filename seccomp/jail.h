@@ -9,8 +9,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "cpu/unixsock.h"
-#include "mem/option_file.h"
+#include "cpu/loop/file.h"
+#include "cpu/loop/unixsock.h"
 
 #define JAIL_SOCKETS 2
 #define JAIL_OUTPUTS 4

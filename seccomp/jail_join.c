@@ -13,8 +13,8 @@
 #include <sys/vfs.h>
 #include <unistd.h>
 
-#include "mem/bytes.h"
 #include "mem/log.h"
+#include "mem/util.h"
 #include "seccomp/jail.h"
 
 #define PATH_BYTES 4096

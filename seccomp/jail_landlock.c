@@ -16,8 +16,8 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include "mem/bytes.h"
 #include "mem/log.h"
+#include "mem/util.h"
 #include "seccomp/jail_parts.h"
 
 /* linux/landlock.h of the build host may be older than the kernel. */

@@ -20,8 +20,8 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include "mem/bytes.h"
 #include "mem/log.h"
+#include "mem/util.h"
 #include "seccomp/jail_parts.h"
 
 #ifndef OPEN_TREE_CLONE

@@ -28,7 +28,7 @@
 #include <sys/socket.h>
 #include <sys/syscall.h>
 
-#include "cpu/thread.h"
+#include "cpu/loop/thread.h"
 
 #define LOOP   (1u << FILTER_LOOP)
 #define VCPU   (1u << FILTER_VCPU)

@@ -9,7 +9,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "cpu/features.h"
+#include "cpu/loop/features.h"
 #include "seccomp/filter.h"
 
 #define POLICY_ARGS 3

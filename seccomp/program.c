@@ -18,7 +18,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include "mem/bytes.h"
+#include "mem/util.h"
 #include "seccomp/filter_table.h" /* made by gen_filter */
 
 /* What log mode puts before a program. */

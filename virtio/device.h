@@ -15,7 +15,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "cpu/loop.h"
+#include "cpu/loop/loop.h"
 #include "mem/ram.h"
 #include "virtio/queue.h"
 

@@ -10,10 +10,10 @@
 
 #include <errno.h>
 
-#include "cpu/features.h"
-#include "cpu/unixsock.h"
-#include "mem/bytes.h"
+#include "cpu/loop/features.h"
+#include "cpu/loop/unixsock.h"
 #include "mem/log.h"
+#include "mem/util.h"
 #include "virtio/mmio.h"
 
 struct device_kind {

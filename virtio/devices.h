@@ -9,13 +9,13 @@
 #include <stdbool.h>
 
 #include "cpu/device_options.h"
-#include "cpu/loop.h"
+#include "cpu/loop/loop.h"
 #include "cpu/vm.h"
 #include "mem/ram.h"
-#include "virtio/block.h"
+#include "virtio/block/block.h"
 #include "virtio/device.h"
-#include "virtio/net.h"
-#include "virtio/vsock.h"
+#include "virtio/net/net.h"
+#include "virtio/vsock/vsock.h"
 
 struct device_kind;
 

@@ -19,8 +19,8 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-#include "mem/bytes.h"
 #include "mem/log.h"
+#include "mem/util.h"
 #include "virtio/transport.h"
 
 /* 2.5: the driver reads ConfigGeneration before and after. */

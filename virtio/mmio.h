@@ -8,7 +8,7 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 
-#include "cpu/loop.h"
+#include "cpu/loop/loop.h"
 #include "cpu/vm.h"
 #include "mem/gpa.h"
 #include "mem/ram.h"

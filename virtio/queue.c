@@ -22,7 +22,7 @@
 
 #include <errno.h>
 
-#include "mem/bytes.h"
+#include "mem/util.h"
 
 #define DESC_SIZE     16u
 #define USED_SIZE     8u

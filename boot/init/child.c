@@ -13,7 +13,7 @@
 
 #include "boot/init/init.h"
 #include "boot/init/sys.h"
-#include "cpu/command_wire.h"
+#include "cpu/command/protocol.h"
 
 #define STATUS_FAILED	 125
 #define STATUS_NO_RIGHT	 126

@@ -12,7 +12,7 @@
 
 #include "boot/init/init.h"
 #include "boot/init/sys.h"
-#include "cpu/command_wire.h"
+#include "cpu/command/protocol.h"
 
 #define PORT_EXIT     0x506u /* cpu/platform.h */
 #define PORT_READY    0x507u

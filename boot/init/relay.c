@@ -3,9 +3,10 @@
  * been sent; forwards signals and the terminal's size; is the parent of all
  * orphans, as process 1 has to be.
  *
- * Each way has a window (cpu/command_wire.h). What mote sends goes to a ring
- * with room for all of the window, so nothing here ever waits for a command
- * that does not read. What the command writes is read when mote has room.
+ * Each way has a window (cpu/command/protocol.h). What mote sends goes to a
+ * ring with room for all of the window, so nothing here ever waits for a
+ * command that does not read. What the command writes is read when mote has
+ * room.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -16,7 +17,7 @@
 
 #include "boot/init/init.h"
 #include "boot/init/sys.h"
-#include "cpu/command_wire.h"
+#include "cpu/command/protocol.h"
 
 #define LEAVE_MS 5000  /* for what was killed to be gone */
 #define DISK_MS	 30000 /* without any disk's doing anything */

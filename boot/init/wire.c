@@ -1,6 +1,6 @@
 /*
- * The stream to mote (cpu/command_wire.h): a vsock connection, or the serial
- * port in raw mode.
+ * The stream to mote (cpu/command/protocol.h): a vsock connection, or the
+ * serial port in raw mode.
  *
  * Sending waits until mote takes it, which it always does: it never lets more
  * come than it has room for. So this never waits long, and a frame is sent
@@ -16,7 +16,7 @@
 
 #include "boot/init/init.h"
 #include "boot/init/sys.h"
-#include "cpu/command_wire.h"
+#include "cpu/command/protocol.h"
 
 #define CONSOLE_OFF 6 /* syslog(2) */
 

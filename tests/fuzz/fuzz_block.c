@@ -1,6 +1,6 @@
-/* uses: virtio/block.c virtio/block_create.c virtio/block_open.c */
-/* uses: virtio/block_request.c virtio/block_step.c virtio/block_hold.c */
-/* uses: virtio/overlay.c */
+/* uses: virtio/block/block.c virtio/block/create.c virtio/block/file.c */
+/* uses: virtio/block/request.c virtio/block/step.c virtio/block/hold.c */
+/* uses: virtio/block/overlay.c */
 /* uses: virtio/limiter.c virtio/mmio.c virtio/mmio_regs.c virtio/device.c */
 /* uses: virtio/queue.c cpu/bus.c mem/ram.c mem/log.c */
 /*
@@ -19,8 +19,8 @@
 #include <sys/mman.h>
 
 #include "tests/fuzz/mmio_input.h"
-#include "virtio/block.h"
-#include "virtio/engine.h"
+#include "virtio/block/block.h"
+#include "virtio/block/io.h"
 
 #define DISK_SIZE (128 * 1024)
 #define HEADERS	  0x38000

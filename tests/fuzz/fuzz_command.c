@@ -1,7 +1,8 @@
-/* uses: cpu/command.c cpu/command_link.c cpu/command_output.c */
-/* uses: cpu/command_input.c */
-/* uses: cpu/command_frames.c cpu/console_end.c cpu/escape.c cpu/tty.c */
-/* uses: cpu/loop.c mem/log.c */
+/* uses: cpu/command/command.c cpu/command/link.c cpu/command/output.c */
+/* uses: cpu/command/input.c */
+/* uses: cpu/command/frames.c cpu/console/stream.c cpu/console/escape.c */
+/* uses: cpu/console/tty.c */
+/* uses: cpu/loop/loop.c mem/log.c */
 /* ldflags: -Wl,--wrap=console_end_open */
 /*
  * The host's end of a command, and a guest that sends what the input says. The
@@ -23,7 +24,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "cpu/command.h"
+#include "cpu/command/command.h"
 #include "mem/log.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);

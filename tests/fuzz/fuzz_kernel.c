@@ -15,8 +15,8 @@
 #include "boot/initrd.h"
 #include "boot/kernel.h"
 #include "boot/source.h"
-#include "mem/bytes.h"
 #include "mem/log.h"
+#include "mem/util.h"
 
 #define RAM_SIZE (64ULL << 20)
 

@@ -1,5 +1,6 @@
-/* uses: virtio/net.c virtio/net_rx.c virtio/net_tx.c virtio/net_window.c */
-/* uses: virtio/net_tap.c virtio/net_tap_open.c virtio/net_unix.c */
+/* uses: virtio/net/net.c virtio/net/rx.c virtio/net/tx.c */
+/* uses: virtio/net/rx_buffers.c */
+/* uses: virtio/net/tap.c virtio/net/tap_open.c virtio/net/stream.c */
 /* uses: virtio/limiter.c virtio/mmio.c virtio/mmio_regs.c virtio/device.c */
 /* uses: virtio/queue.c cpu/bus.c mem/ram.c mem/log.c */
 /*
@@ -16,8 +17,8 @@
 #include <sys/socket.h>
 
 #include "tests/fuzz/mmio_input.h"
-#include "virtio/net.h"
-#include "virtio/net_backend.h"
+#include "virtio/net/backend.h"
+#include "virtio/net/net.h"
 
 static struct net net;
 static int peer = -1;

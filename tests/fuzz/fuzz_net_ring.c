@@ -1,6 +1,7 @@
-/* uses: virtio/net.c virtio/net_rx.c virtio/net_tx.c virtio/net_window.c */
-/* uses: virtio/net_unix.c virtio/net_tap.c virtio/net_tap_open.c */
-/* uses: virtio/limiter.c virtio/queue.c cpu/loop.c mem/ram.c mem/log.c */
+/* uses: virtio/net/net.c virtio/net/rx.c virtio/net/tx.c */
+/* uses: virtio/net/rx_buffers.c */
+/* uses: virtio/net/stream.c virtio/net/tap.c virtio/net/tap_open.c */
+/* uses: virtio/limiter.c virtio/queue.c cpu/loop/loop.c mem/ram.c mem/log.c */
 /*
  * virtio-net between a driver and a peer that both do as the input says, over
  * a socket pair. Besides what the sanitizers see: the device gives back no
@@ -21,8 +22,8 @@
 
 #include "mem/log.h"
 #include "tests/unit/ring.h"
-#include "virtio/net.h"
-#include "virtio/net_backend.h"
+#include "virtio/net/backend.h"
+#include "virtio/net/net.h"
 
 #define RAM_SIZE (32ULL << 20)
 #define RX_RING	 0x10000

@@ -1,11 +1,11 @@
-/* uses: boot/options.c boot/options_devices.c boot/options_parse.c */
-/* uses: boot/options_help.c boot/optparse.c boot/optvalue.c */
-/* uses: boot/optnearest.c boot/optfds.c mem/log.c */
+/* uses: boot/options/table.c boot/options/devices.c boot/options/check.c */
+/* uses: boot/options/help.c boot/options/parse.c boot/options/values.c */
+/* uses: boot/options/nearest.c boot/options/fds.c mem/log.c */
 /* ldflags: -Wl,--wrap=write */
 /*
  * Fuzzes the command line: the input is words that end in NUL bytes. What is
- * accepted must keep the promises of boot/options.h, silently; what is refused
- * must be refused in one line. Messages are caught here, help goes to
+ * accepted must keep the promises of boot/options/options.h, silently; what is
+ * refused must be refused in one line. Messages are caught here, help goes to
  * /dev/null.
  */
 #include <stdint.h>
@@ -14,7 +14,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "boot/options.h"
+#include "boot/options/options.h"
 #include "cpu/vm.h"
 
 #define WORDS_MAX 64

@@ -14,8 +14,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "mem/bytes.h"
 #include "mem/ram.h"
+#include "mem/util.h"
 #include "virtio/queue.h"
 
 #define RAM_SIZE (64 * 1024)

@@ -1,7 +1,7 @@
-/* uses: virtio/vsock.c virtio/vsock_rx.c virtio/vsock_conn.c */
-/* uses: virtio/vsock_pool.c virtio/vsock_unix.c virtio/queue.c */
-/* uses: virtio/vsock_listen.c */
-/* uses: cpu/loop.c cpu/unixsock.c mem/ram.c */
+/* uses: virtio/vsock/vsock.c virtio/vsock/rx.c virtio/vsock/conn.c */
+/* uses: virtio/vsock/pool.c virtio/vsock/host.c virtio/queue.c */
+/* uses: virtio/vsock/listen.c */
+/* uses: cpu/loop/loop.c cpu/loop/unixsock.c mem/ram.c */
 /* ldflags: -Wl,--wrap=clock_gettime -Wl,--wrap=loop_timer_set */
 /*
  * A guest and programs of the host that do as the input says to one vsock
@@ -25,7 +25,7 @@
 
 #include "mem/log.h"
 #include "tests/unit/ring.h"
-#include "virtio/vsock_conn.h"
+#include "virtio/vsock/conn.h"
 
 #define RAM_SIZE  (32u << 20)
 #define CID	  3u

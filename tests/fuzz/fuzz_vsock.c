@@ -1,8 +1,8 @@
-/* uses: virtio/vsock.c virtio/vsock_rx.c virtio/vsock_conn.c */
-/* uses: virtio/vsock_pool.c virtio/vsock_unix.c virtio/mmio.c */
-/* uses: virtio/vsock_listen.c */
+/* uses: virtio/vsock/vsock.c virtio/vsock/rx.c virtio/vsock/conn.c */
+/* uses: virtio/vsock/pool.c virtio/vsock/host.c virtio/mmio.c */
+/* uses: virtio/vsock/listen.c */
 /* uses: virtio/mmio_regs.c virtio/device.c virtio/queue.c cpu/bus.c */
-/* uses: cpu/unixsock.c mem/ram.c mem/log.c */
+/* uses: cpu/loop/unixsock.c mem/ram.c mem/log.c */
 /* ldflags: -Wl,--wrap=clock_gettime */
 /*
  * The vsock device between a driver that does what the input says
@@ -24,7 +24,7 @@
 #include <time.h>
 
 #include "tests/fuzz/mmio_input.h"
-#include "virtio/vsock.h"
+#include "virtio/vsock/vsock.h"
 
 #define PROGRAMS     6
 #define FILES	     (64 + 16) /* a pool of 16 connections */

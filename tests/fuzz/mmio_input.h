@@ -2,7 +2,7 @@
  * What the fuzzers of virtio devices share: a VM without KVM, a loop without
  * threads, and a driver that does what the input says, through the bus and in
  * a RAM of its own. Included by one C file, which supplies the device and its
- * host's end; linked without cpu/vm.c and cpu/loop.c.
+ * host's end; linked without cpu/vm.c and cpu/loop/loop.c.
  *
  * The input is a row of operations, each a byte and its arguments:
  *
@@ -30,8 +30,8 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#include "mem/bytes.h"
 #include "mem/log.h"
+#include "mem/util.h"
 #include "virtio/device.h"
 #include "virtio/mmio.h"
 

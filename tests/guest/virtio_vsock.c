@@ -11,7 +11,7 @@
  *
  * and then closes it.
  */
-#include "cpu/command_wire.h"
+#include "cpu/command/protocol.h"
 #include "tests/guest/virtio.h"
 
 enum { RX, TX, EVENT };

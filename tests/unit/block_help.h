@@ -3,8 +3,8 @@
  * each queue, and the event loop, run by the test itself step by step. Stands
  * in for virtio/device.c. Included by one C file of a test program, which is
  * linked with virtio/{block,block_create,block_open,block_request,block_step,
- * overlay,limiter,queue}.c, cpu/loop.c and mem/ram.c, and with engines or a
- * mock of them.
+ * overlay,limiter,queue}.c, cpu/loop/loop.c and mem/ram.c, and with engines or
+ * a mock of them.
  */
 #ifndef TESTS_UNIT_BLOCK_HELP_H
 #define TESTS_UNIT_BLOCK_HELP_H
@@ -16,7 +16,7 @@
 
 #include "tests/unit/boot_help.h"
 #include "tests/unit/ring.h"
-#include "virtio/block_state.h"
+#include "virtio/block/state.h"
 
 #define FLUSH_FEATURE BLOCK_FEATURE_FLUSH
 

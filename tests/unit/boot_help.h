@@ -18,9 +18,9 @@
 
 #include <cmocka.h>
 
-#include "mem/bytes.h"
 #include "mem/log.h"
 #include "mem/ram.h"
+#include "mem/util.h"
 
 #define MIB (1ULL << 20)
 #define GIB (1ULL << 30)

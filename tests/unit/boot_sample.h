@@ -10,7 +10,7 @@
 #include <stdint.h>
 #include <string.h>
 
-#include "mem/bytes.h"
+#include "mem/util.h"
 
 #define SAMPLE_MAX 0x8000
 

@@ -26,7 +26,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "cpu/console.h"
+#include "cpu/console/console.h"
 
 enum { RX, IER, IIR, LCR, MCR, LSR, TX = RX };
 

@@ -3,8 +3,8 @@
  * real, its eventfds are kept for the test), an event loop that runs in a
  * thread of its own, and a driver that does what virtio 1.2, 3.1.1 asks for
  * through the registers. Included by one C file of a test program, which is
- * linked with cpu/bus.c, cpu/loop.c, mem/ram.c and virtio/{queue,device,mmio,
- * mmio_regs}.c, and not with cpu/vm.c and mem/log.c.
+ * linked with cpu/bus.c, cpu/loop/loop.c, mem/ram.c and
+ * virtio/{queue,device,mmio, mmio_regs}.c, and not with cpu/vm.c and mem/log.c.
  */
 #ifndef TESTS_UNIT_DEVICE_HELP_H
 #define TESTS_UNIT_DEVICE_HELP_H
@@ -15,7 +15,7 @@
 #include <stdatomic.h>
 #include <sys/eventfd.h>
 
-#include "cpu/loop.h"
+#include "cpu/loop/loop.h"
 #include "cpu/vm.h"
 #include "tests/unit/boot_help.h"
 #include "tests/unit/ring.h"

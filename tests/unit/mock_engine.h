@@ -1,7 +1,8 @@
 /*
- * An engine that does what the test tells it, in place of virtio/uring.c and
- * virtio/worker.c: what is submitted waits in a list until the test completes
- * it, with any result. Included by one C file of a test program.
+ * An engine that does what the test tells it, in place of
+ * virtio/block/io_uring.c and virtio/block/io_thread.c: what is submitted waits
+ * in a list until the test completes it, with any result. Included by one C
+ * file of a test program.
  */
 #ifndef TESTS_UNIT_MOCK_ENGINE_H
 #define TESTS_UNIT_MOCK_ENGINE_H
@@ -14,7 +15,7 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
-#include "virtio/engine.h"
+#include "virtio/block/io.h"
 
 struct mock_engine {
 	struct engine engine; /* first */

@@ -11,8 +11,8 @@
 
 #include "tests/unit/boot_help.h"
 #include "tests/unit/ring.h"
-#include "virtio/net.h"
-#include "virtio/net_backend.h"
+#include "virtio/net/backend.h"
+#include "virtio/net/net.h"
 
 #define NET_RAM	  (48 * MIB)
 #define RX_RING	  0x10000

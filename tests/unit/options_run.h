@@ -16,8 +16,8 @@
 
 #include <cmocka.h>
 
-#include "boot/options.h"
-#include "mem/bytes.h"
+#include "boot/options/options.h"
+#include "mem/util.h"
 
 #define ARGS_MAX 64
 

@@ -15,8 +15,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "mem/bytes.h"
 #include "mem/ram.h"
+#include "mem/util.h"
 #include "virtio/queue.h"
 
 #define RING_NEXT     1u /* descriptor flags */

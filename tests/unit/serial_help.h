@@ -18,7 +18,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-#include "cpu/serial.h"
+#include "cpu/console/uart.h"
 
 /* include/uapi/linux/serial_reg.h's names and values. */
 enum { RX, IER, IIR, LCR, MCR, LSR, MSR, SCR, TX = RX, FCR = IIR };

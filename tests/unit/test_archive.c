@@ -16,7 +16,7 @@
 #include <unistd.h>
 
 #include "boot/archive.h"
-#include "cpu/command_wire.h"
+#include "cpu/command/protocol.h"
 
 /* In place of the guest's init: 9 bytes, so that something is filled up. */
 extern const char archive_init[];

@@ -1,8 +1,9 @@
-/* uses: virtio/block.c virtio/block_create.c virtio/block_open.c */
-/* uses: virtio/block_request.c virtio/block_step.c virtio/block_hold.c */
-/* uses: virtio/overlay.c */
-/* uses: virtio/uring.c virtio/worker.c virtio/engine_now.c cpu/thread.c */
-/* uses: virtio/limiter.c virtio/queue.c cpu/loop.c mem/ram.c */
+/* uses: virtio/block/block.c virtio/block/create.c virtio/block/file.c */
+/* uses: virtio/block/request.c virtio/block/step.c virtio/block/hold.c */
+/* uses: virtio/block/overlay.c */
+/* uses: virtio/block/io_uring.c virtio/block/io_thread.c */
+/* uses: virtio/block/io_now.c cpu/loop/thread.c */
+/* uses: virtio/limiter.c virtio/queue.c cpu/loop/loop.c mem/ram.c */
 /* ldflags: -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=mmap */
 /*
  * What a request costs: no memory is allocated for it, and no system call is

@@ -1,7 +1,7 @@
-/* uses: virtio/block.c virtio/block_create.c virtio/block_open.c */
-/* uses: virtio/block_request.c virtio/block_step.c virtio/block_hold.c */
-/* uses: virtio/overlay.c */
-/* uses: virtio/limiter.c virtio/queue.c cpu/loop.c mem/ram.c */
+/* uses: virtio/block/block.c virtio/block/create.c virtio/block/file.c */
+/* uses: virtio/block/request.c virtio/block/step.c virtio/block/hold.c */
+/* uses: virtio/block/overlay.c */
+/* uses: virtio/limiter.c virtio/queue.c cpu/loop/loop.c mem/ram.c */
 /* ldflags: -Wl,--wrap=loop_now,--wrap=loop_timer_set */
 /*
  * bw= and iops= of a disk, by a clock that the test winds: a driver that always

@@ -1,4 +1,4 @@
-/* uses: virtio/block_open.c virtio/overlay.c */
+/* uses: virtio/block/file.c virtio/block/overlay.c */
 /* ldflags: -Wl,--wrap=open */
 /*
  * Opening a disk's file: what can be wrong with it, and what is said of that.
@@ -11,7 +11,7 @@
 #include <sys/stat.h>
 
 #include "tests/unit/boot_help.h"
-#include "virtio/block.h"
+#include "virtio/block/block.h"
 
 static struct block_backing backing;
 static char directory[] = "/tmp/mote-test-XXXXXX";

@@ -1,4 +1,4 @@
-/* Little-endian fields and checked arithmetic (mem/bytes.h). */
+/* Little-endian fields and checked arithmetic (mem/util.h). */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -6,7 +6,7 @@
 
 #include <cmocka.h>
 
-#include "mem/bytes.h"
+#include "mem/util.h"
 
 static void test_fields(void **state)
 {

@@ -1,7 +1,8 @@
-/* uses: cpu/command.c cpu/command_link.c cpu/command_output.c */
-/* uses: cpu/command_input.c */
-/* uses: cpu/command_frames.c cpu/console_end.c cpu/escape.c cpu/tty.c */
-/* uses: cpu/loop.c */
+/* uses: cpu/command/command.c cpu/command/link.c cpu/command/output.c */
+/* uses: cpu/command/input.c */
+/* uses: cpu/command/frames.c cpu/console/stream.c cpu/console/escape.c */
+/* uses: cpu/console/tty.c */
+/* uses: cpu/loop/loop.c */
 /*
  * The host's end of a command, with a guest that is this test: what goes where,
  * who has to wait, which signals are whose, and how it ends.
@@ -22,9 +23,9 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "cpu/command.h"
-#include "mem/bytes.h"
+#include "cpu/command/command.h"
 #include "mem/log.h"
+#include "mem/util.h"
 
 static struct loop loop;
 static struct loop_timer tick;

@@ -1,4 +1,4 @@
-/* uses: cpu/command_frames.c */
+/* uses: cpu/command/frames.c */
 /*
  * What a guest may send on a command's stream, in pieces of any size, and what
  * it may not.
@@ -14,8 +14,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "cpu/command_frames.h"
-#include "mem/bytes.h"
+#include "cpu/command/frames.h"
+#include "mem/util.h"
 
 /* What was parsed, as text. */
 static char said[4096];

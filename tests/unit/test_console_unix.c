@@ -1,7 +1,8 @@
-/* uses: cpu/console.c cpu/escape.c cpu/console_clients.c */
-/* uses: cpu/console_drain.c cpu/tty.c */
-/* uses: cpu/console_end.c cpu/console_open.c cpu/unixsock.c cpu/serial.c */
-/* uses: cpu/serial_line.c cpu/loop.c mem/log.c */
+/* uses: cpu/console/console.c cpu/console/escape.c cpu/console/clients.c */
+/* uses: cpu/console/drain.c cpu/console/tty.c */
+/* uses: cpu/console/stream.c cpu/console/open.c cpu/loop/unixsock.c */
+/* uses: cpu/console/uart.c */
+/* uses: cpu/console/uart_line.c cpu/loop/loop.c mem/log.c */
 /*
  * The console on a unix socket: clients that come, go, stall and come again.
  */

@@ -1,5 +1,5 @@
 /* uses: virtio/mmio.c virtio/mmio_regs.c virtio/device.c virtio/queue.c */
-/* uses: cpu/bus.c cpu/loop.c mem/ram.c */
+/* uses: cpu/bus.c cpu/loop/loop.c mem/ram.c */
 /* Virtio devices that run: kicks, interrupts, resets, broken drivers. */
 #include "tests/unit/mock_device.h"
 

@@ -1,4 +1,5 @@
-/* uses: virtio/uring.c virtio/worker.c virtio/engine_now.c cpu/thread.c */
+/* uses: virtio/block/io_uring.c virtio/block/io_thread.c */
+/* uses: virtio/block/io_now.c cpu/loop/thread.c */
 /* ldflags: -Wl,--wrap=syscall,--wrap=pthread_create */
 /*
  * The engines by themselves, on a host that answers as the test likes: hosts
@@ -13,7 +14,7 @@
 #include <sys/syscall.h>
 
 #include "tests/unit/boot_help.h"
-#include "virtio/engine.h"
+#include "virtio/block/io.h"
 
 #define SIZE (4 * MIB)
 

@@ -1,6 +1,7 @@
-/* uses: boot/fds.c boot/options.c boot/options_devices.c */
-/* uses: boot/options_parse.c boot/options_help.c boot/optparse.c */
-/* uses: boot/optvalue.c boot/optnearest.c boot/optfds.c mem/log.c */
+/* uses: boot/fds.c boot/options/table.c boot/options/devices.c */
+/* uses: boot/options/check.c boot/options/help.c boot/options/parse.c */
+/* uses: boot/options/values.c boot/options/nearest.c boot/options/fds.c */
+/* uses: mem/log.c */
 /* The descriptors that mote was started with: which stay, which do not. */
 #include <fcntl.h>
 

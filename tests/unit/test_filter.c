@@ -17,7 +17,7 @@
 
 #include <cmocka.h>
 
-#include "mem/bytes.h"
+#include "mem/util.h"
 #include "seccomp/policy.h"
 #include "seccomp/program.h"
 

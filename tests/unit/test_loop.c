@@ -1,4 +1,4 @@
-/* uses: cpu/loop.c mem/log.c */
+/* uses: cpu/loop/loop.c mem/log.c */
 /*
  * The event loop: dispatch, removal from within a dispatch, signals, timers,
  * and calls from other threads.
@@ -20,7 +20,7 @@
 
 #include <cmocka.h>
 
-#include "cpu/loop.h"
+#include "cpu/loop/loop.h"
 
 #define SOURCES (3 * LOOP_BATCH)
 

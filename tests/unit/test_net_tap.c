@@ -1,6 +1,7 @@
-/* uses: virtio/net.c virtio/net_rx.c virtio/net_tx.c virtio/net_window.c */
-/* uses: virtio/net_unix.c virtio/net_tap.c virtio/net_tap_open.c */
-/* uses: virtio/limiter.c virtio/queue.c cpu/loop.c mem/ram.c */
+/* uses: virtio/net/net.c virtio/net/rx.c virtio/net/tx.c */
+/* uses: virtio/net/rx_buffers.c */
+/* uses: virtio/net/stream.c virtio/net/tap.c virtio/net/tap_open.c */
+/* uses: virtio/limiter.c virtio/queue.c cpu/loop/loop.c mem/ram.c */
 /*
  * virtio-net over real tap interfaces, in a network namespace of the test's
  * own. What the host sees is a packet socket on the interface, which can also

@@ -1,6 +1,6 @@
-/* uses: boot/options.c boot/options_devices.c boot/options_parse.c */
-/* uses: boot/options_help.c boot/optparse.c boot/optvalue.c */
-/* uses: boot/optnearest.c boot/optfds.c mem/log.c */
+/* uses: boot/options/table.c boot/options/devices.c boot/options/check.c */
+/* uses: boot/options/help.c boot/options/parse.c boot/options/values.c */
+/* uses: boot/options/nearest.c boot/options/fds.c mem/log.c */
 /*
  * The command line of mote: what each option stores, --help, and the promises
  * that the table makes to those who read it. What is refused is next door, in
@@ -9,8 +9,8 @@
 #include <limits.h>
 #include <stdlib.h>
 
-#include "boot/options_help.h"
-#include "boot/optvalue.h"
+#include "boot/options/help.h"
+#include "boot/options/values.h"
 #include "tests/unit/options_run.h"
 
 #define GIB (1ULL << 30)

@@ -1,6 +1,6 @@
-/* uses: boot/options.c boot/options_devices.c boot/options_parse.c */
-/* uses: boot/options_help.c boot/optparse.c boot/optvalue.c */
-/* uses: boot/optnearest.c boot/optfds.c mem/log.c */
+/* uses: boot/options/table.c boot/options/devices.c boot/options/check.c */
+/* uses: boot/options/help.c boot/options/parse.c boot/options/values.c */
+/* uses: boot/options/nearest.c boot/options/fds.c mem/log.c */
 /*
  * The command line of mote: mistakes. Each is refused with one line that says
  * which option it is about, what is allowed and, where there is one, the

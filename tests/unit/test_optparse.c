@@ -1,13 +1,13 @@
-/* uses: boot/options.c boot/options_devices.c boot/options_parse.c */
-/* uses: boot/options_help.c boot/optparse.c boot/optvalue.c */
-/* uses: boot/optnearest.c boot/optfds.c mem/log.c */
+/* uses: boot/options/table.c boot/options/devices.c boot/options/check.c */
+/* uses: boot/options/help.c boot/options/parse.c boot/options/values.c */
+/* uses: boot/options/nearest.c boot/options/fds.c mem/log.c */
 /*
  * The parser with a table that is not mote's own: a device that repeats, with
  * every kind of key. And the guess at what a misspelt word meant.
  */
 #include <limits.h>
 
-#include "boot/optvalue.h"
+#include "boot/options/values.h"
 #include "tests/unit/options_run.h"
 
 struct disk {

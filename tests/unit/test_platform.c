@@ -1,4 +1,4 @@
-/* uses: cpu/platform.c cpu/report.c cpu/bus.c mem/ram.c */
+/* uses: cpu/platform.c cpu/loop/report.c cpu/bus.c mem/ram.c */
 /* Every way in which a guest says how it ends, and the power button. */
 #include <pthread.h>
 #include <sys/eventfd.h>

@@ -1,4 +1,4 @@
-/* uses: cpu/report.c */
+/* uses: cpu/loop/report.c */
 /* Events: each a line of JSON, read here by a parser that takes nothing else;
  * and never a wait, whoever reads them. */
 #include <ctype.h>
@@ -7,7 +7,7 @@
 #include <signal.h>
 #include <stdlib.h>
 
-#include "cpu/report.h"
+#include "cpu/loop/report.h"
 #include "tests/unit/cpu_help.h"
 
 #define LINE 8192

@@ -1,4 +1,4 @@
-/* uses: cpu/serial.c cpu/serial_line.c mem/log.c */
+/* uses: cpu/console/uart.c cpu/console/uart_line.c mem/log.c */
 /*
  * The serial port as a transmitter, driven register by register as Linux drives
  * one, and as ruder guests do: interrupts, back-pressure, what is dropped.

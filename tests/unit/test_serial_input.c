@@ -1,4 +1,4 @@
-/* uses: cpu/serial.c cpu/serial_line.c mem/log.c */
+/* uses: cpu/console/uart.c cpu/console/uart_line.c mem/log.c */
 /*
  * The serial port as a receiver: nothing that the host sends is lost, whatever
  * the guest's driver does; and its registers.

@@ -1,11 +1,11 @@
-/* uses: cpu/signals.c cpu/loop.c */
+/* uses: cpu/loop/signals.c cpu/loop/loop.c */
 /* Signals before and after they are held; each case in a process of its own,
  * because how signals are treated is a matter of the whole process. */
 #include <signal.h>
 #include <sys/wait.h>
 #include <time.h>
 
-#include "cpu/signals.h"
+#include "cpu/loop/signals.h"
 #include "tests/unit/cpu_help.h"
 
 static struct signals signals;

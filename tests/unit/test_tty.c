@@ -1,7 +1,8 @@
-/* uses: cpu/console.c cpu/escape.c cpu/console_clients.c */
-/* uses: cpu/console_drain.c cpu/tty.c */
-/* uses: cpu/console_end.c cpu/console_open.c cpu/serial.c cpu/serial_line.c */
-/* uses: cpu/unixsock.c cpu/loop.c mem/log.c */
+/* uses: cpu/console/console.c cpu/console/escape.c cpu/console/clients.c */
+/* uses: cpu/console/drain.c cpu/console/tty.c */
+/* uses: cpu/console/stream.c cpu/console/open.c cpu/console/uart.c */
+/* uses: cpu/console/uart_line.c */
+/* uses: cpu/loop/unixsock.c cpu/loop/loop.c mem/log.c */
 /*
  * mote on a terminal: raw mode and its way back on every way out, Ctrl-A, and
  * job control. A child is mote, its terminal a pseudo-terminal whose master the
@@ -13,7 +14,7 @@
 #include <sys/mman.h>
 #include <termios.h>
 
-#include "cpu/tty.h"
+#include "cpu/console/tty.h"
 
 static int master, report[2];	    /* report: what the guest got */
 static int stalled[2] = { -1, -1 }; /* its stdout, where not the terminal */

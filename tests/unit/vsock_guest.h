@@ -18,7 +18,7 @@
 
 #include "mem/log.h"
 #include "tests/unit/ring.h"
-#include "virtio/vsock_conn.h"
+#include "virtio/vsock/conn.h"
 
 #define CID	 7u
 #define RX_SIZE	 128u

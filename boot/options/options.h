@@ -1,0 +1,91 @@
+/*
+ * What mote is asked to do: its command line, parsed and checked. The table of
+ * options is in options.c; adding one is one entry there and one field here.
+ */
+#ifndef BOOT_OPTIONS_OPTIONS_H
+#define BOOT_OPTIONS_OPTIONS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "boot/options/parse.h"
+#include "cpu/device_options.h"
+#include "mem/log.h"
+#include "mem/ram.h"
+
+#ifndef MOTE_VERSION
+#define MOTE_VERSION "0.1" /* the build may say otherwise, with -D */
+#endif
+
+#define OPTIONS_INITRDS_MAX 16
+#define OPTIONS_APPENDS_MAX 16
+#define OPTIONS_ENVS_MAX    128
+#define OPTIONS_POOL_BYTES  16384
+
+enum option_serial_kind {
+	SERIAL_STDIO,
+	SERIAL_OFF,
+	SERIAL_PTY,
+	SERIAL_FILE,
+	SERIAL_UNIX,
+	SERIAL_FD,
+};
+
+enum sandbox_mode {
+	SANDBOX_ON,
+	SANDBOX_OFF,
+	SANDBOX_LOG, /* as on; but a call that is not allowed is named only */
+};
+
+struct option_user {
+	const char *text; /* NULL: not given */
+	unsigned uid, gid;
+};
+
+#define USER_NOBODY 65534
+
+struct option_serial {
+	enum option_serial_kind kind;
+	struct option_file file; /* FILE, UNIX: path; FD: fd */
+};
+
+struct options {
+	struct option_file kernel; /* always given */
+	bool kernel_copy;
+	struct option_file initrds[OPTIONS_INITRDS_MAX];
+	unsigned initrd_count;
+	const char *append[OPTIONS_APPENDS_MAX]; /* to join with blanks */
+	unsigned append_count;
+	const char *cmdline; /* NULL: the default one, and `append` */
+	struct ram_options ram;
+	unsigned cpus;
+	bool nested;
+	struct option_file kvm; /* path NULL and fd -1: /dev/kvm */
+	struct device_options devices;
+	struct option_serial serial;
+	char **command; /* with its arguments, up to a NULL; NULL: none */
+	const char *env[OPTIONS_ENVS_MAX];
+	unsigned env_count;
+	const char *workdir; /* NULL: not given */
+	bool tty;
+	uint64_t timeout_ns; /* 0: none */
+	enum sandbox_mode sandbox;
+	struct option_user user;
+	struct option_file netns, cgroup; /* path NULL and fd -1: none */
+	struct option_file events;	  /* path NULL and fd -1: none */
+	bool timing;
+	enum log_level log;
+	bool check;
+	char pool[OPTIONS_POOL_BYTES]; /* some of the strings above */
+};
+
+extern const struct option_set options_set;
+
+/*
+ * Strings point into argv and into *options, which therefore must not be
+ * copied. 0; 1 where help or the version was printed and mote is to end with
+ * status 0; -EINVAL (or -errno of that printing), with one line logged.
+ */
+int options_parse(struct options *options, int argc, char **argv);
+
+#endif

@@ -1,0 +1,62 @@
+/*
+ * Threads beside the main one: a small stack, and a step that each takes
+ * before it does anything else: its system call filter. No guest may run before
+ * all of them have taken it, the main thread included, so there is one gate for
+ * the process.
+ */
+#ifndef CPU_LOOP_THREAD_H
+#define CPU_LOOP_THREAD_H
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <sys/types.h>
+
+/*
+ * Makes a system call return in the thread that gets it, and does nothing
+ * else. A real-time signal of both libcs' that no library uses.
+ */
+#define THREAD_SIGNAL 40
+
+/* 0 or -errno, logged; in the thread itself. `enter` NULL: nothing to do. */
+struct thread_hook {
+	int (*enter)(void *arg, unsigned number);
+	void *arg;
+};
+
+struct thread {
+	bool started;
+	pthread_t id;
+	_Atomic pid_t tid;
+	struct thread_hook hook;
+	const char *name; /* as top shows it, with the number */
+	unsigned number;  /* for the hook */
+	void (*run)(void *arg);
+	void *arg;
+};
+
+/*
+ * Starts a thread that calls the hook and then `run`. What it is to do must be
+ * set in *thread, which stays where it is. 0 or -errno, not logged.
+ */
+int thread_start(struct thread *thread);
+
+/* Sends THREAD_SIGNAL; harmless where it has ended already. */
+void thread_kick(const struct thread *thread);
+
+/* Waits for its end; nothing where it was not started. */
+void thread_join(struct thread *thread);
+
+/* Calls the main thread's own hook: 0 or -errno. */
+int thread_enter_main(const struct thread_hook *hook);
+
+/*
+ * Waits until all threads, the main one included, have called their hooks: 0;
+ * the -errno of one that failed; or -ECANCELED after thread_give_up.
+ */
+int thread_await_all(void);
+void thread_give_up(void);
+
+/* Stops the whole process, as SIGSTOP does. */
+void thread_stop_process(void);
+
+#endif

@@ -1,0 +1,395 @@
+/*
+ * The io_uring engine (Linux, io_uring_setup(2) and friends, by bare system
+ * calls: the few that are needed do not ask for a library).
+ *
+ * The ring is created disabled; the disk's files are registered, it is
+ * restricted to the operations below on registered files, and only then
+ * enabled: seccomp sees no operation of a ring, so the ring itself must not be
+ * able to do more (design, section 7). Hosts older than 5.10 lack restrictions
+ * and get the worker thread.
+ *
+ * Much of what is submitted is done at once (page cache), so flush looks at the
+ * completion ring right after it submitted. What comes later makes the ring's
+ * own descriptor readable until it was taken: that is what the loop watches.
+ * An eventfd would have to be read each time, and switching it off and on
+ * around flush (IORING_CQ_EVENTFD_DISABLED) can lose a completion: the kernel
+ * has no barrier between storing the ring's tail and looking at that switch.
+ *
+ * Owns the ring. The loop's thread.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/io_uring.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "cpu/loop/features.h"
+#include "mem/util.h"
+#include "virtio/block/io_now.h"
+
+#ifndef IORING_SETUP_COOP_TASKRUN /* Linux 5.19 */
+#define IORING_SETUP_COOP_TASKRUN (1U << 8)
+#endif
+#ifndef IORING_SETUP_SINGLE_ISSUER /* Linux 6.0 */
+#define IORING_SETUP_SINGLE_ISSUER (1U << 12)
+#endif
+
+struct uring {
+	struct engine engine; /* first */
+	struct engine_now now;
+	int fd;
+	void *rings;
+	size_t rings_size;
+	struct io_uring_sqe *sqes;
+	size_t sqes_size;
+	_Atomic uint32_t *sq_tail, *cq_head, *cq_tail;
+	uint32_t *sq_array;
+	struct io_uring_cqe *cqes;
+	uint32_t sq_mask, cq_mask;
+	uint32_t queued; /* filled in, not yet handed over */
+};
+
+static int ring_enter(struct uring *u, unsigned submit, unsigned wait)
+{
+	long n;
+
+	do
+		n = syscall(SYS_io_uring_enter, u->fd, submit, wait,
+			    wait ? IORING_ENTER_GETEVENTS : 0, NULL, 0);
+	while (n < 0 && errno == EINTR);
+	return n < 0 ? -errno : (int)n;
+}
+
+static int ring_register(struct uring *u, unsigned op, const void *arg,
+			 unsigned count)
+{
+	return syscall(SYS_io_uring_register, u->fd, op, arg, count) < 0
+		       ? -errno
+		       : 0;
+}
+
+/* One buffer needs no vector, which the kernel would have to copy. */
+static void fill_rw(struct io_uring_sqe *sqe, const struct engine_io *io)
+{
+	static const uint8_t ops[][2] = {
+		[ENGINE_READ] = { IORING_OP_READV, IORING_OP_READ },
+		[ENGINE_WRITE] = { IORING_OP_WRITEV, IORING_OP_WRITE },
+	};
+	const struct iovec *iov = io->iov;
+	const bool single = io->iov_count == 1;
+
+	sqe->opcode = ops[io->op][single];
+	sqe->off = io->offset;
+	sqe->addr = single ? (uintptr_t)iov->iov_base : (uintptr_t)iov;
+	sqe->len = single ? (uint32_t)iov->iov_len : io->iov_count;
+}
+
+static void fill_flush(struct io_uring_sqe *sqe, const struct engine_io *io)
+{
+	(void)io;
+	sqe->opcode = IORING_OP_FSYNC;
+	sqe->fsync_flags = IORING_FSYNC_DATASYNC;
+}
+
+static void fill_allocate(struct io_uring_sqe *sqe, const struct engine_io *io)
+{
+	sqe->opcode = IORING_OP_FALLOCATE;
+	sqe->off = io->offset;
+	sqe->addr = io->len;
+	sqe->len = (uint32_t)io->mode;
+}
+
+static void (*const fillers[])(struct io_uring_sqe *sqe,
+			       const struct engine_io *io) = {
+	[ENGINE_READ] = fill_rw,
+	[ENGINE_WRITE] = fill_rw,
+	[ENGINE_FLUSH] = fill_flush,
+	[ENGINE_ALLOCATE] = fill_allocate,
+};
+
+/* There is always room: the ring has as many entries as may be in flight. */
+static void uring_submit(struct engine *engine, struct engine_io *io)
+{
+	struct uring *u = (struct uring *)engine;
+	uint32_t tail = atomic_load_explicit(u->sq_tail, memory_order_relaxed);
+	uint32_t index = tail & u->sq_mask;
+	struct io_uring_sqe *sqe = &u->sqes[index];
+
+	memset(sqe, 0, sizeof(*sqe));
+	fillers[io->op](sqe, io);
+	engine->in_flight++;
+	sqe->flags = IOSQE_FIXED_FILE;
+	if (!engine_now_is_small(engine, io))
+		sqe->flags |= IOSQE_ASYNC;
+	sqe->fd = (int)io->file;
+	sqe->user_data = (uintptr_t)io;
+	u->sq_array[index] = index;
+	atomic_store_explicit(u->sq_tail, tail + 1, memory_order_release);
+	u->queued++;
+}
+
+static void finish(struct uring *u, uint64_t user_data, int64_t result)
+{
+	struct engine_io *io = (void *)(uintptr_t)user_data;
+
+	io->result = result;
+	u->engine.in_flight--;
+	u->engine.done(u->engine.arg, io);
+}
+
+/* True where there was anything. */
+static bool reap(struct uring *u)
+{
+	uint32_t head = atomic_load_explicit(u->cq_head, memory_order_relaxed);
+	bool any = false;
+
+	while (head != atomic_load_explicit(u->cq_tail, memory_order_acquire)) {
+		const struct io_uring_cqe *cqe = &u->cqes[head & u->cq_mask];
+		const uint64_t user_data = cqe->user_data;
+		const int result = cqe->res;
+
+		/* The entry is the kernel's again from here on. */
+		atomic_store_explicit(u->cq_head, ++head, memory_order_release);
+		finish(u, user_data, result);
+		any = true;
+	}
+	return any;
+}
+
+/*
+ * What cannot be handed over fails, rather than being forgotten: the kernel
+ * takes entries from the head, so those at the tail are still ours.
+ */
+static void fail_queued(struct uring *u, int error)
+{
+	while (u->queued) {
+		uint32_t tail = atomic_load(u->sq_tail) - 1;
+		const struct io_uring_sqe *sqe = &u->sqes[tail & u->sq_mask];
+		struct engine_io *io = (void *)(uintptr_t)sqe->user_data;
+
+		atomic_store(u->sq_tail, tail);
+		u->queued--;
+		io->not_begun = true;
+		finish(u, sqe->user_data, error);
+	}
+}
+
+/*
+ * EAGAIN is a lack of memory, EBUSY completions that must be taken first: both
+ * pass as operations get done, and are final where there are none.
+ */
+static void hand_over(struct uring *u)
+{
+	while (u->queued) {
+		int n = ring_enter(u, u->queued, 0);
+		bool busy = n == -EAGAIN || n == -EBUSY;
+
+		if (n > 0)
+			u->queued -= (uint32_t)n < u->queued ? (uint32_t)n
+							     : u->queued;
+		else if (!busy || u->engine.in_flight == u->queued)
+			fail_queued(u, n ? n : -EIO);
+		else if (!reap(u) && ring_enter(u, 0, 1) >= 0)
+			reap(u);
+	}
+}
+
+static struct engine_io *newest(const struct uring *u)
+{
+	uint32_t tail = atomic_load_explicit(u->sq_tail, memory_order_relaxed);
+
+	return (void *)(uintptr_t)u->sqes[(tail - 1) & u->sq_mask].user_data;
+}
+
+/*
+ * A single operation is done quicker by a system call of its own than by the
+ * ring, where it need not wait: its entry is taken back. Several are not.
+ */
+static void do_single(struct uring *u)
+{
+	engine_now_begin(&u->now);
+	while (u->queued == 1) {
+		struct engine_io *io = newest(u);
+
+		if (!engine_now_is_small(&u->engine, io) ||
+		    !engine_now_try(&u->now, io))
+			return;
+		atomic_fetch_sub_explicit(u->sq_tail, 1, memory_order_relaxed);
+		u->queued = 0;
+		finish(u, (uintptr_t)io, io->result);
+	}
+}
+
+/*
+ * One look at what is done, and no more: a driver whose requests take many
+ * steps, each done at once, must not keep the loop here.
+ */
+static void uring_flush(struct engine *engine)
+{
+	struct uring *u = (struct uring *)engine;
+
+	do_single(u);
+	if (!u->queued)
+		return;
+	hand_over(u);
+	reap(u);
+	hand_over(u);
+}
+
+static void uring_reap(struct engine *engine)
+{
+	reap((struct uring *)engine);
+}
+
+static void uring_wait(struct engine *engine)
+{
+	struct uring *u = (struct uring *)engine;
+
+	hand_over(u);
+	if (!reap(u) && engine->in_flight) {
+		ring_enter(u, 0, 1);
+		reap(u);
+	}
+}
+
+static void uring_destroy(struct engine *engine)
+{
+	struct uring *u = (struct uring *)engine;
+
+	if (u->rings)
+		munmap(u->rings, u->rings_size);
+	if (u->sqes)
+		munmap(u->sqes, u->sqes_size);
+	if (u->fd >= 0)
+		close(u->fd);
+	free(u);
+}
+
+static const struct engine_ops uring_ops = {
+	.name = "io_uring",
+	.features = FEATURE_URING,
+	.submit = uring_submit,
+	.flush = uring_flush,
+	.reap = uring_reap,
+	.wait = uring_wait,
+	.destroy = uring_destroy,
+};
+
+/* The best set of flags that this host has. */
+static int setup(struct io_uring_params *params)
+{
+	static const uint32_t flags[] = {
+		IORING_SETUP_COOP_TASKRUN | IORING_SETUP_SINGLE_ISSUER,
+		IORING_SETUP_COOP_TASKRUN,
+		0,
+	};
+	const uint32_t needed = IORING_FEAT_SINGLE_MMAP | IORING_FEAT_NODROP |
+				IORING_FEAT_SUBMIT_STABLE;
+	long fd = -1;
+
+	for (size_t i = 0; i < ARRAY_LEN(flags) && fd < 0; i++) {
+		*params = (struct io_uring_params){
+			.flags = flags[i] | IORING_SETUP_R_DISABLED,
+		};
+		fd = syscall(SYS_io_uring_setup, ENGINE_DEPTH, params);
+		if (fd < 0 && errno != EINVAL)
+			break;
+	}
+	if (fd < 0)
+		return -errno;
+	if ((params->features & needed) == needed)
+		return (int)fd;
+	close((int)fd);
+	return -ENOSYS;
+}
+
+static int map_rings(struct uring *u, const struct io_uring_params *p)
+{
+	size_t sq = p->sq_off.array + p->sq_entries * sizeof(uint32_t);
+	size_t cq = p->cq_off.cqes + p->cq_entries * sizeof(*u->cqes);
+	uint8_t *rings;
+	void *sqes;
+
+	u->rings_size = sq > cq ? sq : cq;
+	rings = mmap(NULL, u->rings_size, PROT_READ | PROT_WRITE, MAP_SHARED,
+		     u->fd, IORING_OFF_SQ_RING);
+	if (rings == MAP_FAILED)
+		return -errno;
+	u->rings = rings;
+	u->sqes_size = p->sq_entries * sizeof(*u->sqes);
+	sqes = mmap(NULL, u->sqes_size, PROT_READ | PROT_WRITE, MAP_SHARED,
+		    u->fd, IORING_OFF_SQES);
+	if (sqes == MAP_FAILED)
+		return -errno;
+	u->sqes = sqes;
+	u->sq_tail = (void *)(rings + p->sq_off.tail);
+	u->sq_array = (void *)(rings + p->sq_off.array);
+	u->sq_mask = p->sq_entries - 1;
+	u->cq_head = (void *)(rings + p->cq_off.head);
+	u->cq_tail = (void *)(rings + p->cq_off.tail);
+	u->cqes = (void *)(rings + p->cq_off.cqes);
+	u->cq_mask = p->cq_entries - 1;
+	return 0;
+}
+
+static int restrict_and_enable(struct uring *u,
+			       const struct engine_options *options)
+{
+	static const uint8_t ops[] = {
+		IORING_OP_READ,	  IORING_OP_READV, IORING_OP_WRITE,
+		IORING_OP_WRITEV, IORING_OP_FSYNC, IORING_OP_FALLOCATE,
+	};
+	struct io_uring_restriction rules[ARRAY_LEN(ops) + 2];
+	int error;
+
+	memset(rules, 0, sizeof(rules));
+	for (size_t i = 0; i < ARRAY_LEN(ops); i++) {
+		rules[i].opcode = IORING_RESTRICTION_SQE_OP;
+		rules[i].sqe_op = ops[i];
+	}
+	rules[ARRAY_LEN(ops)].opcode = IORING_RESTRICTION_SQE_FLAGS_ALLOWED;
+	rules[ARRAY_LEN(ops)].sqe_flags = IOSQE_FIXED_FILE | IOSQE_ASYNC;
+	rules[ARRAY_LEN(ops) + 1].opcode =
+		IORING_RESTRICTION_SQE_FLAGS_REQUIRED;
+	rules[ARRAY_LEN(ops) + 1].sqe_flags = IOSQE_FIXED_FILE;
+
+	error = ring_register(u, IORING_REGISTER_FILES, options->fds,
+			      ENGINE_FILES_MAX);
+	if (!error)
+		error = ring_register(u, IORING_REGISTER_RESTRICTIONS, rules,
+				      ARRAY_LEN(rules));
+	if (!error)
+		error = ring_register(u, IORING_REGISTER_ENABLE_RINGS, NULL, 0);
+	return error;
+}
+
+struct engine *uring_create(const struct engine_options *options, int *error)
+{
+	struct uring *u = calloc(1, sizeof(*u));
+	struct io_uring_params params;
+
+	*error = -ENOMEM;
+	if (!u)
+		return NULL;
+	engine_now_init(&u->now, options);
+	u->fd = setup(&params);
+	*error = u->fd < 0 ? u->fd : map_rings(u, &params);
+	u->engine = (struct engine){
+		.ops = &uring_ops,
+		.poll_fd = u->fd,
+		.poll_events = EPOLLIN,
+		.done = options->done,
+		.arg = options->arg,
+	};
+	if (!*error)
+		*error = restrict_and_enable(u, options);
+	if (!*error)
+		return &u->engine;
+	uring_destroy(&u->engine);
+	return NULL;
+}

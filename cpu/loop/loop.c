@@ -4,9 +4,12 @@
  * epoll hands over up to LOOP_BATCH events at a time. A source that one of
  * them removes may have an event further on in the same batch, and its owner
  * may free it at once: loop_remove therefore clears it from the rest of the
- * batch. Everything runs in the thread that calls loop_run; other threads get
- * its attention by writing to an eventfd that is a source here, as loop_call
- * does.
+ * batch. A turn of the loop is one epoll_wait, the functions of its batch, and
+ * then the work that was deferred before the turn began; with work deferred the
+ * wait does not sleep. So what defers itself again runs once a turn, and all
+ * sources are looked at in between. Everything runs in the thread that calls
+ * loop_run; other threads get its attention by writing to an eventfd that is a
+ * source here, as loop_call does.
  *
  * Owns the epoll descriptor, that eventfd and timers' descriptors, no others.
  */
@@ -33,7 +36,8 @@ struct loop_call {
 	bool done;
 };
 
-static void run_calls(void *arg, uint32_t events);
+static void calls_ready(void *arg, uint32_t events);
+static void run_calls(void *arg);
 
 static int watch_calls(struct loop *loop)
 {
@@ -53,7 +57,8 @@ int loop_create(struct loop *loop)
 	int error;
 
 	*loop = (struct loop){
-		.calls = { -1, run_calls, loop },
+		.calls = { -1, calls_ready, loop },
+		.more_calls = { .run = run_calls, .arg = loop },
 		.lock = PTHREAD_MUTEX_INITIALIZER,
 		.done = PTHREAD_COND_INITIALIZER,
 	};
@@ -112,44 +117,132 @@ void loop_remove(struct loop *loop, struct loop_source *source)
 			loop->batch[i].data.ptr = NULL;
 }
 
-static void dispatch(struct loop *loop)
+static int dispatch(struct loop *loop)
 {
+	int count = 0;
+
 	while (loop->batch_next < loop->batch_count && !loop->stop) {
 		const struct epoll_event event =
 			loop->batch[loop->batch_next++];
 		const struct loop_source *source = event.data.ptr;
 
-		if (source)
-			source->ready(source->arg, event.events);
+		if (!source)
+			continue;
+		source->ready(source->arg, event.events);
+		count++;
 	}
+	return count;
+}
+
+/* -- deferred work -------------------------------------------------------- */
+
+void loop_defer(struct loop *loop, struct loop_work *work)
+{
+	struct loop_work_list *list = &loop->deferred;
+
+	if (work->deferred)
+		return;
+	work->deferred = true;
+	work->next = NULL;
+	if (list->first)
+		list->last->next = work;
+	else
+		list->first = work;
+	list->last = work;
+}
+
+static void remove_work(struct loop_work_list *list,
+			const struct loop_work *work)
+{
+	struct loop_work *before = NULL;
+
+	for (struct loop_work *at = list->first; at; at = at->next) {
+		if (at != work) {
+			before = at;
+			continue;
+		}
+		if (before)
+			before->next = at->next;
+		else
+			list->first = at->next;
+		if (list->last == at)
+			list->last = before;
+		return;
+	}
+}
+
+void loop_cancel(struct loop *loop, struct loop_work *work)
+{
+	if (!work->deferred)
+		return;
+	work->deferred = false;
+	remove_work(&loop->due, work);
+	remove_work(&loop->deferred, work);
+}
+
+static int run_due(struct loop *loop)
+{
+	int count = 0;
+
+	while (loop->due.first && !loop->stop) {
+		struct loop_work *work = loop->due.first;
+
+		loop->due.first = work->next;
+		work->deferred = false;
+		work->run(work->arg);
+		count++;
+	}
+	return count;
+}
+
+/* -- running -------------------------------------------------------------- */
+
+/* The next batch of events: 0, or -errno, logged. */
+static int fetch(struct loop *loop, int timeout_ms)
+{
+	int error;
+
+	loop->batch_next = 0;
+	loop->batch_count =
+		epoll_wait(loop->epoll_fd, loop->batch, LOOP_BATCH, timeout_ms);
+	if (loop->batch_count >= 0)
+		return 0;
+	error = errno;
+	loop->batch_count = 0;
+	if (error == EINTR)
+		return 0;
+	log_error("epoll_wait: %s", strerror(error));
+	return -error;
+}
+
+/*
+ * A turn that loop_stop has ended is finished by the next one: edges do not
+ * come again, and work is not forgotten.
+ */
+int loop_turn(struct loop *loop, int timeout_ms)
+{
+	int error, count;
+
+	loop->stop = false;
+	if (loop->batch_next == loop->batch_count && !loop->due.first) {
+		loop->due = loop->deferred;
+		loop->deferred = (struct loop_work_list){ NULL, NULL };
+		error = fetch(loop, loop->due.first ? 0 : timeout_ms);
+		if (error)
+			return error;
+	}
+	count = dispatch(loop);
+	return count + run_due(loop);
 }
 
 static int run(struct loop *loop)
 {
-	int error;
+	int count;
 
-	loop->stop = false;
-	dispatch(loop);
-	while (!loop->stop) {
-		loop->batch_next = 0;
-		loop->batch_count =
-			epoll_wait(loop->epoll_fd, loop->batch, LOOP_BATCH, -1);
-		if (loop->batch_count >= 0) {
-			dispatch(loop);
-			continue;
-		}
-		error = errno;
-		loop->batch_count = 0;
-		if (error != EINTR) {
-			log_error("epoll_wait: %s", strerror(error));
-			return -error;
-		}
-	}
-	/*
-	 * What is left of the batch is for the next run: edges do not come
-	 * again.
-	 */
-	return 0;
+	do
+		count = loop_turn(loop, -1);
+	while (count >= 0 && !loop->stop);
+	return count < 0 ? count : 0;
 }
 
 int loop_run(struct loop *loop)
@@ -207,15 +300,11 @@ static void wake(struct loop *loop)
  * A few, and the rest after the other sources have had their turn: the vCPUs of
  * a guest, several together, can call without end.
  */
-static void run_calls(void *arg, uint32_t events)
+static void run_calls(void *arg)
 {
 	struct loop *loop = arg;
 	struct loop_call *call;
-	uint64_t count;
 
-	(void)events;
-	if (read(loop->calls.fd, &count, sizeof(count)) < 0)
-		return;
 	pthread_mutex_lock(&loop->lock);
 	for (unsigned i = 0; i < LOOP_BATCH && !loop->stop; i++) {
 		call = take_call(loop);
@@ -227,8 +316,20 @@ static void run_calls(void *arg, uint32_t events)
 		finish_call(loop, call, 0);
 	}
 	if (loop->first)
-		wake(loop);
+		loop_defer(loop, &loop->more_calls);
 	pthread_mutex_unlock(&loop->lock);
+}
+
+static void calls_ready(void *arg, uint32_t events)
+{
+	struct loop *loop = arg;
+	uint64_t count;
+
+	(void)events;
+	/* With more_calls deferred these are in the line already. */
+	if (read(loop->calls.fd, &count, sizeof(count)) == sizeof(count) &&
+	    !loop->more_calls.deferred)
+		run_calls(loop);
 }
 
 int loop_call(struct loop *loop, void (*function)(void *arg), void *arg)

@@ -1,7 +1,8 @@
 /*
  * The event loop of the main thread: epoll over sources, each a file
- * descriptor with a function. One thread, and nothing here is locked but
- * loop_call, by which the other threads have something done in it.
+ * descriptor with a function, and deferred work. One thread, and nothing here
+ * is locked but loop_call, by which the other threads have something done in
+ * it.
  */
 #ifndef CPU_LOOP_LOOP_H
 #define CPU_LOOP_LOOP_H
@@ -23,6 +24,21 @@ struct loop_source {
 	void *arg;
 };
 
+/*
+ * Something that is not finished, although others are to be served first. The
+ * owner fills in the first two and keeps it where it is while it is deferred.
+ */
+struct loop_work {
+	void (*run)(void *arg);
+	void *arg;
+	struct loop_work *next; /* the loop's, as is what follows */
+	bool deferred;
+};
+
+struct loop_work_list {
+	struct loop_work *first, *last;
+};
+
 #define LOOP_BATCH 16
 
 struct loop {
@@ -31,6 +47,10 @@ struct loop {
 	struct epoll_event batch[LOOP_BATCH]; /* being dispatched */
 	int batch_next, batch_count;
 
+	struct loop_work_list deferred; /* for the next turn, */
+	struct loop_work_list due;	/* and for this one */
+
+	struct loop_work more_calls;
 	struct loop_source calls; /* eventfd: loop_call has queued one */
 	pthread_mutex_t lock;	  /* of what follows */
 	pthread_cond_t done;
@@ -51,6 +71,24 @@ int loop_change(struct loop *loop, struct loop_source *source, uint32_t events);
 
 /* After this `ready` is not called again, also not for events in flight. */
 void loop_remove(struct loop *loop, struct loop_source *source);
+
+/*
+ * Has work->run called once, in the next turn of the loop: after it has looked
+ * at all sources again, and after what was deferred before. Work that is
+ * deferred already stays where it is in the line. What defers itself each time
+ * that it runs, and does no more than a budget, keeps nobody else waiting.
+ */
+void loop_defer(struct loop *loop, struct loop_work *work);
+
+/* Afterwards it is not called any more; nothing where it is not deferred. */
+void loop_cancel(struct loop *loop, struct loop_work *work);
+
+/*
+ * One turn: waits up to `timeout_ms` (-1: without end; not at all where work is
+ * deferred) for sources, calls those that are ready, then the work that was
+ * deferred before this turn. The number of both, or -errno, logged.
+ */
+int loop_turn(struct loop *loop, int timeout_ms);
 
 /*
  * Runs until loop_stop, which is called from within a source's function, and

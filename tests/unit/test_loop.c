@@ -13,6 +13,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/eventfd.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -486,6 +487,130 @@ static void test_calls_never_run(void **state)
 		assert_int_equal(callers[i].last, -ECANCELED);
 }
 
+/* -- deferred work
+ * -------------------------------------------------------- */
+
+#define WORKS 4
+
+static struct loop_work works[WORKS];
+static char ran[64]; /* a letter for each work or source that was called */
+
+static void note(char letter)
+{
+	const size_t len = strlen(ran);
+
+	assert_true(len + 1 < sizeof(ran));
+	ran[len] = letter;
+	ran[len + 1] = 0;
+}
+
+static void note_work(void *arg)
+{
+	struct loop_work *work = arg;
+
+	note((char)('a' + (work - works)));
+}
+
+static void set_works(void (*run)(void *arg))
+{
+	ran[0] = 0;
+	for (unsigned i = 0; i < WORKS; i++)
+		works[i] = (struct loop_work){ .run = run, .arg = &works[i] };
+}
+
+static void test_deferred_order(void **state)
+{
+	(void)state;
+	set_works(note_work);
+	loop_defer(&loop, &works[2]);
+	loop_defer(&loop, &works[0]);
+	loop_defer(&loop, &works[2]); /* keeps its place */
+	loop_defer(&loop, &works[1]);
+	assert_int_equal(loop_turn(&loop, -1), 3);
+	assert_string_equal(ran, "cab");
+	assert_int_equal(loop_turn(&loop, 0), 0);
+	assert_string_equal(ran, "cab");
+}
+
+static void note_and_defer(void *arg)
+{
+	note_work(arg);
+	loop_defer(&loop, arg);
+}
+
+static void source_and_defer(void *arg, uint32_t events)
+{
+	(void)events;
+	note('s');
+	loop_defer(&loop, arg);
+}
+
+/*
+ * Work that never ends, two of it, and a source that is always ready:
+ * each once a turn, and what the source defers not before the next one.
+ */
+static void test_deferred_once_a_turn(void **state)
+{
+	struct loop_source source = { eventfd(1, EFD_CLOEXEC), source_and_defer,
+				      &works[3] };
+
+	(void)state;
+	set_works(note_and_defer);
+	works[3].run = note_work;
+	assert_int_equal(loop_add(&loop, &source, EPOLLIN), 0);
+	loop_defer(&loop, &works[0]);
+	loop_defer(&loop, &works[1]);
+	assert_int_equal(loop_turn(&loop, -1), 3);
+	assert_string_equal(ran, "sab");
+	assert_int_equal(loop_turn(&loop, -1), 4);
+	assert_string_equal(ran, "sabsdab");
+	assert_int_equal(loop_turn(&loop, -1), 3);
+	assert_string_equal(ran, "sabsdabsab");
+	close(source.fd);
+}
+
+static void cancel_next(void *arg)
+{
+	note_work(arg);
+	loop_cancel(&loop, (struct loop_work *)arg + 1);
+	loop_cancel(&loop, arg); /* runs, so it is not in the line */
+}
+
+static void test_deferred_cancelled(void **state)
+{
+	(void)state;
+	set_works(cancel_next);
+	loop_cancel(&loop, &works[0]);
+	for (unsigned i = 0; i < WORKS; i++)
+		loop_defer(&loop, &works[i]);
+	loop_cancel(&loop, &works[3]); /* the last one, */
+	loop_defer(&loop, &works[3]);  /* and something behind it again */
+	assert_int_equal(loop_turn(&loop, -1), 2);
+	assert_string_equal(ran, "ac");
+	assert_int_equal(loop_turn(&loop, 0), 0);
+	loop_defer(&loop, &works[1]); /* can be used again */
+	assert_int_equal(loop_turn(&loop, -1), 1);
+	assert_string_equal(ran, "acb");
+}
+
+static void stop_and_note(void *arg)
+{
+	note_work(arg);
+	loop_stop(&loop);
+}
+
+static void test_deferred_behind_a_stop(void **state)
+{
+	(void)state;
+	set_works(stop_and_note);
+	loop_defer(&loop, &works[0]);
+	loop_defer(&loop, &works[1]);
+	assert_int_equal(loop_run(&loop), 0);
+	assert_string_equal(ran, "a");
+	assert_int_equal(loop_run(&loop), 0);
+	assert_string_equal(ran, "ab");
+}
+
 int main(void)
 {
 #define TEST(function)                                                         \
@@ -499,6 +624,10 @@ int main(void)
 		TEST(test_regular_file),
 		TEST(test_timers),
 		TEST(test_interrupted),
+		TEST(test_deferred_order),
+		TEST(test_deferred_once_a_turn),
+		TEST(test_deferred_cancelled),
+		TEST(test_deferred_behind_a_stop),
 		TEST(test_calls),
 		TEST(test_calls_end),
 		TEST(test_calls_without_end),

@@ -10,9 +10,9 @@
 #include "boot/cmdline.h"
 #include "boot/initrd.h"
 #include "boot/kernel.h"
-#include "cpu/device_options.h"
 #include "mem/gpa.h"
 #include "mem/ram.h"
+#include "virtio/devices.h"
 
 struct machine_options {
 	int kernel_fd;

@@ -8,7 +8,6 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 
-#include "cpu/device_options.h"
 #include "cpu/loop/loop.h"
 #include "cpu/vm.h"
 #include "mem/ram.h"
@@ -16,6 +15,21 @@
 #include "virtio/device.h"
 #include "virtio/net/net.h"
 #include "virtio/vsock/vsock.h"
+
+/* One interrupt line each. */
+#define DEVICES_MAX (VM_GSI_COUNT - VM_GSI_VIRTIO)
+
+/*
+ * Slots are given out in this order: disks, networks, the vsock; of one kind as
+ * they were named.
+ */
+struct device_options {
+	struct block_options disks[DEVICES_MAX];
+	unsigned disk_count;
+	struct net_options nets[NETS_MAX];
+	unsigned net_count;
+	struct vsock_options vsock;
+};
 
 struct device_kind;
 

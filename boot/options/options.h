@@ -9,9 +9,9 @@
 #include <stdint.h>
 
 #include "boot/options/parse.h"
-#include "cpu/device_options.h"
 #include "mem/log.h"
 #include "mem/ram.h"
+#include "virtio/devices.h"
 
 #ifndef MOTE_VERSION
 #define MOTE_VERSION "0.1" /* the build may say otherwise, with -D */

@@ -7,11 +7,30 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "cpu/device_options.h"
+#include "cpu/loop/file.h"
 #include "cpu/loop/loop.h"
+#include "cpu/loop/thread.h"
 #include "virtio/device.h"
 
 #define BLOCK_SERIAL_BYTES 20 /* 5.2.6.1: VIRTIO_BLK_T_GET_ID */
+
+/* What the command line asks for of a disk. */
+enum block_engine {
+	BLOCK_ENGINE_AUTO,
+	BLOCK_ENGINE_URING,
+	BLOCK_ENGINE_THREADS
+};
+
+struct block_options {
+	struct option_file file;
+	bool ro, root, ephemeral, direct;
+	const char *serial; /* at most BLOCK_SERIAL_BYTES; NULL: none */
+	enum block_engine engine;
+	uint64_t bytes_per_s, ops_per_s; /* 0: no limit */
+	/* Set by devices.c: */
+	unsigned queues; /* 1 .. DEVICE_QUEUES_MAX */
+	struct thread_hook hook;
+};
 
 /* The host's side of a disk, open and measured. */
 struct block_backing {

@@ -13,17 +13,33 @@
 #include <stdint.h>
 #include <sys/uio.h>
 
-#include "cpu/device_options.h"
+#include "cpu/loop/file.h"
 #include "cpu/loop/loop.h"
 #include "virtio/device.h"
 #include "virtio/limiter.h"
 #include "virtio/net/rx_buffers.h"
 
-#define NET_MAC_BYTES	 6
 #define NET_NAME_BYTES	 160
 #define NET_STREAM_IOV	 512
 #define NET_STREAM_MAX	 64 /* frames sent by one system call */
 #define NET_STREAM_WASTE 2048
+
+/* What the command line asks for of a network. */
+/* NET_NONE is only what an option holds before it is given. */
+enum net_kind { NET_NONE, NET_TAP, NET_UNIX, NET_FD };
+
+#define NETS_MAX      8
+#define NET_MAC_BYTES 6
+
+struct net_options {
+	enum net_kind kind;
+	struct option_file file; /* TAP: a name, UNIX: a path; FD: an fd */
+	const char *mac_text;	 /* NULL: a random one is made */
+	uint8_t mac[NET_MAC_BYTES];
+	unsigned mtu;	      /* told to the guest; 0: the tap's */
+	uint64_t bytes_per_s; /* each way; 0: no limit */
+	unsigned packets_per_s;
+};
 
 /* One way, in or out. */
 struct net_way {

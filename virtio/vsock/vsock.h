@@ -13,11 +13,35 @@
 #ifndef VIRTIO_VSOCK_VSOCK_H
 #define VIRTIO_VSOCK_VSOCK_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
-#include "cpu/device_options.h"
+#include "cpu/loop/file.h"
 #include "cpu/loop/loop.h"
 #include "virtio/device.h"
+
+/* What the command line asks for of the vsock. */
+#define VSOCK_CID_MIN	  3u /* virtio 1.2, 5.10.4: those below are reserved */
+#define VSOCK_CID_MAX	  0xfffffffeu
+#define VSOCK_CID_DEFAULT 3u
+
+struct vsock_options {
+	struct option_file file; /* path NULL and fd -1: none */
+	unsigned cid;		 /* the guest's */
+	/*
+	 * A stream that ends inside mote: the guest's first connection to
+	 * `own_port` is `own_fd`'s, a socket that becomes the device's.
+	 */
+	bool own;
+	uint32_t own_port;
+	int own_fd;
+};
+
+/* Programs of the host can reach it. */
+static inline bool vsock_is_shared(const struct vsock_options *options)
+{
+	return options->file.path || options->file.fd >= 0;
+}
 
 struct vsock;
 

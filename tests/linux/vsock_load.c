@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The end of a stream that connects: tests/linux/vsock_stream.h.
  *
@@ -199,7 +200,7 @@ static void abrupt(const char *where, const char *state)
 static void fails(const char *where)
 {
 	double began = now();
-	int fd = try_dial(where);
+	int fd = try_dial(where, 0);
 
 	if (fd >= 0)
 		wrong("it connects");

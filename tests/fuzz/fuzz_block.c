@@ -1,7 +1,7 @@
 /* uses: virtio/block/block.c virtio/block/create.c virtio/block/file.c */
 /* uses: virtio/block/request.c virtio/block/step.c virtio/block/hold.c */
 /* uses: virtio/block/overlay.c */
-/* uses: virtio/limiter.c virtio/mmio.c virtio/mmio_regs.c virtio/device.c */
+/* uses: virtio/limiter.c virtio/mmio.c */
 /* uses: virtio/queue.c cpu/bus.c mem/ram.c mem/log.c */
 /*
  * The block device between a driver that does what the input says

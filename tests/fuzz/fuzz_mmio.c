@@ -1,4 +1,4 @@
-/* uses: virtio/mmio.c virtio/mmio_regs.c virtio/device.c virtio/queue.c */
+/* uses: virtio/mmio.c virtio/queue.c */
 /* uses: cpu/bus.c mem/ram.c mem/log.c */
 /*
  * The virtio-mmio bus and rings, under a device that copies from what it may

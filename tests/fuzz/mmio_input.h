@@ -32,7 +32,6 @@
 
 #include "mem/log.h"
 #include "mem/util.h"
-#include "virtio/device.h"
 #include "virtio/mmio.h"
 
 #define INPUT_RAM   (256 * 1024)
@@ -218,7 +217,7 @@ int vm_ioeventfd(struct vm *vm, int event_fd, gpa at, int64_t match)
 
 static inline void input_attach(struct device *device)
 {
-	const struct mmio_place place = {
+	const struct mmio_slot place = {
 		.base = GPA(INPUT_SLOT),
 		.alias = GPA(INPUT_ALIAS),
 		.alias_absent = &acpi,

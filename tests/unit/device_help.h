@@ -19,7 +19,6 @@
 #include "cpu/vm.h"
 #include "tests/unit/boot_help.h"
 #include "tests/unit/ring.h"
-#include "virtio/device.h"
 #include "virtio/mmio.h"
 
 #define SLOT_AT	  0xD0000000ULL
@@ -193,7 +192,7 @@ static inline void host_settle(void)
 
 static inline int attach(struct device *device)
 {
-	const struct mmio_place place = { .base = GPA(SLOT_AT),
+	const struct mmio_slot place = { .base = GPA(SLOT_AT),
 					  .gsi = SLOT_GSI };
 
 	return mmio_attach(device, &host.vm, &host.loop, &host.ram, &place);

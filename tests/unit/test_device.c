@@ -1,4 +1,4 @@
-/* uses: virtio/mmio.c virtio/mmio_regs.c virtio/device.c virtio/queue.c */
+/* uses: virtio/mmio.c virtio/queue.c */
 /* uses: cpu/bus.c cpu/loop/loop.c mem/ram.c */
 /* Virtio devices that run: kicks, interrupts, resets, broken drivers. */
 #include "tests/unit/mock_device.h"
@@ -202,7 +202,7 @@ static void test_alias(void **state)
 {
 	const uint64_t alias = SLOT_AT + 0x100000;
 	static _Atomic bool absent;
-	const struct mmio_place place = {
+	const struct mmio_slot place = {
 		.base = GPA(SLOT_AT + SLOT_SIZE),
 		.alias = GPA(alias),
 		.alias_absent = &absent,

@@ -1,4 +1,4 @@
-/* uses: virtio/mmio.c virtio/mmio_regs.c virtio/device.c virtio/queue.c */
+/* uses: virtio/mmio.c virtio/queue.c */
 /* uses: cpu/bus.c cpu/loop/loop.c mem/ram.c */
 /* The registers of virtio-mmio: every offset, width and status transition. */
 #include "tests/unit/mock_device.h"

@@ -15,7 +15,7 @@
 
 #include "cpu/loop/file.h"
 #include "cpu/loop/loop.h"
-#include "virtio/device.h"
+#include "virtio/mmio.h"
 #include "virtio/limiter.h"
 #include "virtio/net/rx_buffers.h"
 

@@ -203,19 +203,19 @@ $B/gen/seccomp/filter_table.h $B/gen/rows/seccomp/filter_table.h: $B/native/gen_
 	$(call say,GEN,$@)
 	$Q$< $(TABLE) >$@
 
-$B/tests/mote-rows: $(filter-out $B/obj/seccomp/program.o,$(OBJ)) \
-	$B/obj/rows/program.o $B/obj/tests/strip/strip.o $(LIBS)
+$B/tests/mote-rows: $(filter-out $B/obj/seccomp/filter.o,$(OBJ)) \
+	$B/obj/rows/filter.o $B/obj/tests/strip/strip.o $(LIBS)
 	@mkdir -p $(@D)
 	$(call say,LD,$@)
 	$Q$(MUSLCC) $(LDSTART) $(LDHARD) -o $@ $^ $(LDEND)
 
-$B/obj/rows/program.o: seccomp/program.c $B/gen/rows/seccomp/filter_table.h
+$B/obj/rows/filter.o: seccomp/filter.c $B/gen/rows/seccomp/filter_table.h
 	@mkdir -p $(@D)
 	$(call say,CC,$<)
 	$Q$(MUSLCC) -I$B/gen/rows $(MUSLFLAGS) $(DEP) -c -o $@ $<
 
 $B/obj/seccomp/gen_filter.o: | $B/deps/lib/libseccomp.a
-$(foreach t,obj debug fuzz,$B/$t/seccomp/program.o): $B/gen/seccomp/filter_table.h
+$(foreach t,obj debug fuzz,$B/$t/seccomp/filter.o): $B/gen/seccomp/filter_table.h
 
 $B/mote.1: DOC := man
 $B/mote.bash: DOC := bash

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 # mote's build. `make` gives build/mote; `make help` lists the rest.
 #
 # Everything made lands under build/: objects in a tree per kind of build
@@ -118,7 +119,7 @@ OBJ	:= $(SRC:%.c=$B/obj/%.o) $(ASM:%.S=$B/obj/%.o)
 # Changes when a source comes or goes, or other flags are given: what was built
 # before is then out of date, although every file in it is older.
 MADE_OF	:= $B/made-of
-made_of	:= $(SRC) $(HOT) $(subst ',,$(MUSLFLAGS) $(HOSTCC) $(HOSTFLAGS) $(LDFLAGS))
+made_of	:= $(SRC) $(INIT) $(HOT) $(subst ',,$(MUSLFLAGS) $(HOSTCC) $(HOSTFLAGS) $(LDFLAGS))
 $(shell mkdir -p $B; echo '$(made_of)' | cmp -s - $(MADE_OF) || \
 	echo '$(made_of)' >$(MADE_OF))
 
@@ -138,12 +139,16 @@ INITFLAGS := -std=c11 -D_GNU_SOURCE $(WARN) -Os -flto -m64 -ffreestanding \
 	   -nostdlib -static -fno-pie -no-pie -mno-red-zone -mgeneral-regs-only \
 	   -fno-stack-protector -fno-asynchronous-unwind-tables \
 	   -fcf-protection=none -fno-tree-loop-distribute-patterns -I.
-$B/init: $(INIT) $(wildcard boot/init/*.h) cpu/command/protocol.h Makefile \
-	| tools-build
-	@mkdir -p $(@D)
+INIT_OBJ := $(INIT:%.c=$B/init-obj/%.o)
+$B/init: $(INIT_OBJ)
 	$(call say,INIT,$@)
-	$Q$(HOSTCC) $(INITFLAGS) -s -o $@ $(INIT) -Wl,--build-id=none \
+	$Q$(HOSTCC) $(INITFLAGS) -s -o $@ $^ -Wl,--build-id=none \
 		-Wl,-z,noexecstack,-z,noseparate-code,-z,max-page-size=4096
+
+$B/init-obj/%.o: %.c Makefile $(MADE_OF) | tools-build
+	@mkdir -p $(@D)
+	$(call say,INIT,$<)
+	$Q$(HOSTCC) $(INITFLAGS) -ffat-lto-objects $(DEP) -c -o $@ $<
 
 embed	= $(HOSTCC) -DINIT='"$B/init"' -c -o $@ $<
 $B/obj/%.o: %.S $B/init Makefile
@@ -183,6 +188,7 @@ $B/native/$(notdir $1): $(1:%=$B/native/%.o) \
 	$$Q$$(HOSTCC) -o $$@ $$^
 endef
 $(foreach g,$(GEN:.c=),$(eval $(call gen_rule,$g)))
+NATIVE_BINS := $(GEN:%.c=$B/native/%.o) $B/native/gen_filter
 
 $B/native/%.o: %.c Makefile $(MADE_OF) | tools-build
 	@mkdir -p $(@D)
@@ -331,7 +337,7 @@ TESTS	:= $(UNIT:tests/unit/%.c=$B/unit/%) $(wildcard tests/*.t) \
 	   $(wildcard tests/fuzz/*.t tests/guest/*.t tests/host/*.t) \
 	   $(wildcard tests/linux/*.t)
 
-check: $B/gen/seccomp/filter_table.h | tools-check
+check: $(OBJ) $(INIT_OBJ) $(NATIVE_BINS) | tools-check
 	@tests/check/run
 format: | tools-check
 	clang-format-14 -i $(shell tests/check/run files | grep '\.[ch]$$')
@@ -382,7 +388,7 @@ install: all
 		$(SHARE)/bash-completion/completions/mote
 	install -D -m 644 $B/_mote $(SHARE)/zsh/site-functions/_mote
 
-TREES	:= $(addprefix $B/,obj debug native gen unit fuzz guest-obj guest-tests bench tools)
+TREES	:= $(addprefix $B/,obj init-obj debug native gen unit fuzz guest-obj guest-tests bench tools)
 clean:
 	rm -rf $(TREES) $B/mote $B/init $B/mote.1 $B/mote.bash $B/_mote $(MADE_OF) \
 		$B/cppcheck $B/summary $B/tests

@@ -3,7 +3,8 @@
  * The virtio-mmio transport: what the driver does with registers, and what a
  * device hears of it.
  *
- *	vCPU thread	register access -> bus -> slot_write -> write_register
+ *	vCPU thread	register access -> bus -> slot_write ->
+ *write_mmio_register
  *			-> loop_call(transport_activate, _reset, _stop_queue)
  *	loop's thread	ioeventfd -> kick_ready -> device->ops->kick
  *			device_interrupt -> irqfd -> the guest
@@ -334,7 +335,7 @@ static uint32_t read_generation(struct transport *t)
 	return generation;
 }
 
-static uint32_t read_register(struct transport *t, unsigned offset)
+static uint32_t read_mmio_register(struct transport *t, unsigned offset)
 {
 	const struct transport_queue *queue = selected_queue(t);
 
@@ -422,7 +423,7 @@ static void write_queue_ready(struct transport *t, uint32_t value)
 	}
 }
 
-static void write_reset(struct transport *t)
+static void reset_registers(struct transport *t)
 {
 	/* -ECANCELED: mote ends, and this register is not read again. */
 	if (t->status & STATUS_DRIVER_OK &&
@@ -464,7 +465,7 @@ static void write_status(struct transport *t, uint32_t value)
 	const uint32_t added = value & ~t->status;
 
 	if (!value) {
-		write_reset(t);
+		reset_registers(t);
 		return;
 	}
 	t->status |=
@@ -512,7 +513,8 @@ static void write_queue(struct transport *t, unsigned offset, uint32_t value)
 	}
 }
 
-static void write_register(struct transport *t, unsigned offset, uint32_t value)
+static void write_mmio_register(struct transport *t, unsigned offset,
+				uint32_t value)
 {
 	switch (offset) {
 	case DEVICE_FEATURES_SEL:
@@ -574,7 +576,7 @@ static void slot_read(void *window, uint64_t offset, uint8_t *data,
 	} else if (len == 4 && offset % 4 == 0 &&
 		   (offset != DEVICE_ID || !window_is_absent(w))) {
 		pthread_mutex_lock(&t->lock);
-		value = read_register(t, (unsigned)offset);
+		value = read_mmio_register(t, (unsigned)offset);
 		pthread_mutex_unlock(&t->lock);
 		put_le32(data, value);
 	}
@@ -605,7 +607,7 @@ static void slot_write(void *window, uint64_t offset, const uint8_t *data,
 		atomic_fetch_and(&t->interrupt_status, ~get_le32(data));
 	} else if (offset < CONFIG && len == 4 && offset % 4 == 0) {
 		pthread_mutex_lock(&t->lock);
-		write_register(t, (unsigned)offset, get_le32(data));
+		write_mmio_register(t, (unsigned)offset, get_le32(data));
 		pthread_mutex_unlock(&t->lock);
 	}
 }
@@ -632,7 +634,7 @@ static void transport_init(struct transport *t, struct device *device,
 		k->transport = t;
 		k->queue = i;
 	}
-	write_reset(t);
+	reset_registers(t);
 	device->active = false;
 	device->acked = 0;
 }

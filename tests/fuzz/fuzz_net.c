@@ -1,6 +1,6 @@
-/* uses: virtio/net/net.c virtio/net/rx.c virtio/net/tx.c */
+/* uses: virtio/net/net.c */
 /* uses: virtio/net/rx_buffers.c */
-/* uses: virtio/net/tap.c virtio/net/tap_open.c virtio/net/stream.c */
+/* uses: virtio/net/tap.c virtio/net/stream.c */
 /* uses: virtio/limiter.c virtio/mmio.c virtio/mmio_regs.c virtio/device.c */
 /* uses: virtio/queue.c cpu/bus.c mem/ram.c mem/log.c */
 /*

@@ -1,6 +1,6 @@
-/* uses: virtio/net/net.c virtio/net/rx.c virtio/net/tx.c */
+/* uses: virtio/net/net.c */
 /* uses: virtio/net/rx_buffers.c */
-/* uses: virtio/net/stream.c virtio/net/tap.c virtio/net/tap_open.c */
+/* uses: virtio/net/stream.c virtio/net/tap.c */
 /* uses: virtio/limiter.c virtio/queue.c cpu/loop/loop.c mem/ram.c */
 /*
  * virtio-net over a stream socket: frames both ways, cut anywhere, more than

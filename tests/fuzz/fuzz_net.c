@@ -1,6 +1,6 @@
-/* uses: virtio/net/net.c */
+/* SPDX-License-Identifier: Apache-2.0 */
+/* uses: virtio/net/net.c virtio/net/tap.c virtio/net/stream.c */
 /* uses: virtio/net/rx_buffers.c */
-/* uses: virtio/net/tap.c virtio/net/stream.c */
 /* uses: virtio/limiter.c virtio/mmio.c virtio/mmio_regs.c virtio/device.c */
 /* uses: virtio/queue.c cpu/bus.c mem/ram.c mem/log.c */
 /*
@@ -17,7 +17,6 @@
 #include <sys/socket.h>
 
 #include "tests/fuzz/mmio_input.h"
-#include "virtio/net/backend.h"
 #include "virtio/net/net.h"
 
 static struct net net;
@@ -104,13 +103,15 @@ static void make_net(uint8_t how)
 	} else {
 		/* net_open would find that it is no tap. */
 		memset(&net, 0, sizeof(net));
-		net.source.fd = ends[0];
-		net.timer.source.fd = -1;
+		net.source.fd = net.timer.source.fd = -1;
 		net.link_up = true;
-		net.backend = &net_tap_backend;
-		net.tap.header = NET_HEADER;
-		net.device.features = NET_F_CSUM | NET_F_GUEST_CSUM |
-				      NET_F_GUEST_TSO4 | NET_F_HOST_TSO4;
+		net.device.name = net.name;
+		net.backend.name = net.name;
+		net.backend.ops = &net_tap_ops;
+		net.backend.fd = ends[0];
+		net.backend.tap.header = NET_HEADER;
+		net.backend.features = NET_F_CSUM | NET_F_GUEST_CSUM |
+				       NET_F_GUEST_TSO4 | NET_F_HOST_TSO4;
 	}
 	must(!net_create(&net, &fake.loop), "create");
 }

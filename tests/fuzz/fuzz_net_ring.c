@@ -1,12 +1,12 @@
-/* uses: virtio/net/net.c */
+/* SPDX-License-Identifier: Apache-2.0 */
+/* uses: virtio/net/net.c virtio/net/tap.c virtio/net/stream.c */
 /* uses: virtio/net/rx_buffers.c */
-/* uses: virtio/net/stream.c virtio/net/tap.c */
 /* uses: virtio/limiter.c virtio/queue.c cpu/loop/loop.c mem/ram.c mem/log.c */
 /*
  * virtio-net between a driver and a peer that both do as the input says, over
  * a socket pair. Besides what the sanitizers see: the device gives back no
  * more than it took, writes nothing once it is broken or reset, and the stream
- * to the peer stays in step, whatever was cut short.
+ * to the peer stays in step, whatever was interrupted.
  *
  *	byte 0	bit 0 MRG_RXBUF, 1 EVENT_IDX, 2 INDIRECT, 3 limits, 4-6 log2
  *		of the rings' size
@@ -22,7 +22,6 @@
 
 #include "mem/log.h"
 #include "tests/unit/ring.h"
-#include "virtio/net/backend.h"
 #include "virtio/net/net.h"
 
 #define RAM_SIZE (32ULL << 20)
@@ -288,16 +287,11 @@ static void peer_close(void)
 
 static void pump(void)
 {
-	struct epoll_event event;
-	unsigned rounds = 0;
+	unsigned turns = 0;
 
 	/* A limit's timer may come again and again: enough is enough. */
-	while (rounds++ < 1000 &&
-	       epoll_wait(f.loop.epoll_fd, &event, 1, 0) > 0) {
-		const struct loop_source *source = event.data.ptr;
-
-		source->ready(source->arg, event.events);
-	}
+	while (turns++ < 1000 && loop_turn(&f.loop, 0) > 0)
+		;
 }
 
 static void operate(uint8_t operation)
@@ -363,7 +357,7 @@ static void open_pair(uint8_t how)
 
 	must(!socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, ends),
 	     "socketpair");
-	/* so that frames are cut */
+	/* so that frames go in parts */
 	setsockopt(ends[0], SOL_SOCKET, SO_SNDBUF, &small, sizeof(small));
 	options.file.fd = ends[0];
 	f.peer = ends[1];

@@ -1,7 +1,8 @@
-/* uses: virtio/net/net.c */
+/* SPDX-License-Identifier: Apache-2.0 */
+/* uses: virtio/net/net.c virtio/net/tap.c virtio/net/stream.c */
 /* uses: virtio/net/rx_buffers.c */
-/* uses: virtio/net/stream.c virtio/net/tap.c */
 /* uses: virtio/limiter.c virtio/queue.c cpu/loop/loop.c mem/ram.c */
+/* uses: tests/unit/net_help.c tests/unit/net_peer.c */
 /* ldflags: -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=mmap */
 /*
  * What a packet costs: no memory is allocated for it, and there is one system
@@ -9,42 +10,17 @@
  * any other (seccomp), and is killed if it does. A tap is stood in for by a
  * pair of message sockets: it, too, takes and gives one packet a call.
  */
-#include <fcntl.h>
-
 #include "tests/unit/costs.h"
-#include "tests/unit/net_help.h"
+#include "tests/unit/net_peer.h"
 
 #define MANY 2000u
 
-static int peer = -1;
-
-/* Of a tap, or of a stream. */
 static void start(bool tap)
 {
-	struct net_options options = { .kind = NET_FD };
-	int ends[2], pair[2];
-
-	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, ends), 0);
-	peer = ends[1];
-	options.file.fd = ends[0];
-	assert_int_equal(try_net(&options), 0);
-	if (tap) {
-		loop_remove(&t.loop, &t.net.source);
-		assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET, 0, pair),
-				 0);
-		assert_int_equal(dup2(pair[0], ends[0]), ends[0]);
-		close(pair[0]);
-		peer = dup2(pair[1], peer);
-		close(pair[1]);
-		assert_int_equal(fcntl(ends[0], F_SETFL, O_NONBLOCK), 0);
-		t.net.backend = &net_tap_backend;
-		t.net.tap.header = NET_HEADER;
-		t.net.tap.mtu = 1500;
-		assert_int_equal(
-			loop_add(&t.loop, &t.net.source, EPOLLIN | EPOLLET), 0);
-	}
-	assert_int_equal(fcntl(peer, F_SETFL, O_NONBLOCK), 0);
-	drive(NET_F_MRG_RXBUF | FEATURE_EVENT_IDX);
+	if (tap)
+		make_packet_tap(NET_F_MRG_RXBUF | FEATURE_EVENT_IDX);
+	else
+		make_stream(NET_F_MRG_RXBUF | FEATURE_EVENT_IDX);
 }
 
 /* Takes what is there; this is not the device's call. */
@@ -115,8 +91,7 @@ static void test_no_allocation(void **state)
 		assert_int_equal(work(tap, MANY, 1), 0);
 		assert_int_equal(work(tap, MANY, 16), 0);
 		assert_int_equal(allocations, 0);
-		end_net();
-		close(peer);
+		end_host();
 	}
 }
 

@@ -1,7 +1,8 @@
-/* uses: virtio/net/net.c */
+/* SPDX-License-Identifier: Apache-2.0 */
+/* uses: virtio/net/net.c virtio/net/tap.c virtio/net/stream.c */
 /* uses: virtio/net/rx_buffers.c */
-/* uses: virtio/net/stream.c virtio/net/tap.c */
 /* uses: virtio/limiter.c virtio/queue.c cpu/loop/loop.c mem/ram.c */
+/* uses: tests/unit/net_help.c tests/unit/net_peer.c */
 /*
  * virtio-net over real tap interfaces, in a network namespace of the test's
  * own. What the host sees is a packet socket on the interface, which can also
@@ -21,7 +22,7 @@
 #include <sys/ioctl.h>
 #include <sys/syscall.h>
 
-#include "tests/unit/net_help.h"
+#include "tests/unit/net_peer.h"
 
 #define ALL_FEATURES                                                           \
 	(NET_F_CSUM | NET_F_GUEST_CSUM | NET_F_GUEST_TSO4 | NET_F_GUEST_TSO6 | \
@@ -147,19 +148,10 @@ static int listen_on(const char *name, bool headers)
 
 /* -- opening --------------------------------------------------------------- */
 
-static void refuse(struct net_options options, const char *why)
-{
-	unsigned fds = count_fds();
-
-	memset(&t, 0, sizeof(t));
-	assert_true(net_open(&t.net, &options, 1) < 0);
-	expect_log(why);
-	assert_int_equal(count_fds(), fds);
-}
-
 static void refuse_name(const char *name, const char *why)
 {
-	refuse((struct net_options){ .kind = NET_TAP, .file.path = name }, why);
+	refuse_net((struct net_options){ .kind = NET_TAP, .file.path = name },
+		   why);
 }
 
 static void test_names(void **state)
@@ -234,7 +226,7 @@ static void test_multi_queue(void **state)
 	NEEDS_TAPS();
 	make_tap("many", IFF_TAP | IFF_MULTI_QUEUE);
 	open_name("many", 0);
-	expect_no_log();
+	expect_no_net_log();
 	end_net();
 	delete_tap("many", IFF_TAP | IFF_MULTI_QUEUE);
 }
@@ -251,9 +243,9 @@ static void test_mtu(void **state)
 	open_name("tap0", 1400);
 	assert_int_equal(get_le16(t.net.device.config + 10), 1400);
 	end_net();
-	expect_no_log();
+	expect_no_net_log();
 	open_name("tap0", 9000);
-	expect_log("ip link set tap0 mtu 9000");
+	expect_net_log("ip link set tap0 mtu 9000");
 	assert_int_equal(get_le16(t.net.device.config + 10), 9000);
 	end_net();
 	set_mtu("tap0", 9000);
@@ -262,7 +254,7 @@ static void test_mtu(void **state)
 	end_net();
 	set_up("tap0", false);
 	open_name("tap0", 0);
-	expect_log("ip link set tap0 up");
+	expect_net_log("ip link set tap0 up");
 	end_net();
 	delete_tap("tap0", IFF_TAP);
 }
@@ -275,22 +267,22 @@ static void test_taken(void **state)
 	(void)state;
 	NEEDS_TAPS();
 	fd = options.file.fd = open("/dev/net/tun", O_RDWR);
-	refuse(options, "TUNSETIFF comes first");
+	refuse_net(options, "TUNSETIFF comes first");
 	close(fd);
 	fd = options.file.fd = attach("layer3", IFF_TUN | IFF_NO_PI);
-	refuse(options, "a tun, which carries no Ethernet");
+	refuse_net(options, "a tun, which carries no Ethernet");
 	close(fd);
 	fd = options.file.fd = attach("info", IFF_TAP);
-	refuse(options, "without IFF_NO_PI");
+	refuse_net(options, "without IFF_NO_PI");
 	close(fd);
 	options.file.fd = attach("taken0", IFF_TAP | IFF_NO_PI | IFF_VNET_HDR);
 	set_up("taken0", true);
 	assert_int_equal(try_net(&options), 0);
-	assert_int_equal(t.net.tap.header, NET_HEADER);
+	assert_int_equal(t.net.backend.tap.header, NET_HEADER);
 	assert_int_equal(t.net.device.features & ALL_FEATURES, ALL_FEATURES);
-	assert_int_equal(t.net.mtu, 1500);
+	assert_int_equal(t.net.backend.mtu, 1500);
 	end_net();
-	expect_no_log();
+	expect_no_net_log();
 }
 
 /* An interface here may have the name of one elsewhere. */
@@ -310,9 +302,9 @@ static void test_taken_from_elsewhere(void **state)
 	make_tap("twin", IFF_TAP | IFF_NO_PI);
 	set_mtu("twin", 4000);
 	assert_int_equal(try_net(&options), 0);
-	assert_int_equal(t.net.mtu, 0);
+	assert_int_equal(t.net.backend.mtu, 0);
 	end_net();
-	expect_no_log();
+	expect_no_net_log();
 	assert_int_equal(setns(here, CLONE_NEWNET), 0);
 	close(here);
 	close(control);
@@ -323,12 +315,12 @@ static void test_taken_from_elsewhere(void **state)
 
 static int host = -1; /* the packet socket */
 
-static void finish(void)
+static void end_tap(void)
 {
 	close(host);
 	end_net();
 	delete_tap("tap0", IFF_TAP);
-	expect_no_log();
+	expect_no_net_log();
 }
 
 static void host_send(size_t len, unsigned number)
@@ -349,18 +341,18 @@ static void await_queue(void)
 		assert_int_equal(send(host, frame, sizeof(frame), 0),
 				 sizeof(frame));
 		/* With a header one byte is refused, but the packet is gone. */
-		if (read(t.net.source.fd, &byte, 1) == 1 || errno == EINVAL)
+		if (read(t.net.backend.fd, &byte, 1) == 1 || errno == EINVAL)
 			return;
 		usleep(1000);
 	}
 	fail_msg("no packet comes through the tap");
 }
 
-static void begin(uint64_t features, bool headers)
+static void begin_tap(uint64_t features, bool headers)
 {
 	make_tap("tap0", IFF_TAP);
 	open_name("tap0", 0);
-	expect_no_log();
+	expect_no_net_log();
 	host = listen_on("tap0", headers);
 	await_queue();
 	drive(features);
@@ -416,9 +408,9 @@ static void test_both_ways(void **state)
 	(void)state;
 	NEEDS_TAPS();
 	for (size_t i = 0; i < ARRAY_LEN(features); i++) {
-		begin(features[i], false);
+		begin_tap(features[i], false);
 		both_ways();
-		finish();
+		end_tap();
 	}
 }
 
@@ -439,7 +431,7 @@ static void test_no_header(void **state)
 	both_ways();
 	close(host);
 	end_net();
-	expect_no_log();
+	expect_no_net_log();
 }
 
 /* A TCP segment of `len` bytes that somebody is still to cut. */
@@ -479,7 +471,7 @@ static void test_large_in(void **state)
 
 	(void)state;
 	NEEDS_TAPS();
-	begin(ALL_FEATURES, true);
+	begin_tap(ALL_FEATURES, true);
 	assert_int_equal(send(host, large, make_large(large, LARGE), 0),
 			 sizeof(large));
 	for (unsigned i = 0; i < 60; i++)
@@ -496,7 +488,7 @@ static void test_large_in(void **state)
 	assert_int_equal(get_le16(got + 4), 1448);
 	assert_int_equal(get_le16(got + NET_HEADER_NUM_BUFFERS), 40);
 	assert_memory_equal(got + NET_HEADER, large + 10, LARGE);
-	finish();
+	end_tap();
 }
 
 /* To a driver that cannot: the kernel cuts it. */
@@ -508,7 +500,7 @@ static void test_large_in_cut(void **state)
 
 	(void)state;
 	NEEDS_TAPS();
-	begin(NET_F_MRG_RXBUF, true);
+	begin_tap(NET_F_MRG_RXBUF, true);
 	for (unsigned i = 0; i < 60; i++)
 		put_buffer(1536);
 	assert_int_equal(send(host, large, make_large(large, LARGE), 0),
@@ -522,7 +514,7 @@ static void test_large_in_cut(void **state)
 		packets++;
 	}
 	assert_int_equal(packets, (LARGE - 54 + 1447) / 1448);
-	finish();
+	end_tap();
 }
 
 static void test_large_out(void **state)
@@ -536,7 +528,7 @@ static void test_large_out(void **state)
 
 	(void)state;
 	NEEDS_TAPS();
-	begin(ALL_FEATURES, true);
+	begin_tap(ALL_FEATURES, true);
 	make_large(large, LARGE);
 	ram_write(&t.ram, buffer[0].at, large, 10);
 	ram_write(&t.ram, buffer[2].at, large + 10, LARGE);
@@ -546,7 +538,7 @@ static void test_large_out(void **state)
 	assert_int_equal(recv(host, got, sizeof(got), 0), 10 + LARGE);
 	assert_int_equal(got[1], VIRTIO_NET_HDR_GSO_TCPV4);
 	assert_memory_equal(got + 10, large + 10, LARGE);
-	finish();
+	end_tap();
 }
 
 /* Headers that make no sense, of every kind, harm nobody. */
@@ -556,7 +548,7 @@ static void test_bad_headers(void **state)
 
 	(void)state;
 	NEEDS_TAPS();
-	begin(ALL_FEATURES, false);
+	begin_tap(ALL_FEATURES, false);
 	srand(3);
 	make_large(frame, sizeof(frame) - 10);
 	for (unsigned i = 0; i < 5000; i++) {
@@ -580,7 +572,7 @@ static void test_bad_headers(void **state)
 	put_packet(777, 1, 1);
 	kick(NET_TX);
 	host_expect(777, 1);
-	finish();
+	end_tap();
 }
 
 /* What came while nobody listened is gone; what comes then is not. */
@@ -612,7 +604,7 @@ static void test_stale(void **state)
 	pump();
 	expect_packet(100, 12);
 	expect_no_packet();
-	finish();
+	end_tap();
 }
 
 /* The interface's MTU has grown since: what does not fit is not cut. */
@@ -620,7 +612,7 @@ static void test_too_long(void **state)
 {
 	(void)state;
 	NEEDS_TAPS();
-	begin(NET_F_MRG_RXBUF, false);
+	begin_tap(NET_F_MRG_RXBUF, false);
 	for (unsigned i = 0; i < 8; i++)
 		put_buffer(1000);
 	set_mtu("tap0", 9000);
@@ -630,7 +622,7 @@ static void test_too_long(void **state)
 	expect_packet(100, 2);
 	expect_no_packet();
 	assert_int_equal(t.net.in.dropped, 1);
-	finish();
+	end_tap();
 }
 
 /* The queue runs dry and is filled again, one edge of the tap for all. */
@@ -638,7 +630,7 @@ static void test_starved(void **state)
 {
 	(void)state;
 	NEEDS_TAPS();
-	begin(NET_F_MRG_RXBUF | FEATURE_EVENT_IDX, false);
+	begin_tap(NET_F_MRG_RXBUF | FEATURE_EVENT_IDX, false);
 	for (unsigned i = 0; i < 300; i++)
 		host_send(1000, i);
 	for (unsigned i = 0; i < 300; i++) {
@@ -647,7 +639,7 @@ static void test_starved(void **state)
 		pump();
 		expect_packet(1000, i);
 	}
-	finish();
+	end_tap();
 }
 
 /* A ring whose buffers together do not hold the largest packet there is. */
@@ -655,16 +647,54 @@ static void test_small_ring(void **state)
 {
 	(void)state;
 	NEEDS_TAPS();
-	begin(NET_F_MRG_RXBUF | NET_F_GUEST_CSUM | NET_F_GUEST_TSO4 |
-		      FEATURE_EVENT_IDX,
-	      false);
+	begin_tap(NET_F_MRG_RXBUF | NET_F_GUEST_CSUM | NET_F_GUEST_TSO4 |
+			  FEATURE_EVENT_IDX,
+		  false);
 	for (unsigned i = 0; i < 64; i++)
 		put_buffer(1000);
 	kick(NET_RX);
 	host_send(1500, 1);
 	pump();
 	expect_packet(1500, 1);
-	finish();
+	end_tap();
+}
+
+/*
+ * What a full tap does not take is not lost: it stays in the queue until there
+ * is room, and goes out in order. No real tap is full by itself.
+ */
+static void test_full(void **state)
+{
+	static uint8_t got[NET_HEADER + 2000], wanted[NET_HEADER + 2000];
+	const unsigned all = 250;
+	unsigned sent, seen = 0;
+
+	(void)state;
+	make_packet_tap(FEATURE_EVENT_IDX);
+	reset();
+	drive_sized(FEATURE_EVENT_IDX, 256);
+	for (unsigned i = 0; i < all; i++)
+		put_packet(2000, i, 1);
+	kick(NET_TX);
+	pump();
+	sent = count_sent();
+	assert_in_range(sent, 1, all - 1);
+	assert_true(t.net.blocked);
+	/* Kicks do not try again in vain; the tap's own event does. */
+	kick(NET_TX);
+	pump();
+	assert_int_equal(count_sent(), 0);
+	while (seen < all) {
+		assert_int_equal(read(peer, got, sizeof(got)), sizeof(got));
+		make_frame(wanted + NET_HEADER, 2000, seen++);
+		assert_memory_equal(got, wanted, sizeof(got));
+		pump();
+	}
+	peer_expect_nothing();
+	expect_sent(all - sent);
+	assert_int_equal(t.net.out.dropped, 0);
+	assert_int_equal(t.net.out.count, all);
+	end_host();
 }
 
 static void test_deleted(void **state)
@@ -679,7 +709,7 @@ static void test_deleted(void **state)
 	kick(NET_RX);
 	assert_int_equal(system("ip link delete tap0"), 0);
 	pump();
-	expect_log("has been deleted");
+	expect_net_log("has been deleted");
 	assert_false(t.net.link_up);
 	put_packet(100, 1, 1);
 	kick(NET_TX);
@@ -695,7 +725,7 @@ static void test_deleted(void **state)
 	put_packet(100, 1, 1);
 	kick(NET_TX);
 	expect_sent(1);
-	expect_log("has been deleted");
+	expect_net_log("has been deleted");
 	end_net();
 }
 
@@ -718,6 +748,7 @@ int main(void)
 		cmocka_unit_test(test_too_long),
 		cmocka_unit_test(test_starved),
 		cmocka_unit_test(test_small_ring),
+		cmocka_unit_test(test_full),
 		cmocka_unit_test(test_deleted),
 	};
 

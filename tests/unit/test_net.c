@@ -260,6 +260,23 @@ static void test_no_memory(void **state)
 	end_host();
 }
 
+/* What waits for the peer when it goes is given back, without a kick. */
+static void test_down_while_blocked(void **state)
+{
+	const uint32_t bad = 0;
+
+	(void)state;
+	make_stream(NET_F_MRG_RXBUF);
+	for (unsigned i = 0; i < 10; i++)
+		put_packet(60000, i, 1);
+	kick(NET_TX);
+	assert_true(t.net.blocked);
+	peer_write(&bad, sizeof(bad));
+	pump();
+	assert_int_equal(count_sent(), 10);
+	expect_down("a length that no frame has");
+}
+
 /* What waited for the peer when it went is not for the next driver's ring. */
 static void test_closed_then_reset(void **state)
 {
@@ -273,7 +290,7 @@ static void test_closed_then_reset(void **state)
 	kick(NET_TX);
 	assert_true(t.net.backend.stream.frames);
 	peer_write(&bad, sizeof(bad));
-	/* Before the timer, which would drop them, has its turn. */
+	/* Before the deferred work, which would drop them, has its turn. */
 	t.net.source.ready(t.net.source.arg, EPOLLIN);
 	assert_false(t.net.link_up);
 	reset();
@@ -386,6 +403,25 @@ static void test_byte_limit(void **state)
 	end_host();
 }
 
+/* What the host refuses was work for it, and counts towards the limit. */
+static void test_limit_of_refused(void **state)
+{
+	int bad = open("/dev/null", O_RDONLY | O_CLOEXEC);
+
+	(void)state;
+	make_stream_with((struct net_options){ .packets_per_s = 200 });
+	drive(0);
+	t.net.backend.ops = &net_tap_ops;
+	close(t.net.backend.fd);
+	t.net.backend.fd = bad;
+	for (unsigned i = 0; i < 40; i++)
+		put_packet(100, i, 1);
+	kick(NET_TX);
+	assert_int_equal(t.net.out.dropped, 10);
+	expect_sent(10);
+	end_host();
+}
+
 /* -- budgets --------------------------------------------------------------- */
 
 /* A budget has an end: others are served, and then it goes on by itself. */
@@ -463,10 +499,12 @@ int main(void)
 		cmocka_unit_test(test_closed),
 		cmocka_unit_test(test_closed_while_sending),
 		cmocka_unit_test(test_no_memory),
+		cmocka_unit_test(test_down_while_blocked),
 		cmocka_unit_test(test_closed_then_reset),
 		cmocka_unit_test(test_broken),
 		cmocka_unit_test(test_packet_limit),
 		cmocka_unit_test(test_byte_limit),
+		cmocka_unit_test(test_limit_of_refused),
 		cmocka_unit_test(test_receive_budget),
 		cmocka_unit_test(test_budget_of_bytes),
 		cmocka_unit_test(test_destroyed_while_deferred),

@@ -24,14 +24,14 @@ static int peer = -1;
 static bool stream;
 
 /* False where nothing more goes. */
-static bool send_bytes(const uint8_t *bytes, size_t len)
+static bool peer_send_bytes(const uint8_t *bytes, size_t len)
 {
 	return peer >= 0 &&
 	       send(peer, bytes, len, MSG_DONTWAIT | MSG_NOSIGNAL) >= 0;
 }
 
 /* Behind its length on a stream, behind a header on a tap. */
-static bool send_frame(size_t len)
+static bool peer_send_frame(size_t len)
 {
 	static uint8_t frame[4 + NET_HEADER + 65536];
 	const size_t head = stream ? 4 : NET_HEADER;
@@ -43,7 +43,7 @@ static bool send_frame(size_t len)
 		frame[2] = (uint8_t)(len >> 8);
 		frame[3] = (uint8_t)len;
 	}
-	return send_bytes(frame, head + len);
+	return peer_send_bytes(frame, head + len);
 }
 
 static void input_host(unsigned operation)
@@ -55,12 +55,12 @@ static void input_host(unsigned operation)
 	case 0:
 		len = take(2);
 		len = len < input.left ? len : input.left;
-		send_bytes(input.at, len);
+		peer_send_bytes(input.at, len);
 		input.at += len;
 		input.left -= len;
 		break;
 	case 1:
-		send_frame(take(2));
+		peer_send_frame(take(2));
 		break;
 	case 2:
 		while (peer >= 0 &&
@@ -73,7 +73,7 @@ static void input_host(unsigned operation)
 		peer = -1;
 		break;
 	default:
-		for (len = take(1); len && send_frame(60); len--)
+		for (len = take(1); len && peer_send_frame(60); len--)
 			;
 	}
 }

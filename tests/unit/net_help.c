@@ -90,7 +90,7 @@ void expect_no_net_log(void)
 	expect_no_log();
 }
 
-void pump(void)
+void run_loop(void)
 {
 	unsigned turns = 0;
 
@@ -98,12 +98,12 @@ void pump(void)
 		assert_true(turns++ < 100000);
 }
 
-void pump_for(uint64_t ns)
+void run_loop_for(uint64_t ns)
 {
 	const uint64_t end = loop_now() + ns;
 
 	do {
-		pump();
+		run_loop();
 		usleep(200);
 	} while (loop_now() < end);
 }
@@ -134,12 +134,12 @@ void bystander_remove(struct bystander *bystander)
 
 /* -- the driver ------------------------------------------------------------ */
 
-void kick(unsigned queue)
+void driver_kick(unsigned queue)
 {
 	t.net.device.ops->kick(&t.net.device, queue);
 }
 
-void drive_sized(uint64_t features, uint16_t size)
+void driver_start_sized(uint64_t features, uint16_t size)
 {
 	static const gpa at[] = { { RX_RING }, { TX_RING } };
 	struct device *device = &t.net.device;
@@ -157,16 +157,16 @@ void drive_sized(uint64_t features, uint16_t size)
 	}
 	device->active = true;
 	device->ops->activate(device);
-	kick(NET_RX);
-	kick(NET_TX);
+	driver_kick(NET_RX);
+	driver_kick(NET_TX);
 }
 
-void drive(uint64_t features)
+void driver_start(uint64_t features)
 {
-	drive_sized(features, 64);
+	driver_start_sized(features, 64);
 }
 
-void reset(void)
+void driver_reset(void)
 {
 	struct device *device = &t.net.device;
 

@@ -48,8 +48,8 @@ void expect_net_log(const char *fragment);
 void expect_no_net_log(void);
 
 /* The loop's turns until there is nothing to do; the same, for some time. */
-void pump(void);
-void pump_for(uint64_t ns);
+void run_loop(void);
+void run_loop_for(uint64_t ns);
 
 /* Is served in the loop's next turn, and sees the counts of that moment. */
 struct bystander {
@@ -62,10 +62,10 @@ void bystander_remove(struct bystander *bystander);
 /* -- the driver ------------------------------------------------------------ */
 
 /* Starts the device with these features and rings of this size, or of 64. */
-void drive_sized(uint64_t features, uint16_t size);
-void drive(uint64_t features);
-void kick(unsigned queue);
-void reset(void);
+void driver_start_sized(uint64_t features, uint16_t size);
+void driver_start(uint64_t features);
+void driver_kick(unsigned queue);
+void driver_reset(void);
 
 /* A packet for the device to send: header and frame, in `parts` buffers. */
 uint16_t put_packet(size_t len, unsigned number, unsigned parts);

@@ -24,7 +24,7 @@ void make_stream_with(struct net_options options)
 void make_stream(uint64_t features)
 {
 	make_stream_with((struct net_options){ 0 });
-	drive(features);
+	driver_start(features);
 }
 
 /* net_open would find that it is no tap: it opens a stream in its place. */
@@ -47,7 +47,7 @@ void make_packet_tap(uint64_t features)
 	t.net.backend.tap.mtu = 1500;
 	assert_int_equal(loop_add(&t.loop, &t.net.source, EPOLLIN | EPOLLET),
 			 0);
-	drive(features);
+	driver_start(features);
 }
 
 void end_host(void)
@@ -94,7 +94,7 @@ void peer_read(uint8_t *to, size_t len)
 
 		if (got <= 0) {
 			assert_true(tries++ < 1000);
-			pump();
+			run_loop();
 			continue;
 		}
 		to += got;

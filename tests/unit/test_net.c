@@ -17,7 +17,7 @@
 
 /* -- what it says of itself ------------------------------------------------ */
 
-static void test_config(void **state)
+static void test_net_config(void **state)
 {
 	static const uint8_t mac[] = { 2, 0, 0, 0x12, 0x34, 0x56 };
 	const uint8_t *config = t.net.device.config;
@@ -50,7 +50,7 @@ static void test_config(void **state)
 
 /* -- opening --------------------------------------------------------------- */
 
-static void test_refused(void **state)
+static void test_net_refused(void **state)
 {
 	char dir[] = "/tmp/mote-net-XXXXXX", path[64], far[200];
 	struct sockaddr_un address = { .sun_family = AF_UNIX };
@@ -94,7 +94,7 @@ static void test_refused(void **state)
 	close(fd);
 }
 
-static void test_connect(void **state)
+static void test_net_connect(void **state)
 {
 	char dir[] = "/tmp/mote-net-XXXXXX";
 	struct sockaddr_un address = { .sun_family = AF_UNIX };
@@ -111,9 +111,9 @@ static void test_connect(void **state)
 	assert_int_equal(try_net(&options), 0);
 	peer = accept4(fd, NULL, NULL, SOCK_NONBLOCK);
 	assert_true(peer >= 0);
-	drive(NET_F_MRG_RXBUF);
+	driver_start(NET_F_MRG_RXBUF);
 	put_packet(100, 1, 1);
-	kick(NET_TX);
+	driver_kick(NET_TX);
 	peer_expect(100, 1);
 	close(fd);
 	unlink(address.sun_path);
@@ -132,16 +132,16 @@ static void expect_down(const char *why)
 	/* What the driver still sends is taken and dropped. */
 	for (unsigned i = 0; i < 50; i++)
 		put_packet(100, i, 1);
-	kick(NET_TX);
-	pump_for(10000000);
+	driver_kick(NET_TX);
+	run_loop_for(10000000);
 	expect_sent(50);
-	reset();
-	drive(NET_F_MRG_RXBUF);
+	driver_reset();
+	driver_start(NET_F_MRG_RXBUF);
 	assert_false(t.net.link_up);
 	end_host();
 }
 
-static void test_bad_length(void **state)
+static void test_net_bad_length(void **state)
 {
 	static const uint32_t bad[] = { 0, NET_FRAME_MAX + 1, 0x7fffffff,
 					0x80000000, 0xffffffff };
@@ -153,13 +153,13 @@ static void test_bad_length(void **state)
 		make_stream(NET_F_MRG_RXBUF);
 		put_buffer(1536);
 		peer_write(&prefix, sizeof(prefix));
-		pump();
+		run_loop();
 		expect_no_packet();
 		expect_down("a length that no frame has");
 	}
 }
 
-static void test_runt(void **state)
+static void test_net_runt(void **state)
 {
 	(void)state;
 	make_stream(NET_F_MRG_RXBUF);
@@ -167,35 +167,35 @@ static void test_runt(void **state)
 	for (unsigned i = 1; i < NET_FRAME_MIN; i++)
 		peer_send(i, i);
 	peer_send(60, 60);
-	pump();
+	run_loop();
 	expect_packet(60, 60);
 	assert_int_equal(t.net.in.dropped, NET_FRAME_MIN - 1);
 	end_host();
 }
 
-static void test_closed(void **state)
+static void test_net_closed(void **state)
 {
 	(void)state;
 	make_stream(NET_F_MRG_RXBUF);
 	put_buffer(1536);
 	peer_send(60, 1);
 	peer_close();
-	pump();
+	run_loop();
 	/* What it sent before is not lost. */
 	expect_packet(60, 1);
 	expect_down("has closed");
 }
 
-static void test_closed_while_sending(void **state)
+static void test_net_closed_while_sending(void **state)
 {
 	(void)state;
 	make_stream(NET_F_MRG_RXBUF);
 	for (unsigned i = 0; i < 40; i++)
 		put_packet(60000, i, 1);
-	kick(NET_TX);
+	driver_kick(NET_TX);
 	assert_true(t.net.blocked);
 	peer_close();
-	pump_for(10000000);
+	run_loop_for(10000000);
 	assert_int_equal(count_sent(), 40);
 	expect_down("has closed");
 }
@@ -226,7 +226,7 @@ ssize_t __wrap_readv(int fd, const struct iovec *iov, int count)
 }
 
 /* The host has no memory for a while: both directions go on by themselves. */
-static void test_no_memory(void **state)
+static void test_net_no_memory(void **state)
 {
 	uint64_t began;
 
@@ -238,13 +238,13 @@ static void test_no_memory(void **state)
 	peer_send(60, 1);
 	put_packet(60, 2, 1);
 	began = loop_now();
-	kick(NET_TX);
-	pump();
+	driver_kick(NET_TX);
+	run_loop();
 	/* No event tells of memory, and neither do kicks: there is a timer. */
 	for (unsigned i = 0; i < 100; i++) {
-		kick(NET_TX);
-		kick(NET_RX);
-		pump();
+		driver_kick(NET_TX);
+		driver_kick(NET_RX);
+		run_loop();
 	}
 	assert_in_range(no_memory_calls, 2,
 			2 + 2 * ((loop_now() - began) / 10000000));
@@ -253,7 +253,7 @@ static void test_no_memory(void **state)
 	expect_no_packet();
 	assert_true(t.net.link_up);
 	no_memory = false;
-	pump_for(20000000);
+	run_loop_for(20000000);
 	peer_expect(60, 2);
 	expect_packet(60, 1);
 	expect_sent(1);
@@ -261,7 +261,7 @@ static void test_no_memory(void **state)
 }
 
 /* What waits for the peer when it goes is given back, without a kick. */
-static void test_down_while_blocked(void **state)
+static void test_net_down_while_blocked(void **state)
 {
 	const uint32_t bad = 0;
 
@@ -269,16 +269,16 @@ static void test_down_while_blocked(void **state)
 	make_stream(NET_F_MRG_RXBUF);
 	for (unsigned i = 0; i < 10; i++)
 		put_packet(60000, i, 1);
-	kick(NET_TX);
+	driver_kick(NET_TX);
 	assert_true(t.net.blocked);
 	peer_write(&bad, sizeof(bad));
-	pump();
+	run_loop();
 	assert_int_equal(count_sent(), 10);
 	expect_down("a length that no frame has");
 }
 
 /* What waited for the peer when it went is not for the next driver's ring. */
-static void test_closed_then_reset(void **state)
+static void test_net_closed_then_reset(void **state)
 {
 	const uint32_t bad = 0;
 
@@ -287,24 +287,24 @@ static void test_closed_then_reset(void **state)
 	put_buffer(1536);
 	for (unsigned i = 0; i < 40; i++)
 		put_packet(60000, i, 1);
-	kick(NET_TX);
+	driver_kick(NET_TX);
 	assert_true(t.net.backend.stream.frames);
 	peer_write(&bad, sizeof(bad));
 	/* Before the deferred work, which would drop them, has its turn. */
 	t.net.source.ready(t.net.source.arg, EPOLLIN);
 	assert_false(t.net.link_up);
-	reset();
-	drive(NET_F_MRG_RXBUF);
+	driver_reset();
+	driver_start(NET_F_MRG_RXBUF);
 	put_packet(100, 1, 1);
-	kick(NET_TX);
-	pump();
+	driver_kick(NET_TX);
+	run_loop();
 	expect_sent(1);
 	expect_down("a length that no frame has");
 }
 
 /* -- the driver misbehaves ------------------------------------------------- */
 
-static void test_broken(void **state)
+static void test_net_broken(void **state)
 {
 	(void)state;
 	for (unsigned queue = 0; queue < NET_QUEUES; queue++) {
@@ -313,25 +313,25 @@ static void test_broken(void **state)
 		ring_offer(&t.ring[queue],
 			   64); /* there is no such descriptor */
 		peer_send(1600, 1);
-		pump();
-		kick(queue);
+		run_loop();
+		driver_kick(queue);
 		assert_int_equal(t.broken, 1);
 		/* Nothing more, until it is reset. */
 		put_packet(100, 1, 1);
 		put_buffer(1536);
-		kick(NET_RX);
-		kick(NET_TX);
-		pump();
+		driver_kick(NET_RX);
+		driver_kick(NET_TX);
+		run_loop();
 		peer_expect_nothing();
 		expect_no_packet();
 		assert_int_equal(t.broken, 1);
-		reset();
-		drive(NET_F_MRG_RXBUF);
+		driver_reset();
+		driver_start(NET_F_MRG_RXBUF);
 		put_buffer(1536);
 		put_buffer(1536);
 		put_packet(100, 1, 1);
-		kick(NET_RX);
-		kick(NET_TX);
+		driver_kick(NET_RX);
+		driver_kick(NET_TX);
 		peer_expect(100, 1);
 		expect_packet(1600, 1);
 		end_host();
@@ -340,24 +340,24 @@ static void test_broken(void **state)
 
 /* -- limits ---------------------------------------------------------------- */
 
-static void test_packet_limit(void **state)
+static void test_net_packet_limit(void **state)
 {
 	uint64_t began;
 
 	(void)state;
 	make_stream_with((struct net_options){ .packets_per_s = 200 });
-	drive(NET_F_MRG_RXBUF);
+	driver_start(NET_F_MRG_RXBUF);
 	for (unsigned i = 0; i < 40; i++) {
 		put_packet(100, i, 1);
 		put_buffer(200);
 		peer_send(100, i);
 	}
 	began = loop_now();
-	kick(NET_TX);
+	driver_kick(NET_TX);
 	/* A burst of a twentieth of a second's. */
 	assert_int_equal(count_sent(), 10);
 	while (t.net.out.count < 40 || t.net.in.count < 40) {
-		pump();
+		run_loop();
 		usleep(500);
 		assert_true(loop_now() - began < 5000000000);
 	}
@@ -371,24 +371,24 @@ static void test_packet_limit(void **state)
 	end_host();
 }
 
-static void test_byte_limit(void **state)
+static void test_net_byte_limit(void **state)
 {
 	uint64_t began;
 
 	(void)state;
 	make_stream_with((struct net_options){ .bytes_per_s = 1000000 });
-	drive(NET_F_MRG_RXBUF);
+	driver_start(NET_F_MRG_RXBUF);
 	for (unsigned i = 0; i < 10; i++)
 		put_packet(20000, i, 1);
 	began = loop_now();
-	kick(NET_TX);
+	driver_kick(NET_TX);
 	/* 200 kB less the burst of 50, and what the last one overdraws */
 	for (unsigned i = 0; i < 10; i++) {
-		pump_for(15000000);
-		pump();
+		run_loop_for(15000000);
+		run_loop();
 	}
 	while (t.net.out.count < 10) {
-		pump();
+		run_loop();
 		assert_true(loop_now() - began < 5000000000);
 	}
 	assert_true(loop_now() - began > 120000000);
@@ -397,26 +397,26 @@ static void test_byte_limit(void **state)
 	/* A reset while it waits, and the timer afterwards, are nothing. */
 	for (unsigned i = 0; i < 10; i++)
 		put_packet(20000, i, 1);
-	kick(NET_TX);
-	reset();
-	pump_for(30000000);
+	driver_kick(NET_TX);
+	driver_reset();
+	run_loop_for(30000000);
 	end_host();
 }
 
 /* What the host refuses was work for it, and counts towards the limit. */
-static void test_limit_of_refused(void **state)
+static void test_net_limit_of_refused(void **state)
 {
 	int bad = open("/dev/null", O_RDONLY | O_CLOEXEC);
 
 	(void)state;
 	make_stream_with((struct net_options){ .packets_per_s = 200 });
-	drive(0);
+	driver_start(0);
 	t.net.backend.ops = &net_tap_ops;
 	close(t.net.backend.fd);
 	t.net.backend.fd = bad;
 	for (unsigned i = 0; i < 40; i++)
 		put_packet(100, i, 1);
-	kick(NET_TX);
+	driver_kick(NET_TX);
 	assert_int_equal(t.net.out.dropped, 10);
 	expect_sent(10);
 	end_host();
@@ -425,13 +425,13 @@ static void test_limit_of_refused(void **state)
 /* -- budgets --------------------------------------------------------------- */
 
 /* A budget has an end: others are served, and then it goes on by itself. */
-static void test_receive_budget(void **state)
+static void test_net_receive_budget(void **state)
 {
 	struct bystander bystander;
 
 	(void)state;
 	make_stream_with((struct net_options){ 0 });
-	drive_sized(NET_F_MRG_RXBUF, 256);
+	driver_start_sized(NET_F_MRG_RXBUF, 256);
 	for (unsigned i = 0; i < 200; i++)
 		peer_send(60, i);
 	for (unsigned i = 0; i < 200; i++)
@@ -450,7 +450,7 @@ static void test_receive_budget(void **state)
 }
 
 /* A few large packets are as much work as many small ones. */
-static void test_budget_of_bytes(void **state)
+static void test_net_budget_of_bytes(void **state)
 {
 	struct bystander bystander;
 	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
@@ -462,7 +462,7 @@ static void test_budget_of_bytes(void **state)
 	bystander_add(&bystander);
 	for (unsigned i = 0; i < 30; i++)
 		put_packet(60000, i, 1);
-	kick(NET_TX);
+	driver_kick(NET_TX);
 	assert_int_equal(t.net.out.count, NET_BUDGET_BYTES / 60000 + 1);
 	assert_int_equal(loop_turn(&t.loop, -1), 2);
 	assert_int_equal(bystander.out, NET_BUDGET_BYTES / 60000 + 1);
@@ -473,16 +473,16 @@ static void test_budget_of_bytes(void **state)
 }
 
 /* What was deferred is not done to a device that is no more. */
-static void test_destroyed_while_deferred(void **state)
+static void test_net_destroyed_while_deferred(void **state)
 {
 	(void)state;
 	make_stream_with((struct net_options){ 0 });
-	drive_sized(0, 256);
+	driver_start_sized(0, 256);
 	for (unsigned i = 0; i < 250; i++)
 		put_packet(64, i, 1);
-	kick(NET_TX);
+	driver_kick(NET_TX);
 	assert_int_equal(t.net.out.count, NET_BUDGET);
-	reset();
+	driver_reset();
 	net_destroy(&t.net);
 	assert_int_equal(loop_turn(&t.loop, 0), 0);
 	end_host();
@@ -491,23 +491,23 @@ static void test_destroyed_while_deferred(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_config),
-		cmocka_unit_test(test_refused),
-		cmocka_unit_test(test_connect),
-		cmocka_unit_test(test_bad_length),
-		cmocka_unit_test(test_runt),
-		cmocka_unit_test(test_closed),
-		cmocka_unit_test(test_closed_while_sending),
-		cmocka_unit_test(test_no_memory),
-		cmocka_unit_test(test_down_while_blocked),
-		cmocka_unit_test(test_closed_then_reset),
-		cmocka_unit_test(test_broken),
-		cmocka_unit_test(test_packet_limit),
-		cmocka_unit_test(test_byte_limit),
-		cmocka_unit_test(test_limit_of_refused),
-		cmocka_unit_test(test_receive_budget),
-		cmocka_unit_test(test_budget_of_bytes),
-		cmocka_unit_test(test_destroyed_while_deferred),
+		cmocka_unit_test(test_net_config),
+		cmocka_unit_test(test_net_refused),
+		cmocka_unit_test(test_net_connect),
+		cmocka_unit_test(test_net_bad_length),
+		cmocka_unit_test(test_net_runt),
+		cmocka_unit_test(test_net_closed),
+		cmocka_unit_test(test_net_closed_while_sending),
+		cmocka_unit_test(test_net_no_memory),
+		cmocka_unit_test(test_net_down_while_blocked),
+		cmocka_unit_test(test_net_closed_then_reset),
+		cmocka_unit_test(test_net_broken),
+		cmocka_unit_test(test_net_packet_limit),
+		cmocka_unit_test(test_net_byte_limit),
+		cmocka_unit_test(test_net_limit_of_refused),
+		cmocka_unit_test(test_net_receive_budget),
+		cmocka_unit_test(test_net_budget_of_bytes),
+		cmocka_unit_test(test_net_destroyed_while_deferred),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

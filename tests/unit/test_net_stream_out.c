@@ -11,14 +11,14 @@
 
 #include "tests/unit/net_peer.h"
 
-static void test_send(void **state)
+static void test_stream_send(void **state)
 {
 	(void)state;
 	make_stream(0);
 	for (unsigned i = 0; i < 20; i++)
 		put_packet(NET_FRAME_MIN + i * 73, i, 1 + i % 3);
 	peer_expect_nothing();
-	kick(NET_TX);
+	driver_kick(NET_TX);
 	expect_sent(20);
 	assert_int_equal(t.interrupts, 1);
 	for (unsigned i = 0; i < 20; i++)
@@ -28,7 +28,7 @@ static void test_send(void **state)
 	end_host();
 }
 
-static void test_send_sizes(void **state)
+static void test_stream_send_sizes(void **state)
 {
 	static const size_t good[] = { NET_FRAME_MIN, 60, 1514, 9014,
 				       NET_FRAME_MAX };
@@ -46,13 +46,13 @@ static void test_send_sizes(void **state)
 		put_packet(bad[i], 0, 1);
 	for (size_t i = 0; i < ARRAY_LEN(odd); i++)
 		ring_add_chain(&t.ring[NET_TX], &odd[i], 1);
-	kick(NET_TX);
+	driver_kick(NET_TX);
 	expect_sent(ARRAY_LEN(bad) + ARRAY_LEN(odd));
 	assert_int_equal(t.net.out.dropped, ARRAY_LEN(bad) + ARRAY_LEN(odd));
 	peer_expect_nothing();
 	for (unsigned i = 0; i < ARRAY_LEN(good); i++) {
 		put_packet(good[i], i, 2);
-		kick(NET_TX);
+		driver_kick(NET_TX);
 		peer_expect(good[i], i);
 	}
 	expect_sent(ARRAY_LEN(good));
@@ -61,14 +61,14 @@ static void test_send_sizes(void **state)
 }
 
 /* A chain with as many buffers as a ring allows, and more than fit at once. */
-static void test_send_scattered(void **state)
+static void test_stream_send_scattered(void **state)
 {
 	struct ring_buffer buffer[256];
 	uint8_t bytes[256], got[4 + 256 - NET_HEADER];
 
 	(void)state;
 	make_stream_with((struct net_options){ 0 });
-	drive_sized(FEATURE_INDIRECT_DESC, 256);
+	driver_start_sized(FEATURE_INDIRECT_DESC, 256);
 	make_frame(bytes, sizeof(bytes), 5);
 	ram_write(&t.ram, GPA(TX_DATA), bytes, sizeof(bytes));
 	for (unsigned i = 0; i < 256; i++)
@@ -76,7 +76,7 @@ static void test_send_scattered(void **state)
 	for (unsigned i = 0; i < 4; i++)
 		ring_add_indirect(&t.ring[NET_TX], GPA(TX_DATA + (1 + i) * MIB),
 				  buffer, 256);
-	kick(NET_TX);
+	driver_kick(NET_TX);
 	expect_sent(4);
 	for (unsigned i = 0; i < 4; i++) {
 		peer_read(got, sizeof(got));
@@ -87,7 +87,7 @@ static void test_send_scattered(void **state)
 }
 
 /* More than the socket takes: the rest waits, in order and whole. */
-static void test_send_full(void **state)
+static void test_stream_send_full(void **state)
 {
 	unsigned sent;
 
@@ -95,37 +95,37 @@ static void test_send_full(void **state)
 	make_stream(FEATURE_EVENT_IDX);
 	for (unsigned i = 0; i < 40; i++)
 		put_packet(60000 - i, i, 1);
-	kick(NET_TX);
+	driver_kick(NET_TX);
 	sent = count_sent();
 	assert_in_range(sent, 1, 39);
 	assert_true(t.net.blocked);
 	/* Kicks do not try again in vain; the socket's own event does. */
-	kick(NET_TX);
-	pump();
+	driver_kick(NET_TX);
+	run_loop();
 	assert_int_equal(count_sent(), 0);
 	for (unsigned i = 0; i < 40; i++)
 		peer_expect(60000 - i, i);
-	pump();
+	run_loop();
 	expect_sent(40 - sent);
 	peer_expect_nothing();
 	put_packet(100, 99, 1);
-	kick(NET_TX);
+	driver_kick(NET_TX);
 	peer_expect(100, 99);
 	end_host();
 }
 
 /* A budget has an end: others are served, and then it goes on. */
-static void test_send_budget(void **state)
+static void test_stream_send_budget(void **state)
 {
 	struct bystander bystander;
 
 	(void)state;
 	make_stream_with((struct net_options){ 0 });
-	drive_sized(0, 256);
+	driver_start_sized(0, 256);
 	bystander_add(&bystander);
 	for (unsigned i = 0; i < 250; i++)
 		put_packet(64, i, 1);
-	kick(NET_TX);
+	driver_kick(NET_TX);
 	assert_int_equal(t.net.out.count, NET_BUDGET);
 	/* The rest needs no event: the loop comes back to it by itself. */
 	assert_int_equal(loop_turn(&t.loop, -1), 2);
@@ -159,27 +159,27 @@ static unsigned send_too_much(size_t *part)
 	make_stream(0);
 	for (unsigned i = 0; i < 40; i++)
 		put_packet(60000, i, 1);
-	kick(NET_TX);
+	driver_kick(NET_TX);
 	assert_in_range(s->out[s->sent].left, 1, 60003);
 	*part = 60004 - s->out[s->sent].left;
 	return (unsigned)t.net.out.count - s->frames + s->sent;
 }
 
-static void test_send_reset(void **state)
+static void test_stream_send_reset(void **state)
 {
 	size_t gone;
 	unsigned frame = send_too_much(&gone);
 
 	(void)state;
-	reset();
+	driver_reset();
 	/* What was the driver's memory is not looked at any more. */
 	memset(ram_span(&t.ram, GPA(TX_DATA), MIB), 0x55, MIB);
-	drive(0);
+	driver_start(0);
 	put_packet(500, 77, 1);
 	for (unsigned i = 0; i < frame; i++)
 		peer_expect(60000, i);
 	skip_cut_frame(60000, gone, frame);
-	kick(NET_TX);
+	driver_kick(NET_TX);
 	peer_expect(500, 77);
 	expect_sent(1);
 	peer_expect_nothing();
@@ -187,7 +187,7 @@ static void test_send_reset(void **state)
 }
 
 /* A driver that stops its transmit queue has its memory back. */
-static void test_send_stopped(void **state)
+static void test_stream_send_stopped(void **state)
 {
 	struct device *device = &t.net.device;
 	size_t gone;
@@ -199,15 +199,15 @@ static void test_send_stopped(void **state)
 	memset(ram_span(&t.ram, GPA(TX_DATA), MIB), 0x55, MIB);
 	for (unsigned i = 0; i < frame; i++)
 		peer_expect(60000, i);
-	pump();
+	run_loop();
 	skip_cut_frame(60000, gone, frame);
-	pump();
+	run_loop();
 	peer_expect_nothing();
 	end_host();
 }
 
 /* Cut within the prefix: the length still arrives as it was. */
-static void test_send_reset_in_prefix(void **state)
+static void test_stream_send_reset_in_prefix(void **state)
 {
 	static const uint8_t prefix[] = { 0, 0, 60000 >> 8, 60000 & 255 };
 	struct net_stream *s = &t.net.backend.stream;
@@ -217,7 +217,7 @@ static void test_send_reset_in_prefix(void **state)
 		make_stream(0);
 		for (unsigned i = 0; i < 40; i++)
 			put_packet(60000, i, 1);
-		kick(NET_TX);
+		driver_kick(NET_TX);
 		/* As if the socket had taken `cut` bytes of the next frame. */
 		assert_true(s->sent + 1 < s->frames);
 		s->sent++;
@@ -225,7 +225,7 @@ static void test_send_reset_in_prefix(void **state)
 		s->iov[0] =
 			(struct iovec){ s->out[s->sent].prefix + cut, 4 - cut };
 		s->out[s->sent].left -= cut;
-		reset();
+		driver_reset();
 		assert_int_equal(s->frames, 1);
 		assert_int_equal(s->iov[0].iov_len, 4 - cut);
 		assert_memory_equal(s->iov[0].iov_base, prefix + cut, 4 - cut);
@@ -236,14 +236,14 @@ static void test_send_reset_in_prefix(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_send),
-		cmocka_unit_test(test_send_sizes),
-		cmocka_unit_test(test_send_scattered),
-		cmocka_unit_test(test_send_full),
-		cmocka_unit_test(test_send_budget),
-		cmocka_unit_test(test_send_reset),
-		cmocka_unit_test(test_send_stopped),
-		cmocka_unit_test(test_send_reset_in_prefix),
+		cmocka_unit_test(test_stream_send),
+		cmocka_unit_test(test_stream_send_sizes),
+		cmocka_unit_test(test_stream_send_scattered),
+		cmocka_unit_test(test_stream_send_full),
+		cmocka_unit_test(test_stream_send_budget),
+		cmocka_unit_test(test_stream_send_reset),
+		cmocka_unit_test(test_stream_send_stopped),
+		cmocka_unit_test(test_stream_send_reset_in_prefix),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -250,28 +250,21 @@ static void drop_sent_packet(struct net *net)
 	queue_push(&net->device.queue[NET_TX], net->tx.head, 0);
 }
 
-/* True unless the host's side takes no more for now. */
+/* Acts on what sending came to; false where the rest has to wait. */
 static bool net_may_send(struct net *net, enum net_outcome outcome)
 {
-	switch (outcome) {
-	case NET_WAIT:
-		net_watch(net, EPOLLIN | EPOLLOUT);
-		break;
-	case NET_NO_MEMORY:
-		net_wait_for_memory(net);
-		break;
-	case NET_GONE:
+	if (outcome == NET_GONE)
 		net_link_down(net);
-		return true;
-	default:
-		return true;
-	}
-	net->blocked = true;
-	return false;
+	else if (outcome == NET_WAIT)
+		net_watch(net, EPOLLIN | EPOLLOUT);
+	else if (outcome == NET_NO_MEMORY)
+		net_wait_for_memory(net);
+	net->blocked = outcome == NET_WAIT || outcome == NET_NO_MEMORY;
+	return !net->blocked;
 }
 
 /* The packet in net->tx; false where it has to wait in the queue. */
-static bool send_packet(struct net *net)
+static bool net_send_packet(struct net *net)
 {
 	const size_t bytes = net->tx.read_len - NET_HEADER;
 	struct queue *queue = &net->device.queue[NET_TX];
@@ -303,7 +296,7 @@ static bool send_packets(struct net *net)
 			return !popped;
 		if (!net->link_up || !chain_is_packet(&net->tx))
 			drop_sent_packet(net);
-		else if (!send_packet(net))
+		else if (!net_send_packet(net))
 			return false;
 	}
 	return false;
@@ -447,38 +440,22 @@ static int take_backend(struct net *net, int fd)
 	}
 	error = S_ISSOCK(status.st_mode) ? net_stream_take(&net->backend, fd)
 					 : net_tap_take(&net->backend, fd);
-	if (error)
-		return error;
-	if (fcntl(fd, F_SETFD, FD_CLOEXEC) < 0 ||
-	    fcntl(fd, F_SETFL, O_RDWR | O_NONBLOCK) < 0)
-		return log_errno(net->name);
-	return 0;
-}
-
-static int open_backend(struct net *net, const struct net_options *options)
-{
-	switch (options->kind) {
-	case NET_TAP:
-		return net_tap_open(&net->backend, options->file.path);
-	case NET_UNIX:
-		return net_stream_open(&net->backend, options->file.path);
-	default:
-		return take_backend(net, options->file.fd);
-	}
+	if (!error && (fcntl(fd, F_SETFD, FD_CLOEXEC) < 0 ||
+		       fcntl(fd, F_SETFL, O_RDWR | O_NONBLOCK) < 0))
+		error = log_errno(net->name);
+	return error;
 }
 
 static void net_set_name(struct net *net, const struct net_options *options,
 			 unsigned number)
 {
-	static const char *const forms[] = {
-		[NET_TAP] = "tap=", [NET_UNIX] = "unix=", [NET_FD] = "fd="
-	};
-	char digits[16];
-
-	snprintf(digits, sizeof(digits), "%d", options->file.fd);
-	snprintf(net->name, sizeof(net->name), "net %u (%s%s)", number,
-		 forms[options->kind],
-		 options->kind == NET_FD ? digits : options->file.path);
+	if (options->kind == NET_FD)
+		snprintf(net->name, sizeof(net->name), "net %u (fd=%d)", number,
+			 options->file.fd);
+	else
+		snprintf(net->name, sizeof(net->name), "net %u (%s=%s)", number,
+			 options->kind == NET_TAP ? "tap" : "unix",
+			 options->file.path);
 	net->device.name = net->backend.name = net->name;
 }
 
@@ -495,7 +472,12 @@ int net_open(struct net *net, const struct net_options *options,
 	direction_init(&net->out, options);
 	if (choose_mac(net, options))
 		return -EIO;
-	error = open_backend(net, options);
+	if (options->kind == NET_TAP)
+		error = net_tap_open(&net->backend, options->file.path);
+	else if (options->kind == NET_UNIX)
+		error = net_stream_open(&net->backend, options->file.path);
+	else
+		error = take_backend(net, options->file.fd);
 	if (error)
 		net->backend.fd = -1;
 	net->link_up = !error;

@@ -164,8 +164,8 @@ static unsigned frame_iov(struct net_backend *backend,
 }
 
 /* One system call: as much of the frame as there is, and the next length. */
-static enum net_outcome read_stream(struct net_backend *backend,
-				    const struct rx_buffers *rx)
+static enum net_outcome read_frame_part(struct net_backend *backend,
+					const struct rx_buffers *rx)
 {
 	struct net_stream *s = &backend->stream;
 	size_t room = 0, part;
@@ -197,7 +197,7 @@ static enum net_outcome stream_receive(struct net_backend *backend,
 		if (!s->frame && s->prefix_have == sizeof(s->prefix))
 			outcome = parse_frame_prefix(backend);
 		else
-			outcome = read_stream(backend, rx);
+			outcome = read_frame_part(backend, rx);
 		if (outcome != NET_DONE)
 			return outcome;
 	}

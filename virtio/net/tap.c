@@ -42,13 +42,6 @@
 #define ALL_OFFLOADS (TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6 | TUN_F_TSO_ECN)
 #define STALE_MAX    4096 /* packets; a tap queues 1000 unless told otherwise */
 
-/* What a tap with a header does, for the driver and of the driver. */
-#define FEATURES_HOST                                                          \
-	(NET_F_CSUM | NET_F_HOST_TSO4 | NET_F_HOST_TSO6 | NET_F_HOST_ECN)
-#define FEATURES_GUEST                                                         \
-	(NET_F_GUEST_CSUM | NET_F_GUEST_TSO4 | NET_F_GUEST_TSO6 |              \
-	 NET_F_GUEST_ECN)
-
 /* -- the driver comes and goes --------------------------------------------- */
 
 /* What the host may leave to a driver that has negotiated it. */
@@ -319,10 +312,12 @@ static int tap_use(struct net_backend *backend, int fd, bool has_header)
 			  strerror(errno));
 		return -EINVAL;
 	}
-	backend->features = FEATURES_HOST;
+	backend->features =
+		NET_F_CSUM | NET_F_HOST_TSO4 | NET_F_HOST_TSO6 | NET_F_HOST_ECN;
 	if (!ioctl(fd, TUNSETOFFLOAD, (unsigned long)ALL_OFFLOADS) &&
 	    !ioctl(fd, TUNSETOFFLOAD, 0UL))
-		backend->features |= FEATURES_GUEST;
+		backend->features |= NET_F_GUEST_CSUM | NET_F_GUEST_TSO4 |
+				     NET_F_GUEST_TSO6 | NET_F_GUEST_ECN;
 	return 0;
 }
 

@@ -3,7 +3,7 @@
 /* uses: virtio/net/rx_buffers.c */
 /* uses: virtio/limiter.c virtio/queue.c cpu/loop/loop.c mem/ram.c */
 /* uses: tests/unit/net_help.c tests/unit/net_peer.c */
-/* ldflags: -Wl,--wrap=sendmsg,--wrap=readv */
+/* ldflags: -Wl,--wrap=sendmsg,--wrap=recv */
 /*
  * The virtio-net device: what it says of itself, how it is opened, what it does
  * when the other end goes or the driver breaks the rules, limits and budgets.
@@ -214,12 +214,12 @@ ssize_t __wrap_sendmsg(int fd, const struct msghdr *message, int flags)
 	return -1;
 }
 
-ssize_t __real_readv(int fd, const struct iovec *iov, int count);
-ssize_t __wrap_readv(int fd, const struct iovec *iov, int count);
-ssize_t __wrap_readv(int fd, const struct iovec *iov, int count)
+ssize_t __real_recv(int fd, void *to, size_t len, int flags);
+ssize_t __wrap_recv(int fd, void *to, size_t len, int flags);
+ssize_t __wrap_recv(int fd, void *to, size_t len, int flags)
 {
 	if (!no_memory)
-		return __real_readv(fd, iov, count);
+		return __real_recv(fd, to, len, flags);
 	no_memory_calls++;
 	errno = ENOMEM;
 	return -1;

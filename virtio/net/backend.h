@@ -50,7 +50,10 @@ enum net_outcome {
 
 struct net_backend;
 
-/* None of these waits, allocates or logs. Where one is NULL, nothing is due. */
+/*
+ * None of these waits, allocates or logs. start, stop_out and flush are NULL
+ * where there is nothing to do.
+ */
 struct net_backend_ops {
 	/* The driver is there with these features; and gone again. */
 	void (*start)(struct net_backend *backend, uint64_t acked);

@@ -168,14 +168,20 @@ static enum net_outcome read_frame_part(struct net_backend *backend,
 					const struct rx_buffers *rx)
 {
 	struct net_stream *s = &backend->stream;
+	struct iovec prefix = { s->prefix + s->prefix_have,
+				sizeof(s->prefix) - s->prefix_have };
 	size_t room = 0, part;
-	unsigned count = s->frame ? frame_iov(backend, rx, &room) : 0;
+	unsigned count;
 	ssize_t len;
 
-	backend->iov[count++] =
-		(struct iovec){ s->prefix + s->prefix_have,
-				sizeof(s->prefix) - s->prefix_have };
-	len = readv(backend->fd, backend->iov, (int)count);
+	if (s->frame) {
+		count = frame_iov(backend, rx, &room);
+		backend->iov[count++] = prefix;
+		len = readv(backend->fd, backend->iov, (int)count);
+	} else {
+		len = recv(backend->fd, prefix.iov_base, prefix.iov_len,
+			   MSG_DONTWAIT);
+	}
 	if (len <= 0)
 		return stream_failure(backend, len);
 	part = (size_t)len < room ? (size_t)len : room;

@@ -9,11 +9,8 @@
 #include <errno.h>
 #include <stdio.h>
 
-#include "boot/acpi.h"
 #include "boot/discovery.h"
 #include "boot/layout.h"
-#include "boot/mptable.h"
-#include "boot/params.h"
 #include "cpu/command/protocol.h"
 #include "cpu/entry.h"
 #include "mem/log.h"
@@ -98,11 +95,7 @@ static int make_cmdline(struct cmdline *line,
 static int write_tables(const struct ram *ram,
 			const struct machine_options *options)
 {
-	const struct acpi_options acpi = {
-		.cpus = options->cpus,
-		.virtio = options->virtio,
-	};
-	int error = acpi_write(ram, &acpi);
+	int error = acpi_write(ram, options->cpus, options->virtio);
 
 	if (!error)
 		error = mptable_write(ram, options->cpus);

@@ -3,8 +3,6 @@
  * wired to the pin of the same number, NMI on LINT1. No ExtINT entry: the PIC
  * is masked. Owns nothing. Main thread, before the vCPUs run.
  */
-#include "boot/mptable.h"
-
 #include <errno.h>
 #include <string.h>
 

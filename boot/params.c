@@ -5,13 +5,14 @@
  * one is made up. The memory map: RAM up to 0x9fc00, reserved for tables up to
  * 1 MiB, RAM around the gap below 4 GiB. Owns nothing. Main thread.
  */
-#include "boot/params.h"
-
 #include <asm/bootparam.h>
 #include <errno.h>
 #include <string.h>
 #include <sys/random.h>
 
+#include "boot/cmdline.h"
+#include "boot/initrd.h"
+#include "boot/kernel.h"
 #include "boot/layout.h"
 #include "mem/log.h"
 #include "mem/util.h"

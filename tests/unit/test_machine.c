@@ -1,4 +1,4 @@
-/* uses: boot/machine.c boot/acpi.c boot/aml.c boot/mptable.c boot/params.c */
+/* uses: boot/machine.c boot/acpi.c boot/mptable.c boot/params.c */
 /* uses: boot/kernel.c boot/elf.c boot/bzimage.c boot/source.c boot/initrd.c */
 /* uses: boot/cmdline.c boot/discovery.c cpu/entry.c mem/ram.c */
 /* A guest put together: its command line above all, and what it is told of. */

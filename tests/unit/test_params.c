@@ -4,8 +4,10 @@
 #include <asm/bootparam.h>
 #include <sys/random.h>
 
+#include "boot/cmdline.h"
+#include "boot/initrd.h"
+#include "boot/kernel.h"
 #include "boot/layout.h"
-#include "boot/params.h"
 #include "tests/unit/cpu_help.h"
 
 static ssize_t random_result;

@@ -170,28 +170,6 @@ static bool next_item(struct text *list, struct text *item)
 	return true;
 }
 
-bool cmdline_has_value(const struct cmdline *line, const char *key,
-		       const char *value)
-{
-	const char *at = line->text;
-	size_t len = strlen(value);
-	struct text item;
-	struct word word;
-
-	while (next_word(&at, &word)) {
-		struct text list = word.value;
-
-		if (!is_key(&word, key) || !list.at)
-			continue;
-		if (list.len == len && !memcmp(list.at, value, len))
-			return true;
-		while (next_item(&list, &item))
-			if (item.len == len && !memcmp(item.at, value, len))
-				return true;
-	}
-	return false;
-}
-
 static bool has_prefix(const struct text *text, const char *prefix)
 {
 	size_t len = strlen(prefix);

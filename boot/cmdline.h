@@ -34,13 +34,6 @@ int cmdline_check(const struct cmdline *line, uint32_t max);
 bool cmdline_has(const struct cmdline *line, const char *key);
 
 /*
- * Is `value` the value of a word `key=...`, or one item of its comma list?
- * Any of several words with that key will do.
- */
-bool cmdline_has_value(const struct cmdline *line, const char *key,
-		       const char *value);
-
-/*
  * Does the guest leave 0x1234 at physical 0x472 on a reboot and 0 on a panic?
  * So it does where the last mode that reboot= gives is warm, and the last one
  * that it gives for panics is neither warm nor absent.

@@ -9,12 +9,14 @@
 #include <errno.h>
 #include <stdio.h>
 
-#include "boot/discovery.h"
 #include "boot/layout.h"
 #include "cpu/command/protocol.h"
 #include "cpu/entry.h"
+#include "cpu/vm.h"
 #include "mem/log.h"
 #include "mem/util.h"
+
+#define SLOT_PARAMETER "virtio_mmio.device"
 
 enum when { ALWAYS, WITH_SERIAL, ONE_CPU };
 
@@ -69,9 +71,28 @@ static int add_root(struct cmdline *line, const struct machine_options *options)
 	return 0;
 }
 
-/* Words for so many `slots` go before what is appended, which may end in --. */
+/*
+ * The slots' aliases, for kernels that do not read the DSDT (Linux,
+ * Documentation/admin-guide/kernel-parameters.txt). A kernel that was built
+ * without the parameter says so once a slot, which quiet hides, and no more.
+ */
+static int add_slots(struct cmdline *line, unsigned slots)
+{
+	char word[48];
+	int error = 0;
+
+	for (unsigned i = 0; i < slots && !error; i++) {
+		snprintf(word, sizeof(word), SLOT_PARAMETER "=4K@0x%x:%u",
+			 LAYOUT_VIRTIO_ALIAS + i * LAYOUT_VIRTIO_SLOT,
+			 VM_GSI_VIRTIO + i);
+		error = cmdline_add(line, word);
+	}
+	return error;
+}
+
+/* What is appended comes last: it may have a --. */
 static int make_cmdline(struct cmdline *line,
-			const struct machine_options *options, unsigned slots)
+			const struct machine_options *options)
 {
 	int error;
 
@@ -86,7 +107,7 @@ static int make_cmdline(struct cmdline *line,
 		    applies(default_words[i].when, options))
 			error = cmdline_add(line, default_words[i].words);
 	if (!options->cmdline && !error)
-		error = discovery_add_words(line, slots);
+		error = add_slots(line, options->virtio);
 	for (unsigned i = 0; i < options->append_count && !error; i++)
 		error = cmdline_add(line, options->append[i]);
 	return error;
@@ -112,14 +133,11 @@ int machine_load(struct machine *machine, struct ram *ram,
 	struct kernel_image kernel;
 	struct initrd initrd;
 	struct cmdline cmdline;
-	int error = make_cmdline(&cmdline, options, 0);
+	int error = make_cmdline(&cmdline, options);
 
 	if (!error)
 		error = kernel_load(&kernel, ram, options->kernel_fd,
 				    options->kernel_name, options->kernel_copy);
-	if (!error && options->virtio &&
-	    discovery_wants_words(&kernel, ram, options->kernel_fd, &cmdline))
-		error = make_cmdline(&cmdline, options, options->virtio);
 	if (!error)
 		error = cmdline_check(&cmdline, kernel.cmdline_max);
 	if (!error)
@@ -137,7 +155,7 @@ int machine_load(struct machine *machine, struct ram *ram,
 		.entry = kernel.entry,
 		.boot_params = LAYOUT_BOOT_PARAMS,
 		.tells_panic = cmdline_tells_panic(&cmdline),
-		.names_virtio = cmdline_has(&cmdline, "virtio_mmio.device"),
+		.names_virtio = cmdline_has(&cmdline, SLOT_PARAMETER),
 	};
 	return 0;
 }

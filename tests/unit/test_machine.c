@@ -1,6 +1,6 @@
 /* uses: boot/machine.c boot/acpi.c boot/mptable.c boot/params.c */
 /* uses: boot/kernel.c boot/elf.c boot/bzimage.c boot/source.c boot/initrd.c */
-/* uses: boot/cmdline.c boot/discovery.c cpu/entry.c mem/ram.c */
+/* uses: boot/cmdline.c cpu/entry.c mem/ram.c */
 /* A guest put together: its command line above all, and what it is told of. */
 #include <asm/bootparam.h>
 
@@ -220,6 +220,71 @@ static void test_command(void **state)
 	expect_no_log();
 }
 
+/* Each slot at its alias, in front of what may have a --. */
+static void test_slots(void **state)
+{
+	static const char *const last[] = { "-- x" };
+	struct machine_options options = {
+		.cpus = 1,
+		.virtio = 2,
+		.append = last,
+		.append_count = 1,
+	};
+
+	(void)state;
+	assert_int_equal(load(&options), 0);
+	assert_true(machine.names_virtio);
+	assert_string_equal(strstr(cmdline(), "virtio_mmio"),
+			    "virtio_mmio.device=4K@0xd0100000:5 "
+			    "virtio_mmio.device=4K@0xd0101000:6 -- x");
+	ram_destroy(&ram);
+	/* All of them leave more than half of the line. */
+	options.virtio = DEVICES_MAX;
+	assert_int_equal(load(&options), 0);
+	assert_non_null(strstr(cmdline(), "=4K@0xd0112000:23 -- x"));
+	assert_true(strlen(cmdline()) < 900);
+	ram_destroy(&ram);
+	/* None, or a line of the user's: the slots have one place. */
+	options.virtio = 0;
+	assert_int_equal(load(&options), 0);
+	assert_null(strstr(cmdline(), "virtio_mmio"));
+	assert_false(machine.names_virtio);
+	ram_destroy(&ram);
+	options.virtio = 2;
+	options.cmdline = "only";
+	assert_int_equal(load(&options), 0);
+	assert_string_equal(cmdline(), "only -- x");
+	assert_false(machine.names_virtio);
+	ram_destroy(&ram);
+	options.cmdline = "virtio_mmio.device=4K@0xd0100000:5";
+	assert_int_equal(load(&options), 0);
+	assert_true(machine.names_virtio);
+	ram_destroy(&ram);
+	expect_no_log();
+}
+
+/* Words of the user's that do not fit behind those of the slots. */
+static void test_slots_full(void **state)
+{
+	static char words[1500];
+	const char *const append[] = { words };
+	struct machine_options options = {
+		.cpus = 1,
+		.virtio = DEVICES_MAX,
+		.append = append,
+		.append_count = 1,
+	};
+
+	(void)state;
+	memset(words, 'x', sizeof(words) - 1);
+	assert_int_equal(load(&options), -E2BIG);
+	expect_log("no room");
+	ram_destroy(&ram);
+	options.virtio = 0;
+	assert_int_equal(load(&options), 0);
+	ram_destroy(&ram);
+}
+
 static void test_refused(void **state)
 {
 	static char words[CMDLINE_SIZE + 1];
@@ -270,10 +335,15 @@ static void test_parts(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_default),	 cmocka_unit_test(test_append),
-		cmocka_unit_test(test_replaced), cmocka_unit_test(test_refused),
-		cmocka_unit_test(test_root),	 cmocka_unit_test(test_parts),
+		cmocka_unit_test(test_default),
+		cmocka_unit_test(test_append),
+		cmocka_unit_test(test_replaced),
+		cmocka_unit_test(test_refused),
+		cmocka_unit_test(test_root),
+		cmocka_unit_test(test_parts),
 		cmocka_unit_test(test_command),
+		cmocka_unit_test(test_slots),
+		cmocka_unit_test(test_slots_full),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Puts a kernel into guest RAM, an ELF vmlinux or a bzImage, and says where it
  * starts and what it accepts. Entered in long mode at `entry`, as

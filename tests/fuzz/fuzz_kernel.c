@@ -1,5 +1,4 @@
-/* uses: boot/kernel.c boot/elf.c boot/bzimage.c boot/source.c */
-/* uses: boot/initrd.c mem/ram.c */
+/* uses: boot/kernel.c boot/source.c boot/initrd.c mem/ram.c */
 /*
  * Any bytes as a kernel, and then as the initrd of it where it was taken.
  * Besides what the sanitizers see: an error is one line, and what is said of a

@@ -1,4 +1,4 @@
-/* uses: boot/kernel.c boot/elf.c boot/bzimage.c boot/source.c mem/ram.c */
+/* uses: boot/kernel.c boot/source.c mem/ram.c */
 /* bzImage kernels: what is loaded where, and every broken one refused. */
 #include <errno.h>
 

@@ -1,4 +1,5 @@
-/* uses: boot/kernel.c boot/elf.c boot/bzimage.c boot/source.c mem/ram.c */
+/* SPDX-License-Identifier: Apache-2.0 */
+/* uses: boot/kernel.c boot/source.c mem/ram.c */
 /* ELF kernels: what is loaded where, and every broken one refused. */
 #include <errno.h>
 

@@ -1,4 +1,4 @@
-/* uses: boot/kernel.c boot/elf.c boot/bzimage.c boot/source.c mem/ram.c */
+/* uses: boot/kernel.c boot/source.c mem/ram.c */
 /* What is given as a kernel: files of other kinds, streams, no file at all. */
 #include <errno.h>
 #include <fcntl.h>

@@ -10,6 +10,7 @@
  */
 #include "boot/kernel.h"
 
+#include <asm/bootparam.h>
 #include <elf.h>
 #include <errno.h>
 #include <stddef.h>
@@ -40,26 +41,15 @@
  */
 
 #define SEGMENTS_MAX 64
-#define PHDR_SIZE    sizeof(Elf64_Phdr)
 
 /* With no header to say otherwise: what x86 Linux takes. */
 #define CMDLINE_MAX 2047 /* COMMAND_LINE_SIZE with its NUL is 2048 */
 
-/* The fields of one PT_LOAD; `index` is its place among the headers. */
-struct segment {
-	uint64_t offset, vaddr, paddr, filesz, memsz;
-	unsigned index;
+/* Copies; of the program headers, PT_NULL are those that load nothing. */
+struct elf_headers {
+	Elf64_Ehdr file;
+	Elf64_Phdr segment[SEGMENTS_MAX];
 };
-
-struct segments {
-	struct segment segment[SEGMENTS_MAX];
-	unsigned count;
-};
-
-#define EHDR16(head, field) get_le16((head) + offsetof(Elf64_Ehdr, field))
-#define EHDR64(head, field) get_le64((head) + offsetof(Elf64_Ehdr, field))
-#define PHDR32(phdr, field) get_le32((phdr) + offsetof(Elf64_Phdr, field))
-#define PHDR64(phdr, field) get_le64((phdr) + offsetof(Elf64_Phdr, field))
 
 static const struct number_name {
 	uint16_t number;
@@ -90,157 +80,138 @@ static const char *elf_number_name(const struct number_name *table,
 }
 
 /* Is this file for this machine at all? */
-static int check_elf_ident(const struct source *source, const uint8_t *head)
+static int check_elf_ident(const struct source *source, const Elf64_Ehdr *file)
 {
-	uint16_t machine = EHDR16(head, e_machine);
-	uint16_t type = EHDR16(head, e_type);
-
-	if (source->size < sizeof(Elf64_Ehdr))
+	if (source->size < sizeof(*file))
 		return source_error(source, -ENODATA,
 				    "ends within its ELF header; get the "
 				    "whole file");
-	if (head[EI_CLASS] != ELFCLASS64)
+	if (file->e_ident[EI_CLASS] != ELFCLASS64)
 		return source_error(source, -ENOEXEC,
 				    "is a 32-bit ELF file; give a 64-bit "
 				    "x86-64 kernel");
-	if (head[EI_DATA] != ELFDATA2LSB)
+	if (file->e_ident[EI_DATA] != ELFDATA2LSB)
 		return source_error(source, -ENOEXEC,
 				    "is a big-endian ELF file; give an x86-64 "
 				    "kernel");
-	if (machine != EM_X86_64)
+	if (file->e_machine != EM_X86_64)
 		return source_error(
 			source, -ENOEXEC,
-			"is for %s (ELF machine %u); give an "
-			"x86-64 kernel",
+			"is for %s (ELF machine %u); give an x86-64 kernel",
 			elf_number_name(elf_machines, ARRAY_LEN(elf_machines),
-					machine, "another processor"),
-			machine);
-	if (type != ET_EXEC)
-		return source_error(source, -ENOEXEC,
-				    "is an ELF %s (type %u), not a kernel; "
-				    "give the vmlinux that the kernel's build "
-				    "leaves, or a bzImage",
-				    elf_number_name(elf_types,
-						    ARRAY_LEN(elf_types), type,
-						    "file of unknown type"),
-				    type);
+					file->e_machine, "another processor"),
+			file->e_machine);
+	if (file->e_type != ET_EXEC)
+		return source_error(
+			source, -ENOEXEC,
+			"is an ELF %s (type %u), not a kernel; give the "
+			"vmlinux that the kernel's build leaves, or a bzImage",
+			elf_number_name(elf_types, ARRAY_LEN(elf_types),
+					file->e_type, "file of unknown type"),
+			file->e_type);
 	return 0;
 }
 
 /* Where the program headers are; they are known to be in the file then. */
-static int check_phdr_table(const struct source *source, const uint8_t *head)
+static int check_phdr_table(const struct source *source, const Elf64_Ehdr *file)
 {
-	uint16_t size = EHDR16(head, e_phentsize);
-	uint16_t count = EHDR16(head, e_phnum);
-	uint64_t start = EHDR64(head, e_phoff), end;
+	uint64_t end;
 
-	if (!count)
+	if (!file->e_phnum)
 		return source_error(source, -EINVAL,
 				    "has no program headers, so nothing to "
 				    "load; link it as an executable");
-	if (size != PHDR_SIZE)
+	if (file->e_phentsize != sizeof(Elf64_Phdr))
 		return source_error(source, -EINVAL,
 				    "has program headers of %u bytes instead "
 				    "of %zu; the file is damaged",
-				    size, PHDR_SIZE);
-	if (count > SEGMENTS_MAX)
+				    file->e_phentsize, sizeof(Elf64_Phdr));
+	if (file->e_phnum > SEGMENTS_MAX)
 		return source_error(source, -EINVAL,
 				    "has %u program headers; %u are the most "
 				    "that a kernel may have",
-				    count, SEGMENTS_MAX);
-	if (add_wraps(start, count * PHDR_SIZE, &end) || end > source->size)
+				    file->e_phnum, SEGMENTS_MAX);
+	if (add_wraps(file->e_phoff, file->e_phnum * sizeof(Elf64_Phdr),
+		      &end) ||
+	    end > source->size)
 		return source_error(source, -ENODATA,
 				    "is cut short or damaged: its program "
 				    "headers at 0x%llx are past its end; get "
 				    "the whole file",
-				    (unsigned long long)start);
+				    (unsigned long long)file->e_phoff);
 	return 0;
 }
 
-static const struct segment *
-find_overlapping_segment(const struct segments *all, const struct segment *one)
+static bool segments_overlap(const Elf64_Phdr *a, const Elf64_Phdr *b)
 {
-	for (unsigned i = 0; i < all->count; i++) {
-		const struct segment *other = &all->segment[i];
-
-		if (one->paddr < other->paddr + other->memsz &&
-		    other->paddr < one->paddr + one->memsz)
-			return other;
-	}
-	return NULL;
+	return a->p_paddr < b->p_paddr + b->p_memsz &&
+	       b->p_paddr < a->p_paddr + a->p_memsz;
 }
 
-/* `all` holds the segments before this one, which passed. */
+/* Segment `index` is to be loaded; those before it passed. */
 static int check_elf_segment(const struct source *source, const struct ram *ram,
-			     const struct segments *all,
-			     const struct segment *one)
+			     const struct elf_headers *elf, unsigned index)
 {
-	const struct segment *other;
+	const Elf64_Phdr *segment = &elf->segment[index];
 	char part[32];
 	uint64_t end;
 	int error;
 
-	if (one->filesz > one->memsz)
+	if (segment->p_filesz > segment->p_memsz)
 		return source_error(source, -EINVAL,
 				    "segment %u has more bytes in the file "
 				    "than in memory; the file is damaged",
-				    one->index);
+				    index);
 	/* With no bytes in the file, p_offset says nothing. */
-	if (one->filesz &&
-	    (add_wraps(one->offset, one->filesz, &end) || end > source->size))
+	if (segment->p_filesz &&
+	    (add_wraps(segment->p_offset, segment->p_filesz, &end) ||
+	     end > source->size))
 		return source_error(source, -ENODATA,
 				    "is cut short or damaged: segment %u is at "
 				    "0x%llx with %llu bytes, the file has "
 				    "%llu; get the whole file",
-				    one->index, (unsigned long long)one->offset,
-				    (unsigned long long)one->filesz,
+				    index,
+				    (unsigned long long)segment->p_offset,
+				    (unsigned long long)segment->p_filesz,
 				    (unsigned long long)source->size);
-	snprintf(part, sizeof(part), "segment %u", one->index);
-	error = source_place(source, ram, GPA(one->paddr), one->memsz, part);
-	if (error)
-		return error;
-	other = find_overlapping_segment(all, one);
-	if (other)
-		return source_error(source, -EINVAL,
-				    "segments %u and %u overlap in physical "
-				    "memory at 0x%llx; link them apart",
-				    other->index, one->index,
-				    (unsigned long long)one->paddr);
-	return 0;
+	snprintf(part, sizeof(part), "segment %u", index);
+	error = source_place(source, ram, GPA(segment->p_paddr),
+			     segment->p_memsz, part);
+	for (unsigned i = 0; !error && i < index; i++)
+		if (elf->segment[i].p_type == PT_LOAD &&
+		    segments_overlap(&elf->segment[i], segment))
+			error = source_error(
+				source, -EINVAL,
+				"segments %u and %u overlap in physical memory "
+				"at 0x%llx; link them apart",
+				i, index, (unsigned long long)segment->p_paddr);
+	return error;
 }
 
-static int read_elf_segments(struct segments *all, const struct source *source,
-			     const struct ram *ram, const uint8_t *head)
+static int read_elf_segments(struct elf_headers *elf,
+			     const struct source *source, const struct ram *ram)
 {
-	unsigned count = EHDR16(head, e_phnum);
-	uint8_t table[SEGMENTS_MAX * PHDR_SIZE];
-	int error = source_read(source, table, EHDR64(head, e_phoff),
-				count * PHDR_SIZE);
+	int error = source_read(source, elf->segment, elf->file.e_phoff,
+				elf->file.e_phnum * sizeof(Elf64_Phdr));
+	bool loads = false;
 
-	for (unsigned i = 0; !error && i < count; i++) {
-		const uint8_t *phdr = table + i * PHDR_SIZE;
-		const struct segment one = {
-			.offset = PHDR64(phdr, p_offset),
-			.vaddr = PHDR64(phdr, p_vaddr),
-			.paddr = PHDR64(phdr, p_paddr),
-			.filesz = PHDR64(phdr, p_filesz),
-			.memsz = PHDR64(phdr, p_memsz),
-			.index = i,
-		};
+	for (unsigned i = 0; !error && i < elf->file.e_phnum; i++) {
+		Elf64_Phdr *segment = &elf->segment[i];
 
-		if (PHDR32(phdr, p_type) == PT_INTERP)
+		if (segment->p_type == PT_INTERP)
 			return source_error(source, -ENOEXEC,
 					    "is a program for an operating "
 					    "system, not a kernel; give the "
 					    "vmlinux or bzImage to run it on");
-		if (PHDR32(phdr, p_type) != PT_LOAD ||
-		    (!one.memsz && !one.filesz))
+		if (segment->p_type != PT_LOAD ||
+		    (!segment->p_memsz && !segment->p_filesz)) {
+			segment->p_type = PT_NULL;
 			continue;
-		error = check_elf_segment(source, ram, all, &one);
-		if (!error)
-			all->segment[all->count++] = one;
+		}
+		error = check_elf_segment(source, ram, elf, i);
+		loads = true;
 	}
-	if (!error && !all->count)
+	if (!error && !loads)
 		return source_error(source, -EINVAL,
 				    "has no PT_LOAD segment, so nothing to "
 				    "load; was it stripped to debug "
@@ -248,24 +219,23 @@ static int read_elf_segments(struct segments *all, const struct source *source,
 	return error;
 }
 
+/* Physical addresses of all segments first, then virtual ones. */
 static int find_elf_entry(gpa *entry, const struct source *source,
-			  const struct segments *all, uint64_t address)
+			  const struct elf_headers *elf)
 {
-	for (unsigned i = 0; i < all->count; i++) {
-		const struct segment *one = &all->segment[i];
+	const unsigned count = elf->file.e_phnum;
+	const uint64_t address = elf->file.e_entry;
 
-		if (address - one->paddr < one->filesz) {
-			*entry = GPA(address);
-			return 0;
-		}
-	}
-	for (unsigned i = 0; i < all->count; i++) {
-		const struct segment *one = &all->segment[i];
+	for (unsigned i = 0; i < 2 * count; i++) {
+		const Elf64_Phdr *segment = &elf->segment[i % count];
+		uint64_t start =
+			i < count ? segment->p_paddr : segment->p_vaddr;
 
-		if (address - one->vaddr < one->filesz) {
-			*entry = GPA(one->paddr + (address - one->vaddr));
-			return 0;
-		}
+		if (segment->p_type != PT_LOAD ||
+		    address - start >= segment->p_filesz)
+			continue;
+		*entry = GPA(segment->p_paddr + (address - start));
+		return 0;
 	}
 	return source_error(source, -EINVAL,
 			    "has its entry at 0x%llx, outside of what it "
@@ -276,26 +246,29 @@ static int find_elf_entry(gpa *entry, const struct source *source,
 static int load_elf(struct kernel_image *image, struct ram *ram,
 		    const struct source *source, const uint8_t *head, bool copy)
 {
-	struct segments all = { .count = 0 };
 	uint64_t start = UINT64_MAX, end = 0;
-	int error = check_elf_ident(source, head);
+	struct elf_headers elf;
+	int error;
 
+	memcpy(&elf.file, head, sizeof(elf.file));
+	error = check_elf_ident(source, &elf.file);
 	if (!error)
-		error = check_phdr_table(source, head);
+		error = check_phdr_table(source, &elf.file);
 	if (!error)
-		error = read_elf_segments(&all, source, ram, head);
+		error = read_elf_segments(&elf, source, ram);
 	if (!error)
-		error = find_elf_entry(&image->entry, source, &all,
-				       EHDR64(head, e_entry));
-	for (unsigned i = 0; !error && i < all.count; i++) {
-		const struct segment *one = &all.segment[i];
+		error = find_elf_entry(&image->entry, source, &elf);
+	for (unsigned i = 0; !error && i < elf.file.e_phnum; i++) {
+		const Elf64_Phdr *segment = &elf.segment[i];
 
-		if (one->paddr < start)
-			start = one->paddr;
-		if (one->paddr + one->memsz > end)
-			end = one->paddr + one->memsz;
-		error = source_load(source, ram, GPA(one->paddr), one->offset,
-				    one->filesz, copy);
+		if (segment->p_type != PT_LOAD)
+			continue;
+		if (segment->p_paddr < start)
+			start = segment->p_paddr;
+		if (segment->p_paddr + segment->p_memsz > end)
+			end = segment->p_paddr + segment->p_memsz;
+		error = source_load(source, ram, GPA(segment->p_paddr),
+				    segment->p_offset, segment->p_filesz, copy);
 	}
 	if (error)
 		return error;
@@ -319,61 +292,50 @@ static int load_elf(struct kernel_image *image, struct ram *ram,
  * first that can promise a 64-bit entry.
  */
 
-/* Offsets in the file; names as in boot.rst, "The Real-Mode Kernel Header". */
-#define SETUP_SECTS	   0x1f1
-#define SYSSIZE		   0x1f4
-#define BOOT_FLAG	   0x1fe
-#define JUMP_LENGTH	   0x201 /* of `jump`: the header ends after it */
-#define HEADER		   0x202
-#define VERSION		   0x206
-#define LOADFLAGS	   0x211
-#define CODE32_START	   0x214
-#define INITRD_ADDR_MAX	   0x22c
-#define KERNEL_ALIGNMENT   0x230
-#define RELOCATABLE_KERNEL 0x234
-#define XLOADFLAGS	   0x236
-#define CMDLINE_SIZE	   0x238
-#define PREF_ADDRESS	   0x258
-#define INIT_SIZE	   0x260
-#define HEADER_END_MIN	   (INIT_SIZE + 4)
-
-#define BOOT_FLAG_MAGIC	    0xaa55
-#define VERSION_MIN	    0x020c
-#define LOADED_HIGH	    (1u << 0) /* of loadflags */
-#define XLF_KERNEL_64	    (1u << 0) /* of xloadflags */
+#define SETUP_VERSION_MIN   0x020c
+#define SETUP_BOOT_FLAG	    0xaa55
 #define SECTOR		    512u
 #define SETUP_SECTS_DEFAULT 4 /* for 0, "for backwards compatibility" */
 #define ENTRY_64	    0x200u
 
-/* Is it a kernel that has a 64-bit entry, and is its header whole? */
-static int check_setup_header(const struct source *source, const uint8_t *head)
+/* The header ends where the jump over it, an opcode and a distance, leads. */
+#define SETUP_END_MIN                                                          \
+	(KERNEL_SETUP_START + offsetof(struct setup_header, handover_offset))
+static unsigned setup_header_end(const struct setup_header *setup)
 {
-	unsigned version = get_le16(head + VERSION);
-	unsigned end = HEADER + head[JUMP_LENGTH];
+	return KERNEL_SETUP_START + offsetof(struct setup_header, header) +
+	       (setup->jump >> 8);
+}
 
-	if (get_le16(head + BOOT_FLAG) != BOOT_FLAG_MAGIC)
+/* Is it a kernel that has a 64-bit entry, and is its header whole? */
+static int check_setup_header(const struct source *source,
+			      const struct setup_header *setup)
+{
+	unsigned end = setup_header_end(setup);
+
+	if (setup->boot_flag != SETUP_BOOT_FLAG)
 		return source_error(source, -EINVAL,
 				    "has no boot flag 0xaa55 before its "
 				    "bzImage header; the file is damaged");
-	if (!(head[LOADFLAGS] & LOADED_HIGH))
+	if (!(setup->loadflags & LOADED_HIGH))
 		return source_error(source, -ENOEXEC,
 				    "is a zImage, made to load below 1 MiB; "
 				    "build a bzImage");
-	if (version < VERSION_MIN)
+	if (setup->version < SETUP_VERSION_MIN)
 		return source_error(source, -ENOEXEC,
 				    "has boot protocol %u.%02u; a 64-bit start "
 				    "needs 2.12 or later: take Linux 3.8 or "
 				    "later, or the vmlinux inside it",
-				    version >> 8, version & 0xff);
-	if (!(get_le16(head + XLOADFLAGS) & XLF_KERNEL_64))
+				    setup->version >> 8, setup->version & 0xff);
+	if (!(setup->xloadflags & XLF_KERNEL_64))
 		return source_error(source, -ENOEXEC,
 				    "is a 32-bit kernel (no XLF_KERNEL_64); "
 				    "give an x86-64 kernel");
-	if (end < HEADER_END_MIN || end > KERNEL_SETUP_START + KERNEL_SETUP_MAX)
+	if (end < SETUP_END_MIN || end > KERNEL_SETUP_START + KERNEL_SETUP_MAX)
 		return source_error(source, -EINVAL,
 				    "has a setup header that ends at 0x%x, not "
-				    "in 0x%x to 0x%x; the file is damaged",
-				    end, HEADER_END_MIN,
+				    "in 0x%zx to 0x%x; the file is damaged",
+				    end, SETUP_END_MIN,
 				    KERNEL_SETUP_START + KERNEL_SETUP_MAX);
 	return 0;
 }
@@ -383,25 +345,22 @@ static int check_setup_header(const struct source *source, const uint8_t *head)
  * relocatable one aligned upwards, as it would align itself.
  */
 static int find_bzimage_start(gpa *start, const struct source *source,
-			      const uint8_t *head)
+			      const struct setup_header *setup)
 {
-	uint64_t at = get_le64(head + PREF_ADDRESS);
-	uint64_t unit = get_le32(head + KERNEL_ALIGNMENT);
+	uint64_t unit = setup->kernel_alignment;
 
-	if (!at)
-		at = get_le32(head + CODE32_START);
-	if (head[RELOCATABLE_KERNEL]) {
-		if (!unit || unit & (unit - 1))
-			return source_error(source, -EINVAL,
-					    "asks for an alignment of 0x%llx, "
-					    "not a power of two; the file is "
-					    "damaged",
-					    (unsigned long long)unit);
-		/* Where this would wrap, `at` is refused as too high anyway. */
-		if (at < RAM_GAP_START)
-			at = round_up(at, unit);
-	}
-	*start = GPA(at);
+	*start = GPA(setup->pref_address ? setup->pref_address
+					 : setup->code32_start);
+	if (!setup->relocatable_kernel)
+		return 0;
+	if (!unit || unit & (unit - 1))
+		return source_error(source, -EINVAL,
+				    "asks for an alignment of 0x%llx, not a "
+				    "power of two; the file is damaged",
+				    (unsigned long long)unit);
+	/* Where this would wrap, it is refused as too high anyway. */
+	if (start->v < RAM_GAP_START)
+		*start = GPA(round_up(start->v, unit));
 	return 0;
 }
 
@@ -428,20 +387,22 @@ static int load_bzimage(struct kernel_image *image, struct ram *ram,
 			const struct source *source, const uint8_t *head,
 			bool copy)
 {
-	unsigned sects =
-		head[SETUP_SECTS] ? head[SETUP_SECTS] : SETUP_SECTS_DEFAULT;
-	uint64_t offset = (sects + 1) * SECTOR;
-	uint64_t len = get_le32(head + SYSSIZE) * 16ULL;
-	uint64_t size = get_le32(head + INIT_SIZE);
+	struct setup_header setup;
+	uint64_t offset, len, size;
 	gpa start = GPA(0);
-	int error = check_setup_header(source, head);
+	int error;
 
-	if (size < len) /* it cannot need less than what is loaded */
-		size = len;
+	memcpy(&setup, head + KERNEL_SETUP_START, sizeof(setup));
+	offset = setup.setup_sects ? setup.setup_sects : SETUP_SECTS_DEFAULT;
+	offset = (offset + 1) * SECTOR;
+	len = setup.syssize * 16ULL;
+	/* It cannot need less than what is loaded. */
+	size = setup.init_size < len ? len : setup.init_size;
+	error = check_setup_header(source, &setup);
 	if (!error)
 		error = check_bzimage_payload(source, offset, len);
 	if (!error)
-		error = find_bzimage_start(&start, source, head);
+		error = find_bzimage_start(&start, source, &setup);
 	if (!error)
 		error = source_place(source, ram, start, size,
 				     "what it unpacks to");
@@ -452,11 +413,9 @@ static int load_bzimage(struct kernel_image *image, struct ram *ram,
 	image->entry = gpa_add(start, ENTRY_64);
 	image->start = start;
 	image->size = size;
-	image->initrd_max = GPA(get_le32(head + INITRD_ADDR_MAX));
-	image->cmdline_max = get_le32(head + CMDLINE_SIZE);
-	image->bzimage = true;
-	image->setup_header_len =
-		HEADER + head[JUMP_LENGTH] - KERNEL_SETUP_START;
+	image->initrd_max = GPA(setup.initrd_addr_max);
+	image->cmdline_max = setup.cmdline_size;
+	image->setup_header_len = setup_header_end(&setup) - KERNEL_SETUP_START;
 	memcpy(image->setup_header, head + KERNEL_SETUP_START,
 	       image->setup_header_len);
 	return 0;

@@ -53,7 +53,6 @@ static void check_kernel(const struct kernel_image *image,
 	must(ram_span(ram, image->start, image->size) != NULL);
 	must(image->entry.v >= image->start.v && image->entry.v < end);
 	must(image->setup_header_len <= sizeof(image->setup_header));
-	must(image->bzimage == (image->setup_header_len != 0));
 }
 
 static void load_initrd(struct ram *ram, int fd,

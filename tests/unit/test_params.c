@@ -129,7 +129,7 @@ static void test_no_seed(void **state)
 /* boot.rst: what is marked "read" or "modify" of a bzImage's header arrives. */
 static void test_bzimage(void **state)
 {
-	struct kernel_image kernel = { .bzimage = true };
+	struct kernel_image kernel = { .entry = GPA(0) };
 	const struct initrd initrd = { GPA(0x3000000), 4096 };
 	struct setup_header header;
 	size_t len = 0x26c - KERNEL_SETUP_START;

@@ -11,9 +11,9 @@
 #include <signal.h>
 #include <unistd.h>
 
-#include "boot/archive.h"
 #include "boot/fds.h"
 #include "boot/files.h"
+#include "boot/initrd.h"
 #include "boot/layout.h"
 #include "boot/machine.h"
 #include "boot/options/options.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Puts the parts of a guest together in its memory: the kernel where it wants
  * to be, the initrd as high as it goes, tables and parameters below 1 MiB.
@@ -42,7 +43,8 @@ static const struct default_words {
 	{ ONE_CPU, "noreplace-smp" },	 /* saves 3 M */
 };
 
-static bool applies(enum when when, const struct machine_options *options)
+static bool default_applies(enum when when,
+			    const struct machine_options *options)
 {
 	return when == ALWAYS || (when == WITH_SERIAL && options->serial) ||
 	       (when == ONE_CPU && options->cpus == 1);
@@ -55,7 +57,8 @@ static bool applies(enum when when, const struct machine_options *options)
  * that waits for ever. In front of all others, so that a root= of the user's
  * counts more, and a "--" of theirs does not hide it from the kernel.
  */
-static int add_root(struct cmdline *line, const struct machine_options *options)
+static int add_root_words(struct cmdline *line,
+			  const struct machine_options *options)
 {
 	char word[32], letter[2] = "";
 
@@ -76,7 +79,7 @@ static int add_root(struct cmdline *line, const struct machine_options *options)
  * Documentation/admin-guide/kernel-parameters.txt). A kernel that was built
  * without the parameter says so once a slot, which quiet hides, and no more.
  */
-static int add_slots(struct cmdline *line, unsigned slots)
+static int add_slot_words(struct cmdline *line, unsigned slots)
 {
 	char word[48];
 	int error = 0;
@@ -96,34 +99,20 @@ static int make_cmdline(struct cmdline *line,
 {
 	int error;
 
-	cmdline_init(line);
-	error = add_root(line, options);
+	*line = (struct cmdline){ .len = 0 };
+	error = add_root_words(line, options);
 	if (options->command && !error)
 		error = cmdline_add(line, "rdinit=/" RUN_INIT);
 	if (options->cmdline && !error)
 		error = cmdline_add(line, options->cmdline);
 	for (size_t i = 0; i < ARRAY_LEN(default_words) && !error; i++)
 		if (!options->cmdline &&
-		    applies(default_words[i].when, options))
+		    default_applies(default_words[i].when, options))
 			error = cmdline_add(line, default_words[i].words);
 	if (!options->cmdline && !error)
-		error = add_slots(line, options->virtio);
+		error = add_slot_words(line, options->virtio);
 	for (unsigned i = 0; i < options->append_count && !error; i++)
 		error = cmdline_add(line, options->append[i]);
-	return error;
-}
-
-static int write_tables(const struct ram *ram,
-			const struct machine_options *options)
-{
-	int error = acpi_write(ram, options->cpus, options->virtio);
-
-	if (!error)
-		error = mptable_write(ram, options->cpus);
-	if (!error && entry_write_tables(ram)) {
-		log_error("the first page tables do not fit into RAM");
-		error = -EFAULT;
-	}
 	return error;
 }
 
@@ -147,7 +136,13 @@ int machine_load(struct machine *machine, struct ram *ram,
 	if (!error)
 		error = params_write(ram, &kernel, &initrd, &cmdline);
 	if (!error)
-		error = write_tables(ram, options);
+		error = acpi_write(ram, options->cpus, options->virtio);
+	if (!error)
+		error = mptable_write(ram, options->cpus);
+	if (!error && entry_write_tables(ram)) {
+		log_error("the first page tables do not fit into RAM");
+		error = -EFAULT;
+	}
 	if (error)
 		return error;
 	log_info("command line: %s", cmdline.text);

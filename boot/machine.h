@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Everything that stands in a guest's memory when it starts: kernel, initrd,
  * command line, tables.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A file that the user gave to boot from: a kernel or one archive of the
  * initrd, by path or as fd=N. Opened by the caller, measured here, and read at

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* uses: boot/kernel.c boot/source.c boot/initrd.c mem/ram.c */
 /*
  * Any bytes as a kernel, and then as the initrd of it where it was taken.

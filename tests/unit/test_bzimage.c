@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* uses: boot/kernel.c boot/source.c mem/ram.c */
 /* bzImage kernels: what is loaded where, and every broken one refused. */
 #include <errno.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* uses: boot/cmdline.c */
 /* The guest's command line: how it grows, and what it is found to say. */
 #include <errno.h>
@@ -9,7 +10,7 @@ static struct cmdline line;
 
 static void set(const char *words)
 {
-	cmdline_init(&line);
+	line = (struct cmdline){ .len = 0 };
 	assert_int_equal(cmdline_add(&line, words), 0);
 	expect_no_log();
 }
@@ -17,7 +18,7 @@ static void set(const char *words)
 static void test_add(void **state)
 {
 	(void)state;
-	cmdline_init(&line);
+	line = (struct cmdline){ .len = 0 };
 	assert_string_equal(line.text, "");
 	assert_int_equal(cmdline_add(&line, ""), 0);
 	assert_int_equal(cmdline_add(&line, "   "), 0);
@@ -47,7 +48,7 @@ static void test_full(void **state)
 	assert_int_equal(cmdline_add(&line, " "), 0);
 	assert_string_equal(line.text, words);
 
-	cmdline_init(&line);
+	line = (struct cmdline){ .len = 0 };
 	words[2047] = 'w';
 	words[2048] = '\0';
 	assert_int_equal(cmdline_add(&line, words), -E2BIG);

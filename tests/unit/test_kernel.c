@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* uses: boot/kernel.c boot/source.c mem/ram.c */
 /* What is given as a kernel: files of other kinds, streams, no file at all. */
 #include <errno.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* uses: boot/machine.c boot/acpi.c boot/mptable.c boot/params.c */
 /* uses: boot/kernel.c boot/source.c boot/initrd.c */
 /* uses: boot/cmdline.c cpu/entry.c mem/ram.c */

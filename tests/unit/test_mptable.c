@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* uses: boot/mptable.c mem/ram.c */
 /* The MultiProcessor table, walked as a kernel walks it. */
 #include "boot/layout.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* uses: boot/params.c boot/cmdline.c mem/ram.c */
 /* ldflags: -Wl,--wrap=getrandom */
 /* The zero page: what a kernel is told at its start. */
@@ -84,7 +85,7 @@ static void test_elf(void **state)
 
 	(void)state;
 	random_result = 32;
-	cmdline_init(&cmdline);
+	cmdline = (struct cmdline){ .len = 0 };
 	assert_int_equal(cmdline_add(&cmdline, "quiet root=/dev/vda"), 0);
 	write_params(3 * GIB, &kernel, &initrd);
 	assert_int_equal(params.hdr.boot_flag, 0xaa55);

@@ -10,6 +10,9 @@
 #include <errno.h>
 #include <stdio.h>
 
+#include "boot/cmdline.h"
+#include "boot/initrd.h"
+#include "boot/kernel.h"
 #include "boot/layout.h"
 #include "cpu/command/protocol.h"
 #include "cpu/entry.h"
@@ -43,33 +46,33 @@ static const struct default_words {
 	{ ONE_CPU, "noreplace-smp" },	 /* saves 3 M */
 };
 
-static bool default_applies(enum when when,
-			    const struct machine_options *options)
+static bool default_applies(enum when when, const struct options *options)
 {
-	return when == ALWAYS || (when == WITH_SERIAL && options->serial) ||
+	return when == ALWAYS ||
+	       (when == WITH_SERIAL && options->serial.kind != SERIAL_OFF) ||
 	       (when == ONE_CPU && options->cpus == 1);
 }
 
+_Static_assert(DEVICES_MAX <= 26, "one letter for each disk");
+
 /*
  * The disk with `root`. Linux names virtio disks in the order in which it finds
- * them, which is that of their slots: vda .. vdz, vdaa and so on. There is no
+ * them, which is that of their slots: vda, vdb and so on. There is no
  * rootwait: a disk that the kernel cannot mount is to be a panic, not a guest
  * that waits for ever. In front of all others, so that a root= of the user's
  * counts more, and a "--" of theirs does not hide it from the kernel.
  */
 static int add_root_words(struct cmdline *line,
-			  const struct machine_options *options)
+			  const struct device_options *devices)
 {
-	char word[32], letter[2] = "";
+	char words[] = "root=/dev/vdX rX";
 
-	for (unsigned i = 0; i < options->disk_count; i++) {
-		if (!options->disks[i].root)
+	for (unsigned i = 0; i < devices->disk_count; i++) {
+		if (!devices->disks[i].root)
 			continue;
-		if (i >= 26)
-			letter[0] = (char)('a' + i / 26 - 1);
-		snprintf(word, sizeof(word), "root=/dev/vd%s%c %s", letter,
-			 'a' + i % 26, options->disks[i].ro ? "ro" : "rw");
-		return cmdline_add(line, word);
+		snprintf(words, sizeof(words), "root=/dev/vd%c %s",
+			 (char)('a' + i), devices->disks[i].ro ? "ro" : "rw");
+		return cmdline_add(line, words);
 	}
 	return 0;
 }
@@ -94,13 +97,13 @@ static int add_slot_words(struct cmdline *line, unsigned slots)
 }
 
 /* What is appended comes last: it may have a --. */
-static int make_cmdline(struct cmdline *line,
-			const struct machine_options *options)
+static int make_cmdline(struct cmdline *line, const struct options *options,
+			unsigned slots)
 {
 	int error;
 
 	*line = (struct cmdline){ .len = 0 };
-	error = add_root_words(line, options);
+	error = add_root_words(line, &options->devices);
 	if (options->command && !error)
 		error = cmdline_add(line, "rdinit=/" RUN_INIT);
 	if (options->cmdline && !error)
@@ -110,33 +113,34 @@ static int make_cmdline(struct cmdline *line,
 		    default_applies(default_words[i].when, options))
 			error = cmdline_add(line, default_words[i].words);
 	if (!options->cmdline && !error)
-		error = add_slot_words(line, options->virtio);
+		error = add_slot_words(line, slots);
 	for (unsigned i = 0; i < options->append_count && !error; i++)
 		error = cmdline_add(line, options->append[i]);
 	return error;
 }
 
 int machine_load(struct machine *machine, struct ram *ram,
-		 const struct machine_options *options)
+		 const struct options *options, const struct files *files,
+		 unsigned slots)
 {
 	struct kernel_image kernel;
 	struct initrd initrd;
 	struct cmdline cmdline;
-	int error = make_cmdline(&cmdline, options);
+	int error = make_cmdline(&cmdline, options, slots);
 
 	if (!error)
-		error = kernel_load(&kernel, ram, options->kernel_fd,
-				    options->kernel_name, options->kernel_copy);
+		error = kernel_load(&kernel, ram, files->kernel_fd,
+				    files->kernel_name, options->kernel_copy);
 	if (!error)
 		error = cmdline_check(&cmdline, kernel.cmdline_max);
 	if (!error)
 		error = initrd_load(
-			&initrd, ram, options->initrds, options->initrd_count,
+			&initrd, ram, files->initrd, files->initrd_count,
 			gpa_add(kernel.start, kernel.size), kernel.initrd_max);
 	if (!error)
 		error = params_write(ram, &kernel, &initrd, &cmdline);
 	if (!error)
-		error = acpi_write(ram, options->cpus, options->virtio);
+		error = acpi_write(ram, options->cpus, slots);
 	if (!error)
 		error = mptable_write(ram, options->cpus);
 	if (!error && entry_write_tables(ram)) {

@@ -56,9 +56,7 @@ static void close_archives(struct archives *all)
 /* The first byte that the initrd may not take, and page-aligned. */
 static uint64_t find_initrd_top(uint64_t low_ram, gpa limit)
 {
-	uint64_t top = limit.v < low_ram ? limit.v + 1 : low_ram;
-
-	return (top < low_ram ? top : low_ram) & ~(RAM_PAGE - 1);
+	return (limit.v < low_ram ? limit.v + 1 : low_ram) & ~(RAM_PAGE - 1);
 }
 
 static int place_archives(gpa *start, const struct archives *all,

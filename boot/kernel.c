@@ -175,8 +175,8 @@ static int check_elf_segment(const struct source *source, const struct ram *ram,
 				    (unsigned long long)segment->p_filesz,
 				    (unsigned long long)source->size);
 	snprintf(part, sizeof(part), "segment %u", index);
-	error = source_place(source, ram, GPA(segment->p_paddr),
-			     segment->p_memsz, part);
+	error = source_check_range(source, ram, GPA(segment->p_paddr),
+				   segment->p_memsz, part);
 	for (unsigned i = 0; !error && i < index; i++)
 		if (elf->segment[i].p_type == PT_LOAD &&
 		    segments_overlap(&elf->segment[i], segment))
@@ -404,8 +404,8 @@ static int load_bzimage(struct kernel_image *image, struct ram *ram,
 	if (!error)
 		error = find_bzimage_start(&start, source, &setup);
 	if (!error)
-		error = source_place(source, ram, start, size,
-				     "what it unpacks to");
+		error = source_check_range(source, ram, start, size,
+					   "what it unpacks to");
 	if (!error)
 		error = source_load(source, ram, start, offset, len, copy);
 	if (error)

@@ -197,8 +197,8 @@ uint64_t source_memory(uint64_t end)
 	return round_up(end < RAM_MIN_SIZE ? RAM_MIN_SIZE : end, MIB) / MIB;
 }
 
-int source_place(const struct source *source, const struct ram *ram, gpa at,
-		 uint64_t len, const char *part)
+int source_check_range(const struct source *source, const struct ram *ram,
+		       gpa at, uint64_t len, const char *part)
 {
 	unsigned long long start = at.v;
 	uint64_t end;

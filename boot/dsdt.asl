@@ -4,8 +4,8 @@
 // device and the power button. acpi.c puts it behind a header of its own and
 // appends ssdt.asl once for each virtio-mmio slot.
 //
-// The C preprocessor runs first, for the numbers that mote's headers define; the
-// Makefile drops what it leaves of them above the definition block.
+// The C preprocessor runs first, for the numbers that mote's headers define;
+// the Makefile drops what it leaves of them above the definition block.
 #include "cpu/console/uart.h"
 #include "cpu/platform.h"
 #include "cpu/vm.h"
@@ -55,7 +55,8 @@ DefinitionBlock ("", "DSDT", 2, "MOTE  ", "MOTEGST ", 1)
 				Interrupt (ResourceConsumer, Edge, ActiveHigh,
 					   Exclusive) { VM_GSI_BUTTON }
 			})
-			OperationRegion (EVRG, SystemIO, PLATFORM_PORT_BUTTON, 1)
+			OperationRegion (EVRG, SystemIO,
+					 PLATFORM_PORT_BUTTON, 1)
 			Field (EVRG, ByteAcc, NoLock, Preserve) { EVST, 8 }
 			Method (_EVT, 1, Serialized)
 			{
@@ -66,9 +67,9 @@ DefinitionBlock ("", "DSDT", 2, "MOTE  ", "MOTEGST ", 1)
 			}
 		}
 
-		// ACPI 6.4, 6.5.1: _INI runs when the interpreter starts, before
-		// it looks for devices. It says that these tables are being
-		// read: see LAYOUT_VIRTIO_ALIAS in boot/layout.h.
+		// ACPI 6.4, 6.5.1: _INI runs when the interpreter starts,
+		// before it looks for devices. It says that these tables are
+		// being read: see LAYOUT_VIRTIO_ALIAS in boot/layout.h.
 		OperationRegion (INIR, SystemIO, PLATFORM_PORT_ACPI, 1)
 		Field (INIR, ByteAcc, NoLock, Preserve) { INIB, 8 }
 		Method (_INI, 0, Serialized)

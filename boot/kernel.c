@@ -298,13 +298,16 @@ static int load_elf(struct kernel_image *image, struct ram *ram,
 #define SETUP_SECTS_DEFAULT 4 /* for 0, "for backwards compatibility" */
 #define ENTRY_64	    0x200u
 
+/* "HdrS", in the file */
+#define SETUP_MAGIC_AT                                                         \
+	(KERNEL_SETUP_START + offsetof(struct setup_header, header))
+
 /* The header ends where the jump over it, an opcode and a distance, leads. */
 #define SETUP_END_MIN                                                          \
 	(KERNEL_SETUP_START + offsetof(struct setup_header, handover_offset))
 static unsigned setup_header_end(const struct setup_header *setup)
 {
-	return KERNEL_SETUP_START + offsetof(struct setup_header, header) +
-	       (setup->jump >> 8);
+	return SETUP_MAGIC_AT + (setup->jump >> 8);
 }
 
 /* Is it a kernel that has a 64-bit entry, and is its header whole? */
@@ -424,24 +427,7 @@ static int load_bzimage(struct kernel_image *image, struct ram *ram,
 /* -- which format a file has -------------------------------------------------
  */
 
-struct magic {
-	size_t offset, len;
-	const char *bytes;
-};
-#define MAGIC(offset, bytes)                                                   \
-	{                                                                      \
-		(offset), sizeof(bytes) - 1, (bytes)                           \
-	}
-
-static const struct format {
-	struct magic magic;
-	int (*load)(struct kernel_image *image, struct ram *ram,
-		    const struct source *source, const uint8_t *head,
-		    bool copy);
-} formats[] = {
-	{ MAGIC(0, "\177ELF"), load_elf },
-	{ MAGIC(0x202, "HdrS"), load_bzimage },
-};
+#define MAGIC(offset, bytes) (offset), sizeof(bytes) - 1, (bytes)
 
 #define UNPACK	   "decompress it first"
 #define X86_NEEDED "give an x86-64 vmlinux or bzImage"
@@ -451,10 +437,10 @@ static const struct format {
 #define EXTRACT	   "take the kernel out of it"
 
 /* In this order: the weakest signs come last. */
-static const struct stranger {
-	struct magic magic;
-	const char *is, *mend;
-} strangers[] = {
+static const struct other_format {
+	size_t offset, len; /* of `bytes`, in the file's first page */
+	const char *bytes, *is, *mend;
+} other_formats[] = {
 	{ MAGIC(0, "\x1f\x8b"), "a gzip file", UNPACK " (gzip -dc)" },
 	{ MAGIC(0, "\xfd"
 		   "7zXZ\0"),
@@ -488,17 +474,15 @@ static const struct stranger {
 	{ MAGIC(0, "MZ"), "an EFI or DOS program", X86_NEEDED },
 };
 
-static bool has_magic(const uint8_t *head, const struct magic *magic)
-{
-	return !memcmp(head + magic->offset, magic->bytes, magic->len);
-}
-
 static int refuse_format(const struct source *source, const uint8_t *head)
 {
-	for (size_t i = 0; i < ARRAY_LEN(strangers); i++)
-		if (has_magic(head, &strangers[i].magic))
+	for (size_t i = 0; i < ARRAY_LEN(other_formats); i++) {
+		const struct other_format *format = &other_formats[i];
+
+		if (!memcmp(head + format->offset, format->bytes, format->len))
 			return source_error(source, -ENOEXEC, "is %s; %s",
-					    strangers[i].is, strangers[i].mend);
+					    format->is, format->mend);
+	}
 	return source_error(
 		source, -ENOEXEC,
 		"is neither an ELF vmlinux nor a bzImage; " X86_NEEDED);
@@ -520,7 +504,6 @@ int kernel_load(struct kernel_image *image, struct ram *ram, int fd,
 		const char *name, bool copy)
 {
 	uint64_t most = ram->size < STREAM_MAX ? STREAM_MAX : ram->size;
-	const struct format *format = formats;
 	uint8_t head[HEAD_SIZE] = { 0 };
 	struct source source;
 	int error;
@@ -534,11 +517,10 @@ int kernel_load(struct kernel_image *image, struct ram *ram, int fd,
 						    : HEAD_SIZE);
 	if (error)
 		goto out;
-	while (format < formats + ARRAY_LEN(formats) &&
-	       !has_magic(head, &format->magic))
-		format++;
-	if (format < formats + ARRAY_LEN(formats))
-		error = format->load(image, ram, &source, head, copy);
+	if (!memcmp(head, ELFMAG, SELFMAG))
+		error = load_elf(image, ram, &source, head, copy);
+	else if (!memcmp(head + SETUP_MAGIC_AT, "HdrS", 4))
+		error = load_bzimage(image, ram, &source, head, copy);
 	else
 		error = refuse_format(&source, head);
 	if (!error)

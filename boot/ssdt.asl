@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// One virtio-mmio slot. acpi.c appends what is in this block to the DSDT for each
-// slot and writes the slot's own values over the four that stand for them here:
-// VI__, and three numbers that spell "UID_", "BASE" and "GSI_" in memory.
+// One virtio-mmio slot. acpi.c appends what is in this block to the DSDT for
+// each slot, and writes the slot's own values over the four that stand for them
+// here: VI__, and the numbers that spell "UID_", "BASE" and "GSI_" in memory.
 DefinitionBlock ("", "SSDT", 2, "MOTE  ", "MOTEGST ", 1)
 {
 	Scope (\_SB)

@@ -220,6 +220,20 @@ $B/obj/rows/filter.o: seccomp/filter.c $B/gen/rows/seccomp/filter_table.h
 	$(call say,CC,$<)
 	$Q$(MUSLCC) -I$B/gen/rows $(MUSLFLAGS) $(DEP) -c -o $@ $<
 
+# The AML of the ACPI tables. The numbers in the source come from mote's headers;
+# what else these hold stands above the definition block, and is dropped.
+ASL	:= $(patsubst %.asl,$B/gen/%.hex,$(wildcard boot/*.asl))
+$(ASL): $B/gen/%.hex: %.asl Makefile | tools-build
+	@mkdir -p $(@D)
+	$(call say,IASL,$@)
+	$Q$(HOSTCC) -E -P -x c -std=c11 -I. -MMD -MP -MF $(@:.hex=.d) -MT $@ $< | \
+		sed -n '/^DefinitionBlock/,$$p' >$(@:.hex=.asl)
+	$Qiasl $(if $(WERROR),-we) -tc -p $(@:.hex=) $(@:.hex=.asl) >$(@:.hex=.log) || \
+		{ cat $(@:.hex=.log) >&2; exit 1; }
+	$Qsed -i 's/^unsigned char/static const &/' $@
+
+$(foreach t,obj debug fuzz,$B/$t/boot/acpi.o): $(ASL)
+
 $B/obj/seccomp/gen_filter.o: | $B/deps/lib/libseccomp.a
 $(foreach t,obj debug fuzz,$B/$t/seccomp/filter.o): $B/gen/seccomp/filter_table.h
 
@@ -337,7 +351,7 @@ TESTS	:= $(UNIT:tests/unit/%.c=$B/unit/%) $(wildcard tests/*.t) \
 	   $(wildcard tests/fuzz/*.t tests/guest/*.t tests/host/*.t) \
 	   $(wildcard tests/linux/*.t)
 
-check: $(OBJ) $(INIT_OBJ) $(NATIVE_BINS) | tools-check
+check: $(OBJ) $(INIT_OBJ) $(NATIVE_BINS) $(ASL) | tools-check
 	@tests/check/run
 format: | tools-check
 	clang-format-14 -i $(shell tests/check/run files | grep '\.[ch]$$')

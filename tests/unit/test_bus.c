@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* uses: cpu/bus.c */
 /*
  * The bus: which device an access reaches, with which offset, and what happens

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Little-endian fields and checked arithmetic (mem/util.h). */
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,8 +1,10 @@
-/* uses: cpu/cpuid.c mem/ram.c */
+/* SPDX-License-Identifier: Apache-2.0 */
+/* uses: cpu/cpuid.c tests/unit/kept_log.c */
 /* ldflags: -Wl,--wrap=ioctl */
 /* CPUID as guests see it, made from lists like those of Intel's and AMD's. */
 #include "cpu/cpuid.h"
-#include "tests/unit/cpu_help.h"
+#include "tests/unit/kept_log.h"
+#include "tests/unit/unit.h"
 
 #define BIT(n)	(1u << (n))
 #define TSC_KHZ 2400000u

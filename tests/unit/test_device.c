@@ -1,6 +1,8 @@
-/* uses: virtio/mmio.c virtio/mmio_regs.c virtio/device.c virtio/queue.c */
-/* uses: cpu/bus.c cpu/loop/loop.c mem/ram.c */
+/* SPDX-License-Identifier: Apache-2.0 */
+/* uses: tests/unit/mock_device.c */
 /* Virtio devices that run: kicks, interrupts, resets, broken drivers. */
+#include "tests/unit/guest_ram.h"
+#include "tests/unit/kept_log.h"
 #include "tests/unit/mock_device.h"
 
 /* -- running -------------------------------------------------------------- */

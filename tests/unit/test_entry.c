@@ -1,11 +1,14 @@
-/* uses: cpu/entry.c mem/ram.c */
+/* SPDX-License-Identifier: Apache-2.0 */
+/* uses: cpu/entry.c tests/unit/guest_ram.c */
 /* ldflags: -Wl,--wrap=ioctl */
 /* The state on entry: page tables and GDT as a processor reads them, and what
  * KVM is told, its refusals of MSRs included. */
 #include <linux/kvm.h>
 
 #include "cpu/entry.h"
-#include "tests/unit/cpu_help.h"
+#include "tests/unit/guest_ram.h"
+#include "tests/unit/kept_log.h"
+#include "tests/unit/unit.h"
 
 static struct {
 	unsigned long fail; /* the request that fails */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* uses: virtio/limiter.c */
 /* Token buckets: what passes when, and that no token is lost or invented. */
 #include <setjmp.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* uses: mem/log.c */
 /* Messages: one clean line each, levels, and the limit on a guest's. */
 #include <errno.h>

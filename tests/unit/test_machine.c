@@ -1,14 +1,20 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* uses: boot/machine.c boot/acpi.c boot/aml.c boot/mptable.c boot/params.c */
 /* uses: boot/kernel.c boot/elf.c boot/bzimage.c boot/source.c boot/initrd.c */
 /* uses: boot/cmdline.c boot/discovery.c cpu/entry.c mem/ram.c */
 /* A guest put together: its command line above all, and what it is told of. */
 #include <asm/bootparam.h>
+#include <unistd.h>
 
 #include "boot/layout.h"
 #include "boot/machine.h"
 #include "cpu/entry.h"
 #include "tests/unit/boot_sample.h"
-#include "tests/unit/cpu_help.h"
+/* uses: tests/unit/guest_ram.c tests/unit/sample_file.c */
+#include "tests/unit/guest_ram.h"
+#include "tests/unit/kept_log.h"
+#include "tests/unit/sample_file.h"
+#include "tests/unit/unit.h"
 
 static struct sample sample;
 static struct ram ram;

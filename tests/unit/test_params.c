@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* uses: boot/params.c boot/cmdline.c mem/ram.c */
 /* ldflags: -Wl,--wrap=getrandom */
 /* The zero page: what a kernel is told at its start. */
@@ -6,7 +7,11 @@
 
 #include "boot/layout.h"
 #include "boot/params.h"
-#include "tests/unit/cpu_help.h"
+/* uses: tests/unit/guest_ram.c tests/unit/sample_file.c */
+#include "tests/unit/guest_ram.h"
+#include "tests/unit/kept_log.h"
+#include "tests/unit/sample_file.h"
+#include "tests/unit/unit.h"
 
 static ssize_t random_result;
 ssize_t __wrap_getrandom(void *to, size_t len, unsigned flags);

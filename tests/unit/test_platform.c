@@ -1,10 +1,16 @@
-/* uses: cpu/platform.c cpu/loop/report.c cpu/bus.c mem/ram.c */
+/* SPDX-License-Identifier: Apache-2.0 */
+/* uses: cpu/platform.c cpu/loop/report.c cpu/bus.c */
+/* uses: tests/unit/guest_ram.c tests/unit/sample_file.c */
 /* Every way in which a guest says how it ends, and the power button. */
 #include <pthread.h>
 #include <sys/eventfd.h>
+#include <unistd.h>
 
 #include "cpu/platform.h"
-#include "tests/unit/cpu_help.h"
+#include "tests/unit/guest_ram.h"
+#include "tests/unit/kept_log.h"
+#include "tests/unit/sample_file.h"
+#include "tests/unit/unit.h"
 
 #define FLAG GPA(0x472)
 

@@ -1,4 +1,5 @@
-/* uses: virtio/queue.c mem/ram.c */
+/* SPDX-License-Identifier: Apache-2.0 */
+/* uses: tests/unit/queue_help.c */
 /* Split queues: chains out, used entries in, notifications both ways. */
 #include "tests/unit/queue_help.h"
 

@@ -1,4 +1,5 @@
-/* uses: virtio/queue.c mem/ram.c */
+/* SPDX-License-Identifier: Apache-2.0 */
+/* uses: tests/unit/queue_help.c */
 /* Split queues: each way in which a driver may lie. */
 #include "tests/unit/queue_help.h"
 

@@ -1,9 +1,15 @@
-/* uses: mem/ram.c */
+/* SPDX-License-Identifier: Apache-2.0 */
+/* uses: tests/unit/guest_ram.c tests/unit/sample_file.c */
 /* Guest RAM: the gap, bounds, and files put into it. */
 #include <errno.h>
 #include <fcntl.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
-#include "tests/unit/boot_help.h"
+#include "tests/unit/guest_ram.h"
+#include "tests/unit/kept_log.h"
+#include "tests/unit/sample_file.h"
+#include "tests/unit/unit.h"
 
 #define AT MIB /* where files are put */
 

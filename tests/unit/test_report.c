@@ -1,14 +1,17 @@
-/* uses: cpu/loop/report.c */
+/* SPDX-License-Identifier: Apache-2.0 */
+/* uses: cpu/loop/report.c tests/unit/kept_log.c */
 /* Events: each a line of JSON, read here by a parser that takes nothing else;
  * and never a wait, whoever reads them. */
 #include <ctype.h>
 #include <fcntl.h>
 #include <limits.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "cpu/loop/report.h"
-#include "tests/unit/cpu_help.h"
+#include "tests/unit/kept_log.h"
+#include "tests/unit/unit.h"
 
 #define LINE 8192
 

@@ -1,12 +1,15 @@
-/* uses: cpu/loop/signals.c cpu/loop/loop.c */
+/* SPDX-License-Identifier: Apache-2.0 */
+/* uses: cpu/loop/signals.c cpu/loop/loop.c tests/unit/kept_log.c */
 /* Signals before and after they are held; each case in a process of its own,
  * because how signals are treated is a matter of the whole process. */
 #include <signal.h>
+#include <sys/mman.h>
 #include <sys/wait.h>
 #include <time.h>
 
 #include "cpu/loop/signals.h"
-#include "tests/unit/cpu_help.h"
+#include "tests/unit/kept_log.h"
+#include "tests/unit/unit.h"
 
 static struct signals signals;
 static struct loop loop;

@@ -22,7 +22,7 @@ static void take_mixed_text(void)
 	assert_int_equal(queue_pop(&queue, &chain), 1);
 }
 
-static void test_cursor(void **state)
+static void test_cursor_gets_and_skips(void **state)
 {
 	char out[11] = "";
 	struct cursor cursor;
@@ -51,7 +51,7 @@ static void test_cursor(void **state)
 	}
 }
 
-static void test_cursor_put(void **state)
+static void test_cursor_puts(void **state)
 {
 	struct cursor cursor;
 
@@ -77,7 +77,7 @@ static void test_cursor_put(void **state)
 	assert_false(cursor_skip(&cursor, 1));
 }
 
-static void test_cursor_iov(void **state)
+static void test_cursor_makes_iovecs(void **state)
 {
 	struct iovec iov[8];
 	struct cursor cursor;
@@ -115,9 +115,9 @@ static void test_cursor_iov(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_cursor),
-		cmocka_unit_test(test_cursor_put),
-		cmocka_unit_test(test_cursor_iov),
+		cmocka_unit_test(test_cursor_gets_and_skips),
+		cmocka_unit_test(test_cursor_puts),
+		cmocka_unit_test(test_cursor_makes_iovecs),
 	};
 
 	return cmocka_run_group_tests(tests, make, destroy);

@@ -7,7 +7,7 @@
 
 /* -- running -------------------------------------------------------------- */
 
-static void test_kicks(void **state)
+static void test_device_gets_kicks(void **state)
 {
 	const struct ring_buffer buffer = { GPA(0x100000), 100, true };
 	uint32_t head = 0, written = 0;
@@ -48,7 +48,7 @@ static void test_kicks(void **state)
 	assert_int_equal(mock.kicks[1], 0);
 }
 
-static void test_early_buffers(void **state)
+static void test_device_finds_early_buffers(void **state)
 {
 	const struct ring_buffer buffer = { GPA(0x100000), 100, true };
 	uint32_t head = 0, written = 0;
@@ -62,7 +62,7 @@ static void test_early_buffers(void **state)
 	assert_true(ring_used(&ring, &head, &written));
 }
 
-static void test_interrupts(void **state)
+static void test_device_raises_interrupts(void **state)
 {
 	(void)state;
 	start(FEATURE_VERSION_1);
@@ -85,7 +85,7 @@ static void test_interrupts(void **state)
 	assert_int_equal(reg_read(R_INTERRUPT_STATUS), 0);
 }
 
-static void test_reset(void **state)
+static void test_device_resets(void **state)
 {
 	const struct ring_buffer buffer = { GPA(0x100000), 1, true };
 	uint32_t head = 0, written = 0;
@@ -117,7 +117,7 @@ static void test_reset(void **state)
 	assert_int_equal(mock.activated, 5);
 }
 
-static void test_stop_queue(void **state)
+static void test_device_stops_a_queue(void **state)
 {
 	const struct ring_buffer buffer = { GPA(0x100000), 1, true };
 	uint32_t head = 0, written = 0;
@@ -148,7 +148,7 @@ static void test_stop_queue(void **state)
 	assert_int_equal(reg_read(R_QUEUE_READY), 1);
 }
 
-static void test_broken(void **state)
+static void test_device_gives_up_on_a_broken_ring(void **state)
 {
 	const struct ring_buffer good = { GPA(0x100000), 1, true };
 	const struct ring_buffer bad = { GPA(32 * MIB), 1, true };
@@ -186,7 +186,7 @@ static void test_broken(void **state)
 
 /* -- the loop ends, the alias, threads ------------------------------------ */
 
-static void test_loop_ended(void **state)
+static void test_device_outlives_the_loop(void **state)
 {
 	(void)state;
 	start(FEATURE_VERSION_1);
@@ -200,7 +200,7 @@ static void test_loop_ended(void **state)
 	assert_int_equal(mock.resets, 1);
 }
 
-static void test_alias(void **state)
+static void test_device_has_an_alias(void **state)
 {
 	const uint64_t alias = SLOT_AT + 0x100000;
 	static _Atomic bool absent;
@@ -267,7 +267,7 @@ static void *hammer(void *arg)
 	return NULL;
 }
 
-static void test_threads(void **state)
+static void test_device_survives_many_vcpus(void **state)
 {
 	uint32_t seeds[3] = { 1, 2, 3 };
 	pthread_t thread[3];
@@ -287,11 +287,15 @@ int main(void)
 #define TEST(function)                                                         \
 	cmocka_unit_test_setup_teardown(function, setup, teardown)
 	const struct CMUnitTest tests[] = {
-		TEST(test_kicks),      TEST(test_early_buffers),
-		TEST(test_interrupts), TEST(test_reset),
-		TEST(test_stop_queue), TEST(test_broken),
-		TEST(test_loop_ended), TEST(test_alias),
-		TEST(test_threads),
+		TEST(test_device_gets_kicks),
+		TEST(test_device_finds_early_buffers),
+		TEST(test_device_raises_interrupts),
+		TEST(test_device_resets),
+		TEST(test_device_stops_a_queue),
+		TEST(test_device_gives_up_on_a_broken_ring),
+		TEST(test_device_outlives_the_loop),
+		TEST(test_device_has_an_alias),
+		TEST(test_device_survives_many_vcpus),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -5,7 +5,7 @@
 
 /* -- starting ------------------------------------------------------------- */
 
-static void test_start(void **state)
+static void test_queue_starts(void **state)
 {
 	static const struct {
 		uint64_t size, desc, driver, device;
@@ -50,7 +50,7 @@ static void test_start(void **state)
 	}
 }
 
-static void test_stopped(void **state)
+static void test_queue_stopped_does_nothing(void **state)
 {
 	const struct ring_buffer buffer = { GPA(DATA), 1, false };
 	uint32_t head = 0, written = 0;
@@ -69,7 +69,7 @@ static void test_stopped(void **state)
 
 /* -- chains --------------------------------------------------------------- */
 
-static void test_chain(void **state)
+static void test_queue_pops_chains(void **state)
 {
 	uint16_t head;
 
@@ -85,7 +85,7 @@ static void test_chain(void **state)
 	}
 }
 
-static void test_indirect(void **state)
+static void test_queue_pops_indirect_chains(void **state)
 {
 	uint16_t head;
 
@@ -115,7 +115,7 @@ static void test_indirect(void **state)
 }
 
 /* As many buffers as the ring has, directly and in a table; in any order. */
-static void test_longest(void **state)
+static void test_queue_pops_the_longest_chain(void **state)
 {
 	struct ring_buffer buffer[QUEUE_SIZE_MAX];
 
@@ -137,7 +137,7 @@ static void test_longest(void **state)
 	}
 }
 
-static void test_unpop(void **state)
+static void test_queue_unpops(void **state)
 {
 	uint16_t first, second;
 
@@ -160,7 +160,7 @@ static void test_unpop(void **state)
 }
 
 /* The indexes pass 2^16. */
-static void test_wrap(void **state)
+static void test_queue_indexes_wrap(void **state)
 {
 	const struct ring_buffer buffer = { GPA(DATA), 1, true };
 	uint32_t head = 0, written = 0;
@@ -185,7 +185,7 @@ static void test_wrap(void **state)
 
 /* -- used ring and notifications ------------------------------------------ */
 
-static void test_publish(void **state)
+static void test_queue_publishes(void **state)
 {
 	uint32_t head = 0, written = 0;
 
@@ -210,7 +210,7 @@ static void test_publish(void **state)
 }
 
 /* 2.7.7.2: an interrupt exactly where the event lies among the new ones. */
-static void test_used_event(void **state)
+static void test_queue_used_event(void **state)
 {
 	(void)state;
 	for (unsigned before = 0; before < 3; before++) {
@@ -232,7 +232,7 @@ static void test_used_event(void **state)
 	}
 }
 
-static void test_kicks(void **state)
+static void test_queue_asks_for_kicks(void **state)
 {
 	(void)state;
 	start(false, false);
@@ -261,16 +261,16 @@ static void test_kicks(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_start),
-		cmocka_unit_test(test_stopped),
-		cmocka_unit_test(test_chain),
-		cmocka_unit_test(test_indirect),
-		cmocka_unit_test(test_longest),
-		cmocka_unit_test(test_unpop),
-		cmocka_unit_test(test_wrap),
-		cmocka_unit_test(test_publish),
-		cmocka_unit_test(test_used_event),
-		cmocka_unit_test(test_kicks),
+		cmocka_unit_test(test_queue_starts),
+		cmocka_unit_test(test_queue_stopped_does_nothing),
+		cmocka_unit_test(test_queue_pops_chains),
+		cmocka_unit_test(test_queue_pops_indirect_chains),
+		cmocka_unit_test(test_queue_pops_the_longest_chain),
+		cmocka_unit_test(test_queue_unpops),
+		cmocka_unit_test(test_queue_indexes_wrap),
+		cmocka_unit_test(test_queue_publishes),
+		cmocka_unit_test(test_queue_used_event),
+		cmocka_unit_test(test_queue_asks_for_kicks),
 	};
 
 	return cmocka_run_group_tests(tests, make, destroy);

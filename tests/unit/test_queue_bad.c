@@ -62,7 +62,7 @@ static const struct bad_chain {
 	  0 },
 };
 
-static void test_bad_chains(void **state)
+static void test_queue_refuses_bad_chains(void **state)
 {
 	(void)state;
 	for (size_t i = 0; i < ARRAY_LEN(bad_chains); i++) {
@@ -125,7 +125,7 @@ static const struct bad_table {
 	  { { DATA, 1, RING_NEXT | RING_WRITE, 1 }, { DATA, 1, 0, 0 } } },
 };
 
-static void test_bad_tables(void **state)
+static void test_queue_refuses_bad_tables(void **state)
 {
 	(void)state;
 	for (size_t i = 0; i < ARRAY_LEN(bad_tables); i++) {
@@ -145,7 +145,7 @@ static void test_bad_tables(void **state)
 }
 
 /* One buffer more than the ring has, in a table that is long enough. */
-static void test_too_long(void **state)
+static void test_queue_refuses_too_long_a_chain(void **state)
 {
 	struct ring_buffer buffer[SIZE + 1];
 
@@ -160,7 +160,7 @@ static void test_too_long(void **state)
 }
 
 /* 2^32 bytes in all, each buffer within RAM. */
-static void test_too_many_bytes(void **state)
+static void test_queue_refuses_too_many_bytes(void **state)
 {
 	struct ram_options options = { .size = 3 * GIB };
 	struct ram saved = ram;
@@ -183,7 +183,7 @@ static void test_too_many_bytes(void **state)
 	ram = saved;
 }
 
-static void test_index_jump(void **state)
+static void test_queue_refuses_an_index_jump(void **state)
 {
 	static const uint16_t jumps[] = { SIZE + 1, 0x7fff, 0x8000, 0xffff };
 
@@ -216,11 +216,11 @@ static void test_index_jump(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_bad_chains),
-		cmocka_unit_test(test_bad_tables),
-		cmocka_unit_test(test_too_long),
-		cmocka_unit_test(test_too_many_bytes),
-		cmocka_unit_test(test_index_jump),
+		cmocka_unit_test(test_queue_refuses_bad_chains),
+		cmocka_unit_test(test_queue_refuses_bad_tables),
+		cmocka_unit_test(test_queue_refuses_too_long_a_chain),
+		cmocka_unit_test(test_queue_refuses_too_many_bytes),
+		cmocka_unit_test(test_queue_refuses_an_index_jump),
 	};
 
 	return cmocka_run_group_tests(tests, make, destroy);

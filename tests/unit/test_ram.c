@@ -13,7 +13,7 @@
 
 #define AT MIB /* where files are put */
 
-static void test_small(void **state)
+static void test_ram_below_the_gap(void **state)
 {
 	struct ram ram;
 
@@ -32,7 +32,7 @@ static void test_small(void **state)
 	assert_null(ram_span(&ram, GPA(0), 1));
 }
 
-static void test_around_the_gap(void **state)
+static void test_ram_around_the_gap(void **state)
 {
 	struct ram ram;
 	uint8_t *low_end, *high;
@@ -58,7 +58,7 @@ static void test_around_the_gap(void **state)
 	ram_destroy(&ram);
 }
 
-static void test_edges(void **state)
+static void test_ram_edges(void **state)
 {
 	struct ram ram;
 
@@ -76,7 +76,7 @@ static void test_edges(void **state)
 	ram_destroy(&ram);
 }
 
-static void test_access(void **state)
+static void test_ram_reads_and_writes(void **state)
 {
 	const char text[] = "at the very end of high RAM";
 	const uint64_t at = 6 * GIB - sizeof(text);
@@ -104,7 +104,7 @@ static void test_access(void **state)
 	ram_destroy(&ram);
 }
 
-static void test_refused(void **state)
+static void test_ram_refuses_sizes(void **state)
 {
 	static const struct {
 		struct ram_options options;
@@ -132,7 +132,7 @@ static void test_refused(void **state)
 	}
 }
 
-static void test_prefault(void **state)
+static void test_ram_prefaults(void **state)
 {
 	struct ram_options options = { .size = 32 * MIB, .prefault = true };
 	unsigned char resident[32 * MIB / RAM_PAGE];
@@ -153,7 +153,7 @@ static void test_prefault(void **state)
 }
 
 /* Large pages line up only where the host address does. */
-static void test_alignment(void **state)
+static void test_ram_is_aligned(void **state)
 {
 	struct ram ram[3];
 
@@ -172,7 +172,7 @@ static void test_alignment(void **state)
 
 static uint8_t file_bytes[6 * 4096 + 100];
 
-static void test_load_maps_pages(void **state)
+static void test_ram_load_maps_pages(void **state)
 {
 	uint8_t again[sizeof(file_bytes)];
 	struct ram ram;
@@ -200,7 +200,7 @@ static void test_load_maps_pages(void **state)
 	ram_destroy(&ram);
 }
 
-static void test_load_reads_the_rest(void **state)
+static void test_ram_load_reads_the_rest(void **state)
 {
 	static const struct {
 		uint64_t at, offset, len;
@@ -245,7 +245,7 @@ static void test_load_reads_the_rest(void **state)
 	}
 }
 
-static void test_load_refused(void **state)
+static void test_ram_load_refuses(void **state)
 {
 	int file = file_of(file_bytes, sizeof(file_bytes));
 	int stream = pipe_of(file_bytes, 4096);
@@ -303,16 +303,16 @@ static int fill_file(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_small),
-		cmocka_unit_test(test_around_the_gap),
-		cmocka_unit_test(test_edges),
-		cmocka_unit_test(test_access),
-		cmocka_unit_test(test_refused),
-		cmocka_unit_test(test_prefault),
-		cmocka_unit_test(test_alignment),
-		cmocka_unit_test(test_load_maps_pages),
-		cmocka_unit_test(test_load_reads_the_rest),
-		cmocka_unit_test(test_load_refused),
+		cmocka_unit_test(test_ram_below_the_gap),
+		cmocka_unit_test(test_ram_around_the_gap),
+		cmocka_unit_test(test_ram_edges),
+		cmocka_unit_test(test_ram_reads_and_writes),
+		cmocka_unit_test(test_ram_refuses_sizes),
+		cmocka_unit_test(test_ram_prefaults),
+		cmocka_unit_test(test_ram_is_aligned),
+		cmocka_unit_test(test_ram_load_maps_pages),
+		cmocka_unit_test(test_ram_load_reads_the_rest),
+		cmocka_unit_test(test_ram_load_refuses),
 	};
 
 	return cmocka_run_group_tests(tests, fill_file, NULL);

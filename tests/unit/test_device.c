@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* uses: tests/unit/mock_device.c */
+/* ldflags: -Wl,--wrap=write -Wl,--wrap=eventfd_write */
 /* Virtio devices that run: kicks, interrupts, resets, broken drivers. */
+#include <sys/eventfd.h>
+
 #include "tests/unit/guest_ram.h"
 #include "tests/unit/kept_log.h"
 #include "tests/unit/mock_device.h"
@@ -83,6 +86,62 @@ static void test_device_raises_interrupts(void **state)
 	device_interrupt(&mock.device);
 	reg_write(R_STATUS, 0);
 	assert_int_equal(reg_read(R_INTERRUPT_STATUS), 0);
+}
+
+/* What InterruptStatus was when the interrupt was raised. */
+static struct {
+	bool watched;
+	unsigned count;
+	uint32_t status;
+} raised;
+
+static void look_at_status(void)
+{
+	if (!raised.watched)
+		return;
+	raised.watched = false; /* once: reading it may write, too */
+	raised.status = reg_read(R_INTERRUPT_STATUS);
+	raised.count++;
+	raised.watched = true;
+}
+
+ssize_t __real_write(int fd, const void *from, size_t len);
+ssize_t __wrap_write(int fd, const void *from, size_t len);
+ssize_t __wrap_write(int fd, const void *from, size_t len)
+{
+	look_at_status();
+	return __real_write(fd, from, len);
+}
+
+int __real_eventfd_write(int fd, eventfd_t value);
+int __wrap_eventfd_write(int fd, eventfd_t value);
+int __wrap_eventfd_write(int fd, eventfd_t value)
+{
+	look_at_status();
+	return __real_eventfd_write(fd, value);
+}
+
+/*
+ * The guest's handler may run before the write that raises the interrupt has
+ * returned, and reads InterruptStatus: it must be there already.
+ */
+static void test_device_says_why_before_it_interrupts(void **state)
+{
+	(void)state;
+	start(FEATURE_VERSION_1);
+	raised.count = 0;
+	raised.watched = true;
+	device_interrupt(&mock.device);
+	raised.watched = false;
+	assert_int_equal(raised.count, 1);
+	assert_int_equal(raised.status, 1);
+	reg_write(R_INTERRUPT_ACK, 1);
+	raised.watched = true;
+	device_set_config(&mock.device, 0, "x", 1);
+	raised.watched = false;
+	assert_int_equal(raised.count, 2);
+	assert_int_equal(raised.status, 2);
+	assert_int_equal(interrupts(), 2);
 }
 
 static void test_device_resets(void **state)
@@ -290,6 +349,7 @@ int main(void)
 		TEST(test_device_gets_kicks),
 		TEST(test_device_finds_early_buffers),
 		TEST(test_device_raises_interrupts),
+		TEST(test_device_says_why_before_it_interrupts),
 		TEST(test_device_resets),
 		TEST(test_device_stops_a_queue),
 		TEST(test_device_gives_up_on_a_broken_ring),

@@ -60,11 +60,13 @@ static void test_queue_stopped_does_nothing(void **state)
 	ring_add_chain(&ring, &buffer, 1);
 	queue_stop(&queue);
 	assert_int_equal(queue_pop(&queue, &chain), 0);
-	queue_push(&queue, 0, 0);
+	queue_push(&queue, 3, 100);
 	assert_false(queue_publish(&queue));
 	assert_false(queue_want_kick(&queue));
 	queue_ignore_kicks(&queue);
 	assert_false(ring_used(&ring, &head, &written));
+	/* The ring is the driver's again: not a byte of it is written. */
+	expect_zero(&ram, ring.used.v, 6 + 8 * SIZE);
 }
 
 /* -- chains --------------------------------------------------------------- */

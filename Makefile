@@ -1,9 +1,10 @@
 # mote's build. `make` gives build/mote; `make help` lists the rest.
 #
 # Everything made lands under build/: objects in a tree per kind of build
-# (obj: musl; debug: host libc with ASan and UBSan; fuzz: clang with libFuzzer;
-# native: programs run while building; guest-obj: freestanding) and libraries
-# built for musl under build/deps. `make clean` keeps what came from elsewhere.
+# (obj: musl; debug: host libc with ASan and UBSan; tsan: with TSan; fuzz: clang
+# with libFuzzer; native: programs run while building; guest-obj: freestanding)
+# and libraries built for musl under build/deps. `make clean` keeps what came
+# from elsewhere.
 # A C file names what it is linked with in its own text, never here:
 #	/* uses: mem/ram.c boot/elf.c */	sources of mote under test
 #	/* ldflags: -Wl,--wrap=read */		anything else that it needs
@@ -40,6 +41,7 @@ POLICY	:= seccomp/policy.c seccomp/gen_filter.c
 SRC	:= $(wildcard main.c) \
 	   $(filter-out $(GEN) $(POLICY),$(wildcard $(DIRS:%=%/*.c)))
 UNIT	:= $(wildcard tests/unit/test_*.c)
+RACE	:= $(wildcard tests/unit/race_*.c)
 FUZZ	:= $(wildcard tests/fuzz/fuzz_*.c)
 GUESTLIB := $(wildcard tests/guest/lib*.c)
 GUEST	:= $(filter-out $(GUESTLIB),$(wildcard tests/guest/*.c))
@@ -101,6 +103,7 @@ LDHARD	:= -Wl,-pie,--no-dynamic-linker,-z,text,-z,relro,-z,now \
 SAN	:= -fsanitize=address,undefined -fno-sanitize-recover=all
 HOSTWARN := $(if $(findstring clang,$(HOSTCC)),$(CLANGWARN),$(WARN))
 HOSTFLAGS := $(LANG_C) $(HOSTWARN) -O1 -g -fno-omit-frame-pointer $(SAN)
+TSANFLAGS := $(filter-out $(SAN),$(HOSTFLAGS)) -fsanitize=thread -Wno-tsan
 FUZZFLAGS := $(LANG_C) $(CLANGWARN) -O1 -g -fno-omit-frame-pointer $(SAN)
 GUESTFLAGS := -std=c11 $(WARN) -O1 -m64 -ffreestanding -nostdlib -static \
 	   -mno-red-zone -mgeneral-regs-only -fno-pie -no-pie \
@@ -226,7 +229,7 @@ $(DOCS): $B/native/docs
 
 # -- test programs ------------------------------------------------------------
 
-unit-bins: $(UNIT:tests/unit/%.c=$B/unit/%)
+unit-bins: $(UNIT:tests/unit/%.c=$B/unit/%) $(RACE:tests/unit/%.c=$B/tsan/%)
 guest-bins: $(GUEST:tests/guest/%.c=$B/guest-tests/%.elf)
 fuzz-bins: $(FUZZ:tests/fuzz/%.c=$B/fuzz/%)
 
@@ -244,6 +247,21 @@ $B/unit/$1: $(call objects,debug,tests/unit/$1.c) | tools-test
 		$(call note,ldflags,tests/unit/$1.c)
 endef
 $(foreach t,$(UNIT:tests/unit/%.c=%),$(eval $(call unit_rule,$t)))
+
+# What several threads do at once is built with TSan, which no other sanitizer
+# goes with.
+define race_rule
+$B/tsan/$1: $(call objects,tsan,tests/unit/$1.c) | tools-test
+	@mkdir -p $$(@D)
+	$$(call say,LD,$$@)
+	$$Q$$(HOSTCC) $$(TSANFLAGS) -o $$@ $$^ -lcmocka
+endef
+$(foreach t,$(RACE:tests/unit/%.c=%),$(eval $(call race_rule,$t)))
+
+$B/tsan/%.o: %.c Makefile $(MADE_OF) | tools-test
+	@mkdir -p $(@D)
+	$(call say,TSAN,$<)
+	$Q$(HOSTCC) $(TSANFLAGS) $(DEP) -c -o $@ $<
 
 define fuzz_rule
 $B/fuzz/$1: $(call objects,fuzz,tests/fuzz/$1.c) | tools-test
@@ -385,7 +403,7 @@ install: all
 		$(SHARE)/bash-completion/completions/mote
 	install -D -m 644 $B/_mote $(SHARE)/zsh/site-functions/_mote
 
-TREES	:= $(addprefix $B/,obj debug native gen unit fuzz guest-obj guest-tests bench tools)
+TREES	:= $(addprefix $B/,obj debug native gen unit fuzz tsan guest-obj guest-tests bench tools)
 clean:
 	rm -rf $(TREES) $B/mote $B/init $B/mote.1 $B/mote.bash $B/_mote $(MADE_OF) \
 		$B/cppcheck $B/summary $B/tests

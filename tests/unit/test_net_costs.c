@@ -11,6 +11,7 @@
  */
 #include <fcntl.h>
 
+/* uses: tests/unit/costs.c */
 #include "tests/unit/costs.h"
 #include "tests/unit/net_help.h"
 

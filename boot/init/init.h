@@ -59,7 +59,7 @@ const char *names_next(struct names *names); /* NULL: closed, too */
 /* -- stream.c: what mote is told, and what it says ------------------------- */
 
 /* By vsock, or else by the serial port; fails where there is neither. */
-void stream_open(bool no_serial);
+void stream_dial(bool no_serial);
 int stream_fd(void); /* 0: not open */
 
 /* 0, or -errno: mote is gone. */
@@ -75,8 +75,8 @@ struct frame {
 };
 
 /* Reads what is there: 0, or -errno where the stream is over. */
-long stream_read(void);
-/* The next frame that is complete; good until the next stream_read. */
+long stream_receive(void);
+/* The next frame that is complete; good until the next stream_receive. */
 bool stream_next(struct frame *frame);
 
 /* Tells mote's user. `what`: a name, or NULL; `error`: a -errno, or 0. */

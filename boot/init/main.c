@@ -9,15 +9,15 @@
  *	1. root_mount_kernel	/proc, /sys, /dev
  *	2. read_orders		RUN_FILE: arguments, environment, terminal
  *	3. root_load_drivers	for kernels that have virtio as modules
- *	4. stream_open		to mote; every failure is told there from now on
+ *	4. stream_dial		reaches mote; every failure is told there now
  *	5. root_enter		goes over to the root disk, where there is one
  *	6. net_start		lo, and the address that ip= gives
  *	7. relay_run		starts the command, carries its bytes, reaps it
  *	8. relay_leave		everything is on the disks
  *	9. stream_end		the status, last of all; mote pulls the plug
  *
- * Calls go one way: main -> relay -> net, root -> stream -> text, sys.h. So
- * any stage may end the guest with stream_fail, and none returns an error.
+ * Calls go one way: main -> net, relay -> root -> stream -> text, sys.h. So any
+ * stage may end the guest with stream_fail, and none returns an error.
  *
  * Whom it trusts: mote, the kernel, and who made the disk and the initrd; all
  * of these may do with the guest as they like. The command is root here and
@@ -85,7 +85,7 @@ void init_main(void)
 	root_mount_kernel();
 	read_orders(&run);
 	root_load_drivers();
-	stream_open(run.no_serial);
+	stream_dial(run.no_serial);
 	root_enter();
 	net_start();
 	stream_port(PORT_READY, 1);

@@ -20,7 +20,7 @@
 
 enum ip_field { CLIENT, SERVER, GATEWAY, NETMASK, HOSTNAME, DEVICE, FIELDS };
 
-static void net_set_name(char to[IFNAMSIZ], const char *name)
+static void net_copy_name(char to[IFNAMSIZ], const char *name)
 {
 	for (size_t i = 0; i < IFNAMSIZ - 1 && name[i]; i++)
 		to[i] = name[i];
@@ -31,7 +31,7 @@ static long net_bring_up(int fd, const char *name)
 	struct ifreq request = { .ifr_flags = 0 };
 	long result;
 
-	net_set_name(request.ifr_name, name);
+	net_copy_name(request.ifr_name, name);
 	result = SYS(ioctl, fd, SIOCGIFFLAGS, &request);
 	request.ifr_flags |= IFF_UP;
 	return result ? result : SYS(ioctl, fd, SIOCSIFFLAGS, &request);
@@ -62,7 +62,7 @@ static long net_set_address(int fd, const char *const field[FIELDS])
 	struct rtentry route = { .rt_flags = RTF_UP | RTF_GATEWAY };
 	long result = -EINVAL;
 
-	net_set_name(request.ifr_name, field[DEVICE]);
+	net_copy_name(request.ifr_name, field[DEVICE]);
 	if (net_parse_address(field[CLIENT], &request.ifr_addr))
 		result = SYS(ioctl, fd, SIOCSIFADDR, &request);
 	if (!result && net_parse_address(field[NETMASK], &request.ifr_netmask))

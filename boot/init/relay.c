@@ -397,7 +397,7 @@ static bool relay_step(void)
 	if (n < 0)
 		return n == -EINTR || n == -EAGAIN;
 	if (fd[0].revents) {
-		if (stream_read() < 0)
+		if (stream_receive() < 0)
 			return false;
 		while (stream_next(&frame))
 			relay_obey(&frame);

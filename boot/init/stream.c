@@ -79,7 +79,7 @@ static int stream_open_serial(void)
 	return fd;
 }
 
-static long stream_write(const void *from, size_t len)
+static long stream_write_all(const void *from, size_t len)
 {
 	const char *at = from;
 
@@ -96,7 +96,7 @@ static long stream_write(const void *from, size_t len)
 	return 0;
 }
 
-void stream_open(bool no_serial)
+void stream_dial(bool no_serial)
 {
 	int fd = stream_open_vsock();
 
@@ -109,7 +109,7 @@ void stream_open(bool no_serial)
 			    NULL, 0);
 	stream.fd = fd;
 	if (stream.is_serial)
-		stream_write(WIRE_MARK, sizeof(WIRE_MARK) - 1);
+		stream_write_all(WIRE_MARK, sizeof(WIRE_MARK) - 1);
 }
 
 /* -- frames --------------------------------------------------------------- */
@@ -120,7 +120,7 @@ static long stream_send_frame(unsigned type, size_t len)
 	const uint32_t header[2] = { type, (uint32_t)len };
 
 	memcpy(stream.out, header, sizeof(header));
-	return stream_write(stream.out, WIRE_HEADER + len);
+	return stream_write_all(stream.out, WIRE_HEADER + len);
 }
 
 long stream_send_bytes(unsigned type, const void *payload, size_t len)
@@ -146,7 +146,7 @@ long stream_send_from(unsigned type, int fd, size_t room)
 	return n;
 }
 
-long stream_read(void)
+long stream_receive(void)
 {
 	long n;
 
@@ -264,7 +264,7 @@ void stream_end(unsigned status)
 			SYS(ioctl, stream.fd, TCSBRK, 1);
 		/* Mote ends the guest when it has passed on all of it; what it
 		 * sent to the command until then must not fill the buffer. */
-		while (stream_read() >= 0)
+		while (stream_receive() >= 0)
 			while (stream_next(&frame))
 				;
 	} else {

@@ -2,9 +2,10 @@
 # mote's build. `make` gives build/mote; `make help` lists the rest.
 #
 # Everything made lands under build/: objects in a tree per kind of build
-# (obj: musl; debug: host libc with ASan and UBSan; fuzz: clang with libFuzzer;
-# native: programs run while building; guest-obj: freestanding) and libraries
-# built for musl under build/deps. `make clean` keeps what came from elsewhere.
+# (obj: musl; debug: host libc with ASan and UBSan; tsan: with TSan; fuzz: clang
+# with libFuzzer; native: programs run while building; guest-obj: freestanding)
+# and libraries built for musl under build/deps. `make clean` keeps what came
+# from elsewhere.
 # A C file names what it is linked with in its own text, never here:
 #	/* uses: mem/ram.c boot/elf.c */	sources of mote under test
 #	/* ldflags: -Wl,--wrap=read */		anything else that it needs
@@ -41,6 +42,7 @@ POLICY	:= seccomp/policy.c seccomp/gen_filter.c
 SRC	:= $(wildcard main.c) \
 	   $(filter-out $(GEN) $(POLICY),$(wildcard $(DIRS:%=%/*.c)))
 UNIT	:= $(wildcard tests/unit/test_*.c)
+RACE	:= $(wildcard tests/unit/race_*.c)
 FUZZ	:= $(wildcard tests/fuzz/fuzz_*.c)
 GUESTLIB := $(wildcard tests/guest/lib*.c)
 GUEST	:= $(filter-out $(GUESTLIB),$(wildcard tests/guest/*.c))
@@ -102,6 +104,7 @@ LDHARD	:= -Wl,-pie,--no-dynamic-linker,-z,text,-z,relro,-z,now \
 SAN	:= -fsanitize=address,undefined -fno-sanitize-recover=all
 HOSTWARN := $(if $(findstring clang,$(HOSTCC)),$(CLANGWARN),$(WARN))
 HOSTFLAGS := $(LANG_C) $(HOSTWARN) -O1 -g -fno-omit-frame-pointer $(SAN)
+TSANFLAGS := $(filter-out $(SAN),$(HOSTFLAGS)) -fsanitize=thread -Wno-tsan
 FUZZFLAGS := $(LANG_C) $(CLANGWARN) -O1 -g -fno-omit-frame-pointer $(SAN)
 GUESTFLAGS := -std=c11 $(WARN) -O1 -m64 -ffreestanding -nostdlib -static \
 	   -mno-red-zone -mgeneral-regs-only -fno-pie -no-pie \
@@ -246,12 +249,15 @@ $(DOCS): $B/native/docs
 
 # -- test programs ------------------------------------------------------------
 
-unit-bins: $(UNIT:tests/unit/%.c=$B/unit/%)
+unit-bins: $(UNIT:tests/unit/%.c=$B/unit/%) $(RACE:tests/unit/%.c=$B/tsan/%)
 guest-bins: $(GUEST:tests/guest/%.c=$B/guest-tests/%.elf)
 fuzz-bins: $(FUZZ:tests/fuzz/%.c=$B/fuzz/%)
 
-# $(call objects,TREE,FILE): the objects that FILE is linked from.
-objects	= $(patsubst %.c,$B/$1/%.o,$2 $(call note,uses,$2))
+# $(call objects,TREE,FILE): the objects that FILE is linked from: what it names,
+# and what the helpers among that, which are in tests/, name in turn.
+objects	= $(patsubst %.c,$B/$1/%.o,$2 $(call uses,$2))
+uses	= $(call with_theirs,$(call note,uses,$1))
+with_theirs = $(sort $1 $(if $(filter tests/%,$1),$(call uses,$(filter tests/%,$1))))
 
 define unit_rule
 $B/unit/$1: $(call objects,debug,tests/unit/$1.c) | tools-test
@@ -261,6 +267,21 @@ $B/unit/$1: $(call objects,debug,tests/unit/$1.c) | tools-test
 		$(call note,ldflags,tests/unit/$1.c)
 endef
 $(foreach t,$(UNIT:tests/unit/%.c=%),$(eval $(call unit_rule,$t)))
+
+# What several threads do at once is built with TSan, which no other sanitizer
+# goes with.
+define race_rule
+$B/tsan/$1: $(call objects,tsan,tests/unit/$1.c) | tools-test
+	@mkdir -p $$(@D)
+	$$(call say,LD,$$@)
+	$$Q$$(HOSTCC) $$(TSANFLAGS) -o $$@ $$^ -lcmocka
+endef
+$(foreach t,$(RACE:tests/unit/%.c=%),$(eval $(call race_rule,$t)))
+
+$B/tsan/%.o: %.c Makefile $(MADE_OF) | tools-test
+	@mkdir -p $(@D)
+	$(call say,TSAN,$<)
+	$Q$(HOSTCC) $(TSANFLAGS) $(DEP) -c -o $@ $<
 
 define fuzz_rule
 $B/fuzz/$1: $(call objects,fuzz,tests/fuzz/$1.c) | tools-test
@@ -402,7 +423,7 @@ install: all
 		$(SHARE)/bash-completion/completions/mote
 	install -D -m 644 $B/_mote $(SHARE)/zsh/site-functions/_mote
 
-TREES	:= $(addprefix $B/,obj init-obj debug native gen unit fuzz guest-obj guest-tests bench tools)
+TREES	:= $(addprefix $B/,obj init-obj debug native gen unit fuzz tsan guest-obj guest-tests bench tools)
 clean:
 	rm -rf $(TREES) $B/mote $B/init $B/mote.1 $B/mote.bash $B/_mote $(MADE_OF) \
 		$B/cppcheck $B/summary $B/tests

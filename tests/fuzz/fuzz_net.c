@@ -4,7 +4,7 @@
 /* uses: virtio/limiter.c virtio/mmio.c */
 /* uses: virtio/queue.c cpu/bus.c mem/ram.c mem/log.c */
 /*
- * virtio-net between a driver that does what the input says (mmio_input.h) and
+ * virtio-net between a driver that does what the input says (driver.h) and
  * a peer that does, too. The first byte chooses the backend: bit 0 a stream,
  * else a socket of packets in a tap's place; bit 1 a rate limit. The peer:
  *
@@ -16,7 +16,9 @@
  */
 #include <sys/socket.h>
 
-#include "tests/fuzz/mmio_input.h"
+/* uses: tests/fuzz/mmio_input.c */
+#include "tests/fuzz/driver.h"
+#include "virtio/net/backend.h"
 #include "virtio/net/net.h"
 
 static struct net net;
@@ -46,7 +48,7 @@ static bool peer_send_frame(size_t len)
 	return peer_send_bytes(frame, head + len);
 }
 
-static void input_host(unsigned operation)
+void input_host(unsigned operation)
 {
 	static uint8_t bytes[65536];
 	size_t len;

@@ -4,13 +4,18 @@
 /* uses: boot/cmdline.c cpu/entry.c mem/ram.c */
 /* A guest put together: its command line above all, and what it is told of. */
 #include <asm/bootparam.h>
+#include <unistd.h>
 
 #include "boot/cmdline.h"
 #include "boot/layout.h"
 #include "boot/machine.h"
 #include "cpu/entry.h"
 #include "tests/unit/boot_sample.h"
-#include "tests/unit/cpu_help.h"
+/* uses: tests/unit/guest_ram.c tests/unit/sample_file.c */
+#include "tests/unit/guest_ram.h"
+#include "tests/unit/kept_log.h"
+#include "tests/unit/sample_file.h"
+#include "tests/unit/unit.h"
 
 static struct sample sample;
 static struct ram ram;

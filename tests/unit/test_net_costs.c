@@ -10,6 +10,9 @@
  * any other (seccomp), and is killed if it does. A tap is stood in for by a
  * pair of message sockets: it, too, takes and gives one packet a call.
  */
+#include <fcntl.h>
+
+/* uses: tests/unit/costs.c */
 #include "tests/unit/costs.h"
 #include "tests/unit/net_peer.h"
 

@@ -9,7 +9,11 @@
 #include "boot/initrd.h"
 #include "boot/kernel.h"
 #include "boot/layout.h"
-#include "tests/unit/cpu_help.h"
+/* uses: tests/unit/guest_ram.c tests/unit/sample_file.c */
+#include "tests/unit/guest_ram.h"
+#include "tests/unit/kept_log.h"
+#include "tests/unit/sample_file.h"
+#include "tests/unit/unit.h"
 
 static ssize_t random_result;
 ssize_t __wrap_getrandom(void *to, size_t len, unsigned flags);

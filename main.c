@@ -77,7 +77,7 @@ static int open_command(struct mote *m)
 	if (error)
 		return error;
 	vsock->own = true;
-	vsock->own_port = WIRE_PORT;
+	vsock->own_port = PROTOCOL_PORT;
 	vsock->own_fd = command_take_vsock(&m->guest.command);
 	fd = archive_create(&m->options, !options.serial);
 	if (fd < 0)

@@ -128,8 +128,9 @@ static long open_tty(struct child *child, const struct run *run, int slave[3])
 	sys_ioctl(master, TIOCSWINSZ, &size);
 	slave[0] = slave[1] = slave[2] = (int)fd;
 	child->in = master;
-	child->out[WIRE_STDOUT] = (int)SYS_3(fcntl, master, F_DUPFD_CLOEXEC, 3);
-	child->out[WIRE_STDERR] = -1;
+	child->out[PROTOCOL_STDOUT] =
+		(int)SYS_3(fcntl, master, F_DUPFD_CLOEXEC, 3);
+	child->out[PROTOCOL_STDERR] = -1;
 	return 0;
 }
 
@@ -142,8 +143,8 @@ static long open_pipes(struct child *child, int fd[3])
 		result = SYS_2(pipe2, pipe, O_CLOEXEC);
 		if (result < 0)
 			return result;
-		fd[i] = pipe[i != WIRE_STDIN];
-		if (i == WIRE_STDIN)
+		fd[i] = pipe[i != PROTOCOL_STDIN];
+		if (i == PROTOCOL_STDIN)
 			child->in = pipe[1];
 		else
 			child->out[i] = pipe[0];

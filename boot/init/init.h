@@ -119,8 +119,8 @@ long wire_send(unsigned type, const void *payload, size_t len);
 long wire_send_words(unsigned type, uint32_t a, uint32_t b);
 
 /*
- * A frame with its payload still to be filled in, to which at most WIRE_PIECE
- * bytes go; wire_send_piece sends it.
+ * A frame with its payload still to be filled in, to which at most
+ * PROTOCOL_CHUNK bytes go; wire_send_piece sends it.
  */
 uint8_t *wire_piece(void);
 long wire_send_piece(unsigned type, size_t len);
@@ -143,7 +143,7 @@ void wire_drain(void);
 
 struct child {
 	int pid;
-	int in, out[3]; /* out[WIRE_STDOUT], out[WIRE_STDERR]; -1: closed */
+	int in, out[3]; /* by PROTOCOL_STDOUT and _STDERR; -1: closed */
 };
 
 /* Its status, where it cannot be started: 125 to 127; else -1. */

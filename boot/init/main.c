@@ -105,7 +105,7 @@ void init_note(const char *why, const char *what, long error)
 	if (error)
 		add_error(&text, error);
 	if (wire_fd())
-		wire_send(WIRE_NOTE, text.bytes, text.len);
+		wire_send(PROTOCOL_NOTE, text.bytes, text.len);
 	else
 		text_write("/dev/console", text_add(&text, "\n")->bytes);
 }
@@ -131,7 +131,7 @@ static void __attribute__((noreturn)) end(unsigned status)
 	struct frame frame;
 
 	if (wire_fd()) {
-		wire_send_words(WIRE_EXIT, status, 0);
+		wire_send_words(PROTOCOL_EXIT, status, 0);
 		wire_drain();
 		/* Mote ends the guest when it has passed on all of it; what it
 		 * sent to the command until then must not fill the buffer. */

@@ -29,9 +29,9 @@ static struct child child;
 static bool tty, exited, input_over, input_told;
 static bool left; /* processes that cannot be killed */
 static int status;
-static uint32_t credit[WIRE_STREAMS];
+static uint32_t credit[PROTOCOL_STREAMS];
 
-static uint8_t ring[WIRE_WINDOW];
+static uint8_t ring[PROTOCOL_CREDIT];
 static uint32_t ring_at, ring_len, ring_taken; /* the latter: not told yet */
 
 /* -- the command's input -------------------------------------------------- */
@@ -44,7 +44,7 @@ static void input_closed(void)
 	child.in = -1;
 	ring_len = 0;
 	if (!input_told)
-		wire_send_words(WIRE_CLOSED, WIRE_STDIN, 0);
+		wire_send_words(PROTOCOL_CLOSED, PROTOCOL_STDIN, 0);
 	input_told = true;
 }
 
@@ -52,10 +52,10 @@ static void input_take(const uint8_t *data, uint32_t len)
 {
 	if (child.in < 0)
 		return;
-	if (len > WIRE_WINDOW - ring_len)
+	if (len > PROTOCOL_CREDIT - ring_len)
 		init_fail("mote sends more than it may", NULL, 0);
 	for (uint32_t i = 0; i < len; i++)
-		ring[(ring_at + ring_len + i) % WIRE_WINDOW] = data[i];
+		ring[(ring_at + ring_len + i) % PROTOCOL_CREDIT] = data[i];
 	ring_len += len;
 }
 
@@ -65,13 +65,13 @@ static void input_end(void)
 
 	input_over = input_told = true;
 	/* A terminal has no end. It may be full: then nobody reads. */
-	if (tty && ring_len < WIRE_WINDOW)
+	if (tty && ring_len < PROTOCOL_CREDIT)
 		input_take(&key, 1);
 }
 
 static void input_write(void)
 {
-	uint32_t len = WIRE_WINDOW - ring_at;
+	uint32_t len = PROTOCOL_CREDIT - ring_at;
 	long n;
 
 	if (len > ring_len)
@@ -83,14 +83,14 @@ static void input_write(void)
 			return;
 		}
 		if (n > 0) {
-			ring_at = (ring_at + (uint32_t)n) % WIRE_WINDOW;
+			ring_at = (ring_at + (uint32_t)n) % PROTOCOL_CREDIT;
 			ring_len -= (uint32_t)n;
 			ring_taken += (uint32_t)n;
 		}
 	}
 	/* Nothing more comes after the end, and its key was not mote's. */
-	if (ring_taken >= WIRE_WINDOW / 4 && !input_over) {
-		wire_send_words(WIRE_TAKEN, WIRE_STDIN, ring_taken);
+	if (ring_taken >= PROTOCOL_CREDIT / 4 && !input_over) {
+		wire_send_words(PROTOCOL_TAKEN, PROTOCOL_STDIN, ring_taken);
 		ring_taken = 0;
 	}
 	if (!ring_len && input_over && !tty && child.in >= 0) {
@@ -110,8 +110,8 @@ static void output_close(unsigned stream)
 
 static void output_read(unsigned stream)
 {
-	const size_t room =
-		credit[stream] < WIRE_PIECE ? credit[stream] : WIRE_PIECE;
+	const size_t room = credit[stream] < PROTOCOL_CHUNK ? credit[stream]
+							    : PROTOCOL_CHUNK;
 	long n;
 
 	if (child.out[stream] < 0 || !room)
@@ -136,23 +136,23 @@ static void take_frame(const struct frame *frame)
 				      0, 0 };
 
 	switch (frame->type) {
-	case WIRE_STDIN:
+	case PROTOCOL_STDIN:
 		if (frame->len)
 			input_take(frame->payload, frame->len);
 		else
 			input_end();
 		break;
-	case WIRE_TAKEN:
-		credit[one % WIRE_STREAMS] += two;
+	case PROTOCOL_TAKEN:
+		credit[one % PROTOCOL_STREAMS] += two;
 		break;
-	case WIRE_CLOSED:
-		output_close(one % WIRE_STREAMS);
+	case PROTOCOL_CLOSED:
+		output_close(one % PROTOCOL_STREAMS);
 		break;
-	case WIRE_WINCH:
+	case PROTOCOL_WINCH:
 		if (tty && child.in >= 0)
 			sys_ioctl(child.in, TIOCSWINSZ, &size);
 		break;
-	case WIRE_SIGNAL:
+	case PROTOCOL_SIGNAL:
 		if (!exited)
 			sys_kill(-child.pid, (int)one);
 		break;
@@ -241,20 +241,20 @@ static bool turn(void)
 {
 	static const struct timespec at_once;
 	static const uint64_t none;
-	struct pollfd fd[1 + WIRE_STREAMS] = {
+	struct pollfd fd[1 + PROTOCOL_STREAMS] = {
 		{ wire_fd(), POLLIN, 0 },
 		{ ring_len || !tty ? child.in : -1, ring_len ? POLLOUT : 0, 0 },
 	};
 	bool wait = !left;
 	long n;
 
-	for (unsigned i = WIRE_STDOUT; i < WIRE_STREAMS; i++) {
+	for (unsigned i = PROTOCOL_STDOUT; i < PROTOCOL_STREAMS; i++) {
 		fd[1 + i].fd = credit[i] ? child.out[i] : -1;
 		fd[1 + i].events = POLLIN;
 		wait |= child.out[i] >= 0 && !credit[i];
 	}
 	/* After the end there is but what is in the pipes. */
-	n = SYS_5(ppoll, fd, 1 + WIRE_STREAMS, wait ? NULL : &at_once,
+	n = SYS_5(ppoll, fd, 1 + PROTOCOL_STREAMS, wait ? NULL : &at_once,
 		  exited ? NULL : &none, sizeof(none));
 	if (!n)
 		return false;
@@ -265,7 +265,7 @@ static bool turn(void)
 	if (fd[1].revents & (POLLERR | POLLHUP) && !tty && child.in >= 0)
 		input_closed();
 	input_write();
-	for (unsigned i = WIRE_STDOUT; i < WIRE_STREAMS; i++)
+	for (unsigned i = PROTOCOL_STDOUT; i < PROTOCOL_STREAMS; i++)
 		if (fd[1 + i].revents)
 			output_read(i);
 	return true;
@@ -276,20 +276,21 @@ unsigned relay_run(const struct run *run)
 	int failed;
 
 	tty = run->tty != NULL;
-	for (unsigned i = WIRE_STDOUT; i < WIRE_STREAMS; i++)
-		credit[i] = WIRE_WINDOW;
+	for (unsigned i = PROTOCOL_STDOUT; i < PROTOCOL_STREAMS; i++)
+		credit[i] = PROTOCOL_CREDIT;
 	watch_children();
 	failed = child_start(&child, run);
 	if (failed >= 0)
 		return (unsigned)failed;
-	wire_send(WIRE_READY, "", 0);
+	wire_send(PROTOCOL_READY, "", 0);
 	while (!exited) {
 		if (!turn())
 			break;
 		reap();
 	}
 	kill_all();
-	while (child.out[WIRE_STDOUT] >= 0 || child.out[WIRE_STDERR] >= 0)
+	while (child.out[PROTOCOL_STDOUT] >= 0 ||
+	       child.out[PROTOCOL_STDERR] >= 0)
 		if (!turn())
 			break;
 	return (unsigned)status;

@@ -22,9 +22,10 @@
 
 static int wire; /* 0: not open yet */
 static bool is_serial;
-static uint8_t out[WIRE_HEADER + WIRE_PIECE];
-static uint8_t in[WIRE_HEADER + WIRE_PIECE]; /* from the start of a frame */
-static size_t in_len, in_taken;		     /* the latter: handed out */
+static uint8_t out[PROTOCOL_HEADER + PROTOCOL_CHUNK];
+/* From the start of a frame; of its bytes in_taken were handed out. */
+static uint8_t in[PROTOCOL_HEADER + PROTOCOL_CHUNK];
+static size_t in_len, in_taken;
 
 int wire_fd(void)
 {
@@ -35,7 +36,7 @@ static int open_vsock(void)
 {
 	const struct sockaddr_vm host = {
 		.svm_family = AF_VSOCK,
-		.svm_port = WIRE_PORT,
+		.svm_port = PROTOCOL_PORT,
 		.svm_cid = VMADDR_CID_HOST,
 	};
 	/* A busy host may take its time; 2 s is what Linux would give it. */
@@ -100,13 +101,13 @@ bool wire_open(bool no_serial)
 		return false;
 	wire = fd;
 	if (is_serial)
-		send_all(WIRE_MARK, sizeof(WIRE_MARK) - 1);
+		send_all(PROTOCOL_MAGIC, sizeof(PROTOCOL_MAGIC) - 1);
 	return true;
 }
 
 uint8_t *wire_piece(void)
 {
-	return out + WIRE_HEADER;
+	return out + PROTOCOL_HEADER;
 }
 
 long wire_send_piece(unsigned type, size_t len)
@@ -114,7 +115,7 @@ long wire_send_piece(unsigned type, size_t len)
 	const uint32_t header[2] = { type, (uint32_t)len };
 
 	memcpy(out, header, sizeof(header));
-	return send_all(out, WIRE_HEADER + len);
+	return send_all(out, PROTOCOL_HEADER + len);
 }
 
 long wire_send(unsigned type, const void *payload, size_t len)
@@ -158,19 +159,19 @@ bool wire_next(struct frame *frame)
 	const uint8_t *at = in + in_taken;
 	size_t left = in_len - in_taken;
 
-	if (left < WIRE_HEADER)
+	if (left < PROTOCOL_HEADER)
 		return false;
-	memcpy(frame, at, WIRE_HEADER);
-	if (frame->len > WIRE_PIECE)
+	memcpy(frame, at, PROTOCOL_HEADER);
+	if (frame->len > PROTOCOL_CHUNK)
 		init_fail("a frame of mote's makes no sense", NULL, 0);
-	if (left < WIRE_HEADER + frame->len)
+	if (left < PROTOCOL_HEADER + frame->len)
 		return false;
-	frame->payload = at + WIRE_HEADER;
+	frame->payload = at + PROTOCOL_HEADER;
 	frame->word[0] = frame->word[1] = 0;
 	memcpy(frame->word, frame->payload,
 	       frame->len < sizeof(frame->word) ? frame->len
 						: sizeof(frame->word));
-	in_taken += WIRE_HEADER + frame->len;
+	in_taken += PROTOCOL_HEADER + frame->len;
 	return true;
 }
 

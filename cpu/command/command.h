@@ -25,7 +25,7 @@ struct command_output {
 	uint32_t start, len; /* in the ring */
 	uint32_t taken;	     /* written, and the guest was not told yet */
 	bool told_closed;
-	uint8_t ring[WIRE_WINDOW];
+	uint8_t ring[PROTOCOL_CREDIT];
 };
 
 struct command {
@@ -39,7 +39,7 @@ struct command {
 	/* Two ways to the guest, sockets both; frames come by one of them. */
 	struct console_end vsock, serial;
 	struct console_end *link; /* that one; NULL: not known yet */
-	unsigned mark;		  /* bytes of WIRE_MARK seen on the serial */
+	unsigned mark; /* bytes of PROTOCOL_MAGIC seen on the serial */
 	struct frames frames;
 	struct loop_timer lost; /* the link is: how does the guest end? */
 	struct loop_timer retry;
@@ -47,8 +47,8 @@ struct command {
 	bool ready, exited, over; /* over: nothing more is listened to */
 	bool lost_output;	  /* it could not be written: a full disk */
 	unsigned status;
-	unsigned stops;		   /* signals that ask for the end */
-	char note[WIRE_PIECE + 1]; /* init's last, not logged yet */
+	unsigned stops;		       /* signals that ask for the end */
+	char note[PROTOCOL_CHUNK + 1]; /* init's last, not logged yet */
 
 	struct console_end in;
 	struct escape escape;
@@ -57,7 +57,7 @@ struct command {
 	struct command_output out[2]; /* stdout, stderr */
 
 	/* Frames for the guest: one that is being sent, and what is to be. */
-	uint8_t send[WIRE_HEADER + WIRE_PIECE];
+	uint8_t send[PROTOCOL_HEADER + PROTOCOL_CHUNK];
 	size_t send_at, send_end;
 	uint64_t signals; /* 1 << number */
 	bool winch;

@@ -13,12 +13,17 @@
 /* What a guest may send, and how much of it; all others are refused. */
 static const struct {
 	uint32_t min, max;
-} lengths[WIRE_TYPES] = {
-	[WIRE_STDIN] = { 1, 0 },	   [WIRE_STDOUT] = { 1, WIRE_PIECE },
-	[WIRE_STDERR] = { 1, WIRE_PIECE }, [WIRE_TAKEN] = { 8, 8 },
-	[WIRE_CLOSED] = { 8, 8 },	   [WIRE_WINCH] = { 1, 0 },
-	[WIRE_SIGNAL] = { 1, 0 },	   [WIRE_READY] = { 0, 0 },
-	[WIRE_NOTE] = { 0, WIRE_TEXT },	   [WIRE_EXIT] = { 8, 8 },
+} lengths[PROTOCOL_TYPES] = {
+	[PROTOCOL_STDIN] = { 1, 0 },
+	[PROTOCOL_STDOUT] = { 1, PROTOCOL_CHUNK },
+	[PROTOCOL_STDERR] = { 1, PROTOCOL_CHUNK },
+	[PROTOCOL_TAKEN] = { 8, 8 },
+	[PROTOCOL_CLOSED] = { 8, 8 },
+	[PROTOCOL_WINCH] = { 1, 0 },
+	[PROTOCOL_SIGNAL] = { 1, 0 },
+	[PROTOCOL_READY] = { 0, 0 },
+	[PROTOCOL_NOTE] = { 0, PROTOCOL_TEXT },
+	[PROTOCOL_EXIT] = { 8, 8 },
 };
 
 static int begin(struct frames *f)
@@ -26,7 +31,7 @@ static int begin(struct frames *f)
 	f->type = get_le32(f->header);
 	f->left = get_le32(f->header + 4);
 	f->payload_len = 0;
-	if (f->type >= WIRE_TYPES || f->left < lengths[f->type].min ||
+	if (f->type >= PROTOCOL_TYPES || f->left < lengths[f->type].min ||
 	    f->left > lengths[f->type].max)
 		return -EPROTO;
 	return 0;
@@ -34,15 +39,15 @@ static int begin(struct frames *f)
 
 static int end(struct frames *f, const struct frames_ops *ops, void *arg)
 {
-	uint32_t word[WIRE_WORDS] = { 0 };
+	uint32_t word[PROTOCOL_WORDS] = { 0 };
 
 	f->header_len = 0;
-	if (f->type == WIRE_STDOUT || f->type == WIRE_STDERR)
+	if (f->type == PROTOCOL_STDOUT || f->type == PROTOCOL_STDERR)
 		return 0;
 	f->payload[f->payload_len] = 0;
-	if (f->type == WIRE_NOTE)
+	if (f->type == PROTOCOL_NOTE)
 		return ops->note(arg, (const char *)f->payload);
-	for (unsigned i = 0; i < WIRE_WORDS && 4 * i < f->payload_len; i++)
+	for (unsigned i = 0; i < PROTOCOL_WORDS && 4 * i < f->payload_len; i++)
 		word[i] = get_le32(f->payload + 4 * i);
 	return ops->words(arg, f->type, word);
 }
@@ -51,21 +56,21 @@ static int end(struct frames *f, const struct frames_ops *ops, void *arg)
 static int take(struct frames *f, const uint8_t *data, size_t len,
 		const struct frames_ops *ops, void *arg)
 {
-	uint32_t want = f->header_len < WIRE_HEADER
-				? WIRE_HEADER - f->header_len
+	uint32_t want = f->header_len < PROTOCOL_HEADER
+				? PROTOCOL_HEADER - f->header_len
 				: f->left;
 	const uint32_t n = len < want ? (uint32_t)len : want;
 	int error = 0;
 
-	if (f->header_len < WIRE_HEADER) {
+	if (f->header_len < PROTOCOL_HEADER) {
 		memcpy(f->header + f->header_len, data, n);
 		f->header_len += n;
-		if (f->header_len < WIRE_HEADER)
+		if (f->header_len < PROTOCOL_HEADER)
 			return (int)n;
 		error = begin(f);
 	} else {
 		f->left -= n;
-		if (f->type == WIRE_STDOUT || f->type == WIRE_STDERR) {
+		if (f->type == PROTOCOL_STDOUT || f->type == PROTOCOL_STDERR) {
 			error = ops->data(arg, f->type, data, n);
 		} else {
 			memcpy(f->payload + f->payload_len, data, n);
@@ -91,7 +96,7 @@ int frames_feed(struct frames *frames, const uint8_t *data, size_t len,
 	return 0;
 }
 
-void frames_header(uint8_t to[WIRE_HEADER], unsigned type, size_t len)
+void frames_header(uint8_t to[PROTOCOL_HEADER], unsigned type, size_t len)
 {
 	put_le32(to, type);
 	put_le32(to + 4, (uint32_t)len);

@@ -11,11 +11,11 @@
 #include "cpu/command/protocol.h"
 
 struct frames {
-	uint8_t header[WIRE_HEADER];
+	uint8_t header[PROTOCOL_HEADER];
 	uint32_t header_len;
 	uint32_t type, left; /* of the payload, once the header is there */
 	uint32_t payload_len;
-	uint8_t payload[WIRE_TEXT + 1];
+	uint8_t payload[PROTOCOL_TEXT + 1];
 };
 
 /* Each returns 0, or what frames_feed is to return at once. */
@@ -24,7 +24,8 @@ struct frames_ops {
 	int (*data)(void *arg, unsigned stream, const uint8_t *data,
 		    size_t len);
 	/* Another frame, complete. */
-	int (*words)(void *arg, unsigned type, const uint32_t word[WIRE_WORDS]);
+	int (*words)(void *arg, unsigned type,
+		     const uint32_t word[PROTOCOL_WORDS]);
 	int (*note)(void *arg, const char *text);
 };
 
@@ -33,6 +34,6 @@ int frames_feed(struct frames *frames, const uint8_t *data, size_t len,
 		const struct frames_ops *ops, void *arg);
 
 /* Writes a frame's header. */
-void frames_header(uint8_t to[WIRE_HEADER], unsigned type, size_t len);
+void frames_header(uint8_t to[PROTOCOL_HEADER], unsigned type, size_t len);
 
 #endif

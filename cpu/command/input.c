@@ -26,13 +26,13 @@
 
 static void make(struct command *c, unsigned type, uint32_t a, uint32_t b)
 {
-	uint8_t *to = c->send + WIRE_HEADER;
+	uint8_t *to = c->send + PROTOCOL_HEADER;
 
 	put_le32(to, a);
 	put_le32(to + 4, b);
 	frames_header(c->send, type, 8);
 	c->send_at = 0;
-	c->send_end = WIRE_HEADER + 8;
+	c->send_end = PROTOCOL_HEADER + 8;
 }
 
 static bool make_signal(struct command *c)
@@ -42,7 +42,7 @@ static bool make_signal(struct command *c)
 	if (!number)
 		return false;
 	c->signals &= ~(1ULL << number);
-	make(c, WIRE_SIGNAL, (uint32_t)number, 0);
+	make(c, PROTOCOL_SIGNAL, (uint32_t)number, 0);
 	return true;
 }
 
@@ -55,7 +55,7 @@ static bool make_winch(struct command *c)
 	c->winch = false;
 	if (ioctl(STDIN_FILENO, TIOCGWINSZ, &size))
 		return false;
-	make(c, WIRE_WINCH, size.ws_row, size.ws_col);
+	make(c, PROTOCOL_WINCH, size.ws_row, size.ws_col);
 	return true;
 }
 
@@ -66,11 +66,12 @@ static bool make_credit(struct command *c)
 
 		if (output->end.source.fd < 0 && !output->told_closed) {
 			output->told_closed = true;
-			make(c, WIRE_CLOSED, WIRE_STDOUT + i, 0);
+			make(c, PROTOCOL_CLOSED, PROTOCOL_STDOUT + i, 0);
 			return true;
 		}
-		if (output->taken >= WIRE_WINDOW / 4) {
-			make(c, WIRE_TAKEN, WIRE_STDOUT + i, output->taken);
+		if (output->taken >= PROTOCOL_CREDIT / 4) {
+			make(c, PROTOCOL_TAKEN, PROTOCOL_STDOUT + i,
+			     output->taken);
 			output->taken = 0;
 			return true;
 		}
@@ -84,9 +85,9 @@ static void input_over(struct command *c)
 {
 	c->in_over = true;
 	console_end_close(&c->in, c->loop);
-	frames_header(c->send, WIRE_STDIN, 0);
+	frames_header(c->send, PROTOCOL_STDIN, 0);
 	c->send_at = 0;
-	c->send_end = WIRE_HEADER;
+	c->send_end = PROTOCOL_HEADER;
 }
 
 static bool may_read(const struct command *c)
@@ -96,8 +97,9 @@ static bool may_read(const struct command *c)
 
 static bool make_input(struct command *c)
 {
-	uint8_t *to = c->send + WIRE_HEADER;
-	size_t len = c->in_credit < WIRE_PIECE ? c->in_credit : WIRE_PIECE;
+	uint8_t *to = c->send + PROTOCOL_HEADER;
+	size_t len =
+		c->in_credit < PROTOCOL_CHUNK ? c->in_credit : PROTOCOL_CHUNK;
 	ssize_t n;
 
 	if (!may_read(c) || !(c->in_readable || c->in.way == CONSOLE_DIRECT))
@@ -119,9 +121,9 @@ static bool make_input(struct command *c)
 	if (!len)
 		return false;
 	c->in_credit -= (uint32_t)len;
-	frames_header(c->send, WIRE_STDIN, len);
+	frames_header(c->send, PROTOCOL_STDIN, len);
 	c->send_at = 0;
-	c->send_end = WIRE_HEADER + len;
+	c->send_end = PROTOCOL_HEADER + len;
 	return true;
 }
 
@@ -149,7 +151,7 @@ void command_input_open(struct command *c)
 	c->in = console_end_open(STDIN_FILENO, O_RDONLY, false);
 	c->in.source.ready = command_input_ready;
 	c->in.source.arg = c;
-	c->in_credit = WIRE_WINDOW;
+	c->in_credit = PROTOCOL_CREDIT;
 	c->in_tty = isatty(STDIN_FILENO);
 	c->in_background = c->in_tty && !tty_is_ours(STDIN_FILENO);
 }

@@ -2,10 +2,10 @@
  * The two links of a command to its guest, and what the guest says by them.
  *
  * Each is a socket pair: one to the vsock device, whose first connection to
- * WIRE_PORT ends in it, and one to the serial port, where the kernel's messages
- * come from and, after WIRE_MARK, the same frames, if the guest's kernel has no
- * vsock driver. The first that has a frame is the one. The serial port's last
- * words are kept otherwise: they say why a guest died.
+ * PROTOCOL_PORT ends in it, and one to the serial port, where the kernel's
+ * messages come from and, after PROTOCOL_MAGIC, the same frames, if the guest's
+ * kernel has no vsock driver. The first that has a frame is the one. The serial
+ * port's last words are kept otherwise: they say why a guest died.
  *
  * The guest is hostile: what is no frame, or not its turn, ends it. A guest
  * that drops its end is given a moment to end by itself, for that is what a
@@ -42,15 +42,16 @@ static void become_ready(struct command *c)
 		command_resume(c);
 }
 
-static int on_words(void *arg, unsigned type, const uint32_t word[WIRE_WORDS])
+static int on_words(void *arg, unsigned type,
+		    const uint32_t word[PROTOCOL_WORDS])
 {
 	struct command *c = arg;
 
-	if (c->exited || (type == WIRE_READY && c->ready))
+	if (c->exited || (type == PROTOCOL_READY && c->ready))
 		return -EPROTO;
-	if (type == WIRE_READY) {
+	if (type == PROTOCOL_READY) {
 		become_ready(c);
-	} else if (type == WIRE_EXIT) {
+	} else if (type == PROTOCOL_EXIT) {
 		/* Why there is no command is no mere warning. */
 		if (!c->ready && c->note[0])
 			log_error("%s", c->note);
@@ -59,13 +60,13 @@ static int on_words(void *arg, unsigned type, const uint32_t word[WIRE_WORDS])
 		c->note[0] = 0;
 		c->exited = true;
 		c->status = word[0] & 0xff;
-	} else if (word[0] != WIRE_STDIN) {
+	} else if (word[0] != PROTOCOL_STDIN) {
 		return -EPROTO;
-	} else if (type == WIRE_CLOSED) {
+	} else if (type == PROTOCOL_CLOSED) {
 		c->in_over = true;
 		console_end_close(&c->in, c->loop);
 	} else {
-		if (word[1] > WIRE_WINDOW - c->in_credit)
+		if (word[1] > PROTOCOL_CREDIT - c->in_credit)
 			return -EPROTO;
 		c->in_credit += word[1];
 	}
@@ -150,7 +151,7 @@ void command_lost(struct command *c)
 /* The kernel's messages, up to the mark and with it: how many bytes. */
 static size_t find_mark(struct command *c, const uint8_t *data, size_t len)
 {
-	static const char mark[] = WIRE_MARK;
+	static const char mark[] = PROTOCOL_MAGIC;
 	size_t i = 0;
 
 	while (i < len && c->mark < sizeof(mark) - 1) {
@@ -174,7 +175,7 @@ static void take_serial(struct command *c, const uint8_t *data, size_t len)
 	}
 	before = c->link ? 0 : find_mark(c, data, len);
 	keep_tail(c, data, before);
-	if (!c->link && c->mark == sizeof(WIRE_MARK) - 1)
+	if (!c->link && c->mark == sizeof(PROTOCOL_MAGIC) - 1)
 		c->link = &c->serial;
 	if (c->link && before < len)
 		feed(c, data + before, len - before);
@@ -191,7 +192,7 @@ static void take_vsock(struct command *c, const uint8_t *data, size_t len)
 /* One read; false where there was nothing. */
 static bool listen_once(struct command *c, struct console_end *from)
 {
-	uint8_t data[WIRE_HEADER + WIRE_PIECE];
+	uint8_t data[PROTOCOL_HEADER + PROTOCOL_CHUNK];
 	ssize_t n;
 
 	if (from->source.fd < 0)

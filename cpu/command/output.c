@@ -26,12 +26,13 @@
 static void reader_gone(struct command_output *output, int error)
 {
 	struct command *command = output->command;
-	const unsigned stream = WIRE_STDOUT + (unsigned)(output - command->out);
+	const unsigned stream =
+		PROTOCOL_STDOUT + (unsigned)(output - command->out);
 
 	if (error != EPIPE) {
 		log_error("cannot write what the command has written to its "
 			  "%s: %s",
-			  stream == WIRE_STDOUT ? "stdout" : "stderr",
+			  stream == PROTOCOL_STDOUT ? "stdout" : "stderr",
 			  strerror(error));
 		command->lost_output = true;
 	}
@@ -46,7 +47,7 @@ void command_output_flush(struct command_output *output)
 	ssize_t n;
 
 	while (output->len && output->end.source.fd >= 0) {
-		len = WIRE_WINDOW - output->start;
+		len = PROTOCOL_CREDIT - output->start;
 		if (len > output->len)
 			len = output->len;
 		n = console_end_write(&output->end,
@@ -64,7 +65,7 @@ void command_output_flush(struct command_output *output)
 			reader_gone(output, (int)-n);
 			return;
 		}
-		output->start = (output->start + (uint32_t)n) % WIRE_WINDOW;
+		output->start = (output->start + (uint32_t)n) % PROTOCOL_CREDIT;
 		output->len -= (uint32_t)n;
 		output->taken += (uint32_t)n;
 	}
@@ -76,15 +77,15 @@ void command_output_flush(struct command_output *output)
 int command_output_take(struct command *command, unsigned stream,
 			const uint8_t *data, size_t len)
 {
-	struct command_output *output = &command->out[stream - WIRE_STDOUT];
+	struct command_output *output = &command->out[stream - PROTOCOL_STDOUT];
 	uint32_t at, first;
 
 	if (output->end.source.fd < 0)
 		return 0; /* nobody reads it */
-	if (len > WIRE_WINDOW - output->len - output->taken)
+	if (len > PROTOCOL_CREDIT - output->len - output->taken)
 		return -EPROTO;
-	at = (output->start + output->len) % WIRE_WINDOW;
-	first = WIRE_WINDOW - at;
+	at = (output->start + output->len) % PROTOCOL_CREDIT;
+	first = PROTOCOL_CREDIT - at;
 	if (first > len)
 		first = (uint32_t)len;
 	memcpy(output->ring + at, data, first);

@@ -128,7 +128,7 @@ static void drain(int fd)
 
 	while ((n = recv(fd, bytes, sizeof(bytes), MSG_DONTWAIT)) > 0)
 		got += (size_t)n;
-	require(got <= 2 * WIRE_WINDOW);
+	require(got <= 2 * PROTOCOL_CREDIT);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

@@ -351,7 +351,7 @@ static void unwind(struct mote *m)
 	vcpus_destroy(&m->guest.vcpus);
 	devices_destroy(&m->devices);
 	vm_destroy(&m->vm);
-	serial_destroy(&m->guest.serial);
+	uart_destroy(&m->guest.serial);
 	if (m->guest.serial_irq_fd >= 0)
 		close(m->guest.serial_irq_fd);
 	platform_destroy(&m->guest.platform);

@@ -141,7 +141,7 @@ static void put_serial(struct aml *t)
 	aml_name(t, "_UID");
 	aml_integer(t, 0);
 	resources = aml_resources(t);
-	aml_resource_port(t, SERIAL_PORT, SERIAL_REGISTERS);
+	aml_resource_port(t, UART_PORT, UART_REGISTERS);
 	aml_resource_irq(t, VM_GSI_SERIAL);
 	aml_resources_end(t, resources);
 	aml_end(t, device);

@@ -30,7 +30,7 @@ void guest_init(struct guest *g)
 
 static void report_counts(struct guest *g)
 {
-	struct serial_counters serial = serial_counters(&g->serial);
+	struct uart_counters serial = uart_counters(&g->serial);
 	const struct report_counter counters[] = {
 		{ "exits", vcpus_counter(&g->vcpus, VCPU_EXITS) },
 		{ "pio", vcpus_counter(&g->vcpus, VCPU_PIO) },
@@ -128,10 +128,10 @@ int guest_create_serial(struct guest *g, struct vm *vm)
 		return log_errno("eventfd");
 	error = vm_irqfd(vm, g->serial_irq_fd, VM_GSI_SERIAL);
 	if (!error)
-		error = serial_create(&g->serial, g->serial_irq_fd);
+		error = uart_create(&g->serial, g->serial_irq_fd);
 	if (!error)
-		error = bus_add(&vm->pio, SERIAL_PORT, SERIAL_REGISTERS,
-				&serial_bus_ops, &g->serial);
+		error = bus_add(&vm->pio, UART_PORT, UART_REGISTERS,
+				&uart_bus_ops, &g->serial);
 	return error;
 }
 

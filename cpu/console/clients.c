@@ -50,7 +50,7 @@ static void pty_make_raw(int fd)
 
 void console_client_left(struct console *console)
 {
-	serial_output_discard(console->serial, true);
+	uart_output_discard(console->serial, true);
 	console_end_close(&console->in, console->loop);
 	console_end_close(&console->out, console->loop);
 	console->input_over = false;
@@ -75,7 +75,7 @@ static void client_came(struct console *console, int fd)
 	console_set_ready(console);
 	if (console->kind == CONSOLE_UNIX)
 		loop_remove(console->loop, &console->wait);
-	serial_output_discard(console->serial, false);
+	uart_output_discard(console->serial, false);
 	console_pump_input(console);
 }
 
@@ -110,7 +110,7 @@ static void pty_opened(struct console *console)
 		return;
 	if (console->in.source.fd >= 0) {
 		/* Another one, before all that the last had sent was read. */
-		serial_output_discard(console->serial, false);
+		uart_output_discard(console->serial, false);
 		console_pump_input(console);
 		return;
 	}

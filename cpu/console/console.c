@@ -38,7 +38,7 @@ static const char *const names[] = {
 /* Nobody takes output any more; input may still be on its way. */
 static void output_gone(struct console *console, int error)
 {
-	serial_output_discard(console->serial, true);
+	uart_output_discard(console->serial, true);
 	if (console_has_clients(console)) {
 		console_end_unwatch(&console->out, console->loop);
 		return;
@@ -63,13 +63,13 @@ static void output_gone(struct console *console, int error)
 static void flush(struct console *console)
 {
 	struct console_end *out = &console->out;
-	size_t left = serial_output_waiting(console->serial), len;
+	size_t left = uart_output_waiting(console->serial), len;
 	const uint8_t *data;
 	ssize_t written;
 
 	console->flushed_ns = loop_now();
 	for (; left && out->source.fd >= 0; left -= (size_t)written) {
-		len = serial_output_peek(console->serial, &data);
+		len = uart_output_peek(console->serial, &data);
 		written = console_end_write(out, data, len < left ? len : left);
 		if (written == -EAGAIN) {
 			console_end_watch(out, console->loop, EPOLLOUT);
@@ -82,10 +82,10 @@ static void flush(struct console *console)
 			output_gone(console, (int)-written);
 			return;
 		}
-		serial_output_consume(console->serial, (size_t)written);
+		uart_output_consume(console->serial, (size_t)written);
 	}
 	console_end_unwatch(out, console->loop);
-	if (serial_output_waiting(console->serial))
+	if (uart_output_waiting(console->serial))
 		loop_timer_set(&console->flush, FLUSH_NS);
 }
 
@@ -153,7 +153,7 @@ static bool read_input(struct console *console)
 void console_pump_input(struct console *console)
 {
 	do {
-		console->input_start += serial_input(
+		console->input_start += uart_input(
 			console->serial, console->input + console->input_start,
 			console->input_end - console->input_start);
 		if (console->input_start < console->input_end) {
@@ -186,7 +186,7 @@ static void in_ready(void *arg, uint32_t events)
 		 */
 		console_end_unwatch(&console->in, console->loop);
 		if (console_has_clients(console))
-			serial_output_discard(console->serial, true);
+			uart_output_discard(console->serial, true);
 	}
 }
 
@@ -261,7 +261,7 @@ static int watch_port(struct console *console)
 }
 
 int console_start(struct console *console, struct loop *loop,
-		  struct serial *serial)
+		  struct uart *serial)
 {
 	int error;
 
@@ -269,7 +269,7 @@ int console_start(struct console *console, struct loop *loop,
 	console->serial = serial;
 	console_set_ready(console);
 	if (console->out.source.fd < 0)
-		serial_output_discard(serial, true);
+		uart_output_discard(serial, true);
 	error = loop_timer_create(loop, &console->flush, flush_expired,
 				  console);
 	if (!error)
@@ -288,7 +288,7 @@ int console_start(struct console *console, struct loop *loop,
 /* Whoever reads a gap in the output should know that it is one. */
 static void say_dropped(const struct console *console)
 {
-	const uint64_t dropped = serial_counters(console->serial).dropped;
+	const uint64_t dropped = uart_counters(console->serial).dropped;
 	const bool expected =
 		console_has_clients(console) || console->out.source.fd < 0;
 

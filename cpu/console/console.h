@@ -38,7 +38,7 @@ struct console {
 	bool opened; /* all zero is a console that was never opened */
 	enum console_kind kind;
 	struct loop *loop; /* NULL: not started, or stopped */
-	struct serial *serial;
+	struct uart *serial;
 	struct console_end in, out;
 	struct loop_source event; /* the serial port's event_fd */
 	struct loop_timer flush;
@@ -70,7 +70,7 @@ struct console {
 int console_open(struct console *console,
 		 const struct console_options *options);
 int console_start(struct console *console, struct loop *loop,
-		  struct serial *serial);
+		  struct uart *serial);
 
 /* After console_open: bits of enum feature that it needs. */
 unsigned console_features(const struct console *console);

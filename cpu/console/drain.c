@@ -104,12 +104,12 @@ uint64_t console_drain(struct console *console, uint64_t timeout_ns,
 	size_t len;
 
 	while (out->source.fd >= 0) {
-		len = serial_output_peek(console->serial, &data);
+		len = uart_output_peek(console->serial, &data);
 		if (!len)
 			break;
 		written = console_end_write(out, data, len);
 		if (written > 0) {
-			serial_output_consume(console->serial, (size_t)written);
+			uart_output_consume(console->serial, (size_t)written);
 			continue;
 		}
 		/* Who waits must be able to end it with Ctrl-C again. */
@@ -118,7 +118,7 @@ uint64_t console_drain(struct console *console, uint64_t timeout_ns,
 		    !wait_for(out->source.fd, deadline, NS_PER_S, stop_fd))
 			break;
 	}
-	len = serial_output_waiting(console->serial);
+	len = uart_output_waiting(console->serial);
 	if (!len && console->kind == CONSOLE_PTY && out->source.fd >= 0)
 		return drain_pty(console, deadline, stop_fd);
 	return len;

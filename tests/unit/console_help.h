@@ -31,7 +31,7 @@
 enum { RX, IER, IIR, LCR, MCR, LSR, TX = RX };
 
 static struct loop loop;
-static struct serial serial;
+static struct uart serial;
 static struct console console;
 static int irq_fd, saved_stderr, log_fd;
 
@@ -39,13 +39,13 @@ static inline uint8_t in(unsigned offset)
 {
 	uint8_t value;
 
-	serial_bus_ops.read(&serial, offset, &value, 1);
+	uart_bus_ops.read(&serial, offset, &value, 1);
 	return value;
 }
 
 static inline void out(unsigned offset, uint8_t value)
 {
-	serial_bus_ops.write(&serial, offset, &value, 1);
+	uart_bus_ops.write(&serial, offset, &value, 1);
 }
 
 /* -- the guest ------------------------------------------------------------ */
@@ -137,7 +137,7 @@ static inline int setup(void **state)
 	saved_stderr = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 3);
 	dup2(log_fd, STDERR_FILENO);
 	irq_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
-	if (loop_create(&loop) || serial_create(&serial, irq_fd) ||
+	if (loop_create(&loop) || uart_create(&serial, irq_fd) ||
 	    loop_timer_create(&loop, &tick, ticked, NULL))
 		return -1;
 	/* The guest has opened its tty. */
@@ -152,7 +152,7 @@ static inline int teardown(void **state)
 	(void)state;
 	console_stop(&console);
 	console_close(&console);
-	serial_destroy(&serial);
+	uart_destroy(&serial);
 	loop_timer_destroy(&loop, &tick);
 	loop_destroy(&loop);
 	close(irq_fd);

@@ -68,7 +68,7 @@ static inline bool got_hello(void)
 
 static inline bool nothing_waits(void)
 {
-	return !serial_output_waiting(&serial);
+	return !uart_output_waiting(&serial);
 }
 
 /* -- data ---------------------------------------------------------------- */

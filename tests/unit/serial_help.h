@@ -43,20 +43,20 @@ enum { RX, IER, IIR, LCR, MCR, LSR, MSR, SCR, TX = RX, FCR = IIR };
 #define LSR_OE	      0x02
 #define LSR_EMPTY     0x60 /* THRE and TEMT */
 
-static struct serial serial;
+static struct uart serial;
 static int irq_fd;
 
 static inline uint8_t in(unsigned offset)
 {
 	uint8_t value;
 
-	serial_bus_ops.read(&serial, offset, &value, 1);
+	uart_bus_ops.read(&serial, offset, &value, 1);
 	return value;
 }
 
 static inline void out(unsigned offset, uint8_t value)
 {
-	serial_bus_ops.write(&serial, offset, &value, 1);
+	uart_bus_ops.write(&serial, offset, &value, 1);
 }
 
 static inline uint64_t taken(int fd)
@@ -78,7 +78,7 @@ static inline bool event(void)
 
 static inline size_t give(const char *text)
 {
-	return serial_input(&serial, (const uint8_t *)text, strlen(text));
+	return uart_input(&serial, (const uint8_t *)text, strlen(text));
 }
 
 /* The host takes all output; returns how much, checks against `want`. */
@@ -87,10 +87,10 @@ static inline size_t drain(const char *want)
 	const uint8_t *data;
 	size_t len, total = 0;
 
-	while ((len = serial_output_peek(&serial, &data))) {
+	while ((len = uart_output_peek(&serial, &data))) {
 		if (want)
 			assert_memory_equal(data, want + total, len);
-		serial_output_consume(&serial, len);
+		uart_output_consume(&serial, len);
 		total += len;
 	}
 	return total;
@@ -101,13 +101,13 @@ static inline int setup(void **state)
 	(void)state;
 	alarm(60);
 	irq_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
-	return serial_create(&serial, irq_fd);
+	return uart_create(&serial, irq_fd);
 }
 
 static inline int teardown(void **state)
 {
 	(void)state;
-	serial_destroy(&serial);
+	uart_destroy(&serial);
 	close(irq_fd);
 	return 0;
 }

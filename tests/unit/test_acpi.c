@@ -64,7 +64,7 @@ static void check_dsdt(uint64_t address, unsigned virtio)
 	/* COM1, PEVT, PWRB, GED0, then the slots */
 	assert_int_equal(walk.virtio, virtio);
 	assert_int_equal(walk.devices, 4 + virtio);
-	assert_int_equal(walk.base[1], SERIAL_PORT);
+	assert_int_equal(walk.base[1], UART_PORT);
 	assert_int_equal(walk.gsi[1], VM_GSI_SERIAL);
 	assert_int_equal(walk.base[2], PLATFORM_PORT_PVPANIC);
 	assert_int_equal(walk.gsi[4], VM_GSI_BUTTON);

@@ -1,7 +1,6 @@
 /* uses: cpu/console/console.c cpu/console/escape.c cpu/console/clients.c */
 /* uses: cpu/console/drain.c cpu/console/tty.c */
 /* uses: cpu/console/stream.c cpu/console/open.c cpu/console/uart.c */
-/* uses: cpu/console/uart_line.c */
 /* uses: cpu/loop/unixsock.c cpu/loop/loop.c mem/log.c */
 /*
  * The console on stdin and stdout: all bytes arrive, the shell's descriptions
@@ -112,7 +111,7 @@ static void test_null(void **state)
 	start_stdio(null, null);
 	guest_prints("out");
 	run_until(nothing_waits);
-	assert_int_equal(serial_counters(&serial).dropped, 0);
+	assert_int_equal(uart_counters(&serial).dropped, 0);
 	assert_string_equal(logged(), "");
 	close(null);
 }
@@ -195,7 +194,7 @@ static void test_guest_does_not_read(void **state)
 			byte = pattern(++written);
 		run_for(2, NULL);
 	}
-	assert_in_range(written, CONSOLE_BUFFER + SERIAL_INPUT_QUEUE, 100000);
+	assert_in_range(written, CONSOLE_BUFFER + UART_INPUT_QUEUE, 100000);
 	/* The writer leaves; what it wrote is there all the same. */
 	close_fd(&to_guest[1]);
 	run_for(10, NULL);
@@ -225,16 +224,16 @@ static void test_full_pipe(void **state)
 	}
 	/* The loop is alive, the guest went on, the rest is counted. */
 	assert_true(console.out.watched);
-	assert_true(serial_counters(&serial).dropped > 0);
+	assert_true(uart_counters(&serial).dropped > 0);
 	fcntl(from_guest[0], F_SETFL, O_NONBLOCK);
 	for (int i = 0; i < 50; i++) {
 		while ((len = read(from_guest[0], text + total, 4096)) > 0)
 			total += (size_t)len;
 		run_for(1, NULL);
 	}
-	assert_int_equal(total, 500000 - serial_counters(&serial).dropped);
+	assert_int_equal(total, 500000 - uart_counters(&serial).dropped);
 	assert_false(console.out.watched);
-	for (size_t i = 0; i < SERIAL_OUTPUT_RING; i++)
+	for (size_t i = 0; i < UART_OUTPUT_RING; i++)
 		assert_int_equal(text[i], 'a' + i % 26);
 	assert_string_equal(logged(), "");
 }
@@ -250,7 +249,7 @@ static void test_slow_reader_loses_nothing(void **state)
 	program_sent = 0;
 	out(IER, 3);
 	run_until(program_sends);
-	assert_int_equal(serial_counters(&serial).dropped, 0);
+	assert_int_equal(uart_counters(&serial).dropped, 0);
 	console_close(&console);
 	close_fd(&from_guest[1]);
 	assert_int_equal(waitpid(child, &status, 0), child);
@@ -266,8 +265,8 @@ static void test_closed_stdout(void **state)
 		guest_prints("to whom?\r\n");
 		run_for(2, NULL);
 	}
-	assert_int_equal(serial_counters(&serial).dropped, 1000);
-	assert_int_equal(serial_output_waiting(&serial), 0);
+	assert_int_equal(uart_counters(&serial).dropped, 1000);
+	assert_int_equal(uart_output_waiting(&serial), 0);
 	assert_true(logged_lines() <= 1);
 	/* Input still works. */
 	assert_int_equal(write(to_guest[1], "hello", 5), 5);
@@ -287,7 +286,7 @@ static void test_full_disk(void **state)
 	}
 	assert_int_equal(logged_lines(), 1);
 	assert_non_null(strstr(logged(), "No space left"));
-	assert_int_equal(serial_counters(&serial).dropped, 100);
+	assert_int_equal(uart_counters(&serial).dropped, 100);
 	close(full);
 }
 

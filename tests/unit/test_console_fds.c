@@ -1,7 +1,6 @@
 /* uses: cpu/console/console.c cpu/console/escape.c cpu/console/clients.c */
 /* uses: cpu/console/drain.c cpu/console/tty.c */
 /* uses: cpu/console/stream.c cpu/console/open.c cpu/console/uart.c */
-/* uses: cpu/console/uart_line.c */
 /* uses: cpu/loop/unixsock.c cpu/loop/loop.c mem/log.c */
 /*
  * The console on sockets, files and single descriptors, and the last output.
@@ -37,7 +36,7 @@ static void test_socket(void **state)
 	/* Gone: dropped, no signal, no more events. */
 	close(pair[1]);
 	run_for(20, NULL);
-	assert_int_equal(serial_output_waiting(&serial), 0);
+	assert_int_equal(uart_output_waiting(&serial), 0);
 	assert_int_equal(console.in.source.fd, -1);
 	close(pair[0]);
 }
@@ -74,13 +73,13 @@ static void test_cannot_reopen(void **state)
 	for (int i = 0; i < 20000 && !nothing_waits(); i++) {
 		while ((len = read(slave, text, sizeof(text))) > 0)
 			for (ssize_t j = 0; j < len; j++, total++)
-				assert_true(total >= SERIAL_OUTPUT_RING ||
+				assert_true(total >= UART_OUTPUT_RING ||
 					    (uint8_t)text[j] == pattern(total));
 		run_for(1, NULL);
 	}
 	while ((len = read(slave, text, sizeof(text))) > 0)
 		total += (size_t)len;
-	assert_int_equal(total, 200000 - serial_counters(&serial).dropped);
+	assert_int_equal(total, 200000 - uart_counters(&serial).dropped);
 	assert_false(is_nonblock(master));
 	close(slave);
 	console_close(&console);
@@ -106,7 +105,7 @@ static void test_one_way(void **state)
 	assert_int_equal(write(to_guest[1], "hello", 5), 5);
 	run_until(got_hello);
 	guest_prints("dropped");
-	assert_int_equal(serial_counters(&serial).dropped, 7);
+	assert_int_equal(uart_counters(&serial).dropped, 7);
 }
 
 static void test_bad_fd(void **state)
@@ -127,8 +126,8 @@ static void test_off(void **state)
 	for (int i = 0; i < 200000; i++)
 		out(TX, 'x');
 	run_for(5, NULL);
-	assert_int_equal(serial_output_waiting(&serial), 0);
-	assert_int_equal(serial_counters(&serial).dropped, 200000);
+	assert_int_equal(uart_output_waiting(&serial), 0);
+	assert_int_equal(uart_counters(&serial).dropped, 200000);
 	assert_int_equal(console_drain(&console, UINT64_MAX, -1), 0);
 }
 
@@ -182,7 +181,7 @@ static void test_file(void **state)
 /* As much as the ring holds, of the pattern from `start` on. */
 static void fill(size_t start_at)
 {
-	for (size_t i = 0; i < SERIAL_OUTPUT_RING; i++)
+	for (size_t i = 0; i < UART_OUTPUT_RING; i++)
 		out(TX, pattern(start_at + i));
 }
 
@@ -196,10 +195,9 @@ static void test_drain_waits(void **state)
 	/* The guest has ended; the pipe is full, and the ring. */
 	fill(0);
 	run_until(nothing_waits);
-	fill(SERIAL_OUTPUT_RING);
-	assert_int_equal(console_drain(&console, 0, -1), SERIAL_OUTPUT_RING);
-	child = slow_reader(from_guest[0], 2000,
-			    (size_t)SERIAL_OUTPUT_RING * 2);
+	fill(UART_OUTPUT_RING);
+	assert_int_equal(console_drain(&console, 0, -1), UART_OUTPUT_RING);
+	child = slow_reader(from_guest[0], 2000, (size_t)UART_OUTPUT_RING * 2);
 	assert_int_equal(console_drain(&console, UINT64_MAX, -1), 0);
 	console_stop(&console);
 	console_close(&console);
@@ -216,15 +214,15 @@ static void test_drain_gives_up(void **state)
 	start_stdio(to_guest[0], from_guest[1]);
 	fill(0);
 	run_until(nothing_waits);
-	fill(SERIAL_OUTPUT_RING);
+	fill(UART_OUTPUT_RING);
 	/* Time is up; a signal; the reader leaves. */
 	assert_int_equal(console_drain(&console, 30000000, -1),
-			 SERIAL_OUTPUT_RING);
+			 UART_OUTPUT_RING);
 	assert_int_equal(console_drain(&console, UINT64_MAX, stop),
-			 SERIAL_OUTPUT_RING);
+			 UART_OUTPUT_RING);
 	close_fd(&from_guest[0]);
 	assert_int_equal(console_drain(&console, UINT64_MAX, -1),
-			 SERIAL_OUTPUT_RING);
+			 UART_OUTPUT_RING);
 	close(stop);
 }
 

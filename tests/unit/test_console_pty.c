@@ -1,7 +1,6 @@
 /* uses: cpu/console/console.c cpu/console/escape.c cpu/console/clients.c */
 /* uses: cpu/console/drain.c cpu/console/tty.c */
 /* uses: cpu/console/stream.c cpu/console/open.c cpu/console/uart.c */
-/* uses: cpu/console/uart_line.c */
 /* uses: cpu/loop/unixsock.c cpu/loop/loop.c mem/log.c */
 /*
  * The console on a pseudo-terminal: opened, left, stalled, opened again.
@@ -12,7 +11,7 @@
 
 static bool nothing_waits(void)
 {
-	return !serial_output_waiting(&serial);
+	return !uart_output_waiting(&serial);
 }
 
 static bool got_hello(void)
@@ -66,7 +65,7 @@ static void test_pty(void **state)
 	start_pty();
 	guest_prints("nobody there\r\n");
 	run_for(5, NULL);
-	assert_int_equal(serial_counters(&serial).dropped, 14);
+	assert_int_equal(uart_counters(&serial).dropped, 14);
 	for (int turn = 0; turn < 3; turn++) {
 		guest_got_len = 0;
 		fd = open_pty();
@@ -86,7 +85,7 @@ static void test_pty(void **state)
 		run_until(has_none);
 	}
 	guest_prints("x");
-	assert_int_equal(serial_counters(&serial).dropped, 15);
+	assert_int_equal(uart_counters(&serial).dropped, 15);
 }
 
 /* Opened by `screen` before the guest runs. */
@@ -123,7 +122,7 @@ static void test_pty_stalled(void **state)
 	assert_true(console.out.watched);
 	close(fd);
 	run_until(has_none);
-	assert_int_equal(serial_output_waiting(&serial), 0);
+	assert_int_equal(uart_output_waiting(&serial), 0);
 }
 
 /* Closing the master would take the last words from a reader that is slow. */

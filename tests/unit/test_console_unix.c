@@ -2,7 +2,7 @@
 /* uses: cpu/console/drain.c cpu/console/tty.c */
 /* uses: cpu/console/stream.c cpu/console/open.c cpu/loop/unixsock.c */
 /* uses: cpu/console/uart.c */
-/* uses: cpu/console/uart_line.c cpu/loop/loop.c mem/log.c */
+/* uses: cpu/loop/loop.c mem/log.c */
 /*
  * The console on a unix socket: clients that come, go, stall and come again.
  */
@@ -32,7 +32,7 @@ static int teardown_dir(void **state)
 
 static bool nothing_waits(void)
 {
-	return !serial_output_waiting(&serial);
+	return !uart_output_waiting(&serial);
 }
 
 static bool got_hello(void)
@@ -86,7 +86,7 @@ static void test_unix_client(void **state)
 	start(CONSOLE_UNIX, path, -1);
 	guest_prints("nobody there\r\n");
 	run_for(5, NULL);
-	assert_int_equal(serial_counters(&serial).dropped, 14);
+	assert_int_equal(uart_counters(&serial).dropped, 14);
 	fd = join();
 	run_until(has_client);
 	guest_prints("login: ");
@@ -97,7 +97,7 @@ static void test_unix_client(void **state)
 	close(fd);
 	run_until(has_none);
 	guest_prints("x");
-	assert_int_equal(serial_counters(&serial).dropped, 15);
+	assert_int_equal(uart_counters(&serial).dropped, 15);
 }
 
 static void test_unix_clients_queue(void **state)
@@ -179,7 +179,7 @@ static void test_unix_rude_client(void **state)
 	close(fd);
 	run_for(10, NULL);
 	/* The guest's programs are not held up by it. */
-	assert_int_equal(serial_output_waiting(&serial), 0);
+	assert_int_equal(uart_output_waiting(&serial), 0);
 	/* Its bytes are all there, then the next one's. */
 	fd = join();
 	assert_int_equal(write(fd, "more", 4), 4);

@@ -48,15 +48,14 @@ static int open_console(struct mote *m)
 	const struct option_serial *serial = &m->options.serial;
 	struct console_options options = {
 		.kind = kinds[serial->kind],
-		.path = serial->file.path,
-		.fd = serial->file.fd,
+		.file = serial->file,
 		.check = m->options.check,
 		.sealed = m->options.sandbox != SANDBOX_OFF,
 	};
 
 	if (m->options.command && serial->kind == SERIAL_STDIO) {
 		options.kind = CONSOLE_FD;
-		options.fd = m->guest.command.serial_fd;
+		options.file.fd = m->guest.command.serial_fd;
 	}
 	return console_open(&m->guest.console, &options);
 }
@@ -240,9 +239,9 @@ static int lock_in(struct mote *m)
 		.uid = o->user.uid,
 		.gid = o->user.gid,
 		.sockets = { vsock ? vsock_file(vsock) : NULL,
-			     &m->guest.console.socket },
+			     &m->guest.console.host.socket },
 		.outputs = { STDERR_FILENO, m->files.events_fd,
-			     m->guest.console.out.source.fd,
+			     m->guest.console.host.out.source.fd,
 			     o->command ? STDOUT_FILENO : -1 },
 		.largest = largest_file(m),
 	};

@@ -95,7 +95,7 @@ int command_open(struct command *c, const struct command_options *options)
 	c->on = true;
 	c->tty = options->tty;
 	c->vsock_fd = c->serial_fd = -1;
-	c->vsock = c->serial = CONSOLE_END_NONE;
+	c->vsock = c->serial = STREAM_NONE;
 	c->lost.source.fd = c->retry.source.fd = -1;
 	command_input_open(c);
 	command_output_open(c);
@@ -110,7 +110,9 @@ int command_start(struct command *c, struct loop *loop,
 	c->loop = loop;
 	c->platform = platform;
 	c->report = report;
-	c->escape = (struct escape){ .on_quit = on_quit, .arg = c };
+	c->escape = (struct tty_escape){ .on_quit = on_quit, .arg = c };
+	stream_attach(&c->in, loop, command_input_ready, c);
+	command_output_start(c);
 	return command_link_start(c);
 }
 
@@ -126,22 +128,22 @@ unsigned command_features(const struct command *c)
 {
 	if (!c->on)
 		return 0;
-	return console_end_features(&c->vsock) | console_end_features(&c->in) |
-	       console_end_features(&c->out[0].end) |
-	       console_end_features(&c->out[1].end) | FEATURE_OUTPUT |
+	return stream_features(&c->vsock) | stream_features(&c->in) |
+	       stream_features(&c->out[0].end) |
+	       stream_features(&c->out[1].end) | FEATURE_OUTPUT |
 	       (c->in_tty ? FEATURE_TTY : 0);
 }
 
 static void stop(struct command *c)
 {
-	struct console_end *ends[] = { &c->vsock, &c->serial, &c->in,
-				       &c->out[0].end, &c->out[1].end };
+	struct stream *ends[] = { &c->vsock, &c->serial, &c->in, &c->out[0].end,
+				  &c->out[1].end };
 
 	tty_restore();
 	if (!c->loop)
 		return;
 	for (size_t i = 0; i < ARRAY_LEN(ends); i++)
-		console_end_unwatch(ends[i], c->loop);
+		stream_unwatch(ends[i]);
 	loop_timer_destroy(c->loop, &c->lost);
 	loop_timer_destroy(c->loop, &c->retry);
 	c->loop = NULL;
@@ -235,11 +237,11 @@ void command_close(struct command *c)
 	if (!c->on)
 		return;
 	stop(c);
-	console_end_close(&c->vsock, NULL);
-	console_end_close(&c->serial, NULL);
-	console_end_close(&c->in, NULL);
-	console_end_close(&c->out[0].end, NULL);
-	console_end_close(&c->out[1].end, NULL);
+	stream_close(&c->vsock);
+	stream_close(&c->serial);
+	stream_close(&c->in);
+	stream_close(&c->out[0].end);
+	stream_close(&c->out[1].end);
 	if (c->vsock_fd >= 0)
 		close(c->vsock_fd);
 	if (c->serial_fd >= 0)

@@ -10,8 +10,8 @@
 #include <stdint.h>
 
 #include "cpu/command/frames.h"
-#include "cpu/console/escape.h"
 #include "cpu/console/stream.h"
+#include "cpu/console/tty.h"
 #include "cpu/loop/loop.h"
 #include "cpu/loop/report.h"
 #include "cpu/platform.h"
@@ -21,7 +21,7 @@
 /* stdout or stderr: what the guest has sent and nobody has read yet. */
 struct command_output {
 	struct command *command;
-	struct console_end end;
+	struct stream end;
 	uint32_t start, len; /* in the ring */
 	uint32_t taken;	     /* written, and the guest was not told yet */
 	bool told_closed;
@@ -37,9 +37,9 @@ struct command {
 	struct report *report;
 
 	/* Two ways to the guest, sockets both; frames come by one of them. */
-	struct console_end vsock, serial;
-	struct console_end *link; /* that one; NULL: not known yet */
-	unsigned mark; /* bytes of PROTOCOL_MAGIC seen on the serial */
+	struct stream vsock, serial;
+	struct stream *link; /* that one; NULL: not known yet */
+	unsigned mark;	     /* bytes of PROTOCOL_MAGIC seen on the serial */
 	struct frames frames;
 	struct loop_timer lost; /* the link is: how does the guest end? */
 	struct loop_timer retry;
@@ -50,8 +50,8 @@ struct command {
 	unsigned stops;		       /* signals that ask for the end */
 	char note[PROTOCOL_CHUNK + 1]; /* init's last, not logged yet */
 
-	struct console_end in;
-	struct escape escape;
+	struct stream in;
+	struct tty_escape escape;
 	bool in_tty, in_readable, in_over, in_background;
 	uint32_t in_credit;
 	struct command_output out[2]; /* stdout, stderr */
@@ -124,6 +124,7 @@ bool command_output_empty(const struct command *command);
 bool command_output_drain(struct command *command, uint64_t timeout_ns,
 			  int stop_fd);
 void command_output_open(struct command *command);
+void command_output_start(struct command *command);
 
 /* command_input.c: sends what there is to send, the command's input too. */
 void command_pump(struct command *command);

@@ -84,7 +84,7 @@ static bool make_credit(struct command *c)
 static void input_over(struct command *c)
 {
 	c->in_over = true;
-	console_end_close(&c->in, c->loop);
+	stream_close(&c->in);
 	frames_header(c->send, PROTOCOL_STDIN, 0);
 	c->send_at = 0;
 	c->send_end = PROTOCOL_HEADER;
@@ -102,10 +102,10 @@ static bool make_input(struct command *c)
 		c->in_credit < PROTOCOL_CHUNK ? c->in_credit : PROTOCOL_CHUNK;
 	ssize_t n;
 
-	if (!may_read(c) || !(c->in_readable || c->in.way == CONSOLE_DIRECT))
+	if (!may_read(c) || !(c->in_readable || c->in.mode == STREAM_DIRECT))
 		return false;
 	c->in_readable = false;
-	n = console_end_read(&c->in, to, len);
+	n = stream_read(&c->in, to, len);
 	if (n == -EAGAIN)
 		return false;
 	if (n <= 0) {
@@ -117,7 +117,7 @@ static bool make_input(struct command *c)
 	}
 	len = (size_t)n;
 	if (c->tty && c->in_tty)
-		len = escape_filter(&c->escape, to, len);
+		len = tty_filter(&c->escape, to, len);
 	if (!len)
 		return false;
 	c->in_credit -= (uint32_t)len;
@@ -132,9 +132,9 @@ static void watch_input(struct command *c)
 	if (c->in_tty)
 		c->in_background = !tty_is_ours(STDIN_FILENO);
 	if (may_read(c) && c->send_at == c->send_end)
-		console_end_watch(&c->in, c->loop, EPOLLIN);
+		stream_watch(&c->in, EPOLLIN);
 	else
-		console_end_unwatch(&c->in, c->loop);
+		stream_unwatch(&c->in);
 }
 
 void command_input_ready(void *arg, uint32_t events)
@@ -148,9 +148,7 @@ void command_input_ready(void *arg, uint32_t events)
 
 void command_input_open(struct command *c)
 {
-	c->in = console_end_open(STDIN_FILENO, O_RDONLY, false);
-	c->in.source.ready = command_input_ready;
-	c->in.source.arg = c;
+	c->in = stream_open(STDIN_FILENO, O_RDONLY, false);
 	c->in_credit = PROTOCOL_CREDIT;
 	c->in_tty = isatty(STDIN_FILENO);
 	c->in_background = c->in_tty && !tty_is_ours(STDIN_FILENO);
@@ -173,10 +171,10 @@ void command_pump(struct command *c)
 	if (!c->link || c->link->source.fd < 0 || c->over || !c->loop)
 		return;
 	while (c->send_at < c->send_end || make_any(c)) {
-		n = console_end_write(c->link, c->send + c->send_at,
-				      c->send_end - c->send_at);
+		n = stream_write(c->link, c->send + c->send_at,
+				 c->send_end - c->send_at);
 		if (n == -EAGAIN) {
-			console_end_watch(c->link, c->loop, EPOLLIN | EPOLLOUT);
+			stream_watch(c->link, EPOLLIN | EPOLLOUT);
 			watch_input(c);
 			return;
 		}
@@ -186,6 +184,6 @@ void command_pump(struct command *c)
 		}
 		c->send_at += (size_t)n;
 	}
-	console_end_watch(c->link, c->loop, EPOLLIN);
+	stream_watch(c->link, EPOLLIN);
 	watch_input(c);
 }

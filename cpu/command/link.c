@@ -64,7 +64,7 @@ static int on_words(void *arg, unsigned type,
 		return -EPROTO;
 	} else if (type == PROTOCOL_CLOSED) {
 		c->in_over = true;
-		console_end_close(&c->in, c->loop);
+		stream_close(&c->in);
 	} else {
 		if (word[1] > PROTOCOL_CREDIT - c->in_credit)
 			return -EPROTO;
@@ -112,7 +112,7 @@ static void feed(struct command *c, const uint8_t *data, size_t len)
 		loop_timer_set(&c->lost, LOST_NS);
 		return;
 	}
-	console_end_unwatch(c->link, c->loop);
+	stream_unwatch(c->link);
 	log_error("the guest sends what makes no sense instead of the "
 		  "command's output");
 	platform_end(c->platform, END_CRASH, STATUS_CRASH);
@@ -142,7 +142,7 @@ static void on_lost(void *arg)
 
 void command_lost(struct command *c)
 {
-	console_end_close(c->link, c->loop);
+	stream_close(c->link);
 	c->over = !c->exited;
 	if (c->over)
 		loop_timer_set(&c->lost, LOST_NS);
@@ -190,21 +190,21 @@ static void take_vsock(struct command *c, const uint8_t *data, size_t len)
 }
 
 /* One read; false where there was nothing. */
-static bool listen_once(struct command *c, struct console_end *from)
+static bool listen_once(struct command *c, struct stream *from)
 {
 	uint8_t data[PROTOCOL_HEADER + PROTOCOL_CHUNK];
 	ssize_t n;
 
 	if (from->source.fd < 0)
 		return false;
-	n = console_end_read(from, data, sizeof(data));
+	n = stream_read(from, data, sizeof(data));
 	if (n == -EAGAIN)
 		return false;
 	if (n <= 0) {
 		if (from == c->link)
 			command_lost(c);
 		else
-			console_end_unwatch(from, c->loop);
+			stream_unwatch(from);
 		return false;
 	}
 	if (from == &c->serial)
@@ -255,28 +255,25 @@ void command_listen(struct command *c)
 
 /* -- life ----------------------------------------------------------------- */
 
-static int open_link(struct console_end *end, int *other,
-		     void (*ready)(void *arg, uint32_t events), void *arg)
+static int open_link(struct stream *end, int *other)
 {
 	int pair[2];
 
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0,
 		       pair))
 		return log_errno("socketpair");
-	*end = console_end_own(pair[0]);
-	end->way = CONSOLE_SOCKET;
-	end->source.ready = ready;
-	end->source.arg = arg;
+	*end = stream_own(pair[0]);
+	end->mode = STREAM_SOCKET;
 	*other = pair[1];
 	return 0;
 }
 
 int command_link_open(struct command *c, bool serial)
 {
-	int error = open_link(&c->vsock, &c->vsock_fd, vsock_ready, c);
+	int error = open_link(&c->vsock, &c->vsock_fd);
 
 	if (!error && serial)
-		error = open_link(&c->serial, &c->serial_fd, serial_ready, c);
+		error = open_link(&c->serial, &c->serial_fd);
 	return error;
 }
 
@@ -288,11 +285,13 @@ int command_link_start(struct command *c)
 		error = loop_timer_create(c->loop, &c->retry, on_retry, c);
 	if (error)
 		return error;
-	console_end_watch(&c->vsock, c->loop, EPOLLIN);
-	console_end_watch(&c->serial, c->loop, EPOLLIN);
+	stream_attach(&c->vsock, c->loop, vsock_ready, c);
+	stream_attach(&c->serial, c->loop, serial_ready, c);
+	stream_watch(&c->vsock, EPOLLIN);
+	stream_watch(&c->serial, EPOLLIN);
 	/* Can it be watched at all? /dev/null, for one, cannot. */
-	console_end_watch(&c->in, c->loop, EPOLLIN);
-	console_end_unwatch(&c->in, c->loop);
+	stream_watch(&c->in, EPOLLIN);
+	stream_unwatch(&c->in);
 	flush_all(c); /* are its readers still there? */
 	return 0;
 }

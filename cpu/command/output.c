@@ -36,7 +36,7 @@ static void reader_gone(struct command_output *output, int error)
 			  strerror(error));
 		command->lost_output = true;
 	}
-	console_end_close(&output->end, command->loop);
+	stream_close(&output->end);
 	output->len = 0;
 }
 
@@ -50,11 +50,10 @@ void command_output_flush(struct command_output *output)
 		len = PROTOCOL_CREDIT - output->start;
 		if (len > output->len)
 			len = output->len;
-		n = console_end_write(&output->end,
-				      output->ring + output->start, len);
+		n = stream_write(&output->end, output->ring + output->start,
+				 len);
 		if (n == -EAGAIN && command->loop) {
-			console_end_watch(&output->end, command->loop,
-					  EPOLLOUT);
+			stream_watch(&output->end, EPOLLOUT);
 			/* What cannot be watched, and yet would wait. */
 			if (!output->end.watched)
 				loop_timer_set(&command->retry, RETRY_NS);
@@ -71,7 +70,7 @@ void command_output_flush(struct command_output *output)
 	}
 	/* With 0 it is still told of a reader that leaves: see out_ready. */
 	if (command->loop)
-		console_end_watch(&output->end, command->loop, 0);
+		stream_watch(&output->end, 0);
 }
 
 int command_output_take(struct command *command, unsigned stream,
@@ -116,6 +115,13 @@ static void out_ready(void *arg, uint32_t events)
 	command_settle(output->command);
 }
 
+void command_output_start(struct command *command)
+{
+	for (size_t i = 0; i < ARRAY_LEN(command->out); i++)
+		stream_attach(&command->out[i].end, command->loop, out_ready,
+			      &command->out[i]);
+}
+
 void command_output_open(struct command *command)
 {
 	static const int fds[] = { STDOUT_FILENO, STDERR_FILENO };
@@ -124,9 +130,7 @@ void command_output_open(struct command *command)
 		struct command_output *output = &command->out[i];
 
 		output->command = command;
-		output->end = console_end_open(fds[i], O_WRONLY, false);
-		output->end.source.ready = out_ready;
-		output->end.source.arg = output;
+		output->end = stream_open(fds[i], O_WRONLY, false);
 	}
 }
 

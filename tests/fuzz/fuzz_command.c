@@ -1,9 +1,9 @@
 /* uses: cpu/command/command.c cpu/command/link.c cpu/command/output.c */
 /* uses: cpu/command/input.c */
-/* uses: cpu/command/frames.c cpu/console/stream.c cpu/console/escape.c */
+/* uses: cpu/command/frames.c cpu/console/stream.c */
 /* uses: cpu/console/tty.c */
 /* uses: cpu/loop/loop.c mem/log.c */
-/* ldflags: -Wl,--wrap=console_end_open */
+/* ldflags: -Wl,--wrap=stream_open */
 /*
  * The host's end of a command, and a guest that sends what the input says. The
  * first byte says by which link; then, again and again, a byte that says what
@@ -28,8 +28,8 @@
 #include "mem/log.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-struct console_end __real_console_end_open(int fd, int direction, bool owned);
-struct console_end __wrap_console_end_open(int fd, int direction, bool owned);
+struct stream __real_stream_open(int fd, int direction, bool owned);
+struct stream __wrap_stream_open(int fd, int direction, bool owned);
 
 static struct command command;
 static struct platform platform;
@@ -56,9 +56,9 @@ uint64_t report_now(void)
 }
 
 /* The fuzzer needs its own stderr. */
-struct console_end __wrap_console_end_open(int fd, int direction, bool owned)
+struct stream __wrap_stream_open(int fd, int direction, bool owned)
 {
-	return __real_console_end_open(pipes[fd][fd > 0], direction, owned);
+	return __real_stream_open(pipes[fd][fd > 0], direction, owned);
 }
 
 static void require(bool promise)

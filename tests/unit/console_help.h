@@ -165,8 +165,8 @@ static inline int teardown(void **state)
 static inline void start(enum console_kind kind, const char *path, int fd)
 {
 	const struct console_options options = { .kind = kind,
-						 .path = path,
-						 .fd = fd };
+						 .file.path = path,
+						 .file.fd = fd };
 
 	assert_int_equal(console_open(&console, &options), 0);
 	assert_int_equal(console_start(&console, &loop, &serial), 0);

@@ -122,7 +122,7 @@ static inline pid_t slow_reader(int fd, useconds_t pause, size_t want)
 	alarm(60);
 	close(from_guest[1]); /* or there is no end of file */
 	if (console.opened)
-		close(console.out.source.fd);
+		close(console.host.out.source.fd);
 	while ((len = read(fd, data, sizeof(data))) > 0) {
 		for (ssize_t i = 0; i < len; i++)
 			sum = sum_byte(sum, data[i]);

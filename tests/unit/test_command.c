@@ -1,6 +1,6 @@
 /* uses: cpu/command/command.c cpu/command/link.c cpu/command/output.c */
 /* uses: cpu/command/input.c */
-/* uses: cpu/command/frames.c cpu/console/stream.c cpu/console/escape.c */
+/* uses: cpu/command/frames.c cpu/console/stream.c */
 /* uses: cpu/console/tty.c */
 /* uses: cpu/loop/loop.c */
 /*

@@ -1,6 +1,6 @@
-/* uses: cpu/console/console.c cpu/console/escape.c cpu/console/clients.c */
-/* uses: cpu/console/drain.c cpu/console/tty.c */
-/* uses: cpu/console/stream.c cpu/console/open.c cpu/console/uart.c */
+/* SPDX-License-Identifier: Apache-2.0 */
+/* uses: cpu/console/console.c cpu/console/open.c cpu/console/stream.c */
+/* uses: cpu/console/tty.c cpu/console/uart.c */
 /* uses: cpu/loop/unixsock.c cpu/loop/loop.c mem/log.c */
 /*
  * The console on stdin and stdout: all bytes arrive, the shell's descriptions
@@ -83,7 +83,7 @@ static void test_stdin_ends(void **state)
 	close_fd(&to_guest[1]);
 	run_until(got_hello);
 	run_for(10, NULL);
-	assert_int_equal(console.in.source.fd, -1);
+	assert_int_equal(console.host.in.source.fd, -1);
 	guest_prints("on");
 	run_until(nothing_waits);
 	read_all(from_guest[0], text, 2);
@@ -174,7 +174,7 @@ static void test_stdin_file(void **state)
 	assert_int_equal(guest_got_len, MUCH);
 	assert_true(guest_sum == pattern_sum(MUCH));
 	run_for(10, NULL);
-	assert_int_equal(console.in.source.fd, -1);
+	assert_int_equal(console.host.in.source.fd, -1);
 	close(fd);
 }
 
@@ -223,7 +223,7 @@ static void test_full_pipe(void **state)
 			run_for(2, NULL);
 	}
 	/* The loop is alive, the guest went on, the rest is counted. */
-	assert_true(console.out.watched);
+	assert_true(console.host.out.watched);
 	assert_true(uart_counters(&serial).dropped > 0);
 	fcntl(from_guest[0], F_SETFL, O_NONBLOCK);
 	for (int i = 0; i < 50; i++) {
@@ -232,7 +232,7 @@ static void test_full_pipe(void **state)
 		run_for(1, NULL);
 	}
 	assert_int_equal(total, 500000 - uart_counters(&serial).dropped);
-	assert_false(console.out.watched);
+	assert_false(console.host.out.watched);
 	for (size_t i = 0; i < UART_OUTPUT_RING; i++)
 		assert_int_equal(text[i], 'a' + i % 26);
 	assert_string_equal(logged(), "");

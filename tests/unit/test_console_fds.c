@@ -1,6 +1,6 @@
-/* uses: cpu/console/console.c cpu/console/escape.c cpu/console/clients.c */
-/* uses: cpu/console/drain.c cpu/console/tty.c */
-/* uses: cpu/console/stream.c cpu/console/open.c cpu/console/uart.c */
+/* SPDX-License-Identifier: Apache-2.0 */
+/* uses: cpu/console/console.c cpu/console/open.c cpu/console/stream.c */
+/* uses: cpu/console/tty.c cpu/console/uart.c */
 /* uses: cpu/loop/unixsock.c cpu/loop/loop.c mem/log.c */
 /*
  * The console on sockets, files and single descriptors, and the last output.
@@ -31,13 +31,13 @@ static void test_socket(void **state)
 		if (i % 50000 == 0)
 			run_for(2, NULL);
 	}
-	assert_true(console.out.watched);
+	assert_true(console.host.out.watched);
 	assert_false(is_nonblock(pair[0]));
 	/* Gone: dropped, no signal, no more events. */
 	close(pair[1]);
 	run_for(20, NULL);
 	assert_int_equal(uart_output_waiting(&serial), 0);
-	assert_int_equal(console.in.source.fd, -1);
+	assert_int_equal(console.host.in.source.fd, -1);
 	close(pair[0]);
 }
 
@@ -60,7 +60,7 @@ static void test_cannot_reopen(void **state)
 	cfmakeraw(&settings);
 	assert_int_equal(tcsetattr(slave, TCSANOW, &settings), 0);
 	start(CONSOLE_FD, NULL, master);
-	assert_int_equal(console.out.way, CONSOLE_POLL);
+	assert_int_equal(console.host.out.mode, STREAM_POLL);
 	assert_int_equal(write(slave, "hello", 5), 5);
 	run_until(got_hello);
 	/* The slave's owner does not read; the loop must not wait for it. */
@@ -69,7 +69,7 @@ static void test_cannot_reopen(void **state)
 		if (i % 50000 == 0)
 			run_for(2, NULL);
 	}
-	assert_true(console.out.watched);
+	assert_true(console.host.out.watched);
 	for (int i = 0; i < 20000 && !nothing_waits(); i++) {
 		while ((len = read(slave, text, sizeof(text))) > 0)
 			for (ssize_t j = 0; j < len; j++, total++)
@@ -92,7 +92,7 @@ static void test_one_way(void **state)
 
 	(void)state;
 	start(CONSOLE_FD, NULL, from_guest[1]);
-	assert_int_equal(console.in.source.fd, -1);
+	assert_int_equal(console.host.in.source.fd, -1);
 	guest_prints("out");
 	run_until(nothing_waits);
 	read_all(from_guest[0], text, 3);
@@ -101,7 +101,7 @@ static void test_one_way(void **state)
 	assert_int_equal(write(from_guest[1], "x", 1), 1);
 
 	start(CONSOLE_FD, NULL, to_guest[0]);
-	assert_int_equal(console.out.source.fd, -1);
+	assert_int_equal(console.host.out.source.fd, -1);
 	assert_int_equal(write(to_guest[1], "hello", 5), 5);
 	run_until(got_hello);
 	guest_prints("dropped");
@@ -111,7 +111,7 @@ static void test_one_way(void **state)
 static void test_bad_fd(void **state)
 {
 	const struct console_options options = { .kind = CONSOLE_FD,
-						 .fd = 999 };
+						 .file.fd = 999 };
 
 	(void)state;
 	assert_int_equal(console_open(&console, &options), -EBADF);
@@ -134,7 +134,8 @@ static void test_off(void **state)
 static void test_file(void **state)
 {
 	char dir[] = "/tmp/mote-test-XXXXXX", path[64], text[64] = "";
-	struct console_options options = { .kind = CONSOLE_FILE, .path = path };
+	struct console_options options = { .kind = CONSOLE_FILE,
+					   .file.path = path };
 	struct stat status;
 	int fd;
 
@@ -170,7 +171,7 @@ static void test_file(void **state)
 	assert_int_equal(mkfifo(path, 0600), 0);
 	assert_int_equal(console_open(&console, &options), -ENXIO);
 	unlink(path);
-	options.path = dir;
+	options.file.path = dir;
 	assert_int_equal(console_open(&console, &options), -EISDIR);
 	assert_int_equal(logged_lines(), 2);
 	rmdir(dir);

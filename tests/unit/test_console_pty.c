@@ -1,6 +1,6 @@
-/* uses: cpu/console/console.c cpu/console/escape.c cpu/console/clients.c */
-/* uses: cpu/console/drain.c cpu/console/tty.c */
-/* uses: cpu/console/stream.c cpu/console/open.c cpu/console/uart.c */
+/* SPDX-License-Identifier: Apache-2.0 */
+/* uses: cpu/console/console.c cpu/console/open.c cpu/console/stream.c */
+/* uses: cpu/console/tty.c cpu/console/uart.c */
 /* uses: cpu/loop/unixsock.c cpu/loop/loop.c mem/log.c */
 /*
  * The console on a pseudo-terminal: opened, left, stalled, opened again.
@@ -22,12 +22,12 @@ static bool got_hello(void)
 
 static bool has_client(void)
 {
-	return console.in.source.fd >= 0 && !serial.output_discard;
+	return console.host.in.source.fd >= 0 && !serial.output_discard;
 }
 
 static bool has_none(void)
 {
-	return console.in.source.fd < 0;
+	return console.host.in.source.fd < 0;
 }
 
 static void expect(int fd, const char *want)
@@ -119,7 +119,7 @@ static void test_pty_stalled(void **state)
 		if (i % 50000 == 0)
 			run_for(2, NULL);
 	}
-	assert_true(console.out.watched);
+	assert_true(console.host.out.watched);
 	close(fd);
 	run_until(has_none);
 	assert_int_equal(uart_output_waiting(&serial), 0);
@@ -141,9 +141,9 @@ static void test_pty_last_words(void **state)
 	child = fork();
 	if (!child) {
 		alarm(30);
-		close(console.pty_fd);
-		close(console.in.source.fd);
-		close(console.out.source.fd);
+		close(console.host.pty_fd);
+		close(console.host.in.source.fd);
+		close(console.host.out.source.fd);
 		usleep(100000);
 		while ((len = read(fd, text, 100)) > 0) {
 			total += (size_t)len;

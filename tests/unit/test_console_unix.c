@@ -1,8 +1,7 @@
-/* uses: cpu/console/console.c cpu/console/escape.c cpu/console/clients.c */
-/* uses: cpu/console/drain.c cpu/console/tty.c */
-/* uses: cpu/console/stream.c cpu/console/open.c cpu/loop/unixsock.c */
-/* uses: cpu/console/uart.c */
-/* uses: cpu/loop/loop.c mem/log.c */
+/* SPDX-License-Identifier: Apache-2.0 */
+/* uses: cpu/console/console.c cpu/console/open.c cpu/console/stream.c */
+/* uses: cpu/console/tty.c cpu/console/uart.c */
+/* uses: cpu/loop/unixsock.c cpu/loop/loop.c mem/log.c */
 /*
  * The console on a unix socket: clients that come, go, stall and come again.
  */
@@ -43,12 +42,12 @@ static bool got_hello(void)
 
 static bool has_client(void)
 {
-	return console.in.source.fd >= 0 && !serial.output_discard;
+	return console.host.in.source.fd >= 0 && !serial.output_discard;
 }
 
 static bool has_none(void)
 {
-	return console.in.source.fd < 0;
+	return console.host.in.source.fd < 0;
 }
 
 static struct sockaddr_un address_of(const char *name)
@@ -175,7 +174,7 @@ static void test_unix_rude_client(void **state)
 			out(TX, 'x');
 		run_for(2, NULL);
 	}
-	assert_true(console.out.watched);
+	assert_true(console.host.out.watched);
 	close(fd);
 	run_for(10, NULL);
 	/* The guest's programs are not held up by it. */
@@ -279,7 +278,7 @@ static void test_unix_stale(void **state)
 static void test_unix_live(void **state)
 {
 	const struct console_options options = { .kind = CONSOLE_UNIX,
-						 .path = path };
+						 .file.path = path };
 	static struct console other;
 	int fd;
 
@@ -300,7 +299,8 @@ static void test_unix_live(void **state)
 
 static void test_unix_refusals(void **state)
 {
-	struct console_options options = { .kind = CONSOLE_UNIX, .path = path };
+	struct console_options options = { .kind = CONSOLE_UNIX,
+					   .file.path = path };
 	char longer[200];
 	int fd = open(path, O_CREAT | O_WRONLY | O_CLOEXEC, 0600);
 
@@ -313,10 +313,10 @@ static void test_unix_refusals(void **state)
 	close(fd);
 	memset(longer, 'x', sizeof(longer));
 	longer[sizeof(longer) - 1] = 0;
-	options.path = longer;
+	options.file.path = longer;
 	assert_int_equal(console_open(&console, &options), -ENAMETOOLONG);
 	console_close(&console);
-	options.path = "/nowhere/at/all";
+	options.file.path = "/nowhere/at/all";
 	assert_int_equal(console_open(&console, &options), -ENOENT);
 	assert_int_equal(logged_lines(), 3);
 }
@@ -344,7 +344,7 @@ static void test_unix_by_descriptor(void **state)
 		0);
 	assert_int_equal(listen(fd, 1), 0);
 	start(CONSOLE_FD, NULL, fd);
-	assert_int_equal(console.kind, CONSOLE_UNIX);
+	assert_int_equal(console.host.kind, CONSOLE_UNIX);
 	assert_true(is_nonblock(fd));
 	fd = join();
 	run_until(has_client);
@@ -364,14 +364,14 @@ static void test_unix_by_bad_descriptor(void **state)
 	struct console_options options = { .kind = CONSOLE_FD };
 
 	(void)state;
-	options.fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	options.file.fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	assert_int_equal(console_open(&console, &options), -ENOTCONN);
 	console_close(&console);
-	close(options.fd);
-	options.fd = open("/tmp", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	close(options.file.fd);
+	options.file.fd = open("/tmp", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	assert_int_equal(console_open(&console, &options), -EISDIR);
 	console_close(&console);
-	close(options.fd);
+	close(options.file.fd);
 	assert_int_equal(logged_lines(), 2);
 }
 

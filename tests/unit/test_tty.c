@@ -1,6 +1,6 @@
-/* uses: cpu/console/console.c cpu/console/escape.c cpu/console/clients.c */
-/* uses: cpu/console/drain.c cpu/console/tty.c */
-/* uses: cpu/console/stream.c cpu/console/open.c cpu/console/uart.c */
+/* SPDX-License-Identifier: Apache-2.0 */
+/* uses: cpu/console/console.c cpu/console/open.c cpu/console/stream.c */
+/* uses: cpu/console/tty.c cpu/console/uart.c */
 /* uses: cpu/loop/unixsock.c cpu/loop/loop.c mem/log.c */
 /*
  * mote on a terminal: raw mode and its way back on every way out, Ctrl-A, and

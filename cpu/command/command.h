@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The host's end of `mote ... -- command`: mote's own stdin, stdout and stderr
  * are the command's, its signals are forwarded, and its status is mote's.
@@ -21,7 +22,7 @@
 /* stdout or stderr: what the guest has sent and nobody has read yet. */
 struct command_output {
 	struct command *command;
-	struct stream end;
+	struct stream stream;
 	uint32_t start, len; /* in the ring */
 	uint32_t taken;	     /* written, and the guest was not told yet */
 	bool told_closed;
@@ -34,21 +35,21 @@ struct command {
 	int vsock_fd, serial_fd; /* the other ends of the two links */
 	struct loop *loop;	 /* NULL: not started, or stopped */
 	struct platform *platform;
-	struct report *report;
+	struct report *report; /* NULL once it has the first output */
 
 	/* Two ways to the guest, sockets both; frames come by one of them. */
 	struct stream vsock, serial;
 	struct stream *link; /* that one; NULL: not known yet */
-	unsigned mark;	     /* bytes of PROTOCOL_MAGIC seen on the serial */
+	unsigned magic;	     /* bytes of PROTOCOL_MAGIC seen on the serial */
 	struct frames frames;
 	struct loop_timer lost; /* the link is: how does the guest end? */
 	struct loop_timer retry;
 
-	bool ready, exited, over; /* over: nothing more is listened to */
+	bool ready, exited, over; /* see the states in command.c */
 	bool lost_output;	  /* it could not be written: a full disk */
 	unsigned status;
-	unsigned stops;		       /* signals that ask for the end */
-	char note[PROTOCOL_CHUNK + 1]; /* init's last, not logged yet */
+	unsigned stops;		      /* signals that ask for the end */
+	char note[PROTOCOL_TEXT + 1]; /* init's last, not logged yet */
 
 	struct stream in;
 	struct tty_escape escape;
@@ -97,8 +98,14 @@ void command_suspend(struct command *command);
 void command_resume(struct command *command);
 
 /*
- * After the guest has ended, and the loop: passes on what there still is, for
- * `timeout_ns` at most, or until `stop_fd` is readable. True where all is out.
+ * After the guest has ended, and the loop: takes what waits on the links, so
+ * that nobody has to wait for it; the console's last output goes there.
+ */
+void command_listen(struct command *command);
+
+/*
+ * Then passes on what there still is, for `timeout_ns` at most, or until
+ * `stop_fd` is readable. True where all is out.
  */
 bool command_drain(struct command *command, uint64_t timeout_ns, int stop_fd);
 
@@ -108,38 +115,6 @@ bool command_drain(struct command *command, uint64_t timeout_ns, int stop_fd);
  */
 void command_finish(struct command *command, struct ending *ending);
 
-/* Takes what waits on the links, so that nobody has to wait for it. */
-void command_listen(struct command *command);
-
 void command_close(struct command *command);
-
-/* -- between cpu/command*.c ----------------------------------------------- */
-
-/* command_output.c: 0, or -EPROTO where it is more than was allowed. */
-int command_output_take(struct command *command, unsigned stream,
-			const uint8_t *data, size_t len);
-void command_output_flush(struct command_output *output);
-bool command_output_empty(const struct command *command);
-/* Until all is out, or somebody has had enough; true where all is. */
-bool command_output_drain(struct command *command, uint64_t timeout_ns,
-			  int stop_fd);
-void command_output_open(struct command *command);
-void command_output_start(struct command *command);
-
-/* command_input.c: sends what there is to send, the command's input too. */
-void command_pump(struct command *command);
-void command_input_open(struct command *command);
-void command_input_ready(void *arg, uint32_t events);
-
-/* command_link.c */
-void command_log_note(struct command *command);
-int command_link_open(struct command *command, bool serial);
-int command_link_start(struct command *command);
-
-/* All has been written that the command wrote: its status is mote's. */
-void command_settle(struct command *command);
-
-/* The guest's end is gone; it will end in a moment, or else it is to. */
-void command_lost(struct command *command);
 
 #endif

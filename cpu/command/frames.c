@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The parser of the guest's frames. It is fed pieces of any size, keeps no more
  * than a header or a short payload, and hands data on as it comes. Trusts
@@ -13,7 +14,7 @@
 /* What a guest may send, and how much of it; all others are refused. */
 static const struct {
 	uint32_t min, max;
-} lengths[PROTOCOL_TYPES] = {
+} frame_lengths[PROTOCOL_TYPES] = {
 	[PROTOCOL_STDIN] = { 1, 0 },
 	[PROTOCOL_STDOUT] = { 1, PROTOCOL_CHUNK },
 	[PROTOCOL_STDERR] = { 1, PROTOCOL_CHUNK },
@@ -26,18 +27,18 @@ static const struct {
 	[PROTOCOL_EXIT] = { 8, 8 },
 };
 
-static int begin(struct frames *f)
+static int begin_frame(struct frames *f)
 {
 	f->type = get_le32(f->header);
 	f->left = get_le32(f->header + 4);
 	f->payload_len = 0;
-	if (f->type >= PROTOCOL_TYPES || f->left < lengths[f->type].min ||
-	    f->left > lengths[f->type].max)
+	if (f->type >= PROTOCOL_TYPES || f->left < frame_lengths[f->type].min ||
+	    f->left > frame_lengths[f->type].max)
 		return -EPROTO;
 	return 0;
 }
 
-static int end(struct frames *f, const struct frames_ops *ops, void *arg)
+static int end_frame(struct frames *f, const struct frames_ops *ops, void *arg)
 {
 	uint32_t word[PROTOCOL_WORDS] = { 0 };
 
@@ -53,8 +54,8 @@ static int end(struct frames *f, const struct frames_ops *ops, void *arg)
 }
 
 /* The next bytes that are of one kind: how many, or -errno. */
-static int take(struct frames *f, const uint8_t *data, size_t len,
-		const struct frames_ops *ops, void *arg)
+static int parse_part(struct frames *f, const uint8_t *data, size_t len,
+		      const struct frames_ops *ops, void *arg)
 {
 	uint32_t want = f->header_len < PROTOCOL_HEADER
 				? PROTOCOL_HEADER - f->header_len
@@ -67,7 +68,7 @@ static int take(struct frames *f, const uint8_t *data, size_t len,
 		f->header_len += n;
 		if (f->header_len < PROTOCOL_HEADER)
 			return (int)n;
-		error = begin(f);
+		error = begin_frame(f);
 	} else {
 		f->left -= n;
 		if (f->type == PROTOCOL_STDOUT || f->type == PROTOCOL_STDERR) {
@@ -78,7 +79,7 @@ static int take(struct frames *f, const uint8_t *data, size_t len,
 		}
 	}
 	if (!error && !f->left)
-		error = end(f, ops, arg);
+		error = end_frame(f, ops, arg);
 	return error ? error : (int)n;
 }
 
@@ -86,7 +87,7 @@ int frames_feed(struct frames *frames, const uint8_t *data, size_t len,
 		const struct frames_ops *ops, void *arg)
 {
 	while (len) {
-		int taken = take(frames, data, len, ops, arg);
+		int taken = parse_part(frames, data, len, ops, arg);
 
 		if (taken < 0)
 			return taken;

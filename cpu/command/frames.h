@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Frames out of what the guest sends (cpu/command/protocol.h): every type and
  * length is judged here, what they mean by whoever asks.

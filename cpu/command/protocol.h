@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What mote and its init in the guest say to each other about one command:
  * frames over one stream, a vsock connection or else the serial port. Included

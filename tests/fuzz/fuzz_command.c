@@ -1,7 +1,6 @@
-/* uses: cpu/command/command.c cpu/command/link.c cpu/command/output.c */
-/* uses: cpu/command/input.c */
-/* uses: cpu/command/frames.c cpu/console/stream.c */
-/* uses: cpu/console/tty.c */
+/* SPDX-License-Identifier: Apache-2.0 */
+/* uses: cpu/command/command.c cpu/command/frames.c */
+/* uses: cpu/console/stream.c cpu/console/tty.c */
 /* uses: cpu/loop/loop.c mem/log.c */
 /* ldflags: -Wl,--wrap=stream_open */
 /*
@@ -14,7 +13,7 @@
  *	3 n			mote's stdin has so much for the command
  *	4 n			signal n comes
  *
- * The guest must not get more than the window of its input, nor mote's readers
+ * The guest must not get more than the credit of its input, nor mote's readers
  * a byte that it did not send, nor may it end without a word.
  */
 #include <fcntl.h>
@@ -90,13 +89,12 @@ static void close_all(void)
 			close(pipes[i][j]);
 }
 
+/* Until nothing is left to do, or what is left waits for the other side. */
 static void turn(void)
 {
-	command_listen(&command);
-	command_input_ready(&command, 0);
-	command_output_flush(&command.out[0]);
-	command_output_flush(&command.out[1]);
-	command_settle(&command);
+	for (int i = 0; i < 4; i++)
+		if (loop_turn(&loop, 0) <= 0)
+			break;
 }
 
 static void read_output(size_t len)

@@ -1,8 +1,6 @@
-/* uses: cpu/command/command.c cpu/command/link.c cpu/command/output.c */
-/* uses: cpu/command/input.c */
-/* uses: cpu/command/frames.c cpu/console/stream.c */
-/* uses: cpu/console/tty.c */
-/* uses: cpu/loop/loop.c */
+/* SPDX-License-Identifier: Apache-2.0 */
+/* uses: cpu/command/command.c cpu/command/frames.c */
+/* uses: cpu/console/stream.c cpu/console/tty.c cpu/loop/loop.c */
 /*
  * The host's end of a command, with a guest that is this test: what goes where,
  * who has to wait, which signals are whose, and how it ends.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* uses: cpu/command/frames.c */
 /*
  * What a guest may send on a command's stream, in pieces of any size, and what

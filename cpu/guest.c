@@ -137,13 +137,13 @@ int guest_create_serial(struct guest *g, struct vm *vm)
 
 void guest_stage(struct guest *g, const char *name)
 {
-	report_stage(&g->report, name, report_now());
+	report_stage(&g->report, name, loop_now());
 }
 
 uint64_t guest_time_left(const struct guest *g)
 {
 	uint64_t limit = g->timeout_ns;
-	uint64_t used = report_now() - g->report.exec_ns;
+	uint64_t used = loop_now() - g->report.exec_ns;
 
 	if (!limit)
 		return UINT64_MAX;

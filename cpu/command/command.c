@@ -426,7 +426,7 @@ static int data_came(void *arg, unsigned stream, const uint8_t *data,
 	if (c->exited || !c->ready)
 		return -EPROTO;
 	if (c->report)
-		report_stage(c->report, "output", report_now());
+		report_stage(c->report, "output", loop_now());
 	c->report = NULL;
 	return queue_output(&c->out[stream - PROTOCOL_STDOUT], data, len);
 }

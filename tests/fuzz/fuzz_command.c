@@ -49,11 +49,6 @@ void report_stage(struct report *report, const char *name, uint64_t ns)
 	(void)report, (void)name, (void)ns;
 }
 
-uint64_t report_now(void)
-{
-	return 0;
-}
-
 /* The fuzzer needs its own stderr. */
 struct stream __wrap_stream_open(int fd, int direction, bool owned)
 {

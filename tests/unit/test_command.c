@@ -48,11 +48,6 @@ void report_stage(struct report *report, const char *name, uint64_t ns)
 	(void)report, (void)name, (void)ns;
 }
 
-uint64_t report_now(void)
-{
-	return loop_now();
-}
-
 static void keep(const char *format, va_list args)
 {
 	const size_t len = strlen(logged);

@@ -1,8 +1,10 @@
-/* uses: cpu/platform.c cpu/loop/report.c cpu/bus.c mem/ram.c */
+/* uses: cpu/platform.c cpu/loop/report.c cpu/loop/loop.c */
+/* uses: cpu/bus.c mem/ram.c */
 /* Every way in which a guest says how it ends, and the power button. */
 #include <pthread.h>
 #include <sys/eventfd.h>
 
+#include "cpu/loop/loop.h"
 #include "cpu/platform.h"
 #include "tests/unit/cpu_help.h"
 
@@ -199,14 +201,14 @@ static void test_threads(void **state)
 
 static void test_ready(void **state)
 {
-	uint64_t before = report_now(), first;
+	uint64_t before = loop_now(), first;
 
 	(void)state;
 	start(false);
 	assert_int_equal(platform.ready_ns, 0);
 	out(PLATFORM_PORT_READY, 0);
 	first = platform.ready_ns;
-	assert_true(first >= before && first <= report_now());
+	assert_true(first >= before && first <= loop_now());
 	assert_int_equal(count(platform.wake_fd), 1);
 	for (unsigned i = 0; i < 1000; i++)
 		out(PLATFORM_PORT_READY, 1);

@@ -40,20 +40,11 @@ static struct mote {
 
 static int open_console(struct mote *m)
 {
-	static const enum console_kind kinds[] = {
-		[SERIAL_STDIO] = CONSOLE_STDIO, [SERIAL_OFF] = CONSOLE_OFF,
-		[SERIAL_PTY] = CONSOLE_PTY,	[SERIAL_FILE] = CONSOLE_FILE,
-		[SERIAL_UNIX] = CONSOLE_UNIX,	[SERIAL_FD] = CONSOLE_FD,
-	};
-	const struct option_serial *serial = &m->options.serial;
-	struct console_options options = {
-		.kind = kinds[serial->kind],
-		.file = serial->file,
-		.check = m->options.check,
-		.sealed = m->options.sandbox != SANDBOX_OFF,
-	};
+	struct console_options options = m->options.serial;
 
-	if (m->options.command && serial->kind == SERIAL_STDIO) {
+	options.check = m->options.check;
+	options.sealed = m->options.sandbox != SANDBOX_OFF;
+	if (m->options.command && options.kind == CONSOLE_STDIO) {
 		options.kind = CONSOLE_FD;
 		options.file.fd = m->guest.command.serial_fd;
 	}
@@ -65,7 +56,7 @@ static int open_command(struct mote *m)
 {
 	const struct command_options options = {
 		.tty = m->options.tty,
-		.serial = m->options.serial.kind == SERIAL_STDIO,
+		.serial = m->options.serial.kind == CONSOLE_STDIO,
 	};
 	struct vsock_options *vsock = &m->options.devices.vsock;
 	int error, fd;
@@ -281,7 +272,7 @@ static int load(struct mote *m)
 		.append = o->append,
 		.append_count = o->append_count,
 		.cpus = o->cpus,
-		.serial = o->serial.kind != SERIAL_OFF,
+		.serial = o->serial.kind != CONSOLE_OFF,
 		.command = o->command,
 		.virtio = m->devices.count,
 		.disks = o->devices.disks,

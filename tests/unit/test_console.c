@@ -2,6 +2,8 @@
 /* uses: cpu/console/console.c cpu/console/open.c cpu/console/stream.c */
 /* uses: cpu/console/tty.c cpu/console/uart.c */
 /* uses: cpu/loop/unixsock.c cpu/loop/loop.c mem/log.c */
+/* uses: tests/unit/console_help.c tests/unit/serial_help.c */
+/* uses: tests/unit/console_pipes.c */
 /*
  * The console on stdin and stdout: all bytes arrive, the shell's descriptions
  * are not changed, and no reader or writer holds the guest up.
@@ -56,7 +58,7 @@ static void test_few_writes(void **state)
 	/* Each write is a message here. */
 	assert_int_equal(
 		socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair), 0);
-	start(CONSOLE_FD, NULL, pair[0]);
+	start_console(CONSOLE_FD, NULL, pair[0]);
 	printed = 0;
 	clock_gettime(CLOCK_MONOTONIC, &began);
 	run_until(print_each_tick);
@@ -245,7 +247,7 @@ static void test_slow_reader_loses_nothing(void **state)
 
 	(void)state;
 	child = slow_reader(from_guest[0], 500, PROGRAM_BYTES);
-	start(CONSOLE_FD, NULL, from_guest[1]);
+	start_console(CONSOLE_FD, NULL, from_guest[1]);
 	program_sent = 0;
 	out(IER, 3);
 	run_until(program_sends);

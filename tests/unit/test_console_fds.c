@@ -2,6 +2,8 @@
 /* uses: cpu/console/console.c cpu/console/open.c cpu/console/stream.c */
 /* uses: cpu/console/tty.c cpu/console/uart.c */
 /* uses: cpu/loop/unixsock.c cpu/loop/loop.c mem/log.c */
+/* uses: tests/unit/console_help.c tests/unit/serial_help.c */
+/* uses: tests/unit/console_pipes.c */
 /*
  * The console on sockets, files and single descriptors, and the last output.
  */
@@ -17,7 +19,7 @@ static void test_socket(void **state)
 	(void)state;
 	assert_int_equal(
 		socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
-	start(CONSOLE_FD, NULL, pair[0]);
+	start_console(CONSOLE_FD, NULL, pair[0]);
 	assert_int_equal(write(pair[1], "hello", 5), 5);
 	run_until(got_hello);
 	guest_prints("there");
@@ -59,7 +61,7 @@ static void test_cannot_reopen(void **state)
 	assert_int_equal(tcgetattr(slave, &settings), 0);
 	cfmakeraw(&settings);
 	assert_int_equal(tcsetattr(slave, TCSANOW, &settings), 0);
-	start(CONSOLE_FD, NULL, master);
+	start_console(CONSOLE_FD, NULL, master);
 	assert_int_equal(console.host.out.mode, STREAM_POLL);
 	assert_int_equal(write(slave, "hello", 5), 5);
 	run_until(got_hello);
@@ -91,7 +93,7 @@ static void test_one_way(void **state)
 	char text[4];
 
 	(void)state;
-	start(CONSOLE_FD, NULL, from_guest[1]);
+	start_console(CONSOLE_FD, NULL, from_guest[1]);
 	assert_int_equal(console.host.in.source.fd, -1);
 	guest_prints("out");
 	run_until(nothing_waits);
@@ -100,7 +102,7 @@ static void test_one_way(void **state)
 	/* The caller's descriptor is still open. */
 	assert_int_equal(write(from_guest[1], "x", 1), 1);
 
-	start(CONSOLE_FD, NULL, to_guest[0]);
+	start_console(CONSOLE_FD, NULL, to_guest[0]);
 	assert_int_equal(console.host.out.source.fd, -1);
 	assert_int_equal(write(to_guest[1], "hello", 5), 5);
 	run_until(got_hello);
@@ -122,7 +124,7 @@ static void test_bad_fd(void **state)
 static void test_off(void **state)
 {
 	(void)state;
-	start(CONSOLE_OFF, NULL, -1);
+	start_console(CONSOLE_OFF, NULL, -1);
 	for (int i = 0; i < 200000; i++)
 		out(TX, 'x');
 	run_for(5, NULL);
@@ -143,7 +145,7 @@ static void test_file(void **state)
 	assert_non_null(mkdtemp(dir));
 	snprintf(path, sizeof(path), "%s/log", dir);
 	for (int run = 0; run < 2; run++) {
-		start(CONSOLE_FILE, path, -1);
+		start_console(CONSOLE_FILE, path, -1);
 		guest_prints(run ? "new" : "of the first run");
 		run_until(nothing_waits);
 		guest_prints("!");
@@ -192,7 +194,7 @@ static void test_drain_waits(void **state)
 	pid_t child;
 
 	(void)state;
-	start(CONSOLE_FD, NULL, from_guest[1]);
+	start_console(CONSOLE_FD, NULL, from_guest[1]);
 	/* The guest has ended; the pipe is full, and the ring. */
 	fill(0);
 	run_until(nothing_waits);

@@ -2,6 +2,7 @@
 /* uses: cpu/console/console.c cpu/console/open.c cpu/console/stream.c */
 /* uses: cpu/console/tty.c cpu/console/uart.c */
 /* uses: cpu/loop/unixsock.c cpu/loop/loop.c mem/log.c */
+/* uses: tests/unit/console_help.c tests/unit/serial_help.c */
 /*
  * The console on a pseudo-terminal: opened, left, stalled, opened again.
  */
@@ -9,40 +10,11 @@
 
 #include <termios.h>
 
-static bool nothing_waits(void)
-{
-	return !uart_output_waiting(&serial);
-}
-
-static bool got_hello(void)
-{
-	guest_reads();
-	return guest_has("hello");
-}
-
-static bool has_client(void)
-{
-	return console.host.in.source.fd >= 0 && !serial.output_discard;
-}
-
-static bool has_none(void)
-{
-	return console.host.in.source.fd < 0;
-}
-
-static void expect(int fd, const char *want)
-{
-	char text[64];
-
-	read_all(fd, text, strlen(want));
-	assert_memory_equal(text, want, strlen(want));
-}
-
 static char pty_name[64];
 
 static void start_pty(void)
 {
-	start(CONSOLE_PTY, NULL, -1);
+	start_console(CONSOLE_PTY, NULL, -1);
 	assert_int_equal(sscanf(logged(), "mote: serial is on %63s", pty_name),
 			 1);
 	assert_int_equal(logged_lines(), 1);
@@ -78,7 +50,7 @@ static void test_pty(void **state)
 		run_until(got_hello);
 		guest_prints("login: \n");
 		run_until(nothing_waits);
-		expect(fd, "login: \n");
+		expect_text(fd, "login: \n");
 		settings.c_lflag |= ECHO | ICANON;
 		tcsetattr(fd, TCSANOW, &settings);
 		close(fd);
@@ -102,7 +74,7 @@ static void test_pty_opened_early(void **state)
 	assert_int_equal(console_start(&console, &loop, &serial), 0);
 	guest_prints("first words");
 	run_until(nothing_waits);
-	expect(fd, "first words");
+	expect_text(fd, "first words");
 	close(fd);
 }
 
@@ -175,7 +147,8 @@ static void test_pty_last_words(void **state)
 int main(void)
 {
 #define TEST(function)                                                         \
-	cmocka_unit_test_setup_teardown(function, setup, teardown)
+	cmocka_unit_test_setup_teardown(function, console_setup,               \
+					console_teardown)
 	const struct CMUnitTest tests[] = {
 		TEST(test_pty),
 		TEST(test_pty_opened_early),

@@ -1,12 +1,17 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* uses: cpu/console/uart.c mem/log.c */
+/* uses: tests/unit/serial_help.c tests/unit/linux_8250.c */
 /*
  * The serial port as a transmitter, driven register by register as Linux drives
  * one, and as ruder guests do: interrupts, back-pressure, what is dropped.
  */
-#include "tests/unit/serial_help.h"
+#include "tests/unit/linux_8250.h"
 
 #include <poll.h>
 #include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
 
 static void test_linux_probe(void **state)
 {
@@ -88,11 +93,11 @@ static void test_output(void **state)
 	assert_int_equal(uart_output_waiting(&serial), 7);
 	linux_printk("world");
 	assert_false(event()); /* only when it was empty before */
-	assert_int_equal(drain("hello, world"), 12);
+	assert_int_equal(drain_port("hello, world"), 12);
 	assert_int_equal(uart_output_waiting(&serial), 0);
 	linux_printk("!");
 	assert_true(event());
-	assert_int_equal(drain("!"), 1);
+	assert_int_equal(drain_port("!"), 1);
 	assert_int_equal(uart_counters(&serial).out, 13);
 	assert_int_equal(uart_counters(&serial).dropped, 0);
 }
@@ -109,7 +114,7 @@ static void test_user_output(void **state)
 	linux_interrupt(&tty);
 	assert_int_equal(tty.left, 0);
 	assert_int_equal(in(IER), IER_RLSI | IER_RDI);
-	assert_int_equal(drain("a line from a program\r\n"), 23);
+	assert_int_equal(drain_port("a line from a program\r\n"), 23);
 }
 
 /*
@@ -183,7 +188,7 @@ static void test_printk_while_blocked(void **state)
 	assert_int_equal(in(IIR), IIR_FIFO | IIR_NO_INT);
 	assert_int_equal(uart_counters(&serial).dropped, 0);
 	/* Drained: the program goes on by an interrupt. */
-	drain(NULL);
+	drain_port(NULL);
 	assert_int_equal(irqs(), 1);
 	assert_int_equal(in(LSR)&LSR_EMPTY, LSR_EMPTY);
 	linux_interrupt(&tty);
@@ -216,7 +221,7 @@ static void test_start_while_blocked(void **state)
 	for (unsigned i = 0; i < UART_OUTPUT_RING; i++)
 		out(TX, 'k');
 	irqs();
-	drain(NULL);
+	drain_port(NULL);
 	assert_int_equal(irqs(), 0);
 }
 
@@ -238,7 +243,7 @@ static void test_polled_drop(void **state)
 	assert_int_equal(irqs(), 0);
 	uart_output_consume(&serial, UART_OUTPUT_RING);
 	out(TX, 'c');
-	assert_int_equal(drain("c"), 1);
+	assert_int_equal(drain_port("c"), 1);
 }
 
 static void test_ring_wrap(void **state)
@@ -291,7 +296,7 @@ static void test_discard(void **state)
 	uart_output_discard(&serial, false);
 	linux_printk("to somebody");
 	assert_true(event());
-	assert_int_equal(drain("to somebody"), 11);
+	assert_int_equal(drain_port("to somebody"), 11);
 }
 
 /* -- threads -------------------------------------------------------------- */
@@ -360,7 +365,7 @@ static void test_threads(void **state)
 int main(void)
 {
 #define TEST(function)                                                         \
-	cmocka_unit_test_setup_teardown(function, setup, teardown)
+	cmocka_unit_test_setup_teardown(function, serial_setup, serial_teardown)
 	const struct CMUnitTest tests[] = {
 		TEST(test_linux_probe),
 		TEST(test_thre_sequence),

@@ -1,9 +1,15 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* uses: cpu/console/uart.c mem/log.c */
+/* uses: tests/unit/serial_help.c tests/unit/linux_8250.c */
 /*
  * The serial port as a receiver: nothing that the host sends is lost, whatever
  * the guest's driver does; and its registers.
  */
-#include "tests/unit/serial_help.h"
+#include "tests/unit/linux_8250.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
 
 static size_t input_room(void)
 {
@@ -287,7 +293,7 @@ static void test_registers(void **state)
 int main(void)
 {
 #define TEST(function)                                                         \
-	cmocka_unit_test_setup_teardown(function, setup, teardown)
+	cmocka_unit_test_setup_teardown(function, serial_setup, serial_teardown)
 	const struct CMUnitTest tests[] = {
 		TEST(test_input_survives_probe),
 		TEST(test_receive_interrupts),

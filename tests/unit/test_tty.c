@@ -2,6 +2,7 @@
 /* uses: cpu/console/console.c cpu/console/open.c cpu/console/stream.c */
 /* uses: cpu/console/tty.c cpu/console/uart.c */
 /* uses: cpu/loop/unixsock.c cpu/loop/loop.c mem/log.c */
+/* uses: tests/unit/console_help.c tests/unit/serial_help.c */
 /*
  * mote on a terminal: raw mode and its way back on every way out, Ctrl-A, and
  * job control. A child is mote, its terminal a pseudo-terminal whose master the
@@ -96,7 +97,7 @@ static _Noreturn void child_runs(void)
 	int log_copy;
 
 	close(master);
-	setup(NULL);
+	console_setup(NULL);
 	log_copy = saved_stderr; /* messages belong on the terminal here */
 	dup2(log_copy, STDERR_FILENO);
 	signal(SIGTSTP, on_signal);

@@ -209,9 +209,10 @@ static int start(struct guest *g)
 		error = loop_add(&g->loop, &g->news, EPOLLIN);
 	if (!error)
 		error = start_timeout(g);
-	console_on_quit(&g->console, on_quit, g);
 	if (!error)
-		error = console_start(&g->console, &g->loop, &g->serial);
+		error = console_start(
+			&g->console, &g->loop, &g->serial,
+			(struct tty_escape){ .on_quit = on_quit, .arg = g });
 	if (!error)
 		error = command_start(&g->command, &g->loop, &g->platform,
 				      &g->report);

@@ -309,8 +309,10 @@ static void end_when_written(struct command *c)
 	}
 }
 
-static void pass_all_on(struct command *c)
+static void pass_all_on(void *arg)
 {
+	struct command *c = arg;
+
 	flush_output(&c->out[0]);
 	flush_output(&c->out[1]);
 	send_frames(c);
@@ -338,11 +340,6 @@ static void reader_changed(void *arg, uint32_t events)
 	if (events & (EPOLLERR | EPOLLHUP) && !output->len)
 		drop_reader(output, EPIPE);
 	pass_all_on(output->command);
-}
-
-static void retry_expired(void *arg)
-{
-	pass_all_on(arg);
 }
 
 /* -- signals and the terminal --------------------------------------------- */
@@ -555,14 +552,6 @@ static void serial_data_came(struct command *c, const uint8_t *data, size_t len)
 		feed_frames(c, data + before, len - before);
 }
 
-static void vsock_data_came(struct command *c, const uint8_t *data, size_t len)
-{
-	if (!c->link)
-		c->link = &c->vsock;
-	if (c->link == &c->vsock)
-		feed_frames(c, data, len);
-}
-
 /* One read; false where there was nothing. */
 static bool read_link(struct command *c, struct stream *from)
 {
@@ -581,10 +570,12 @@ static bool read_link(struct command *c, struct stream *from)
 			stream_unwatch(from);
 		return false;
 	}
+	if (!c->link && from == &c->vsock)
+		c->link = from;
 	if (from == &c->serial)
 		serial_data_came(c, data, (size_t)n);
-	else
-		vsock_data_came(c, data, (size_t)n);
+	else if (from == c->link)
+		feed_frames(c, data, (size_t)n);
 	return true;
 }
 
@@ -656,7 +647,7 @@ int command_start(struct command *c, struct loop *loop,
 	c->escape = (struct tty_escape){ .on_quit = quit_command, .arg = c };
 	error = loop_timer_create(loop, &c->lost, lost_expired, c);
 	if (!error)
-		error = loop_timer_create(loop, &c->retry, retry_expired, c);
+		error = loop_timer_create(loop, &c->retry, pass_all_on, c);
 	if (error)
 		return error;
 	stream_attach(&c->vsock, loop, vsock_changed, c);
@@ -692,17 +683,22 @@ unsigned command_features(const struct command *c)
 	       (c->in_tty ? FEATURE_TTY : 0);
 }
 
+static void for_each_stream(struct command *c, void (*act)(struct stream *))
+{
+	act(&c->vsock);
+	act(&c->serial);
+	act(&c->in);
+	act(&c->out[0].stream);
+	act(&c->out[1].stream);
+}
+
 /* Leaves the loop. */
 static void stop_command(struct command *c)
 {
 	tty_restore();
 	if (!c->loop)
 		return;
-	stream_unwatch(&c->vsock);
-	stream_unwatch(&c->serial);
-	stream_unwatch(&c->in);
-	stream_unwatch(&c->out[0].stream);
-	stream_unwatch(&c->out[1].stream);
+	for_each_stream(c, stream_unwatch);
 	loop_timer_destroy(c->loop, &c->lost);
 	loop_timer_destroy(c->loop, &c->retry);
 	c->loop = NULL;
@@ -713,11 +709,7 @@ void command_close(struct command *c)
 	if (!c->on)
 		return;
 	stop_command(c);
-	stream_close(&c->vsock);
-	stream_close(&c->serial);
-	stream_close(&c->in);
-	stream_close(&c->out[0].stream);
-	stream_close(&c->out[1].stream);
+	for_each_stream(c, stream_close);
 	if (c->vsock_fd >= 0)
 		close(c->vsock_fd);
 	if (c->serial_fd >= 0)

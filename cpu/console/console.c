@@ -376,12 +376,6 @@ static int wait_for_clients(struct console *c)
 
 /* -- the terminal --------------------------------------------------------- */
 
-void console_on_quit(struct console *c, void (*on_quit)(void *arg), void *arg)
-{
-	c->escape.on_quit = on_quit;
-	c->escape.arg = arg;
-}
-
 void console_suspend(struct console *c)
 {
 	if (!c->loop || c->host.tty_fd < 0)
@@ -498,12 +492,14 @@ unsigned console_features(const struct console *c)
 	return console_host_features(&c->host);
 }
 
-int console_start(struct console *c, struct loop *loop, struct uart *serial)
+int console_start(struct console *c, struct loop *loop, struct uart *serial,
+		  struct tty_escape escape)
 {
 	int error;
 
 	c->loop = loop;
 	c->serial = serial;
+	c->escape = escape;
 	attach_streams(c);
 	if (c->host.out.source.fd < 0)
 		uart_output_discard(serial, true);

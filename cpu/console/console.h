@@ -43,14 +43,10 @@ struct console {
 int console_open(struct console *console,
 		 const struct console_options *options);
 int console_start(struct console *console, struct loop *loop,
-		  struct uart *serial);
+		  struct uart *serial, struct tty_escape escape);
 
 /* After console_open: bits of enum feature that it needs. */
 unsigned console_features(const struct console *console);
-
-/* Called in the loop's thread on Ctrl-A x. After console_open. */
-void console_on_quit(struct console *console, void (*on_quit)(void *arg),
-		     void *arg);
 
 /*
  * On SIGTSTP (before mote stops itself) and after SIGCONT: hand the terminal

@@ -176,13 +176,6 @@ static int open_serial_pty(struct console_host *host, bool check)
 	return error;
 }
 
-static int open_serial_unix(struct console_host *host, const char *path)
-{
-	host->wait_fd =
-		unixsock_listen(&host->socket, "--serial unix=", path, BACKLOG);
-	return host->wait_fd < 0 ? host->wait_fd : 0;
-}
-
 int console_host_open(struct console_host *host,
 		      const struct console_options *options)
 {
@@ -204,7 +197,9 @@ int console_host_open(struct console_host *host,
 	case CONSOLE_FILE:
 		return open_serial_file(host, options);
 	case CONSOLE_UNIX:
-		return open_serial_unix(host, options->file.path);
+		host->wait_fd = unixsock_listen(&host->socket, "--serial unix=",
+						options->file.path, BACKLOG);
+		return host->wait_fd < 0 ? host->wait_fd : 0;
 	case CONSOLE_FD:
 		return open_serial_fd(host, options->file.fd);
 	default: /* CONSOLE_OFF */

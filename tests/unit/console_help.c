@@ -122,7 +122,9 @@ void start_console(enum console_kind kind, const char *path, int fd)
 						 .file.fd = fd };
 
 	assert_int_equal(console_open(&console, &options), 0);
-	assert_int_equal(console_start(&console, &loop, &serial), 0);
+	assert_int_equal(console_start(&console, &loop, &serial,
+				       (struct tty_escape){ 0 }),
+			 0);
 }
 
 const char *logged(void)

@@ -71,7 +71,9 @@ static void test_pty_opened_early(void **state)
 	assert_int_equal(sscanf(logged(), "mote: serial is on %63s", pty_name),
 			 1);
 	fd = open_pty();
-	assert_int_equal(console_start(&console, &loop, &serial), 0);
+	assert_int_equal(console_start(&console, &loop, &serial,
+				       (struct tty_escape){ 0 }),
+			 0);
 	guest_prints("first words");
 	run_until(nothing_waits);
 	expect_text(fd, "first words");

@@ -106,8 +106,8 @@ static _Noreturn void child_runs(void)
 	signal(SIGSEGV, on_crash);
 	if (console_open(&console, &options))
 		_exit(1);
-	console_on_quit(&console, on_quit, NULL);
-	if (console_start(&console, &loop, &serial))
+	if (console_start(&console, &loop, &serial,
+			  (struct tty_escape){ .on_quit = on_quit }))
 		_exit(1);
 	if (!run_for(30000, child_tick))
 		_exit(2);

@@ -77,7 +77,7 @@ static uint8_t uart_causes(const struct uart *uart)
 {
 	uint8_t pending = 0;
 
-	if (uart->fifo_count)
+	if (uart->fifo_count || uart->loopback_count)
 		pending |= UART_IER_RDI;
 	if (uart->thre_pending)
 		pending |= UART_IER_THRI;
@@ -120,67 +120,43 @@ static void unlock_uart(struct uart *uart, struct uart_wake *wake)
 
 /* -- receiver ------------------------------------------------------------- */
 
-static void put_fifo(struct uart *uart, uint8_t byte)
-{
-	const unsigned at = uart->fifo_head + uart->fifo_count++;
-
-	uart->fifo[at % UART_FIFO] = byte;
-}
-
-static uint8_t take_fifo(struct uart *uart)
-{
-	const uint8_t byte = uart->fifo[uart->fifo_head];
-
-	uart->fifo_head = (uart->fifo_head + 1) % UART_FIFO;
-	uart->fifo_count--;
-	return byte;
-}
-
 static bool guest_listens(const struct uart *uart)
 {
-	if (uart->mcr & UART_MCR_LOOP || uart->fifo_loopback)
+	if (uart->mcr & UART_MCR_LOOP || uart->loopback_count)
 		return false;
 	if (uart->rts_seen && !(uart->mcr & UART_MCR_RTS))
 		return false;
 	return uart->ier & UART_IER_RDI || uart->polls >= LISTEN_POLLS;
 }
 
-/* After each access: moves what waits into the FIFO, if the guest listens. */
+/* What the host has sent and is not in the FIFO. */
+static unsigned input_waiting(const struct uart *uart)
+{
+	return uart->input_count - uart->fifo_count;
+}
+
+/* After each access: what waits enters the FIFO, if the guest listens. */
 static void fill_fifo(struct uart *uart, struct uart_wake *wake)
 {
+	const unsigned depth = fifo_depth(uart);
+
 	if (!guest_listens(uart))
 		return;
 	/* The line was silent for a moment: handlers may rely on the edge. */
 	if (!uart->fifo_count && uart->input_count)
 		wake->irq = true;
-	while (uart->input_count && uart->fifo_count < fifo_depth(uart)) {
-		put_fifo(uart, uart->input[uart->input_head]);
-		uart->input_head =
-			(uart->input_head + 1) % ARRAY_LEN(uart->input);
-		uart->input_count--;
-	}
-	if (uart->input_wanted && uart->input_count <= UART_INPUT_QUEUE / 2) {
+	uart->fifo_count =
+		uart->input_count < depth ? uart->input_count : depth;
+	if (uart->input_wanted && input_waiting(uart) <= UART_INPUT_QUEUE / 2) {
 		uart->input_wanted = false;
 		wake->event = true;
 	}
 }
 
-/* Bytes in it that came from the host go back to the queue. */
+/* What came from the host is still in the queue, and will come again. */
 static void reset_fifo(struct uart *uart)
 {
-	const unsigned size = ARRAY_LEN(uart->input);
-
-	if (!uart->fifo_loopback) {
-		uart->input_head =
-			(uart->input_head + size - uart->fifo_count) % size;
-		uart->input_count += uart->fifo_count;
-		for (unsigned i = 0; uart->fifo_count; i++) {
-			uart->input[(uart->input_head + i) % size] =
-				take_fifo(uart);
-		}
-	}
-	uart->fifo_count = 0;
-	uart->fifo_loopback = false;
+	uart->fifo_count = uart->loopback_count = 0;
 	uart->line_errors = 0;
 	uart->polls = 0;
 }
@@ -189,13 +165,17 @@ static uint8_t read_rbr(struct uart *uart)
 {
 	uint8_t byte;
 
+	if (uart->loopback_count) {
+		uart->loopback_count--;
+		return uart->loopback[uart->loopback_head++ % UART_FIFO];
+	}
 	if (!uart->fifo_count)
 		return 0;
-	byte = take_fifo(uart);
-	if (!uart->fifo_loopback)
-		uart->counters.in++;
-	else if (!uart->fifo_count)
-		uart->fifo_loopback = false;
+	byte = uart->input[uart->input_head];
+	uart->input_head = (uart->input_head + 1) % ARRAY_LEN(uart->input);
+	uart->input_count--;
+	uart->fifo_count--;
+	uart->counters.in++;
 	return byte;
 }
 
@@ -203,12 +183,14 @@ static uint8_t read_rbr(struct uart *uart)
 
 static void loop_back_byte(struct uart *uart, uint8_t byte)
 {
-	if (uart->fifo_count == fifo_depth(uart)) {
+	const unsigned at = uart->loopback_head + uart->loopback_count;
+
+	if (uart->loopback_count == fifo_depth(uart)) {
 		uart->line_errors |= UART_LSR_OE;
 		return;
 	}
-	uart->fifo_loopback = true;
-	put_fifo(uart, byte);
+	uart->loopback[at % UART_FIFO] = byte;
+	uart->loopback_count++;
 }
 
 static void transmit_byte(struct uart *uart, uint8_t byte,
@@ -240,7 +222,7 @@ static uint8_t read_lsr(struct uart *uart)
 	uint8_t lsr = uart->line_errors;
 
 	uart->line_errors = 0;
-	if (uart->fifo_count)
+	if (uart->fifo_count || uart->loopback_count)
 		lsr |= UART_LSR_DR;
 	else if (uart->polls < LISTEN_POLLS)
 		uart->polls++;
@@ -294,7 +276,8 @@ static uint8_t read_iir(struct uart *uart)
 		return iir | UART_IIR_RLSI;
 	if (pending & UART_IER_RDI) {
 		/* Silence on the line passes at once: no timeout to wait. */
-		if (fifos && uart->fifo_count < trigger[uart->fcr >> 6])
+		if (fifos && uart->fifo_count + uart->loopback_count <
+				     trigger[uart->fcr >> 6])
 			return iir | UART_IIR_RX_TIMEOUT;
 		return iir | UART_IIR_RDI;
 	}
@@ -476,10 +459,10 @@ void uart_destroy(struct uart *uart)
 size_t uart_input(struct uart *uart, const uint8_t *data, size_t len)
 {
 	struct uart_wake wake = lock_uart(uart);
-	/* With a FIFO put back it may hold more than its size. */
-	const size_t room = uart->input_count < UART_INPUT_QUEUE
-				    ? UART_INPUT_QUEUE - uart->input_count
-				    : 0;
+	const unsigned waiting = input_waiting(uart);
+	/* After a reset of the FIFO more than the queue's size may wait. */
+	const size_t room =
+		waiting < UART_INPUT_QUEUE ? UART_INPUT_QUEUE - waiting : 0;
 	const size_t taken = len < room ? len : room;
 	unsigned at = uart->input_head + uart->input_count;
 

@@ -48,17 +48,22 @@ struct uart {
 	bool output_blocked;	/* above HIGH, not yet below LOW */
 	bool output_discard;
 
-	uint8_t fifo[UART_FIFO]; /* received, from fifo_head on */
-	unsigned fifo_head, fifo_count;
-	bool fifo_loopback; /* it holds what the guest sent to itself */
 	bool rts_seen;
 	unsigned polls; /* reads of an empty LSR in a row */
 
-	/* Free-running indexes; `input` has spare room for a FIFO put back. */
+	/*
+	 * From the host. The guest sees the first fifo_count bytes of it, for
+	 * which there is room beyond the queue's size.
+	 */
 	uint8_t input[UART_INPUT_QUEUE + UART_FIFO];
-	unsigned input_head, input_count;
+	unsigned input_head, input_count, fifo_count;
 	bool input_wanted; /* the host has more than fitted */
 
+	/* What the guest has sent to itself; then fifo_count is 0. */
+	uint8_t loopback[UART_FIFO];
+	unsigned loopback_head, loopback_count;
+
+	/* From the guest; the indexes run freely. */
 	uint32_t output_head, output_tail;
 	struct uart_counters counters;
 	uint8_t output[UART_OUTPUT_RING]; /* the last: not cleared at start */

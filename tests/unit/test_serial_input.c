@@ -13,7 +13,7 @@
 
 static size_t input_room(void)
 {
-	const size_t waiting = serial.input_count;
+	const size_t waiting = serial.input_count - serial.fifo_count;
 
 	return waiting < UART_INPUT_QUEUE ? UART_INPUT_QUEUE - waiting : 0;
 }

@@ -7,6 +7,7 @@
 #include "cpu/command/frames.h"
 
 #include <errno.h>
+#include <stdbool.h>
 #include <string.h>
 
 #include "mem/util.h"
@@ -38,24 +39,23 @@ static int begin_frame(struct frames *f)
 	return 0;
 }
 
-static int end_frame(struct frames *f, const struct frames_ops *ops, void *arg)
+static bool carries_output(const struct frames *f)
 {
-	uint32_t word[PROTOCOL_WORDS] = { 0 };
+	return f->type == PROTOCOL_STDOUT || f->type == PROTOCOL_STDERR;
+}
 
+static int end_frame(struct frames *f, frames_take *take, void *arg)
+{
 	f->header_len = 0;
-	if (f->type == PROTOCOL_STDOUT || f->type == PROTOCOL_STDERR)
+	if (carries_output(f))
 		return 0;
 	f->payload[f->payload_len] = 0;
-	if (f->type == PROTOCOL_NOTE)
-		return ops->note(arg, (const char *)f->payload);
-	for (unsigned i = 0; i < PROTOCOL_WORDS && 4 * i < f->payload_len; i++)
-		word[i] = get_le32(f->payload + 4 * i);
-	return ops->words(arg, f->type, word);
+	return take(arg, f->type, f->payload, f->payload_len);
 }
 
 /* The next bytes that are of one kind: how many, or -errno. */
 static int parse_part(struct frames *f, const uint8_t *data, size_t len,
-		      const struct frames_ops *ops, void *arg)
+		      frames_take *take, void *arg)
 {
 	uint32_t want = f->header_len < PROTOCOL_HEADER
 				? PROTOCOL_HEADER - f->header_len
@@ -71,23 +71,23 @@ static int parse_part(struct frames *f, const uint8_t *data, size_t len,
 		error = begin_frame(f);
 	} else {
 		f->left -= n;
-		if (f->type == PROTOCOL_STDOUT || f->type == PROTOCOL_STDERR) {
-			error = ops->data(arg, f->type, data, n);
+		if (carries_output(f)) {
+			error = take(arg, f->type, data, n);
 		} else {
 			memcpy(f->payload + f->payload_len, data, n);
 			f->payload_len += n;
 		}
 	}
 	if (!error && !f->left)
-		error = end_frame(f, ops, arg);
+		error = end_frame(f, take, arg);
 	return error ? error : (int)n;
 }
 
 int frames_feed(struct frames *frames, const uint8_t *data, size_t len,
-		const struct frames_ops *ops, void *arg)
+		frames_take *take, void *arg)
 {
 	while (len) {
-		int taken = parse_part(frames, data, len, ops, arg);
+		int taken = parse_part(frames, data, len, take, arg);
 
 		if (taken < 0)
 			return taken;

@@ -19,20 +19,17 @@ struct frames {
 	uint8_t payload[PROTOCOL_TEXT + 1];
 };
 
-/* Each returns 0, or what frames_feed is to return at once. */
-struct frames_ops {
-	/* A piece of what the command wrote to stdout or stderr. */
-	int (*data)(void *arg, unsigned stream, const uint8_t *data,
-		    size_t len);
-	/* Another frame, complete. */
-	int (*words)(void *arg, unsigned type,
-		     const uint32_t word[PROTOCOL_WORDS]);
-	int (*note)(void *arg, const char *text);
-};
+/*
+ * Called with what has come: of STDOUT and STDERR bytes in pieces of any size,
+ * of the other types the whole payload, whose length is right, and a zero after
+ * it. 0, or what frames_feed is to return at once.
+ */
+typedef int frames_take(void *arg, unsigned type, const uint8_t *payload,
+			size_t len);
 
 /* Start with all zero. 0, or -EPROTO where it is no frame. Not logged. */
 int frames_feed(struct frames *frames, const uint8_t *data, size_t len,
-		const struct frames_ops *ops, void *arg);
+		frames_take *take, void *arg);
 
 /* Writes a frame's header. */
 void frames_header(uint8_t to[PROTOCOL_HEADER], unsigned type, size_t len);

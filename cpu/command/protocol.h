@@ -35,9 +35,9 @@ enum protocol_type {
 	PROTOCOL_TYPES
 };
 
-/* STDIN to STDERR carry bytes, the other types a few 32-bit words. */
+/* STDIN to STDERR carry bytes, NOTE text, the others 32-bit words or nothing.
+ */
 #define PROTOCOL_STREAMS 3u
-#define PROTOCOL_WORDS	 2u /* at most */
 
 /*
  * Before its first frame on the serial port the guest says this, so that mote

@@ -278,7 +278,7 @@ static void test_null(void **state)
 }
 
 /* Input waits for the command, and nothing else waits for input. */
-static void test_input_window(void **state)
+static void test_input_credit(void **state)
 {
 	static uint8_t payload[PROTOCOL_CHUNK];
 	uint32_t len, sent = 0;
@@ -320,7 +320,7 @@ static size_t fill_stdout(void)
 }
 
 /* A reader that stalls holds up its own stream alone. */
-static void test_output_window(void **state)
+static void test_output_stalls(void **state)
 {
 	static uint8_t payload[PROTOCOL_CHUNK];
 	size_t got;
@@ -589,7 +589,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		test(test_null),	   test(test_streams),
-		test(test_input_window),   test(test_output_window),
+		test(test_input_credit),   test(test_output_stalls),
 		test(test_output_credit),  test(test_reader_gone),
 		test(test_signals),	   test(test_hostile),
 		test(test_too_much),	   test(test_before_ready),

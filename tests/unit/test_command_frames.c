@@ -34,31 +34,23 @@ static void say(const char *format, ...)
 }
 
 /* Where the pieces of one frame end does not show. */
-static int on_data(void *arg, unsigned stream, const uint8_t *data, size_t len)
+static int take(void *arg, unsigned type, const uint8_t *payload, size_t len)
 {
 	assert_ptr_equal(arg, said);
-	assert_true(len > 0);
-	for (size_t i = 0; i < len; i++)
-		say("%u%c", stream, data[i]);
+	if (type == PROTOCOL_STDOUT || type == PROTOCOL_STDERR) {
+		assert_true(len > 0);
+		for (size_t i = 0; i < len; i++)
+			say("%u%c", type, payload[i]);
+		return answer;
+	}
+	assert_int_equal(payload[len], 0);
+	if (type == PROTOCOL_NOTE)
+		say("<%s>", (const char *)payload);
+	else
+		say("[%u %u %u]", type, len ? get_le32(payload) : 0,
+		    len ? get_le32(payload + 4) : 0);
 	return answer;
 }
-
-static int on_words(void *arg, unsigned type,
-		    const uint32_t word[PROTOCOL_WORDS])
-{
-	(void)arg;
-	say("[%u %u %u]", type, word[0], word[1]);
-	return answer;
-}
-
-static int on_note(void *arg, const char *text)
-{
-	(void)arg;
-	say("<%s>", text);
-	return answer;
-}
-
-static const struct frames_ops ops = { on_data, on_words, on_note };
 
 static size_t put(uint8_t *to, unsigned type, const void *payload, size_t len)
 {
@@ -99,7 +91,7 @@ static void test_pieces(void **state)
 			const size_t n = piece < len - at ? piece : len - at;
 
 			assert_int_equal(
-				frames_feed(&frames, bytes + at, n, &ops, said),
+				frames_feed(&frames, bytes + at, n, take, said),
 				0);
 		}
 		assert_string_equal(said, want);
@@ -138,7 +130,7 @@ static void test_refused(void **state)
 		put_le32(header + 4, bad[i].len);
 		said[0] = '\0';
 		assert_int_equal(frames_feed(&frames, header, sizeof(header),
-					     &ops, said),
+					     take, said),
 				 -EPROTO);
 		assert_string_equal(said, "");
 	}
@@ -156,7 +148,7 @@ static void test_limits(void **state)
 	frames_header(bytes, PROTOCOL_NOTE, PROTOCOL_TEXT);
 	said[0] = '\0';
 	assert_int_equal(frames_feed(&frames, bytes,
-				     PROTOCOL_HEADER + PROTOCOL_TEXT, &ops,
+				     PROTOCOL_HEADER + PROTOCOL_TEXT, take,
 				     said),
 			 0);
 	memset(note + 1, 'x', PROTOCOL_TEXT);
@@ -164,12 +156,12 @@ static void test_limits(void **state)
 	assert_string_equal(said, note);
 	frames_header(bytes, PROTOCOL_STDOUT, PROTOCOL_CHUNK);
 	said[0] = '\0';
-	assert_int_equal(frames_feed(&frames, bytes, sizeof(bytes), &ops, said),
+	assert_int_equal(frames_feed(&frames, bytes, sizeof(bytes), take, said),
 			 0);
 	answer = -EPROTO;
 	frames_header(bytes, PROTOCOL_READY, 0);
 	assert_int_equal(
-		frames_feed(&frames, bytes, PROTOCOL_HEADER, &ops, said),
+		frames_feed(&frames, bytes, PROTOCOL_HEADER, take, said),
 		-EPROTO);
 	answer = 0;
 }

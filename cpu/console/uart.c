@@ -88,7 +88,7 @@ static uint8_t uart_causes(const struct uart *uart)
 	return pending & uart->ier;
 }
 
-static void signal_eventfd(int fd)
+static void raise_eventfd(int fd)
 {
 	static const uint64_t one = 1;
 	ssize_t written;
@@ -113,9 +113,9 @@ static void unlock_uart(struct uart *uart, struct uart_wake *wake)
 
 	pthread_mutex_unlock(&uart->lock);
 	if (irq)
-		signal_eventfd(uart->irq_fd);
+		raise_eventfd(uart->irq_fd);
 	if (wake->event)
-		signal_eventfd(uart->event_fd);
+		raise_eventfd(uart->event_fd);
 }
 
 /* -- receiver ------------------------------------------------------------- */

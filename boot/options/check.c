@@ -112,7 +112,7 @@ static int check_stdio(const struct options *options)
 	static const char *const names[] = { "stdin", "stdout" };
 	const struct option_entry *owner;
 
-	if (options->serial.kind != SERIAL_STDIO && !options->command)
+	if (options->serial.kind != CONSOLE_STDIO && !options->command)
 		return 0;
 	for (int fd = 0; fd < (int)ARRAY_LEN(names); fd++) {
 		owner = optparse_fd_owner(&options_set, options, fd);

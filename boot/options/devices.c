@@ -12,8 +12,7 @@
 /* The parser stores an enum as an unsigned. */
 _Static_assert(sizeof(enum block_engine) == sizeof(unsigned), "enum size");
 _Static_assert(sizeof(enum net_kind) == sizeof(unsigned), "enum size");
-_Static_assert(sizeof(enum option_serial_kind) == sizeof(unsigned),
-	       "enum size");
+_Static_assert(sizeof(enum console_kind) == sizeof(unsigned), "enum size");
 
 /* -- disks ----------------------------------------------------------------- */
 
@@ -183,17 +182,17 @@ const struct option_key options_vsock_keys[] = {
 /* -- the serial port ------------------------------------------------------- */
 
 const struct option_choice options_serial_forms[] = {
-	{ "stdio", SERIAL_STDIO, OPTION_ARG_NONE,
+	{ "stdio", CONSOLE_STDIO, OPTION_ARG_NONE,
 	  "standard input and output; a terminal is put into raw mode" },
-	{ "off", SERIAL_OFF, OPTION_ARG_NONE,
+	{ "off", CONSOLE_OFF, OPTION_ARG_NONE,
 	  "output is dropped, there is no input" },
-	{ "pty", SERIAL_PTY, OPTION_ARG_NONE,
+	{ "pty", CONSOLE_PTY, OPTION_ARG_NONE,
 	  "a new pseudo-terminal, whose name goes to stderr" },
-	{ "file", SERIAL_FILE, OPTION_ARG_PATH,
+	{ "file", CONSOLE_FILE, OPTION_ARG_PATH,
 	  "output goes to that file, which is emptied; no input" },
-	{ "unix", SERIAL_UNIX, OPTION_ARG_PATH,
+	{ "unix", CONSOLE_UNIX, OPTION_ARG_PATH,
 	  "a unix socket that one client at a time connects to" },
-	{ "fd", SERIAL_FD, OPTION_ARG_FD,
+	{ "fd", CONSOLE_FD, OPTION_ARG_FD,
 	  "an open descriptor, for the ways that it allows; or a unix socket "
 	  "that listens, and is then served as with unix=" },
 	{ 0 },

@@ -268,7 +268,7 @@ static const struct option_entry options_table[] = {
 		.field = { .kind = OPTION_VARIANT,
 			   .offset = offsetof(struct options, serial.kind),
 			   .file_offset = offsetof(struct options, serial.file),
-			   .initial = SERIAL_STDIO,
+			   .initial = CONSOLE_STDIO,
 			   .example = "file=console.log",
 			   .choices = options_serial_forms },
 	},

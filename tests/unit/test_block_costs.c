@@ -1,6 +1,4 @@
-/* uses: virtio/block/block.c virtio/block/create.c virtio/block/file.c */
-/* uses: virtio/block/request.c virtio/block/step.c virtio/block/hold.c */
-/* uses: virtio/block/overlay.c */
+/* uses: virtio/block/block.c virtio/block/request.c virtio/block/file.c */
 /* uses: virtio/block/io_uring.c virtio/block/io_thread.c */
 /* uses: virtio/block/io_now.c cpu/loop/thread.c */
 /* uses: virtio/limiter.c virtio/queue.c cpu/loop/loop.c mem/ram.c */

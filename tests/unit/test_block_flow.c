@@ -1,6 +1,4 @@
-/* uses: virtio/block/block.c virtio/block/create.c virtio/block/file.c */
-/* uses: virtio/block/request.c virtio/block/step.c virtio/block/hold.c */
-/* uses: virtio/block/overlay.c */
+/* uses: virtio/block/block.c virtio/block/request.c virtio/block/file.c */
 /* uses: virtio/limiter.c virtio/queue.c cpu/loop/loop.c mem/ram.c */
 /*
  * How requests flow through the block device, with an engine that completes
@@ -45,7 +43,7 @@ static void end(void)
 static void complete(unsigned index, int64_t result)
 {
 	mock_complete(mock, index, result);
-	block_completed(&t.block->completions[0], EPOLLIN);
+	engine_ready(0);
 	collect();
 }
 
@@ -660,7 +658,7 @@ static void test_block_device(void **state)
 	disk_activate(ALL);
 	put_ranges(BLOCK_DISCARD, 2, 0);
 	mock_complete(&mocks[1], 0, -EOPNOTSUPP);
-	block_completed(&t.block->completions[1], EPOLLIN);
+	engine_ready(1);
 	collect();
 	assert_int_equal(status_of(2), BLOCK_OK);
 	put_ranges(BLOCK_WRITE_ZEROES, 1, 0);
@@ -700,7 +698,7 @@ static void test_writes_by_worker(void **state)
 	complete(0, 512);
 	complete(0, 0);
 	mock_complete(&mocks[1], 0, 512);
-	block_completed(&t.block->completions[1], EPOLLIN);
+	engine_ready(1);
 	collect();
 	for (unsigned i = 0; i < 3; i++)
 		assert_int_equal(status_of(i), BLOCK_OK);

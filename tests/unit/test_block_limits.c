@@ -1,6 +1,4 @@
-/* uses: virtio/block/block.c virtio/block/create.c virtio/block/file.c */
-/* uses: virtio/block/request.c virtio/block/step.c virtio/block/hold.c */
-/* uses: virtio/block/overlay.c */
+/* uses: virtio/block/block.c virtio/block/request.c virtio/block/file.c */
 /* uses: virtio/limiter.c virtio/queue.c cpu/loop/loop.c mem/ram.c */
 /* ldflags: -Wl,--wrap=loop_now,--wrap=loop_timer_set */
 /*
@@ -86,7 +84,7 @@ static unsigned run(unsigned seconds, uint32_t type, uint32_t len)
 		}
 		now = alarm_at < until ? alarm_at : until;
 		alarm_at = 0;
-		block_timer_expired(t.block);
+		t.block->timer.expired(t.block);
 		collect();
 	}
 	return t.back_count - before;
@@ -164,7 +162,7 @@ static void test_zeros_count(void **state)
 	kick_queue(0);
 	while (t.block->in_flight) {
 		at_once(&mocks[0]);
-		block_completed(&t.block->completions[0], EPOLLIN);
+		engine_ready(0);
 	}
 	collect();
 	assert_int_equal(moved, 8 * MIB);

@@ -1,6 +1,4 @@
-/* uses: virtio/block/block.c virtio/block/create.c virtio/block/file.c */
-/* uses: virtio/block/request.c virtio/block/step.c virtio/block/hold.c */
-/* uses: virtio/block/overlay.c */
+/* uses: virtio/block/block.c virtio/block/request.c virtio/block/file.c */
 /* uses: virtio/limiter.c virtio/queue.c cpu/loop/loop.c mem/ram.c */
 /*
  * Ephemeral disks against a model, an array in memory: random requests at any
@@ -86,7 +84,7 @@ static void run_all(unsigned expected)
 {
 	while (mocks[0].count || t.block->disk.held) {
 		perform_any(&mocks[0]);
-		block_completed(&t.block->completions[0], EPOLLIN);
+		engine_ready(0);
 	}
 	wait_back(t.back_count);
 	assert_int_equal(t.back_count, expected);
@@ -244,7 +242,7 @@ static void test_no_space(void **state)
 	put_request_on(0, BLOCK_OUT, 8, DATA_AT, 8192);
 	kick_queue(0);
 	mock_complete(&mocks[0], 0, full(&mocks[0], mocks[0].waiting[0]));
-	block_completed(&t.block->completions[0], EPOLLIN);
+	engine_ready(0);
 	collect();
 	assert_int_equal(status_of(0), BLOCK_IOERR);
 	expect_log(strerror(ENOSPC));
@@ -253,7 +251,7 @@ static void test_no_space(void **state)
 	put_request_on(0, BLOCK_OUT, 8, DATA_AT, 8192);
 	kick_queue(0);
 	mock_complete(&mocks[0], 0, 4095);
-	block_completed(&t.block->completions[0], EPOLLIN);
+	engine_ready(0);
 	collect();
 	assert_int_equal(status_of(2), BLOCK_IOERR);
 	expect_log("full");
@@ -267,7 +265,7 @@ static void finish(unsigned index, int64_t (*how)(struct mock_engine *mock,
 {
 	mock_complete(&mocks[0], index,
 		      how(&mocks[0], mocks[0].waiting[index]));
-	block_completed(&t.block->completions[0], EPOLLIN);
+	engine_ready(0);
 	collect();
 }
 

@@ -1,7 +1,7 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * One request of a block device, from the chain that the driver made available
- * to its status byte: judged once, then carried out step by step. Private to
- * virtio/block*.c.
+ * to its status byte: judged once, then carried out step by step.
  */
 #ifndef VIRTIO_BLOCK_REQUEST_H
 #define VIRTIO_BLOCK_REQUEST_H
@@ -9,13 +9,10 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "virtio/block/block.h"
+#include "virtio/block/file.h"
 #include "virtio/block/io.h"
-#include "virtio/block/overlay.h"
 #include "virtio/limiter.h"
 #include "virtio/queue.h"
-
-#define BLOCK_SECTOR 512u
 
 /* virtio 1.2, 5.2.6: types of request and status bytes */
 enum block_type {
@@ -112,19 +109,6 @@ uint64_t block_request_bytes(const struct block_request *request);
 void block_request_put_status(struct block_request *request,
 			      enum block_status status);
 
-/*
- * The first step of each kind of request, whose offset and left, data or ranges
- * are set. BLOCK_PENDING, or how it ended.
- */
-int block_step_read(struct block_disk *disk, struct block_request *r);
-int block_step_write(struct block_disk *disk, struct block_request *r);
-int block_step_flush(struct block_disk *disk, struct block_request *r);
-int block_step_ranges(struct block_disk *disk, struct block_request *r);
-
-/* Puts the request where others wait, behind them. BLOCK_PENDING. */
-int block_hold(struct block_disk *disk, struct block_request *r,
-	       enum block_wait waits);
-
 /* The first of those held may go on. */
 bool block_held_ready(const struct block_disk *disk);
 
@@ -133,15 +117,5 @@ struct block_request *block_held_take(struct block_disk *disk);
 
 /* Any of those held that came from these queues (bits); NULL: no more. */
 struct block_request *block_held_end(struct block_disk *disk, uint32_t queues);
-
-/*
- * What a cluster at the ends of the request's range keeps of the base goes to
- * the overlay first; nothing to do without one. BLOCK_OK; BLOCK_PENDING where
- * the request is held for it; or BLOCK_IOERR.
- */
-int block_prepare_clusters(struct block_disk *disk, struct block_request *r);
-
-/* Says why on the log, unless the disk is stopping. BLOCK_IOERR. */
-int block_fail(const struct block_disk *disk, const char *why);
 
 #endif

@@ -155,7 +155,7 @@ static void mock_destroy(struct engine *engine)
 	for (unsigned i = 0; i < 2; i++)
 		if (mocks[i] == m)
 			mocks[i] = NULL;
-	close(engine->poll_fd);
+	close(engine->source.fd);
 	free(m);
 }
 
@@ -185,8 +185,8 @@ static struct engine *mock_create(const struct engine_options *options,
 	must(m && !mocks[index], "an engine");
 	m->head = (struct engine){
 		.ops = ops,
-		.poll_fd = eventfd(1, EFD_CLOEXEC | EFD_NONBLOCK),
-		.poll_events = EPOLLIN,
+		.source.fd = eventfd(1, EFD_CLOEXEC | EFD_NONBLOCK),
+		.events = EPOLLIN,
 		.done = options->done,
 		.arg = options->arg,
 	};

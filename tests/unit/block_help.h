@@ -299,7 +299,8 @@ static inline void collect(void)
 /* The loop sees that engine `index` has something done. */
 static inline void engine_ready(unsigned index)
 {
-	const struct loop_source *source = &t.block->completions[index].source;
+	const struct loop_source *source =
+		&t.block->disk.engines[index]->source;
 
 	source->ready(source->arg, EPOLLIN);
 }

@@ -46,9 +46,7 @@ static inline void mock_complete(struct mock_engine *mock, unsigned index,
 	mock->count--;
 	for (unsigned i = index; i < mock->count; i++)
 		mock->waiting[i] = mock->waiting[i + 1];
-	mock->engine.in_flight--;
-	io->result = result;
-	mock->engine.done(mock->engine.arg, io);
+	engine_complete(&mock->engine, io, result);
 }
 
 static inline void mock_submit(struct engine *engine, struct engine_io *io)
@@ -86,7 +84,7 @@ static inline void mock_wait(struct engine *engine)
 
 static inline void mock_destroy(struct engine *engine)
 {
-	close(engine->poll_fd);
+	close(engine->source.fd);
 }
 
 static inline struct engine *mock_create(const struct engine_options *options,
@@ -102,8 +100,8 @@ static inline struct engine *mock_create(const struct engine_options *options,
 
 	*mock = (struct mock_engine){
 		.engine = { .ops = &ops[discards],
-			    .poll_fd = eventfd(0, EFD_CLOEXEC),
-			    .poll_events = EPOLLIN,
+			    .source.fd = eventfd(0, EFD_CLOEXEC),
+			    .events = EPOLLIN,
 			    .done = options->done,
 			    .arg = options->arg },
 	};

@@ -1,6 +1,6 @@
 /* uses: virtio/block/block.c virtio/block/request.c virtio/block/file.c */
 /* uses: virtio/block/io_uring.c virtio/block/io_thread.c */
-/* uses: virtio/block/io_now.c cpu/loop/thread.c */
+/* uses: virtio/block/io.c cpu/loop/thread.c */
 /* uses: virtio/limiter.c virtio/queue.c cpu/loop/loop.c mem/ram.c */
 /*
  * The block device with each engine over real files: every kind of request,
@@ -46,7 +46,7 @@ static void start(void **state, uint64_t features)
 	struct block_options options = options_of(state, SIZE);
 
 	disk_make(&options, features);
-	assert_string_equal(t.block->disk.engine->ops->name,
+	assert_string_equal(t.block->disk.engines[0]->ops->name,
 			    options.engine == BLOCK_ENGINE_URING ? "io_uring"
 								 : "threads");
 }

@@ -1,6 +1,6 @@
 /* uses: virtio/block/block.c virtio/block/request.c virtio/block/file.c */
 /* uses: virtio/block/io_uring.c virtio/block/io_thread.c */
-/* uses: virtio/block/io_now.c cpu/loop/thread.c */
+/* uses: virtio/block/io.c cpu/loop/thread.c */
 /* uses: virtio/limiter.c virtio/queue.c cpu/loop/loop.c mem/ram.c */
 /* ldflags: -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=mmap */
 /*

@@ -779,15 +779,15 @@ static void test_engine_choice(void **state)
 {
 	(void)state;
 	assert_int_equal(create_with(BLOCK_ENGINE_AUTO), 0);
-	assert_string_equal(t.block->disk.engine->ops->name, "mock");
+	assert_string_equal(t.block->disk.engines[0]->ops->name, "mock");
 	end();
 	assert_int_equal(create_with(BLOCK_ENGINE_THREADS), 0);
-	assert_string_equal(t.block->disk.engine->ops->name, "mock worker");
+	assert_string_equal(t.block->disk.engines[0]->ops->name, "mock worker");
 	end();
 	/* kernel.io_uring_disabled=2, or a container's filter */
 	mock_no_uring = -EPERM;
 	assert_int_equal(create_with(BLOCK_ENGINE_AUTO), 0);
-	assert_string_equal(t.block->disk.engine->ops->name, "mock worker");
+	assert_string_equal(t.block->disk.engines[0]->ops->name, "mock worker");
 	end();
 	assert_int_equal(create_with(BLOCK_ENGINE_URING), -EIO);
 	expect_log("leave engine=uring out");

@@ -1,5 +1,5 @@
 /* uses: virtio/block/io_uring.c virtio/block/io_thread.c */
-/* uses: virtio/block/io_now.c cpu/loop/thread.c */
+/* uses: virtio/block/io.c cpu/loop/thread.c */
 /* ldflags: -Wl,--wrap=syscall,--wrap=pthread_create */
 /*
  * The engines by themselves, on a host that answers as the test likes: hosts
@@ -157,7 +157,7 @@ static void submit(struct engine_io *io, enum engine_op op, uint64_t len)
 static void wait_all(void)
 {
 	while (engine->in_flight) {
-		struct pollfd poll_fd = { engine->poll_fd, POLLIN, 0 };
+		struct pollfd poll_fd = { engine->source.fd, POLLIN, 0 };
 
 		poll(&poll_fd, 1, 100);
 		engine->ops->reap(engine);
@@ -440,14 +440,15 @@ static void test_restricted(void **state)
 	(void)state;
 	start((void *[]){ &(bool){ true } }, 0);
 	/* Registering anything more is refused. */
-	assert_int_equal(__real_syscall(SYS_io_uring_register, engine->poll_fd,
+	assert_int_equal(__real_syscall(SYS_io_uring_register,
+					engine->source.fd,
 					IORING_REGISTER_PROBE, probe, 256),
 			 -1);
 	assert_int_equal(errno, EACCES);
 	free(probe);
 	/* The entries that the engine fills in, with another operation. */
 	sqes = mmap(NULL, ENGINE_DEPTH * sizeof(*sqes), PROT_READ | PROT_WRITE,
-		    MAP_SHARED, engine->poll_fd, IORING_OFF_SQES);
+		    MAP_SHARED, engine->source.fd, IORING_OFF_SQES);
 	assert_true(sqes != MAP_FAILED);
 	for (size_t i = 0; i < ARRAY_LEN(forbidden); i++) {
 		submit(&io, ENGINE_FLUSH, 0);

@@ -212,7 +212,7 @@ static void flush_engines(struct block *b)
 	for (unsigned turn = 0; due && turn < FLUSHES_MAX; turn++) {
 		due = false;
 		for (unsigned i = 0; i < BLOCK_ENGINES; i++) {
-			struct engine *engine = b->engines[i];
+			struct engine *engine = b->disk.engines[i];
 
 			if (!engine || !engine->due)
 				continue;
@@ -262,11 +262,11 @@ static void kick(struct device *device, unsigned index)
 
 static void block_completed(void *arg, uint32_t events)
 {
-	struct block_completions *c = arg;
+	struct engine *engine = arg;
 
 	(void)events;
-	c->engine->ops->reap(c->engine);
-	push_on(c->block);
+	engine->ops->reap(engine);
+	push_on(engine->arg);
 }
 
 static void block_timer_expired(void *arg)
@@ -287,7 +287,7 @@ static void activate(struct device *device)
 static void wait_for_any(struct block *b)
 {
 	for (unsigned i = 0; i < BLOCK_ENGINES; i++) {
-		struct engine *engine = b->engines[i];
+		struct engine *engine = b->disk.engines[i];
 
 		if (engine && engine->in_flight) {
 			engine->ops->wait(engine);
@@ -400,7 +400,7 @@ static unsigned worker_ops(const struct block *b, enum block_engine wanted)
 	const bool direct = b->backing.buffered_fd >= 0;
 	const bool overlay = b->backing.ephemeral;
 
-	if (b->backing.ro || b->disk.engine->ops->discards)
+	if (b->backing.ro || b->disk.engines[0]->ops->discards)
 		return 0;
 	if (b->backing.is_device && !overlay)
 		return 1u << ENGINE_DISCARD;
@@ -416,7 +416,7 @@ static int create_worker(struct block *b, const struct block_options *o,
 
 	b->disk.worker_ops = worker_ops(b, o->engine);
 	if (b->disk.worker_ops)
-		b->disk.worker = b->engines[1] = worker_create(options, &error);
+		b->disk.engines[1] = worker_create(options, &error);
 	if (!error || b->disk.worker_ops & 1u << ENGINE_DISCARD)
 		return error;
 	/* The ring can do the rest: a limit of threads is no reason to end. */
@@ -452,7 +452,7 @@ static int create_engines(struct block *b, const struct block_options *o)
 	}
 	if (!engine)
 		engine = worker_create(&options, &error);
-	b->disk.engine = b->engines[0] = engine;
+	b->disk.engines[0] = engine;
 	if (engine)
 		error = create_worker(b, o, &options);
 	if (!engine || error) {
@@ -473,16 +473,13 @@ static int create_pool(struct block *b)
 	return b->disk.pool ? 0 : log_errno("mmap of a disk's requests");
 }
 
-static int watch(struct block *b, unsigned index)
+static int watch_engine(struct block *b, struct engine *engine)
 {
-	struct block_completions *c = &b->completions[index];
 	int error;
 
-	c->block = b;
-	c->engine = b->engines[index];
-	c->source =
-		(struct loop_source){ c->engine->poll_fd, block_completed, c };
-	error = loop_add(b->loop, &c->source, c->engine->poll_events);
+	engine->source.ready = block_completed;
+	engine->source.arg = engine;
+	error = loop_add(b->loop, &engine->source, engine->events);
 	if (error)
 		log_error("%s: epoll: %s", b->backing.name, strerror(-error));
 	return error;
@@ -494,8 +491,8 @@ static int connect_loop(struct block *b)
 		loop_timer_create(b->loop, &b->timer, block_timer_expired, b);
 
 	for (unsigned i = 0; i < BLOCK_ENGINES && !error; i++)
-		if (b->engines[i])
-			error = watch(b, i);
+		if (b->disk.engines[i])
+			error = watch_engine(b, b->disk.engines[i]);
 	return error;
 }
 
@@ -567,17 +564,19 @@ struct device *block_device(struct block *b)
 
 unsigned block_features(const struct block *b)
 {
-	return b->disk.engine->ops->features;
+	return b->disk.engines[0]->ops->features;
 }
 
 void block_destroy(struct block *b)
 {
 	loop_timer_destroy(b->loop, &b->timer);
 	for (unsigned i = 0; i < BLOCK_ENGINES; i++) {
-		if (b->completions[i].engine)
-			loop_remove(b->loop, &b->completions[i].source);
-		if (b->engines[i])
-			b->engines[i]->ops->destroy(b->engines[i]);
+		struct engine *engine = b->disk.engines[i];
+
+		if (!engine)
+			continue;
+		loop_remove(b->loop, &engine->source);
+		engine->ops->destroy(engine);
 	}
 	overlay_destroy(&b->overlay);
 	pool_unmap(b->disk.pool, ENGINE_DEPTH * sizeof(*b->disk.pool));

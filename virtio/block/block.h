@@ -11,9 +11,6 @@
 
 #define BLOCK_FEATURE_FLUSH (1ULL << 9) /* virtio 1.2, 5.2.3 */
 
-/* For disk.engine and disk.worker. */
-#define BLOCK_ENGINES 2
-
 struct block {
 	struct device device; /* first */
 	struct block_backing backing;
@@ -21,12 +18,6 @@ struct block {
 	struct block_disk disk;
 	struct overlay overlay;
 	struct loop *loop;
-	struct engine *engines[BLOCK_ENGINES]; /* NULL: not needed */
-	struct block_completions {
-		struct loop_source source;
-		struct block *block;
-		struct engine *engine;
-	} completions[BLOCK_ENGINES];
 	struct loop_timer timer; /* stalled queues have another look */
 	struct limiter bytes, ops;
 	/* Bits of queues: waiting for the timer, for a request; to publish. */

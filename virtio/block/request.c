@@ -156,8 +156,7 @@ static uint64_t at_most(uint64_t len, uint64_t most)
 
 static int submit(const struct block_disk *disk, struct block_request *r)
 {
-	const bool by_worker = disk->worker_ops & 1u << r->io.op;
-	struct engine *engine = by_worker ? disk->worker : disk->engine;
+	struct engine *engine = disk->engines[disk->worker_ops >> r->io.op & 1];
 
 	r->engine = engine;
 	r->io.not_begun = false;

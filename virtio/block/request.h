@@ -45,14 +45,16 @@ _Static_assert(BLOCK_FILES == ENGINE_FILES_MAX, "all files have a place");
 /* What a request that was begun may have to wait for (block_hold.c). */
 enum block_wait { BLOCK_WAIT_SYNC, BLOCK_WAIT_CLUSTERS };
 
+/* io_uring, and a worker thread beside it; or only that thread. */
+#define BLOCK_ENGINES 2
+
 /* What requests are carried out on. */
 struct block_disk {
 	const struct block_backing *backing;
 	const char *serial;
-	struct overlay *overlay; /* NULL: not ephemeral */
-	struct engine *engine;
-	struct engine *worker; /* does what `worker_ops` says, in its place */
-	unsigned worker_ops;   /* bits of enum engine_op */
+	struct overlay *overlay;	       /* NULL: not ephemeral */
+	struct engine *engines[BLOCK_ENGINES]; /* NULL: not needed */
+	unsigned worker_ops;   /* enum engine_op bits: these the second does */
 	struct limiter *bytes; /* charged with zeros that are written */
 	struct block_request *pool;
 	unsigned pool_used; /* of the pool, from its start: once in flight */

@@ -204,9 +204,10 @@ static void test_reset_with_errors(void **state)
 	disk_activate(ALL);
 	fill_queue(0, 256);
 	kick_queue(0);
-	assert_true(t.block->stalled);
+	assert_true(t.block->unfinished);
 	disk_reset();
-	assert_false(t.block->stalled | t.block->starved | t.block->dirty);
+	assert_false(t.block->unfinished | t.block->starved | t.block->limited |
+		     t.block->dirty);
 	assert_false(pump(20));
 	end();
 }
@@ -540,7 +541,7 @@ static void test_flushes(void **state)
 	put_and_kick(BLOCK_FLUSH, 0, 0);
 	disk_reset();
 	assert_int_equal(t.block->in_flight, 0);
-	assert_null(t.block->disk.held);
+	assert_null(t.block->disk.deferred);
 	end();
 }
 

@@ -80,7 +80,7 @@ static unsigned run(unsigned seconds, uint32_t type, uint32_t len)
 					  t.ring[queue].used_idx) < 64)
 				put_request_on(queue, type, 0, DATA_AT, len);
 			kick_queue(queue);
-			collect();
+			pump(0);
 		}
 		now = alarm_at < until ? alarm_at : until;
 		alarm_at = 0;

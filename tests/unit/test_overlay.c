@@ -82,7 +82,7 @@ static void end(void)
 
 static void run_all(unsigned expected)
 {
-	while (mocks[0].count || t.block->disk.held) {
+	while (mocks[0].count || t.block->disk.deferred) {
 		perform_any(&mocks[0]);
 		engine_ready(0);
 	}
@@ -92,13 +92,13 @@ static void run_all(unsigned expected)
 
 /* -- against the model ---------------------------------------------------- */
 
-struct request {
+struct random_request {
 	uint32_t type, sector, sectors;
 	uint64_t data;
 	unsigned slot;
 };
 
-static void put_random(struct request *r, unsigned region)
+static void put_random(struct random_request *r, unsigned region)
 {
 	static const uint32_t types[] = {
 		BLOCK_IN,  BLOCK_IN,	  BLOCK_OUT,
@@ -111,7 +111,7 @@ static void put_random(struct request *r, unsigned region)
 	uint8_t *bytes;
 
 	/* Whole clusters, and requests to the very end, often. */
-	*r = (struct request){
+	*r = (struct random_request){
 		.type = types[any(ARRAY_LEN(types))],
 		.sector = first + any(end - first),
 		.data = DATA_AT + region * 4 * MIB,
@@ -138,7 +138,7 @@ static void put_random(struct request *r, unsigned region)
 	r->slot = put_request_on(0, r->type, 0, r->data, 16);
 }
 
-static void check_and_follow(const struct request *r)
+static void check_and_follow(const struct random_request *r)
 {
 	uint8_t *at = model + r->sector * 512ULL;
 	const size_t len = r->sectors * 512ULL;
@@ -164,7 +164,7 @@ static void check_all(void)
 
 static void random_run(enum manner how, unsigned rounds)
 {
-	struct request requests[REGIONS];
+	struct random_request requests[REGIONS];
 
 	start(how, SIZE);
 	for (unsigned round = 0; round < rounds; round++) {
@@ -360,7 +360,7 @@ static void test_many_overlapping(void **state)
 			memset(model, 1, count * 4096);
 			disk_activate(FLUSH_FEATURE | FEATURE_INDIRECT_DESC);
 		}
-		assert_null(t.block->disk.held);
+		assert_null(t.block->disk.deferred);
 		assert_int_equal(t.block->in_flight, 0);
 		check_all();
 		end();

@@ -11,22 +11,23 @@
 
 #define BLOCK_FEATURE_FLUSH (1ULL << 9) /* virtio 1.2, 5.2.3 */
 
+/* The fields are block.c's. */
 struct block {
 	struct device device; /* first */
 	struct block_backing backing;
 	char serial[BLOCK_SERIAL_BYTES + 1];
-	struct block_disk disk;
+	struct disk disk;
 	struct overlay overlay;
 	struct loop *loop;
-	struct loop_timer timer; /* stalled queues have another look */
+	struct loop_timer timer; /* a limit has tokens again */
+	struct loop_work more;	 /* what the last turn had no budget for */
 	struct limiter bytes, ops;
-	/* Bits of queues: waiting for the timer, for a request; to publish. */
-	uint32_t stalled, starved, dirty;
-	unsigned next_queue; /* whose turn it is when several wait */
+	/* Bits of queues. They wait for the timer, a request, or `more`. */
+	uint32_t limited, starved, unfinished;
+	uint32_t dirty;	     /* these have used entries to publish */
+	unsigned next_queue; /* is served first when several wait */
 	unsigned in_flight;
-	bool resetting;
-	uint32_t draining; /* bits of queues whose requests are to end */
-	struct block_request *free; /* of disk.pool, used once: a stack */
+	struct request *free; /* of disk.pool, used once: a stack */
 };
 
 /*

@@ -491,18 +491,13 @@ static int connect_loop(struct block *b)
 
 static int create_pools(struct block *b)
 {
-	const struct block_backing *backing = &b->backing;
-
 	b->disk.pool = pool_map(ENGINE_DEPTH * sizeof(*b->disk.pool));
 	if (!b->disk.pool)
 		return log_errno("mmap of a disk's requests");
-	if (!backing->ephemeral)
+	if (!b->backing.ephemeral)
 		return 0;
 	b->disk.overlay = &b->overlay;
-	return overlay_create(&b->overlay, backing->overlay_fd,
-			      backing->buffered_fd >= 0 ? backing->buffered_fd
-							: backing->fd,
-			      backing->size);
+	return overlay_create(&b->overlay, &b->backing);
 }
 
 static void init_block(struct block *b, const struct block_options *o)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Opens a disk's file on the host.
+ * A disk's file on the host, and the overlay of an `ephemeral` one.
  *
  * A disk that two writers have open is soon broken, so the file is locked
  * (flock: shared for readers, exclusive for a writer), and a block device that
@@ -11,8 +11,19 @@
  * The file is opened without waiting, since a FIFO would wait for ever, but
  * O_NONBLOCK must not stay: io_uring then answers EAGAIN instead of waiting.
  *
- * The path is the user's; what the file holds is judged by the guest. Main
- * thread, before the sandbox closes in.
+ * The overlay says which 4 KiB clusters of an ephemeral disk the guest has
+ * written; they lie in a sparse file that has no name and vanishes with mote.
+ * Reads of other clusters go to the shared base, which is never written. One
+ * bit for a cluster is set once its data is in the overlay's file, and never
+ * cleared: what was discarded since is a hole, and reads as zeros. Only a
+ * cluster that a write covers in part is copied from the base first, and at
+ * once, so that two writes to the same cluster cannot both do it; while another
+ * write to it is in flight, request.c waits for that. Guests write whole pages,
+ * so that is rare.
+ *
+ * The path is the user's; what the file holds is judged by the guest. Owns the
+ * overlay's map. Files are opened by the main thread before the sandbox closes
+ * in; the overlay belongs to the loop's thread.
  */
 #include "virtio/block/file.h"
 
@@ -36,7 +47,7 @@
 
 #define WORD_BITS 64u
 
-static int make_file(const char *name)
+static int make_overlay_file(const char *name)
 {
 	const char *places[] = { getenv("TMPDIR"), "/var/tmp", "/tmp" };
 	int fd = -1;
@@ -56,7 +67,7 @@ static int make_file(const char *name)
 
 static int overlay_open(const char *name, uint64_t size)
 {
-	int fd = make_file(name), error;
+	int fd = make_overlay_file(name), error;
 
 	if (fd < 0)
 		return fd;
@@ -71,13 +82,17 @@ static int overlay_open(const char *name, uint64_t size)
 	return fd;
 }
 
-int overlay_create(struct overlay *o, int fd, int base_fd, uint64_t size)
+int overlay_create(struct overlay *o, const struct block_backing *b)
 {
-	uint64_t clusters = size / OVERLAY_CLUSTER + 1;
+	const uint64_t clusters = b->size / OVERLAY_CLUSTER + 1;
 	void *bits;
 
-	*o = (struct overlay){ .base_fd = base_fd, .fd = fd, .size = size };
-	o->bits_size = (clusters / WORD_BITS + 1) * sizeof(*o->bits);
+	*o = (struct overlay){
+		.base_fd = b->buffered_fd >= 0 ? b->buffered_fd : b->fd,
+		.fd = b->overlay_fd,
+		.size = b->size,
+		.bits_size = (clusters / WORD_BITS + 1) * sizeof(*o->bits),
+	};
 	bits = pool_map(o->bits_size);
 	if (!bits)
 		return log_errno("mmap of an overlay's map");
@@ -91,41 +106,41 @@ void overlay_destroy(struct overlay *o)
 	o->bits = NULL;
 }
 
-static bool has(const struct overlay *o, uint64_t cluster)
+bool overlay_has(const struct overlay *o, uint64_t offset)
 {
+	const uint64_t cluster = offset / OVERLAY_CLUSTER;
+
 	return o->bits[cluster / WORD_BITS] >> cluster % WORD_BITS & 1;
 }
 
 uint64_t overlay_run(const struct overlay *o, uint64_t offset, uint64_t len,
 		     bool *own)
 {
-	uint64_t cluster = offset / OVERLAY_CLUSTER;
 	uint64_t run = OVERLAY_CLUSTER - offset % OVERLAY_CLUSTER;
 
-	*own = has(o, cluster);
-	while (run < len && has(o, ++cluster) == *own)
+	*own = overlay_has(o, offset);
+	while (run < len && overlay_has(o, offset + run) == *own)
 		run += OVERLAY_CLUSTER;
 	return run < len ? run : len;
 }
 
 int overlay_copy(struct overlay *o, uint64_t offset)
 {
-	uint64_t len = OVERLAY_CLUSTER;
+	const uint64_t at = offset - offset % OVERLAY_CLUSTER;
+	size_t len = OVERLAY_CLUSTER;
 	uint8_t data[OVERLAY_CLUSTER];
 	ssize_t n;
 
-	if (has(o, offset / OVERLAY_CLUSTER))
-		return 0;
-	if (len > o->size - offset)
-		len = o->size - offset;
-	n = pread(o->base_fd, data, len, (off_t)offset);
+	if (len > o->size - at)
+		len = o->size - at;
+	n = pread(o->base_fd, data, len, (off_t)at);
 	if (n == (ssize_t)len)
-		n = pwrite(o->fd, data, len, (off_t)offset);
+		n = pwrite(o->fd, data, len, (off_t)at);
 	if (n < 0)
 		return -errno;
 	if (n != (ssize_t)len)
 		return -EIO;
-	overlay_mark(o, offset, len);
+	overlay_mark(o, at, len);
 	return 0;
 }
 
@@ -146,20 +161,21 @@ static const char *base_name(const char *path)
 	return slash && slash[1] ? slash + 1 : path;
 }
 
-static bool writes(const struct block_options *o)
+static bool is_written(const struct block_options *o)
 {
 	return !o->ro && !o->ephemeral;
 }
 
-static const char *open_hint(int error, const struct block_options *o)
+static const char *disk_open_hint(int error, const struct block_options *o)
 {
 	switch (error) {
 	case EACCES:
 	case EROFS:
 	case EPERM:
-		return writes(o) ? "; `ro` or `ephemeral` needs no right to "
-				   "write"
-				 : "";
+		return is_written(o)
+			       ? "; `ro` or `ephemeral` needs no right to "
+				 "write"
+			       : "";
 	case EINVAL:
 		return o->direct ? "; its file system has no O_DIRECT: leave "
 				   "`direct` out"
@@ -171,29 +187,29 @@ static const char *open_hint(int error, const struct block_options *o)
 	}
 }
 
-static int open_path(const char *path, const struct block_options *o)
+static int open_disk_path(const char *path, const struct block_options *o)
 {
 	int flags = O_CLOEXEC | O_NOCTTY | O_NONBLOCK |
-		    (writes(o) ? O_RDWR : O_RDONLY) |
+		    (is_written(o) ? O_RDWR : O_RDONLY) |
 		    (o->direct ? O_DIRECT : 0);
 	int fd = open(path, flags), error = errno;
 
 	if (fd >= 0)
 		return fd;
 	log_error("cannot open --disk %s: %s%s", path, strerror(error),
-		  open_hint(error, o));
+		  disk_open_hint(error, o));
 	return -error;
 }
 
 /* What is wrong with how the caller has opened it; NULL: nothing. */
-static const char *fd_trouble(int flags, const struct block_options *o)
+static const char *disk_fd_trouble(int flags, const struct block_options *o)
 {
 	if (flags < 0 || flags & O_PATH)
 		return "no such descriptor is open; whoever starts mote must "
 		       "leave it open";
 	if ((flags & O_ACCMODE) == O_WRONLY)
 		return "it is not open for reading";
-	if ((flags & O_ACCMODE) == O_RDONLY && writes(o))
+	if ((flags & O_ACCMODE) == O_RDONLY && is_written(o))
 		return "it is not open for writing; add `ro` or `ephemeral`, "
 		       "or open it for both (in a shell: 3<>disk.img)";
 	if (flags & O_APPEND)
@@ -202,10 +218,10 @@ static const char *fd_trouble(int flags, const struct block_options *o)
 	return NULL;
 }
 
-static int take_fd(int fd, const struct block_options *o)
+static int take_disk_fd(int fd, const struct block_options *o)
 {
 	int flags = fcntl(fd, F_GETFL);
-	const char *trouble = fd_trouble(flags, o);
+	const char *trouble = disk_fd_trouble(flags, o);
 
 	if (trouble || fcntl(fd, F_SETFD, FD_CLOEXEC)) {
 		log_error("--disk fd=%d: %s", fd, trouble ? trouble : "closed");
@@ -221,13 +237,14 @@ static int take_fd(int fd, const struct block_options *o)
 }
 
 /* The same file once more, without O_DIRECT; -1 where that cannot be. */
-static int open_again(const struct block_backing *b,
-		      const struct block_options *o, int flags)
+static int reopen_disk(const struct block_backing *b,
+		       const struct block_options *o, int flags)
 {
 	char path[32];
 
 	snprintf(path, sizeof(path), "/proc/self/fd/%d", b->fd);
-	return open(path, O_CLOEXEC | (writes(o) ? O_RDWR : O_RDONLY) | flags);
+	return open(path,
+		    O_CLOEXEC | (is_written(o) ? O_RDWR : O_RDONLY) | flags);
 }
 
 static int measure_device(struct block_backing *b)
@@ -245,13 +262,13 @@ static int measure_device(struct block_backing *b)
 	return 0;
 }
 
-static const char *kind_of(mode_t mode)
+static const char *file_type(mode_t mode)
 {
 	return S_ISDIR(mode) ? "a directory (make an image of it: mke2fs -d)"
 			     : "not a file";
 }
 
-static int measure(struct block_backing *b)
+static int measure_disk_file(struct block_backing *b)
 {
 	struct stat st;
 	int error = fstat(b->fd, &st) ? -errno : 0;
@@ -265,7 +282,7 @@ static int measure(struct block_backing *b)
 	} else if (!error) {
 		log_error("%s: it is %s; a disk is a raw image file or a block "
 			  "device",
-			  b->name, kind_of(st.st_mode));
+			  b->name, file_type(st.st_mode));
 		return -EINVAL;
 	}
 	if (error) {
@@ -287,23 +304,25 @@ static int measure(struct block_backing *b)
 	return 0;
 }
 
-static int lock(struct block_backing *b, const struct block_options *o)
+static int lock_disk(struct block_backing *b, const struct block_options *o)
 {
-	const char *trouble = writes(o) ? "another process, or another --disk, "
-					  "has it open as a disk; stop that "
-					  "one, or share the image with `ro` "
-					  "or `ephemeral`"
-					: "another process, or another --disk, "
-					  "has it open for writing; stop that "
-					  "one, or copy the image";
+	const char *trouble = is_written(o)
+				      ? "another process, or another --disk, "
+					"has it open as a disk; stop that "
+					"one, or share the image with `ro` "
+					"or `ephemeral`"
+				      : "another process, or another --disk, "
+					"has it open for writing; stop that "
+					"one, or copy the image";
 
 	/* O_EXCL: of block devices (open(2)); it means nothing for files. */
-	b->lock_fd = open_again(b, o, O_NONBLOCK | (writes(o) ? O_EXCL : 0));
+	b->lock_fd =
+		reopen_disk(b, o, O_NONBLOCK | (is_written(o) ? O_EXCL : 0));
 	if (b->lock_fd < 0 && errno == EBUSY)
 		trouble = "the host has it mounted, or another program has it; "
 			  "unmount it, or use `ro` or `ephemeral`";
 	else if (!flock(b->lock_fd >= 0 ? b->lock_fd : b->fd,
-			(writes(o) ? LOCK_EX : LOCK_SH) | LOCK_NB) ||
+			(is_written(o) ? LOCK_EX : LOCK_SH) | LOCK_NB) ||
 		 errno != EWOULDBLOCK)
 		return 0; /* other errors: a file system without locks */
 	log_error("%s: %s", b->name, trouble);
@@ -311,11 +330,12 @@ static int lock(struct block_backing *b, const struct block_options *o)
 }
 
 /* For what the guest does not align. */
-static int open_buffered(struct block_backing *b, const struct block_options *o)
+static int open_buffered_disk(struct block_backing *b,
+			      const struct block_options *o)
 {
 	int error;
 
-	b->buffered_fd = open_again(b, o, 0);
+	b->buffered_fd = reopen_disk(b, o, 0);
 	if (b->buffered_fd >= 0)
 		return 0;
 	error = errno;
@@ -326,7 +346,7 @@ static int open_buffered(struct block_backing *b, const struct block_options *o)
 }
 
 /* A qcow2 given as raw would show its own format to the guest. */
-static void warn_format(const struct block_backing *b)
+static void warn_of_qcow2(const struct block_backing *b)
 {
 	char magic[4];
 
@@ -337,21 +357,21 @@ static void warn_format(const struct block_backing *b)
 			 b->name);
 }
 
-static int prepare(struct block_backing *b, const struct block_options *o)
+static int prepare_disk(struct block_backing *b, const struct block_options *o)
 {
-	int error = measure(b), flags, overlay;
+	int error = measure_disk_file(b), flags, overlay;
 
 	if (!error)
-		error = lock(b, o);
+		error = lock_disk(b, o);
 	if (error)
 		return error;
 	flags = fcntl(b->fd, F_GETFL);
 	if (flags & O_NONBLOCK)
 		fcntl(b->fd, F_SETFL, flags & ~O_NONBLOCK);
 	if (flags & O_DIRECT)
-		error = open_buffered(b, o);
+		error = open_buffered_disk(b, o);
 	else
-		warn_format(b);
+		warn_of_qcow2(b);
 	if (error)
 		return error;
 	if (!b->ephemeral)
@@ -392,9 +412,9 @@ int block_open(struct block_backing *b, const struct block_options *o,
 	else
 		snprintf(b->name, sizeof(b->name), "disk %u (fd=%d)", index,
 			 o->file.fd);
-	b->fd = o->file.path ? open_path(o->file.path, o)
-			     : take_fd(o->file.fd, o);
-	error = b->fd < 0 ? b->fd : prepare(b, o);
+	b->fd = o->file.path ? open_disk_path(o->file.path, o)
+			     : take_disk_fd(o->file.fd, o);
+	error = b->fd < 0 ? b->fd : prepare_disk(b, o);
 	if (error) {
 		block_close(b);
 		b->fd = -1;

@@ -56,23 +56,24 @@ int block_open(struct block_backing *backing,
 	       const struct block_options *options, unsigned index);
 void block_close(const struct block_backing *backing);
 
-/* -- the overlay ---------------------------------------------------------- */
+/* -- the overlay of an ephemeral disk -------------------------------------- */
 
 #define OVERLAY_CLUSTER 4096u
 
 struct overlay {
-	int base_fd, fd;  /* the caller's */
+	int base_fd, fd;  /* the backing's; the first takes any alignment */
 	uint64_t size;	  /* bytes of the disk */
 	uint64_t *bits;	  /* one for each cluster: it is in the overlay */
 	size_t bits_size; /* bytes of that mapping */
 };
 
-/*
- * An empty overlay in the file `fd`. `base_fd` takes reads that are not
- * aligned. 0 or -errno, logged.
- */
-int overlay_create(struct overlay *overlay, int fd, int base_fd, uint64_t size);
+/* An empty one in the backing's overlay_fd. 0 or -errno, logged. */
+int overlay_create(struct overlay *overlay,
+		   const struct block_backing *backing);
 void overlay_destroy(struct overlay *overlay);
+
+/* Is the cluster with this offset in the overlay? */
+bool overlay_has(const struct overlay *overlay, uint64_t offset);
 
 /*
  * How many of the `len` bytes from `offset` lie in one and the same file;
@@ -82,8 +83,8 @@ uint64_t overlay_run(const struct overlay *overlay, uint64_t offset,
 		     uint64_t len, bool *own);
 
 /*
- * Before a write of a part of the cluster at `offset`: copies it from the base,
- * unless it is in the overlay. Waits for that; 0 or -errno.
+ * Before a write of a part of the cluster with this offset, which is not in the
+ * overlay: copies it from the base. Waits for that; 0 or -errno.
  */
 int overlay_copy(struct overlay *overlay, uint64_t offset);
 

@@ -80,9 +80,11 @@ static int defer_request(struct disk *disk, struct request *r,
 	return BLOCK_PENDING;
 }
 
-/* Does a step in flight write to the cluster at this offset of the overlay? */
-static bool is_cluster_filled(const struct disk *disk, uint64_t cluster)
+/* Does a step in flight write to the overlay's cluster at this offset? */
+static bool is_cluster_filled(const struct disk *disk, uint64_t offset)
 {
+	const uint64_t cluster = offset - offset % OVERLAY_CLUSTER;
+
 	for (unsigned i = 0; i < disk->pool_used; i++) {
 		const struct request *r = &disk->pool[i];
 
@@ -97,16 +99,11 @@ static bool is_cluster_filled(const struct disk *disk, uint64_t cluster)
 bool request_can_resume(const struct disk *disk)
 {
 	const struct request *r = disk->deferred;
-	uint64_t last;
 
-	if (!r)
-		return false;
-	if (r->waits == BLOCK_WAIT_SYNC)
+	if (r && r->waits == BLOCK_WAIT_SYNC)
 		return !disk->syncing;
-	last = r->offset + r->left - 1;
-	return !is_cluster_filled(disk,
-				  r->offset - r->offset % OVERLAY_CLUSTER) &&
-	       !is_cluster_filled(disk, last - last % OVERLAY_CLUSTER);
+	return r && !is_cluster_filled(disk, r->offset) &&
+	       !is_cluster_filled(disk, r->offset + r->left - 1);
 }
 
 struct request *request_drop_deferred(struct disk *disk, uint32_t queues)
@@ -128,21 +125,17 @@ struct request *request_drop_deferred(struct disk *disk, uint32_t queues)
 static int copy_end_clusters(struct disk *disk, struct request *r)
 {
 	const uint64_t ends[] = { r->offset, r->offset + r->left };
-	bool own = true;
 	int error;
 
 	for (size_t i = 0; i < ARRAY_LEN(ends) && disk->overlay; i++) {
-		uint64_t beyond = ends[i] % OVERLAY_CLUSTER;
-
-		if (!beyond || ends[i] >= disk->overlay->size)
+		if (ends[i] % OVERLAY_CLUSTER == 0 ||
+		    ends[i] >= disk->overlay->size ||
+		    overlay_has(disk->overlay, ends[i]))
 			continue;
-		overlay_run(disk->overlay, ends[i], 1, &own);
-		if (own)
-			continue;
-		if (is_cluster_filled(disk, ends[i] - beyond))
+		if (is_cluster_filled(disk, ends[i]))
 			return defer_request(disk, r, BLOCK_WAIT_CLUSTERS);
 		disk->copies++;
-		error = overlay_copy(disk->overlay, ends[i] - beyond);
+		error = overlay_copy(disk->overlay, ends[i]);
 		if (error)
 			return fail_request(disk, r, strerror(-error));
 	}

@@ -1,12 +1,15 @@
-/* uses: virtio/block/block.c virtio/block/request.c virtio/block/file.c */
+/* SPDX-License-Identifier: Apache-2.0 */
+/* uses: tests/unit/block_help.c cpu/loop/thread.c virtio/block/io.c */
 /* uses: virtio/block/io_uring.c virtio/block/io_thread.c */
-/* uses: virtio/block/io.c cpu/loop/thread.c */
-/* uses: virtio/limiter.c virtio/queue.c cpu/loop/loop.c mem/ram.c */
+/* ldflags: -Wl,--wrap=log_guest */
 /*
  * The block device with each engine over real files: every kind of request,
  * and every way in which one can be wrong.
  */
+#include <stdio.h>
+#include <stdlib.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "tests/unit/block_help.h"
 
@@ -33,8 +36,8 @@ static struct block_options options_of(void **state, uint64_t size)
 {
 	const struct way *way = *state;
 
-	file = way->place == ON_DISK ? file_open("/tmp", size)
-				     : memory_open(size);
+	file = way->place == ON_DISK ? unnamed_file("/tmp", size)
+				     : memory_file(size);
 	return (struct block_options){
 		.file.fd = dup(file),
 		.engine = way->engine,

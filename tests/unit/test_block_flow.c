@@ -1,5 +1,6 @@
-/* uses: virtio/block/block.c virtio/block/request.c virtio/block/file.c */
-/* uses: virtio/limiter.c virtio/queue.c cpu/loop/loop.c mem/ram.c */
+/* SPDX-License-Identifier: Apache-2.0 */
+/* uses: tests/unit/block_help.c tests/unit/mock_engine.c */
+/* ldflags: -Wl,--wrap=log_guest */
 /*
  * How requests flow through the block device, with an engine that completes
  * what the test says, when it says, and with what result: whose turn it is,
@@ -29,7 +30,7 @@ static void start(struct block_options options, uint64_t features)
 	options.engine = BLOCK_ENGINE_URING;
 	mock_count = 0;
 	mock_result = as_asked;
-	options.file.fd = memory_open(SIZE);
+	options.file.fd = memory_file(SIZE);
 	disk_make(&options, features);
 }
 
@@ -43,7 +44,7 @@ static void end(void)
 static void complete(unsigned index, int64_t result)
 {
 	mock_complete(mock, index, result);
-	engine_ready(0);
+	engine_reports(0);
 	collect();
 }
 
@@ -659,7 +660,7 @@ static void test_block_device(void **state)
 	disk_activate(ALL);
 	put_ranges(BLOCK_DISCARD, 2, 0);
 	mock_complete(&mocks[1], 0, -EOPNOTSUPP);
-	engine_ready(1);
+	engine_reports(1);
 	collect();
 	assert_int_equal(status_of(2), BLOCK_OK);
 	put_ranges(BLOCK_WRITE_ZEROES, 1, 0);
@@ -679,7 +680,7 @@ static void test_block_device(void **state)
 static void start_auto(struct block_options options)
 {
 	mock_count = 0;
-	options.file.fd = memory_open(SIZE);
+	options.file.fd = memory_file(SIZE);
 	disk_make(&options, ALL);
 }
 
@@ -699,7 +700,7 @@ static void test_writes_by_worker(void **state)
 	complete(0, 512);
 	complete(0, 0);
 	mock_complete(&mocks[1], 0, 512);
-	engine_ready(1);
+	engine_reports(1);
 	collect();
 	for (unsigned i = 0; i < 3; i++)
 		assert_int_equal(status_of(i), BLOCK_OK);
@@ -746,7 +747,7 @@ static void test_misaligned(void **state)
 
 	(void)state;
 	start((struct block_options){ 0 }, ALL);
-	t.block->backing.buffered_fd = memory_open(SIZE);
+	t.block->backing.buffered_fd = memory_file(SIZE);
 	slot = put_and_kick(BLOCK_OUT, 1, 512);
 	complete(0, -EINVAL);
 	assert_int_equal(newest()->file, BLOCK_FILE_BUFFERED);
@@ -768,7 +769,7 @@ static void test_misaligned(void **state)
 static int create_with(enum block_engine engine)
 {
 	struct block_options options = {
-		.file.fd = memory_open(SIZE),
+		.file.fd = memory_file(SIZE),
 		.engine = engine,
 	};
 

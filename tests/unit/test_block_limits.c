@@ -1,5 +1,6 @@
-/* uses: virtio/block/block.c virtio/block/request.c virtio/block/file.c */
-/* uses: virtio/limiter.c virtio/queue.c cpu/loop/loop.c mem/ram.c */
+/* SPDX-License-Identifier: Apache-2.0 */
+/* uses: tests/unit/block_help.c tests/unit/mock_engine.c */
+/* ldflags: -Wl,--wrap=log_guest */
 /* ldflags: -Wl,--wrap=loop_now,--wrap=loop_timer_set */
 /*
  * bw= and iops= of a disk, by a clock that the test winds: a driver that always
@@ -54,7 +55,7 @@ static void start(struct block_options options)
 	mock_result = perform;
 	now = 5 * SECOND;
 	moved = alarm_at = 0;
-	options.file.fd = memory_open(SIZE);
+	options.file.fd = memory_file(SIZE);
 	disk_make(&options, FEATURES);
 }
 
@@ -162,7 +163,7 @@ static void test_zeros_count(void **state)
 	kick_queue(0);
 	while (t.block->in_flight) {
 		at_once(&mocks[0]);
-		engine_ready(0);
+		engine_reports(0);
 	}
 	collect();
 	assert_int_equal(moved, 8 * MIB);

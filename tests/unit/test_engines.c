@@ -1,5 +1,6 @@
-/* uses: virtio/block/io_uring.c virtio/block/io_thread.c */
-/* uses: virtio/block/io.c cpu/loop/thread.c */
+/* SPDX-License-Identifier: Apache-2.0 */
+/* uses: virtio/block/io_uring.c virtio/block/io_thread.c virtio/block/io.c */
+/* uses: cpu/loop/thread.c tests/unit/kept_log.c tests/unit/sample_file.c */
 /* ldflags: -Wl,--wrap=syscall,--wrap=pthread_create */
 /*
  * The engines by themselves, on a host that answers as the test likes: hosts
@@ -11,11 +12,15 @@
 #include <poll.h>
 #include <pthread.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 #include <sys/syscall.h>
+#include <unistd.h>
 
-#include "tests/unit/boot_help.h"
+#include "tests/unit/sample_file.h"
+#include "tests/unit/unit.h"
 #include "virtio/block/io.h"
 
+#define MIB  (1ULL << 20)
 #define SIZE (4 * MIB)
 
 /* -- the host ------------------------------------------------------------- */

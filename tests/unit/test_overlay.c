@@ -1,12 +1,15 @@
-/* uses: virtio/block/block.c virtio/block/request.c virtio/block/file.c */
-/* uses: virtio/limiter.c virtio/queue.c cpu/loop/loop.c mem/ram.c */
+/* SPDX-License-Identifier: Apache-2.0 */
+/* uses: tests/unit/block_help.c tests/unit/mock_engine.c */
+/* ldflags: -Wl,--wrap=log_guest */
 /*
  * Ephemeral disks against a model, an array in memory: random requests at any
  * sector, several in flight, by an engine that moves as little at a time as it
  * likes. The base never changes.
  */
 #include <linux/falloc.h>
+#include <stdlib.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "tests/unit/block_help.h"
 #include "tests/unit/mock_engine.h"
@@ -84,7 +87,7 @@ static void run_all(unsigned expected)
 {
 	while (mocks[0].count || t.block->disk.deferred) {
 		perform_any(&mocks[0]);
-		engine_ready(0);
+		engine_reports(0);
 	}
 	wait_back(t.back_count);
 	assert_int_equal(t.back_count, expected);
@@ -242,7 +245,7 @@ static void test_no_space(void **state)
 	put_request_on(0, BLOCK_OUT, 8, DATA_AT, 8192);
 	kick_queue(0);
 	mock_complete(&mocks[0], 0, full(&mocks[0], mocks[0].waiting[0]));
-	engine_ready(0);
+	engine_reports(0);
 	collect();
 	assert_int_equal(status_of(0), BLOCK_IOERR);
 	expect_log(strerror(ENOSPC));
@@ -251,7 +254,7 @@ static void test_no_space(void **state)
 	put_request_on(0, BLOCK_OUT, 8, DATA_AT, 8192);
 	kick_queue(0);
 	mock_complete(&mocks[0], 0, 4095);
-	engine_ready(0);
+	engine_reports(0);
 	collect();
 	assert_int_equal(status_of(2), BLOCK_IOERR);
 	expect_log("full");
@@ -265,7 +268,7 @@ static void finish(unsigned index, int64_t (*how)(struct mock_engine *mock,
 {
 	mock_complete(&mocks[0], index,
 		      how(&mocks[0], mocks[0].waiting[index]));
-	engine_ready(0);
+	engine_reports(0);
 	collect();
 }
 
@@ -420,7 +423,7 @@ static void test_large(void **state)
 	(void)state;
 	mock_count = 0;
 	manner = WHOLE;
-	base_fd = memory_open(5 * GIB);
+	base_fd = memory_file(5 * GIB);
 	options.file.fd = dup(base_fd);
 	disk_make(&options, FLUSH_FEATURE);
 	assert_int_equal(fstat(t.block->backing.overlay_fd, &st), 0);

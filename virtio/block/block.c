@@ -17,7 +17,7 @@
  * is free. Requests end in whatever order their steps do.
  *
  * A write of 6 MiB, for example: the guest's QueueNotify has the loop call
- * kick_queue. take_chain pops the chain, request_start judges its header
+ * block_kick. take_chain pops the chain, request_start judges its header
  * and submits the first 4 MiB to an engine, and serve_engines hands that over.
  * When it is done, the engine's descriptor is readable: the loop calls
  * engine_ready, the engine calls step_done, and request_step_done submits
@@ -272,7 +272,7 @@ static void engine_ready(void *arg, uint32_t events)
 	serve_engines(engine->arg);
 }
 
-static void tokens_ready(void *arg)
+static void serve_limited(void *arg)
 {
 	struct block *b = arg;
 
@@ -280,7 +280,7 @@ static void tokens_ready(void *arg)
 	serve_engines(b);
 }
 
-static void run_more(void *arg)
+static void serve_unfinished(void *arg)
 {
 	struct block *b = arg;
 
@@ -290,14 +290,14 @@ static void run_more(void *arg)
 
 /* -- operations of the device --------------------------------------------- */
 
-static void activate_block(struct device *device)
+static void block_activate(struct device *device)
 {
 	struct block *b = (struct block *)device;
 
 	b->disk.write_through = !device_has(device, BLOCK_FEATURE_FLUSH);
 }
 
-static void kick_queue(struct device *device, unsigned index)
+static void block_kick(struct device *device, unsigned index)
 {
 	struct block *b = (struct block *)device;
 
@@ -333,7 +333,7 @@ static void end_requests(struct block *b, uint32_t queues)
 	b->unfinished &= ~queues;
 }
 
-static void reset_block(struct device *device)
+static void block_reset(struct device *device)
 {
 	struct block *b = (struct block *)device;
 
@@ -344,7 +344,7 @@ static void reset_block(struct device *device)
 }
 
 /* What other queues have in flight goes on meanwhile. */
-static void drain_queue(struct device *device, unsigned index)
+static void block_drain(struct device *device, unsigned index)
 {
 	struct block *b = (struct block *)device;
 
@@ -481,7 +481,7 @@ static int watch_engine(struct block *b, struct engine *engine)
 
 static int connect_loop(struct block *b)
 {
-	int error = loop_timer_create(b->loop, &b->timer, tokens_ready, b);
+	int error = loop_timer_create(b->loop, &b->timer, serve_limited, b);
 
 	for (unsigned i = 0; i < BLOCK_ENGINES && !error; i++)
 		if (b->disk.engines[i])
@@ -503,10 +503,10 @@ static int create_pools(struct block *b)
 static void init_block(struct block *b, const struct block_options *o)
 {
 	static const struct device_ops ops = {
-		.activate = activate_block,
-		.kick = kick_queue,
-		.reset = reset_block,
-		.drain = drain_queue,
+		.activate = block_activate,
+		.kick = block_kick,
+		.reset = block_reset,
+		.drain = block_drain,
 	};
 
 	b->device = (struct device){
@@ -524,7 +524,7 @@ static void init_block(struct block *b, const struct block_options *o)
 		.config_len = CONFIG_SIZE,
 	};
 	b->timer.source.fd = -1;
-	b->more = (struct loop_work){ .run = run_more, .arg = b };
+	b->more = (struct loop_work){ .run = serve_unfinished, .arg = b };
 	b->disk.backing = &b->backing;
 	b->disk.bytes = &b->bytes;
 	b->disk.serial = o->serial ? b->serial : NULL;

@@ -84,14 +84,14 @@ static int overlay_open(const char *name, uint64_t size)
 
 int overlay_create(struct overlay *o, const struct block_backing *b)
 {
-	const uint64_t clusters = b->size / OVERLAY_CLUSTER + 1;
+	const uint64_t words = b->size / OVERLAY_CLUSTER / WORD_BITS + 1;
 	void *bits;
 
 	*o = (struct overlay){
 		.base_fd = b->buffered_fd >= 0 ? b->buffered_fd : b->fd,
 		.fd = b->overlay_fd,
 		.size = b->size,
-		.bits_size = (clusters / WORD_BITS + 1) * sizeof(*o->bits),
+		.bits_size = words * sizeof(*o->bits),
 	};
 	bits = pool_map(o->bits_size);
 	if (!bits)

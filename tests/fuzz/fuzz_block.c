@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* uses: virtio/block/block.c virtio/block/request.c virtio/block/file.c */
 /* uses: virtio/limiter.c virtio/mmio.c virtio/mmio_regs.c virtio/device.c */
 /* uses: virtio/queue.c cpu/bus.c mem/ram.c mem/log.c */
@@ -89,22 +90,22 @@ static void finish(struct mock *m)
 {
 	struct engine_io *io = m->pending[backwards ? m->count - 1 : 0];
 	static const int errors[] = { EIO, ENOSPC, EOPNOTSUPP, EINVAL, EAGAIN };
+	int64_t result;
 
 	m->count--;
 	for (unsigned i = 0; i < m->count && !backwards; i++)
 		m->pending[i] = m->pending[i + 1];
 	check_io(m, io);
 	if (fault == 1 && io->iov_count) /* cut short */
-		io->result = (int64_t)(io->len / 2);
+		result = (int64_t)(io->len / 2);
 	else if (fault == 2 && io->iov_count) /* the file is shorter now */
-		io->result = 0;
+		result = 0;
 	else if (fault >= 3)
-		io->result = -errors[fault % 5];
+		result = -errors[fault % 5];
 	else
-		io->result = carry_out(m, io);
+		result = carry_out(m, io);
 	fault = 0;
-	m->head.in_flight--;
-	m->head.done(m->head.arg, io);
+	engine_complete(&m->head, io, result);
 }
 
 static struct mock *mock_of(struct engine *engine)

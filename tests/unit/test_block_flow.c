@@ -157,6 +157,60 @@ static void test_endless_driver(void **state)
 	end();
 }
 
+static void do_one_step(struct mock_engine *m)
+{
+	if (m->count)
+		mock_complete(m, 0, 512);
+}
+
+/* Steps that are each done at once: so many in a turn, the rest in later ones.
+ */
+static void test_endless_steps(void **state)
+{
+	unsigned turns = 0;
+
+	(void)state;
+	start((struct block_options){ 0 }, ALL);
+	mock_flushed = do_one_step;
+	put_and_kick(BLOCK_IN, 0, 100 * 512);
+	assert_in_range(mock->submitted, 2, 20);
+	while (pump(0))
+		turns++;
+	assert_in_range(turns, 5, 50);
+	assert_int_equal(t.back_count, 1);
+	assert_int_equal(status_of(0), BLOCK_OK);
+	mock_flushed = NULL;
+	end();
+}
+
+/* What is done at once makes room for a queue that found no request. */
+static void test_starved(void **state)
+{
+	unsigned turns = 0;
+
+	(void)state;
+	start((struct block_options){ .queues = 3 }, ALL);
+	for (unsigned i = 0; i < 2; i++) {
+		fill_queue(i, 128);
+		kick_queue(i);
+	}
+	while (pump(0))
+		;
+	assert_int_equal(t.block->in_flight, 256);
+	fill_queue(2, 10);
+	kick_queue(2);
+	assert_int_equal(taken_of(2), 0);
+	mock_flushed = do_one_step;
+	complete(0, 512);
+	assert_in_range(taken_of(2), 1, 3);
+	while (pump(0))
+		turns++;
+	assert_in_range(turns, 2, 10);
+	assert_int_equal(taken_of(2), 10);
+	mock_flushed = NULL;
+	end();
+}
+
 /* -- reset ---------------------------------------------------------------- */
 
 static void test_reset_ends_steps(void **state)
@@ -808,6 +862,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_turns),
 		cmocka_unit_test(test_endless_driver),
+		cmocka_unit_test(test_endless_steps),
+		cmocka_unit_test(test_starved),
 		cmocka_unit_test(test_reset_ends_steps),
 		cmocka_unit_test(test_reset_with_errors),
 		cmocka_unit_test(test_stop_queue),

@@ -332,6 +332,7 @@ static void test_overlapping_failed(void **state)
 static void test_many_overlapping(void **state)
 {
 	const unsigned count = 40;
+	unsigned turns = 0;
 
 	(void)state;
 	for (unsigned way = 0; way < 3; way++) {
@@ -348,6 +349,10 @@ static void test_many_overlapping(void **state)
 			finish(0, full);
 			expect_log(strerror(ENOSPC));
 			assert_in_range(mocks[0].count, 1, count - 1);
+			while (pump(0))
+				turns++;
+			assert_in_range(turns, 2, count - 1);
+			assert_int_equal(mocks[0].count, count);
 			run_all(count + 1);
 			for (unsigned i = 0; i < count; i++)
 				memset(model + 4096 * i + 3 * 512, 2, 512);
@@ -444,6 +449,60 @@ static void test_large(void **state)
 	expect_no_log();
 }
 
+/*
+ * The cluster behind the last whole one is the first of a new word of the map,
+ * and the only one of a new page of it; only a part of it is on the disk.
+ */
+static void last_cluster(unsigned sectors, unsigned written)
+{
+	const uint64_t whole = 128 * MIB, size = whole + sectors * 512ULL;
+	struct block_options options = { .ephemeral = true,
+					 .engine = BLOCK_ENGINE_URING };
+	uint8_t bytes[2 * 4096] = { 0 }, now[sizeof(bytes)] = { 0 };
+	const size_t len = 4096 + sectors * 512ULL;
+
+	mock_count = 0;
+	manner = WHOLE;
+	base_fd = memory_file(size);
+	fill(bytes, len);
+	assert_int_equal(pwrite(base_fd, bytes, len, (off_t)whole - 4096), len);
+	options.file.fd = dup(base_fd);
+	disk_make(&options, FLUSH_FEATURE);
+	assert_true(t.block->overlay.bits_size > whole / 4096 / 8);
+	memset(guest(DATA_AT, 512), 0xa5, 512);
+	put_request_on(0, BLOCK_OUT, whole / 512 + written, DATA_AT, 512);
+	kick_queue(0);
+	run_all(1);
+	assert_int_equal(status_of(0), BLOCK_OK);
+	assert_true(overlay_has(&t.block->overlay, whole));
+	assert_false(overlay_has(&t.block->overlay, whole - 1));
+	put_request_on(0, BLOCK_IN, whole / 512 - 8, DATA_AT + MIB,
+		       (uint32_t)len);
+	kick_queue(0);
+	run_all(2);
+	assert_int_equal(status_of(1), BLOCK_OK);
+	memset(bytes + 4096 + written * 512ULL, 0xa5, 512);
+	assert_memory_equal(guest(DATA_AT + MIB, len), bytes, len);
+	/* The base is as it was, and the overlay no longer than the disk. */
+	assert_int_equal(pread(base_fd, now, len, (off_t)whole - 4096), len);
+	fill(bytes, len);
+	assert_memory_equal(now, bytes, len);
+	assert_int_equal(lseek(t.block->backing.overlay_fd, 0, SEEK_END), size);
+	disk_destroy();
+	close(base_fd);
+	expect_no_log();
+}
+
+static void test_last_cluster(void **state)
+{
+	(void)state;
+	last_cluster(1, 0);
+	/* One that is written in part. */
+	last_cluster(3, 0);
+	last_cluster(3, 1);
+	last_cluster(7, 6);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -458,6 +517,7 @@ int main(void)
 		cmocka_unit_test(test_reset),
 		cmocka_unit_test(test_short_base),
 		cmocka_unit_test(test_large),
+		cmocka_unit_test(test_last_cluster),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

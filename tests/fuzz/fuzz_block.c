@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* uses: virtio/block/block.c virtio/block/request.c virtio/block/file.c */
 /* uses: virtio/limiter.c virtio/mmio.c virtio/mmio_regs.c virtio/device.c */
-/* uses: virtio/queue.c cpu/bus.c mem/ram.c mem/log.c */
+/* uses: virtio/queue.c cpu/bus.c mem/ram.c mem/log.c cpu/loop/file.c */
 /*
  * The block device between a driver that does what the input says
  * (mmio_input.h) and an engine that completes what it is given when the input

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* uses: virtio/block/file.c tests/unit/guest_ram.c */
+/* uses: virtio/block/file.c cpu/loop/file.c tests/unit/guest_ram.c */
 /* uses: tests/unit/sample_file.c */
 /* ldflags: -Wl,--wrap=open,--wrap=log_info */
 /*

@@ -56,7 +56,7 @@ static void check_io(const struct mock *m, const struct engine_io *io)
 {
 	uint64_t sum = 0;
 
-	must(io->file < ENGINE_FILES_MAX && m->options.fds[io->file] >= 0,
+	must(io->file < BLOCK_FILES && m->options.fds[io->file] >= 0,
 	     "the file");
 	if (io->op == ENGINE_FLUSH)
 		return;

@@ -11,7 +11,7 @@
 
 struct mock_engine {
 	struct engine engine; /* first */
-	int fds[ENGINE_FILES_MAX];
+	int fds[BLOCK_FILES];
 	/* submitted and not completed, oldest first */
 	struct engine_io *waiting[ENGINE_DEPTH];
 	unsigned count;

@@ -47,41 +47,6 @@
 
 #define WORD_BITS 64u
 
-static int make_overlay_file(const char *name)
-{
-	const char *places[] = { getenv("TMPDIR"), "/var/tmp", "/tmp" };
-	int fd = -1;
-
-	for (size_t i = 0; i < ARRAY_LEN(places) && fd < 0; i++)
-		if (places[i] && *places[i])
-			fd = open(places[i], O_TMPFILE | O_RDWR | O_CLOEXEC,
-				  0600);
-	if (fd >= 0)
-		return fd;
-	log_info("%s: no directory for its overlay can be written to, so "
-		 "that is kept in memory; set TMPDIR to one",
-		 name);
-	fd = memfd_create("mote-overlay", MFD_CLOEXEC);
-	return fd < 0 ? log_errno("memfd_create") : fd;
-}
-
-static int overlay_open(const char *name, uint64_t size)
-{
-	int fd = make_overlay_file(name), error;
-
-	if (fd < 0)
-		return fd;
-	if (ftruncate(fd, (off_t)size)) {
-		error = errno;
-		log_error("%s: its overlay cannot be %llu bytes long: %s; set "
-			  "TMPDIR to a directory of another file system",
-			  name, (unsigned long long)size, strerror(error));
-		close(fd);
-		return -error;
-	}
-	return fd;
-}
-
 int overlay_create(struct overlay *o, const struct block_backing *b)
 {
 	const uint64_t words = b->size / OVERLAY_CLUSTER / WORD_BITS + 1;
@@ -153,13 +118,6 @@ void overlay_mark(struct overlay *o, uint64_t offset, uint64_t len)
 }
 
 /* -- opening -------------------------------------------------------------- */
-
-static const char *base_name(const char *path)
-{
-	const char *slash = strrchr(path, '/');
-
-	return slash && slash[1] ? slash + 1 : path;
-}
 
 static bool is_written(const struct block_options *o)
 {
@@ -235,12 +193,6 @@ static int measure_device(struct block_backing *b)
 	return 0;
 }
 
-static const char *file_type(mode_t mode)
-{
-	return S_ISDIR(mode) ? "a directory (make an image of it: mke2fs -d)"
-			     : "not a file";
-}
-
 static int measure_disk_file(struct block_backing *b)
 {
 	struct stat st;
@@ -255,7 +207,11 @@ static int measure_disk_file(struct block_backing *b)
 	} else if (!error) {
 		log_error("%s: it is %s; a disk is a raw image file or a block "
 			  "device",
-			  b->name, file_type(st.st_mode));
+			  b->name,
+			  S_ISDIR(st.st_mode)
+				  ? "a directory (make an image of it: "
+				    "mke2fs -d)"
+				  : "not a file");
 		return -EINVAL;
 	}
 	if (error) {
@@ -279,23 +235,21 @@ static int measure_disk_file(struct block_backing *b)
 
 static int lock_disk(struct block_backing *b, const struct block_options *o)
 {
-	const char *trouble = is_written(o)
-				      ? "another process, or another --disk, "
-					"has it open as a disk; stop that "
-					"one, or share the image with `ro` "
-					"or `ephemeral`"
-				      : "another process, or another --disk, "
-					"has it open for writing; stop that "
-					"one, or copy the image";
+	const bool writes = is_written(o);
+	const char *trouble =
+		writes ? "another process, or another --disk, has it open as a "
+			 "disk; stop that one, or share the image with `ro` or "
+			 "`ephemeral`"
+		       : "another process, or another --disk, has it open for "
+			 "writing; stop that one, or copy the image";
 
 	/* O_EXCL: of block devices (open(2)); it means nothing for files. */
-	b->lock_fd =
-		reopen_disk(b, o, O_NONBLOCK | (is_written(o) ? O_EXCL : 0));
+	b->lock_fd = reopen_disk(b, o, O_NONBLOCK | (writes ? O_EXCL : 0));
 	if (b->lock_fd < 0 && errno == EBUSY)
 		trouble = "the host has it mounted, or another program has it; "
 			  "unmount it, or use `ro` or `ephemeral`";
 	else if (!flock(b->lock_fd >= 0 ? b->lock_fd : b->fd,
-			(is_written(o) ? LOCK_EX : LOCK_SH) | LOCK_NB) ||
+			(writes ? LOCK_EX : LOCK_SH) | LOCK_NB) ||
 		 errno != EWOULDBLOCK)
 		return 0; /* other errors: a file system without locks */
 	log_error("%s: %s", b->name, trouble);
@@ -330,9 +284,37 @@ static void warn_of_qcow2(const struct block_backing *b)
 			 b->name);
 }
 
+/* In $TMPDIR or /var/tmp, else in memory. What fails, block_close closes. */
+static int open_overlay(struct block_backing *b)
+{
+	const char *directories[] = { getenv("TMPDIR"), "/var/tmp", "/tmp" };
+	int error;
+
+	for (size_t i = 0; i < ARRAY_LEN(directories) && b->overlay_fd < 0; i++)
+		if (directories[i] && *directories[i])
+			b->overlay_fd =
+				open(directories[i],
+				     O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+	if (b->overlay_fd < 0) {
+		log_info("%s: no directory for its overlay can be written to, "
+			 "so that is kept in memory; set TMPDIR to one",
+			 b->name);
+		b->overlay_fd = memfd_create("mote-overlay", MFD_CLOEXEC);
+	}
+	if (b->overlay_fd < 0)
+		return log_errno("memfd_create");
+	if (!ftruncate(b->overlay_fd, (off_t)b->size))
+		return 0;
+	error = errno;
+	log_error("%s: its overlay cannot be %llu bytes long: %s; set TMPDIR "
+		  "to a directory of another file system",
+		  b->name, (unsigned long long)b->size, strerror(error));
+	return -error;
+}
+
 static int prepare_disk(struct block_backing *b, const struct block_options *o)
 {
-	int error = measure_disk_file(b), flags, overlay;
+	int error = measure_disk_file(b), flags;
 
 	if (!error)
 		error = lock_disk(b, o);
@@ -345,15 +327,9 @@ static int prepare_disk(struct block_backing *b, const struct block_options *o)
 		error = open_buffered_disk(b, o);
 	else
 		warn_of_qcow2(b);
-	if (error)
-		return error;
-	if (!b->ephemeral)
-		return 0;
-	overlay = overlay_open(b->name, b->size);
-	if (overlay < 0)
-		return overlay;
-	b->overlay_fd = overlay;
-	return 0;
+	if (!error && b->ephemeral)
+		error = open_overlay(b);
+	return error;
 }
 
 void block_close(const struct block_backing *b)
@@ -368,6 +344,9 @@ void block_close(const struct block_backing *b)
 int block_open(struct block_backing *b, const struct block_options *o,
 	       unsigned index)
 {
+	char room[FILE_NAME_BYTES];
+	const char *name = file_name(&o->file, room);
+	const char *slash = strrchr(name, '/');
 	int error;
 
 	*b = (struct block_backing){
@@ -379,12 +358,8 @@ int block_open(struct block_backing *b, const struct block_options *o,
 		.ephemeral = o->ephemeral && !o->ro,
 		.index = index,
 	};
-	if (o->file.path)
-		snprintf(b->name, sizeof(b->name), "disk %u (%s)", index,
-			 base_name(o->file.path));
-	else
-		snprintf(b->name, sizeof(b->name), "disk %u (fd=%d)", index,
-			 o->file.fd);
+	snprintf(b->name, sizeof(b->name), "disk %u (%s)", index,
+		 slash && slash[1] ? slash + 1 : name);
 	b->fd = open_disk(o);
 	error = b->fd < 0 ? b->fd : prepare_disk(b, o);
 	if (error) {

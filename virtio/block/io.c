@@ -37,7 +37,7 @@ void engine_init(struct engine *engine, const struct engine_ops *ops,
 		.arg = options->arg,
 	};
 	memcpy(engine->fds, options->fds, sizeof(engine->fds));
-	for (unsigned i = 0; i < ENGINE_FILES_MAX; i++) {
+	for (unsigned i = 0; i < BLOCK_FILES; i++) {
 		const int fd = engine->fds[i];
 		const int flags = fd < 0 ? O_DIRECT : fcntl(fd, F_GETFL);
 

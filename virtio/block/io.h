@@ -17,8 +17,15 @@
 #include "cpu/loop/loop.h"
 #include "cpu/loop/thread.h"
 
-#define ENGINE_FILES_MAX 3
-#define ENGINE_DEPTH	 256 /* the most that may be in flight */
+#define ENGINE_DEPTH 256 /* the most that may be in flight */
+
+/* A disk's files: an index into engine_options.fds. */
+enum block_file {
+	BLOCK_FILE_BASE,
+	BLOCK_FILE_OVERLAY,
+	BLOCK_FILE_BUFFERED, /* `direct`: the same, through the page cache */
+	BLOCK_FILES,
+};
 
 enum engine_op {
 	ENGINE_READ,
@@ -31,7 +38,7 @@ enum engine_op {
 /* One operation; its memory stays put until it is done. */
 struct engine_io {
 	enum engine_op op;
-	unsigned file; /* index into engine_options.fds */
+	enum block_file file;
 	uint64_t offset, len;
 	const struct iovec *iov; /* READ, WRITE */
 	unsigned iov_count;
@@ -66,7 +73,7 @@ struct engine_ops {
 /* The common head of each kind of engine. */
 struct engine {
 	const struct engine_ops *ops;
-	int fds[ENGINE_FILES_MAX];
+	int fds[BLOCK_FILES];
 	struct loop_source source; /* the engine's fd; the rest is the user's */
 	uint32_t events;	   /* which the loop is to watch it for */
 	unsigned in_flight;	   /* submitted, and done not called yet */
@@ -75,14 +82,14 @@ struct engine {
 	void *arg;
 
 	/* What engine_try_now has learnt. */
-	bool reads_now[ENGINE_FILES_MAX], writes_now[ENGINE_FILES_MAX];
+	bool reads_now[BLOCK_FILES], writes_now[BLOCK_FILES];
 	unsigned misses; /* since something was last done at once */
 	unsigned skip;	 /* so many operations are not even tried */
 	unsigned tries;	 /* the engine's flush sets it back to 0 */
 };
 
 struct engine_options {
-	int fds[ENGINE_FILES_MAX]; /* stay the caller's; -1: not there */
+	int fds[BLOCK_FILES]; /* stay the caller's; -1: not there */
 	engine_done done;
 	void *arg;
 	struct thread_hook hook; /* of a thread of its own, */

@@ -335,7 +335,7 @@ static int restrict_ring(struct uring *u)
 		rules[i].sqe_op = ops[i];
 	}
 	error = ring_register(u, IORING_REGISTER_FILES, u->engine.fds,
-			      ENGINE_FILES_MAX);
+			      BLOCK_FILES);
 	if (!error)
 		error = ring_register(u, IORING_REGISTER_RESTRICTIONS, rules,
 				      ARRAY_LEN(rules));

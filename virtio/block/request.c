@@ -145,7 +145,7 @@ static int copy_end_clusters(struct disk *disk, struct request *r)
 /* -- steps ---------------------------------------------------------------- */
 
 /* The file that the guest may write: the overlay's, or the only one. */
-static unsigned writable_file(const struct disk *disk)
+static enum block_file writable_file(const struct disk *disk)
 {
 	return disk->overlay ? BLOCK_FILE_OVERLAY : BLOCK_FILE_BASE;
 }
@@ -168,7 +168,7 @@ static int submit_step(const struct disk *disk, struct request *r)
 
 /* The driver's next `len` bytes, or as many of them as a vector takes. */
 static int submit_data(const struct disk *disk, struct request *r,
-		       enum engine_op op, unsigned file, uint64_t len)
+		       enum engine_op op, enum block_file file, uint64_t len)
 {
 	struct cursor data = r->data;
 	size_t bytes;

@@ -33,15 +33,6 @@ struct block_range {
 	bool unmap;
 };
 
-/* Index of engine_options.fds */
-enum block_file {
-	BLOCK_FILE_BASE,
-	BLOCK_FILE_OVERLAY,
-	BLOCK_FILE_BUFFERED, /* `direct`: the same, through the page cache */
-	BLOCK_FILES,
-};
-_Static_assert(BLOCK_FILES == ENGINE_FILES_MAX, "all files have a place");
-
 /* What a deferred request waits for. */
 enum block_wait { BLOCK_WAIT_SYNC, BLOCK_WAIT_CLUSTERS };
 

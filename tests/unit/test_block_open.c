@@ -19,7 +19,7 @@
 #include "tests/unit/kept_log.h"
 #include "tests/unit/sample_file.h"
 #include "tests/unit/unit.h"
-#include "virtio/block/block.h"
+#include "virtio/block/file.h"
 
 static struct block_backing backing;
 static char directory[] = "/tmp/mote-test-XXXXXX";

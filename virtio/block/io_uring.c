@@ -46,7 +46,6 @@ struct uring {
 	struct io_uring_sqe *sqes;
 	size_t sqes_size;
 	_Atomic uint32_t *sq_tail, *cq_head, *cq_tail;
-	uint32_t *sq_array;
 	struct io_uring_cqe *cqes;
 	uint32_t sq_mask, cq_mask;
 	uint32_t queued; /* filled in, not yet handed over */
@@ -113,15 +112,13 @@ static void uring_submit(struct engine *engine, struct engine_io *io)
 {
 	struct uring *u = (struct uring *)engine;
 	uint32_t tail = atomic_load_explicit(u->sq_tail, memory_order_relaxed);
-	uint32_t index = tail & u->sq_mask;
-	struct io_uring_sqe *sqe = &u->sqes[index];
+	struct io_uring_sqe *sqe = &u->sqes[tail & u->sq_mask];
 
 	fill_sqe(sqe, io);
 	engine->in_flight++;
 	sqe->flags = IOSQE_FIXED_FILE;
 	if (!engine_is_small(engine, io))
 		sqe->flags |= IOSQE_ASYNC;
-	u->sq_array[index] = index;
 	atomic_store_explicit(u->sq_tail, tail + 1, memory_order_release);
 	u->queued++;
 }
@@ -133,8 +130,7 @@ static struct engine_io *newest_queued(const struct uring *u)
 	return (void *)(uintptr_t)u->sqes[(tail - 1) & u->sq_mask].user_data;
 }
 
-/* The kernel takes entries from the head, so those at the tail are still ours.
- */
+/* The kernel takes entries from the head: those at the tail are still ours. */
 static void take_newest_back(struct uring *u)
 {
 	atomic_fetch_sub_explicit(u->sq_tail, 1, memory_order_relaxed);
@@ -302,7 +298,8 @@ static int map_rings(struct uring *u, const struct io_uring_params *p)
 		return -errno;
 	u->sqes = sqes;
 	u->sq_tail = (void *)(rings + p->sq_off.tail);
-	u->sq_array = (void *)(rings + p->sq_off.array);
+	for (uint32_t i = 0; i < p->sq_entries; i++)
+		put_le32(rings + p->sq_off.array + i * sizeof(i), i);
 	u->sq_mask = p->sq_entries - 1;
 	u->cq_head = (void *)(rings + p->cq_off.head);
 	u->cq_tail = (void *)(rings + p->cq_off.tail);

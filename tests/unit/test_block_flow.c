@@ -75,7 +75,7 @@ static void put_ranges(uint32_t type, unsigned count, uint32_t flags)
 	put_and_kick(type, 0, 16 * count);
 }
 
-/* -- turns ---------------------------------------------------------------- */
+/* -- budgets -------------------------------------------------------------- */
 
 static unsigned taken_of(unsigned queue)
 {
@@ -88,7 +88,7 @@ static void fill_queue(unsigned queue, unsigned count)
 		put_request_on(queue, BLOCK_IN, 0, DATA_AT, 512);
 }
 
-static void test_turns(void **state)
+static void test_queue_budgets(void **state)
 {
 	(void)state;
 	start((struct block_options){ .queues = 3 }, ALL);
@@ -860,7 +860,7 @@ static void test_engine_choice(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_turns),
+		cmocka_unit_test(test_queue_budgets),
 		cmocka_unit_test(test_endless_driver),
 		cmocka_unit_test(test_endless_steps),
 		cmocka_unit_test(test_starved),

@@ -17,7 +17,7 @@
  * is free. Requests end in whatever order their steps do.
  *
  * A write of 6 MiB, for example: the guest's QueueNotify has the loop call
- * block_kick. take_chain pops the chain, request_start judges its header
+ * block_kick. take_request pops the chain, request_start judges its header
  * and submits the first 4 MiB to an engine, and serve_engines hands that over.
  * When it is done, the engine's descriptor is readable: the loop calls
  * engine_ready, the engine calls step_done, and request_step_done submits
@@ -113,7 +113,7 @@ static void resume_deferred(struct block *b)
 /* -- queues --------------------------------------------------------------- */
 
 /* True where the request has to wait: the timer is set. */
-static bool is_limited(struct block *b, const struct request *r)
+static bool is_rate_limited(struct block *b, const struct request *r)
 {
 	uint64_t now, wait, wait_ops;
 
@@ -136,7 +136,7 @@ static bool is_limited(struct block *b, const struct request *r)
 }
 
 /* Takes one chain: false where the queue has no more, or has to wait. */
-static bool take_chain(struct block *b, unsigned index)
+static bool take_request(struct block *b, unsigned index)
 {
 	struct queue *queue = &b->device.queue[index];
 	struct request *r = alloc_request(b);
@@ -147,7 +147,7 @@ static bool take_chain(struct block *b, unsigned index)
 		return false;
 	}
 	status = queue_pop(queue, &r->chain);
-	if (status > 0 && is_limited(b, r)) {
+	if (status > 0 && is_rate_limited(b, r)) {
 		queue_unpop(queue);
 		b->limited |= 1u << index;
 		status = 0;
@@ -184,7 +184,7 @@ static bool serve_queue(struct block *b, unsigned index)
 	b->disk.copies = 0;
 	queue_ignore_kicks(queue);
 	do
-		while (spent < QUEUE_BUDGET && take_chain(b, index))
+		while (spent < QUEUE_BUDGET && take_request(b, index))
 			spent = ++taken + COPY_COST * b->disk.copies;
 	while (spent < QUEUE_BUDGET && !((b->limited | b->starved) & bit) &&
 	       queue_want_kick(queue));
@@ -455,7 +455,7 @@ static int create_engines(struct block *b, const struct block_options *o)
 	b->disk.engines[0] = engine;
 	if (engine)
 		error = create_worker(b, o, &options);
-	if (error) {
+	if (!engine || error) {
 		log_error("%s: cannot start its worker thread: %s",
 			  b->backing.name, strerror(-error));
 		return error;

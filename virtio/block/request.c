@@ -150,7 +150,7 @@ static enum block_file writable_file(const struct disk *disk)
 	return disk->overlay ? BLOCK_FILE_OVERLAY : BLOCK_FILE_BASE;
 }
 
-static uint64_t at_most(uint64_t len, uint64_t most)
+static uint64_t at_most_bytes(uint64_t len, uint64_t most)
 {
 	return len < most ? len : most;
 }
@@ -184,7 +184,7 @@ static int submit_data(const struct disk *disk, struct request *r,
 
 static int step_read(struct disk *disk, struct request *r)
 {
-	uint64_t len = at_most(r->left, MOVE_MAX);
+	uint64_t len = at_most_bytes(r->left, MOVE_MAX);
 	bool own = false;
 
 	if (disk->overlay)
@@ -200,7 +200,7 @@ static int step_write(struct disk *disk, struct request *r)
 	if (status != BLOCK_OK)
 		return status;
 	return submit_data(disk, r, ENGINE_WRITE, writable_file(disk),
-			   at_most(r->left, MOVE_MAX));
+			   at_most_bytes(r->left, MOVE_MAX));
 }
 
 /* Zeros by writing them, where the file cannot be told to have them. */
@@ -211,7 +211,7 @@ static int step_write_zeros(const struct disk *disk, struct request *r)
 
 	for (; n < ZEROS_VECTORS && left; n++) {
 		r->iov[n].iov_base = zeros;
-		r->iov[n].iov_len = at_most(left, ZEROS_SIZE);
+		r->iov[n].iov_len = at_most_bytes(left, ZEROS_SIZE);
 		left -= r->iov[n].iov_len;
 	}
 	r->io = (struct engine_io){
@@ -242,7 +242,7 @@ static int submit_extent(const struct disk *disk, struct request *r,
 
 static int step_allocate(const struct disk *disk, struct request *r, int mode)
 {
-	const uint64_t len = at_most(r->left, ALLOCATE_MAX);
+	const uint64_t len = at_most_bytes(r->left, ALLOCATE_MAX);
 
 	/* There the kernel may have to write them (blkdev_fallocate). */
 	if (mode == FALLOC_FL_ZERO_RANGE && disk->backing->is_device)
@@ -278,7 +278,8 @@ static int step_range(struct disk *disk, struct request *r)
 		return step_allocate(disk, r, FALLOC_FL_PUNCH_HOLE);
 	return submit_extent(
 		disk, r, ENGINE_DISCARD,
-		at_most(r->left, DISCARD_MAX - r->offset % DISCARD_MAX), 0);
+		at_most_bytes(r->left, DISCARD_MAX - r->offset % DISCARD_MAX),
+		0);
 }
 
 /* No write is in flight that it must keep: those are done before (5.2.6.2). */
@@ -519,7 +520,7 @@ static int start_data(struct disk *disk, struct request *r, uint64_t sector)
 	return in ? step_read(disk, r) : step_write(disk, r);
 }
 
-static int put_serial(const struct disk *disk, struct request *r)
+static int put_disk_serial(const struct disk *disk, struct request *r)
 {
 	char id[BLOCK_SERIAL_BYTES] = { 0 };
 	struct cursor to = chain_writer(&r->chain);
@@ -527,7 +528,7 @@ static int put_serial(const struct disk *disk, struct request *r)
 	to.left--;
 	if (disk->serial)
 		memcpy(id, disk->serial, strnlen(disk->serial, sizeof(id)));
-	r->written = (uint32_t)at_most(to.left, sizeof(id));
+	r->written = (uint32_t)at_most_bytes(to.left, sizeof(id));
 	cursor_put(&to, id, r->written);
 	return BLOCK_OK;
 }
@@ -582,7 +583,7 @@ int request_start(struct disk *disk, struct request *r)
 	case BLOCK_FLUSH:
 		return start_flush(disk, r);
 	case BLOCK_GET_ID:
-		return put_serial(disk, r);
+		return put_disk_serial(disk, r);
 	case BLOCK_DISCARD:
 	case BLOCK_WRITE_ZEROES:
 		return start_ranges(disk, r);

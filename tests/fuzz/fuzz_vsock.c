@@ -1,6 +1,5 @@
-/* uses: virtio/vsock/vsock.c virtio/vsock/rx.c virtio/vsock/conn.c */
-/* uses: virtio/vsock/pool.c virtio/vsock/host.c virtio/mmio.c */
-/* uses: virtio/vsock/listen.c */
+/* uses: virtio/vsock/vsock.c virtio/vsock/conn.c virtio/vsock/host.c */
+/* uses: virtio/mmio.c */
 /* uses: virtio/mmio_regs.c virtio/device.c virtio/queue.c cpu/bus.c */
 /* uses: cpu/loop/unixsock.c mem/ram.c mem/log.c */
 /* ldflags: -Wl,--wrap=clock_gettime */

@@ -2,11 +2,9 @@
  * What the files of the vsock device share: its connections, and who does what
  * with them. For virtio/vsock*.c only.
  *
- *	vsock.c		the device: queues, packets from the guest, turns
- *	vsock_rx.c	packets for the guest, data read straight into them
- *	vsock_conn.c	the states of a connection
- *	vsock_pool.c	memory, table, lists and time limits of connections
- *	vsock_unix.c	the host's end: unix sockets and CONNECT lines
+ *	vsock.c		the device: queues, packets both ways, turns
+ *	conn.c		connections: states, memory, table, lists, time limits
+ *	host.c		the host's end: unix sockets, CONNECT lines, where it listens
  *
  * Nothing below sends a packet at once: it notes in the connection what is to
  * be sent and queues the connection; vsock_turn sends, all connections in turn.
@@ -127,7 +125,7 @@ struct vsock_conn {
 
 	/* host to guest, 5.10.6.3: what it has of ours, what it can take */
 	uint32_t sent, peer_alloc, peer_forwarded;
-	/* packets sent up to `mark` bytes, and since; see vsock_rx.c */
+	/* packets sent up to `mark` bytes, and since; see vsock.c */
 	uint32_t mark, packets_before, packets_since;
 
 	/* guest to host: passed on, and as far as the guest knows */
@@ -194,8 +192,6 @@ void vsock_turn(struct vsock *vsock);
 /* The driver broke the rules; the turn tells it. */
 void vsock_fail(struct vsock *vsock, const char *why);
 
-/* -- vsock_rx.c ----------------------------------------------------------- */
-
 /*
  * Serves strays and ready connections until nothing is left, the guest's
  * buffers are used up, or the turn is over: true where work is left that the
@@ -213,7 +209,7 @@ void vsock_rx_credit(struct vsock_conn *conn,
 /* Queues an RST for a packet that has no connection. */
 void vsock_rx_stray(struct vsock *vsock, const struct vsock_packet *packet);
 
-/* -- vsock_conn.c --------------------------------------------------------- */
+/* -- conn.c --------------------------------------------------------------- */
 
 /* A packet with a good header; its payload is what `payload` has left. */
 void vsock_conn_packet(struct vsock *vsock, const struct vsock_packet *packet,
@@ -230,8 +226,6 @@ void vsock_conn_kill(struct vsock_conn *conn);
 
 /* Its time limit has passed. */
 void vsock_conn_expired(struct vsock_conn *conn, enum vsock_wait wait);
-
-/* -- vsock_pool.c --------------------------------------------------------- */
 
 int vsock_pool_create(struct vsock *vsock, unsigned max);
 int vsock_pool_start(struct vsock *vsock);
@@ -271,7 +265,7 @@ void vsock_pool_wake(struct vsock *vsock, uint64_t ns);
 uint8_t *vsock_pool_buffer(const struct vsock_conn *conn);
 uint64_t vsock_now(void);
 
-/* -- vsock_unix.c --------------------------------------------------------- */
+/* -- host.c --------------------------------------------------------------- */
 
 int vsock_host_listen(struct vsock *vsock);
 void vsock_host_unlisten(struct vsock *vsock);

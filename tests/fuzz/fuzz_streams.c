@@ -16,7 +16,6 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <time.h>
@@ -24,9 +23,10 @@
 
 #include "mem/log.h"
 #include "tests/unit/ring.h"
-#include "virtio/vsock/conn.h"
+#include "virtio/vsock/vsock.h"
 
 #define RAM_SIZE  (32u << 20)
+#define HEADER	  44u
 #define CID	  3u
 #define SIZE	  16u
 #define RINGS	  0x100000u /* RING_STEP each */
@@ -44,7 +44,6 @@ void __wrap_loop_timer_set(struct loop_timer *timer, uint64_t ns);
 static struct ram ram;
 static struct ring ring[VSOCK_QUEUES];
 static struct loop loop;
-static struct loop_source stopper;
 static struct vsock *vsock;
 static char path[64];
 static int listener, end[ENDS];
@@ -123,15 +122,8 @@ void __wrap_loop_timer_set(struct loop_timer *timer, uint64_t ns)
 static void pass(uint64_t ns)
 {
 	clock_ns += ns;
-	if (vsock->timer_ns && vsock->timer_ns <= clock_ns)
-		vsock->timer.expired(vsock->timer.arg);
-}
-
-static void stop_loop(void *arg, uint32_t events)
-{
-	(void)arg;
-	(void)events;
-	loop_stop(&loop);
+	if (vsock->conns.timer_ns && vsock->conns.timer_ns <= clock_ns)
+		vsock->conns.timer.expired(vsock->conns.timer.arg);
 }
 
 /* -- the input ------------------------------------------------------------ */
@@ -200,7 +192,7 @@ static void guest_stop(void)
 {
 	vsock->device.active = false;
 	vsock->device.ops->reset(&vsock->device);
-	must(vsock->count == 0);
+	must(vsock->conns.count == 0);
 	for (unsigned i = 0; i < VSOCK_QUEUES; i++)
 		queue_stop(&vsock->device.queue[i]);
 }
@@ -210,19 +202,19 @@ static uint32_t any_host_port(void)
 	uint32_t which = byte();
 
 	/* Some port that a client was given, mostly. */
-	return which < 4 ? which : vsock->last_port - which % 4;
+	return which < 4 ? which : vsock->conns.last_port - which % 4;
 }
 
 static void guest_packet(void)
 {
 	static uint8_t payload[65536];
 	const uint32_t strange = byte();
-	uint8_t header[VSOCK_HEADER] = { 0 };
+	uint8_t header[HEADER] = { 0 };
 	uint32_t real = byte() % 4 ? word() % 300 : word();
 	struct ring_buffer buffer[] = {
-		{ GPA(TX_DATA), strange & 1 ? byte() % 50 + 1 : VSOCK_HEADER,
+		{ GPA(TX_DATA), strange & 1 ? byte() % 50 + 1 : HEADER,
 		  strange & 2 },
-		{ GPA(TX_DATA + VSOCK_HEADER), real, false },
+		{ GPA(TX_DATA + HEADER), real, false },
 	};
 
 	put_le64(header, strange & 4 ? number() : CID);
@@ -236,7 +228,7 @@ static void guest_packet(void)
 	put_le32(header + 36, number());
 	put_le32(header + 40, number());
 	ram_write(&ram, GPA(TX_DATA), header, sizeof(header));
-	ram_write(&ram, GPA(TX_DATA + VSOCK_HEADER), payload, real);
+	ram_write(&ram, GPA(TX_DATA + HEADER), payload, real);
 	if (buffer[0].write)
 		honest = false; /* what is read comes first, 2.7.4.2 */
 	ring_add_chain(&ring[VSOCK_TX], buffer, real ? 2 : 1);
@@ -259,7 +251,7 @@ static void guest_buffer(void)
 		buffer[i] =
 			(struct ring_buffer){ GPA(RX_DATA + (uint64_t)i * size),
 					      size, true };
-	if (size * pieces <= VSOCK_HEADER)
+	if (size * pieces <= HEADER)
 		honest = false;
 	if (offered(&ring[VSOCK_RX]) >= SIZE / ARRAY_LEN(buffer))
 		return;
@@ -287,7 +279,7 @@ static void guest_takes(void)
 			if (honest)
 				must(head < SIZE &&
 				     (i == VSOCK_TX   ? !written
-				      : i == VSOCK_RX ? written >= VSOCK_HEADER
+				      : i == VSOCK_RX ? written >= HEADER
 						      : written == 4));
 }
 
@@ -394,7 +386,7 @@ static void time_passes(void)
 
 static void host_runs(void)
 {
-	must(!loop_run(&loop));
+	must(loop_turn(&loop, 0) >= 0);
 }
 
 /* -- an input ------------------------------------------------------------- */
@@ -423,9 +415,6 @@ static void make_all(void)
 	listener = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0);
 	must(!bind(listener, (void *)&address, sizeof(address)) &&
 	     !listen(listener, 2));
-	/* One turn of the loop: always ready, and stops it. */
-	stopper = (struct loop_source){ eventfd(1, 0), stop_loop, NULL };
-	must(!loop_add(&loop, &stopper, EPOLLIN));
 	for (unsigned i = 0; i < ENDS; i++)
 		end[i] = -1;
 }
@@ -462,7 +451,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len)
 	while ((fd = accept(listener, NULL, NULL)) >= 0)
 		close(fd);
 	/* Clients that nobody let in are turned away next time: let them go. */
-	while ((fd = accept(vsock->listener.fd, NULL, NULL)) >= 0)
+	while ((fd = accept(vsock->conns.host.fd, NULL, NULL)) >= 0)
 		close(fd);
 	return 0;
 }

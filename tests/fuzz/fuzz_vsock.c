@@ -2,7 +2,6 @@
 /* uses: virtio/mmio.c */
 /* uses: virtio/mmio_regs.c virtio/device.c virtio/queue.c cpu/bus.c */
 /* uses: cpu/loop/unixsock.c mem/ram.c mem/log.c */
-/* ldflags: -Wl,--wrap=clock_gettime */
 /*
  * The vsock device between a driver that does what the input says
  * (mmio_input.h) and host programs that do, too: real unix sockets, whose
@@ -20,7 +19,6 @@
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/un.h>
-#include <time.h>
 
 #include "tests/fuzz/mmio_input.h"
 #include "virtio/vsock/vsock.h"
@@ -37,16 +35,6 @@ static int program[PROGRAMS], listener = -1;
 static char directory[] = "/tmp/fuzz-vsock-XXXXXX";
 static char path[64], port_path[72];
 static unsigned packets;
-
-/* The device's clock is the loop's. */
-int __wrap_clock_gettime(clockid_t clock, struct timespec *now);
-int __wrap_clock_gettime(clockid_t clock, struct timespec *now)
-{
-	(void)clock;
-	now->tv_sec = (time_t)(fake.now / 1000000000);
-	now->tv_nsec = (long)(fake.now % 1000000000);
-	return 0;
-}
 
 static int unix_socket(const char *name, bool listens)
 {

@@ -59,6 +59,7 @@ static inline void must(bool good, const char *what)
 
 #define LOOP_SOURCES_MAX 512
 #define LOOP_TIMERS_MAX	 16
+#define LOOP_WORK_MAX	 16
 
 static struct {
 	struct loop loop;
@@ -67,6 +68,8 @@ static struct {
 	struct loop_timer *timer[LOOP_TIMERS_MAX];
 	uint64_t expires[LOOP_TIMERS_MAX]; /* 0: not set */
 	uint64_t now;
+	struct loop_work *deferred[LOOP_WORK_MAX];
+	unsigned deferred_count;
 } fake;
 
 static inline unsigned find_source(const struct loop_source *source)
@@ -164,12 +167,40 @@ void loop_timer_destroy(struct loop *loop, struct loop_timer *timer)
 		fake.timer[i] = NULL;
 }
 
+void loop_defer(struct loop *loop, struct loop_work *work)
+{
+	(void)loop;
+	if (work->deferred)
+		return;
+	must(fake.deferred_count < LOOP_WORK_MAX, "so much deferred work");
+	work->deferred = true;
+	fake.deferred[fake.deferred_count++] = work;
+}
+
+void loop_cancel(struct loop *loop, struct loop_work *work)
+{
+	unsigned kept = 0;
+
+	(void)loop;
+	work->deferred = false;
+	for (unsigned i = 0; i < fake.deferred_count; i++)
+		if (fake.deferred[i] != work)
+			fake.deferred[kept++] = fake.deferred[i];
+	fake.deferred_count = kept;
+}
+
 /*
- * Everything that is ready, once. An edge-triggered source that still is ready
- * gets one edge too many, which must do no harm.
+ * Everything that is ready, once, then what was deferred before. An
+ * edge-triggered source that still is ready gets one edge too many, which must
+ * do no harm.
  */
 static inline void deliver(void)
 {
+	struct loop_work *due[LOOP_WORK_MAX];
+	const unsigned due_count = fake.deferred_count;
+
+	memcpy(due, fake.deferred, sizeof(due));
+	fake.deferred_count = 0;
 	for (unsigned i = 0; i < LOOP_SOURCES_MAX; i++) {
 		const struct loop_source *source = fake.source[i];
 		struct pollfd ready;
@@ -181,6 +212,11 @@ static inline void deliver(void)
 		if (poll(&ready, 1, 0) == 1)
 			source->ready(source->arg, (uint16_t)ready.revents);
 	}
+	for (unsigned i = 0; i < due_count; i++)
+		if (due[i]->deferred) {
+			due[i]->deferred = false;
+			due[i]->run(due[i]->arg);
+		}
 }
 
 static inline void pass_time(uint64_t ns)

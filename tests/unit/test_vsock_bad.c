@@ -98,7 +98,7 @@ static void test_breaches(void **state)
 		guest_send_raw(&packet, bytes, breaches[i].real);
 		expect_rst(PORT, GUEST);
 		host_gets_eof(fd);
-		assert_int_equal(vsock->count, 1);
+		assert_int_equal(vsock->conns.count, 1);
 		close(fd);
 	}
 	guest_data(PORT, GUEST + 1, "well", 4);
@@ -125,7 +125,7 @@ static void test_too_much_data(void **state)
 	} while (got.op != VSOCK_OP_RST && sent < 4 * VSOCK_BUFFER);
 	assert_int_equal(got.op, VSOCK_OP_RST);
 	assert_true(sent > VSOCK_BUFFER);
-	assert_int_equal(vsock->count, 0);
+	assert_int_equal(vsock->conns.count, 0);
 	/* In one packet. */
 	close(fd);
 	close(guest_connects(listener, GUEST));
@@ -138,7 +138,7 @@ static void test_short_packets(void **state)
 
 	(void)state;
 	guest_start();
-	for (uint32_t len = 1; len < VSOCK_HEADER; len++) {
+	for (uint32_t len = 1; len < HEADER; len++) {
 		struct ring_buffer buffer = { GPA(TX_DATA), len, false };
 
 		ring_add_chain(&tx, &buffer, 1);
@@ -195,12 +195,12 @@ static void test_flood(void **state)
 
 	(void)state;
 	guest_start();
-	for (unsigned i = 0; i < 3 * VSOCK_STRAYS; i++)
+	for (unsigned i = 0; i < 3 * VSOCK_RSTS_MAX; i++)
 		guest_op(VSOCK_OP_RW, PORT, i, 0);
-	assert_int_equal(vsock->strays, VSOCK_STRAYS);
+	assert_int_equal(vsock->conns.rst_count, VSOCK_RSTS_MAX);
 	for (; run_ticks(5, packet_came); rsts++)
 		assert_int_equal(got.op, VSOCK_OP_RST);
-	assert_int_equal(rsts, VSOCK_STRAYS + RX_SIZE / rx_descs());
+	assert_int_equal(rsts, VSOCK_RSTS_MAX + RX_SIZE / rx_descs());
 	assert_false(ring_used(&rx, &head, &written));
 	assert_int_equal(breaks, 0);
 }
@@ -214,7 +214,7 @@ static void expect_broken_and_mend(int fd, const char *why)
 	assert_non_null(strstr(broken_why, why));
 	host_gets_eof(fd);
 	close(fd);
-	assert_int_equal(vsock->count, 0);
+	assert_int_equal(vsock->conns.count, 0);
 	guest_stop();
 	guest_start();
 	close(host_connects(PORT));
@@ -258,7 +258,7 @@ static void test_small_receive_buffers(void **state)
 	while (rx.avail_idx % RX_SIZE)
 		ring_add_chain(&rx,
 			       &(struct ring_buffer){ GPA(RX_DATA),
-						      VSOCK_HEADER, true },
+						      HEADER, true },
 			       1);
 	for (unsigned i = 0; i < 100 && !breaks; i++)
 		guest_op(VSOCK_OP_RW, PORT, i, 0);
@@ -286,7 +286,7 @@ static void test_reset(void **state)
 		host_gets_eof(fd[1]);
 		for (int i = 0; i < 3; i++)
 			close(fd[i]);
-		assert_int_equal(vsock->count, 0);
+		assert_int_equal(vsock->conns.count, 0);
 		run_a_while();
 	}
 	close(listener);

@@ -63,7 +63,7 @@ static void check_to_guest(uint32_t window, enum shape how, size_t total)
 	close(listener);
 	expect_packet(VSOCK_OP_SHUTDOWN, PORT, GUEST);
 	guest_stop();
-	assert_int_equal(vsock->count, 0);
+	assert_int_equal(vsock->conns.count, 0);
 }
 
 static void test_to_guest(void **state)

@@ -35,7 +35,7 @@ static void test_guest_half_closes(void **state)
 	assert_int_equal(got.flags, VSOCK_SHUT_SEND | VSOCK_SHUT_RCV);
 	guest_op(VSOCK_OP_RST, PORT, GUEST, 0);
 	expect_no_packet();
-	assert_int_equal(vsock->count, 0);
+	assert_int_equal(vsock->conns.count, 0);
 	close(listener);
 }
 
@@ -58,7 +58,7 @@ static void test_host_half_closes(void **state)
 		 VSOCK_SHUT_SEND | VSOCK_SHUT_RCV);
 	expect_rst(PORT, GUEST);
 	host_gets_eof(fd);
-	assert_int_equal(vsock->count, 0);
+	assert_int_equal(vsock->conns.count, 0);
 	close(fd);
 	close(listener);
 }
@@ -101,7 +101,7 @@ static void test_host_stops_reading(void **state)
 	expect_packet(VSOCK_OP_SHUTDOWN, PORT, GUEST);
 	assert_int_equal(got.flags, VSOCK_SHUT_SEND | VSOCK_SHUT_RCV);
 	guest_op(VSOCK_OP_RST, PORT, GUEST, 0);
-	assert_int_equal(vsock->count, 0);
+	assert_int_equal(vsock->conns.count, 0);
 	close(listener);
 }
 
@@ -132,7 +132,7 @@ static void test_host_closes_behind_data(void **state)
 	guest_data(PORT, GUEST, "late", 4);
 	guest_op(VSOCK_OP_RST, PORT, GUEST, 0);
 	expect_no_packet();
-	assert_int_equal(vsock->count, 0);
+	assert_int_equal(vsock->conns.count, 0);
 	close(listener);
 }
 
@@ -165,7 +165,7 @@ static void close_behind_data(bool forgets)
 		expect_rst(PORT, GUEST);
 	else
 		guest_op(VSOCK_OP_RST, PORT, GUEST, 0);
-	assert_int_equal(vsock->count, 0);
+	assert_int_equal(vsock->conns.count, 0);
 	close(fd);
 	close(listener);
 	guest_stop();
@@ -189,7 +189,7 @@ static void test_host_aborts(void **state)
 	guest_data(PORT, GUEST, "unread", 6);
 	close(fd);
 	expect_rst(PORT, GUEST);
-	assert_int_equal(vsock->count, 0);
+	assert_int_equal(vsock->conns.count, 0);
 	close(listener);
 }
 
@@ -203,7 +203,7 @@ static void test_guest_aborts(void **state)
 	guest_op(VSOCK_OP_RST, PORT, GUEST, 0);
 	host_gets_eof(fd);
 	expect_no_packet();
-	assert_int_equal(vsock->count, 0);
+	assert_int_equal(vsock->conns.count, 0);
 	close(fd);
 	close(listener);
 }
@@ -230,7 +230,7 @@ static void test_client_leaves_early(void **state)
 		expect_packet(VSOCK_OP_SHUTDOWN, got.src_port, 9);
 		assert_int_equal(got.flags, VSOCK_SHUT_SEND | VSOCK_SHUT_RCV);
 		guest_op(VSOCK_OP_RST, got.src_port, 9, 0);
-		assert_int_equal(vsock->count, 0);
+		assert_int_equal(vsock->conns.count, 0);
 	}
 }
 
@@ -283,9 +283,9 @@ static void test_own_alone(void **state)
 	const struct vsock_options alone = {
 		.file = { NULL, -1 },
 		.cid = CID,
-		.own = true,
-		.own_port = OWN,
-		.own_fd = dup(own_fd),
+		.internal = true,
+		.internal_port = OWN,
+		.internal_fd = dup(own_fd),
 	};
 
 	(void)state;

@@ -25,7 +25,7 @@ static void test_all_in_use(void **state)
 	int listener = host_listen_on(PORT, 40), fd[16], late;
 
 	(void)state;
-	assert_int_equal(vsock->max, 16);
+	assert_int_equal(vsock->conns.max, 16);
 	guest_start();
 	for (uint32_t i = 0; i < 16; i++)
 		fd[i] = i % 2 ? guest_connects(listener, GUEST + i)
@@ -39,7 +39,7 @@ static void test_all_in_use(void **state)
 	expect_no_packet();
 	guest_op(VSOCK_OP_RST, PORT, GUEST + 1, 0);
 	expect_request(8);
-	assert_int_equal(vsock->count, 16);
+	assert_int_equal(vsock->conns.count, 16);
 	for (int i = 0; i < 16; i++)
 		close(fd[i]);
 	close(late);
@@ -62,10 +62,7 @@ static size_t resident(const void *at, size_t len)
 
 static size_t memory_used(void)
 {
-	return resident(vsock->conn, vsock->max * sizeof(*vsock->conn)) +
-	       resident(vsock->buffers, (size_t)vsock->max * VSOCK_BUFFER) +
-	       resident(vsock->table,
-			((size_t)vsock->table_mask + 1) * sizeof(void *));
+	return resident(vsock->conns.buffers, vsock->conns.mapped);
 }
 
 static void test_a_thousand(void **state)
@@ -76,13 +73,13 @@ static void test_a_thousand(void **state)
 	char text[16];
 
 	(void)state;
-	assert_true(vsock->max >= 1000);
+	assert_true(vsock->conns.max >= 1000);
 	guest_start();
 	for (uint32_t i = 0; i < 1000; i++) {
 		fd[i] = host_connects(PORT);
 		port[i] = got.src_port;
 	}
-	assert_int_equal(vsock->count, 1000);
+	assert_int_equal(vsock->conns.count, 1000);
 	for (uint32_t i = 0; i < 1000; i++) {
 		snprintf(text, sizeof(text), "stream %u", i);
 		host_say(fd[i], text);
@@ -96,12 +93,12 @@ static void test_a_thousand(void **state)
 	assert_in_range(idle, 100, 400);
 	for (uint32_t i = 0; i < 1000; i++)
 		close(fd[i]);
-	while (vsock->count) {
+	while (vsock->conns.count) {
 		assert_true(run_ticks(SOON, packet_came));
 		assert_int_equal(got.op, VSOCK_OP_SHUTDOWN);
 		guest_op(VSOCK_OP_RST, got.src_port, PORT, 0);
 	}
-	assert_int_equal(vsock->count, 0);
+	assert_int_equal(vsock->conns.count, 0);
 }
 
 /* What was kept for slow readers is given back when they have gone. */
@@ -189,12 +186,12 @@ static void test_descriptor(void **state)
 	(void)state;
 	snprintf(name, sizeof(name), "%s_%u", path, PORT);
 	assert_int_equal(open_fd(fd, &other), 0);
-	assert_int_equal(other->listener.fd, fd);
+	assert_int_equal(other->conns.host.fd, fd);
 	assert_true(fcntl(fd, F_GETFL) & O_NONBLOCK);
 	assert_true(fcntl(fd, F_GETFD) & FD_CLOEXEC);
 	/* The host's listeners are found beside it; it is not ours to remove.
 	 */
-	assert_string_equal(other->prefix, name);
+	assert_string_equal(other->conns.host.prefix, name);
 	vsock_destroy(other);
 	assert_int_equal(stat(name, &status), 0);
 
@@ -226,10 +223,10 @@ static void test_descriptor_without_path(void **state)
 	assert_int_equal(bind(fd, &any, sizeof(any.sa_family)), 0);
 	assert_int_equal(listen(fd, 1), 0);
 	assert_int_equal(open_fd(fd, &other), 0);
-	assert_null(other->prefix);
+	assert_null(other->conns.host.prefix);
 	assert_non_null(strstr(logged, "are refused"));
 	vsock_enter(other, NULL);
-	assert_null(other->prefix);
+	assert_null(other->conns.host.prefix);
 	vsock_destroy(other);
 }
 
@@ -240,7 +237,7 @@ static void test_enter(void **state)
 
 	(void)state;
 	vsock_enter(vsock, NULL);
-	assert_string_equal(vsock->prefix, "v");
+	assert_string_equal(vsock->conns.host.prefix, "v");
 	guest_start();
 	listener = host_listen_on(PORT, 1);
 	fd = guest_connects(listener, GUEST);

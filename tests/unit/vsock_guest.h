@@ -18,8 +18,9 @@
 
 #include "mem/log.h"
 #include "tests/unit/ring.h"
-#include "virtio/vsock/conn.h"
+#include "virtio/vsock/vsock.h"
 
+#define HEADER	 44u
 #define CID	 7u
 #define RX_SIZE	 128u
 #define TX_SIZE	 64u
@@ -189,17 +190,17 @@ static inline void guest_send_raw(const struct vsock_packet *packet,
 	static unsigned next;
 	const uint64_t at = TX_DATA + (uint64_t)(next++ % 8) * TX_STEP;
 	const struct ring_buffer buffer[] = {
-		{ GPA(at), VSOCK_HEADER, false },
-		{ GPA(at + VSOCK_HEADER), real, false },
+		{ GPA(at), HEADER, false },
+		{ GPA(at + HEADER), real, false },
 	};
 	uint32_t head, written;
-	uint8_t header[VSOCK_HEADER];
+	uint8_t header[HEADER];
 
 	guest_header(header, packet);
 	assert_int_equal(ram_write(&ram, GPA(at), header, sizeof(header)), 0);
 	if (real)
 		assert_int_equal(
-			ram_write(&ram, GPA(at + VSOCK_HEADER), data, real), 0);
+			ram_write(&ram, GPA(at + HEADER), data, real), 0);
 	ring_add_chain(&tx, buffer, real ? 2 : 1);
 	guest_kick(VSOCK_TX);
 	while (ring_used(&tx, &head, &written))
@@ -249,7 +250,7 @@ static inline bool guest_take(struct vsock_packet *p, void *data)
 
 	if (!ring_used(&rx, &head, &written))
 		return false;
-	assert_in_range(written, VSOCK_HEADER, RX_STEP);
+	assert_in_range(written, HEADER, RX_STEP);
 	at = RX_DATA + (uint64_t)(head / rx_descs()) * RX_STEP;
 	ram_read(&ram, bytes, GPA(at), written);
 	*p = (struct vsock_packet){
@@ -264,10 +265,10 @@ static inline bool guest_take(struct vsock_packet *p, void *data)
 		.buf_alloc = get_le32(bytes + 36),
 		.fwd_cnt = get_le32(bytes + 40),
 	};
-	assert_int_equal(p->len, written - VSOCK_HEADER);
+	assert_int_equal(p->len, written - HEADER);
 	assert_int_equal(p->dst_cid, CID);
 	if (data)
-		memcpy(data, bytes + VSOCK_HEADER, p->len);
+		memcpy(data, bytes + HEADER, p->len);
 	guest_offer_rx((unsigned)head / rx_descs());
 	guest_kick(VSOCK_RX);
 	return true;

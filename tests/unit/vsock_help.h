@@ -215,9 +215,9 @@ static inline int setup(void **state)
 	struct vsock_options options = {
 		.file = { path, -1 },
 		.cid = CID,
-		.own = own_fd >= 0,
-		.own_port = OWN,
-		.own_fd = own_fd < 0 ? -1 : dup(own_fd),
+		.internal = own_fd >= 0,
+		.internal_port = OWN,
+		.internal_fd = own_fd < 0 ? -1 : dup(own_fd),
 	};
 
 	(void)state;

@@ -1,63 +1,51 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The states of a vsock connection (virtio 1.2, 5.10.6), between a peer in the
- * guest that is hostile and one on the host that may do as it likes.
+ * The connections of a vsock device, between a peer in the guest that is
+ * hostile and one on the host that may do as it likes. Their states, credit and
+ * examples are explained in vsock.c's head.
  *
- *	COMMAND --line--> REQUESTED --RESPONSE--> OPEN
- *	guest's REQUEST --> CONNECTING --connect()--> OPEN
- *	OPEN --both directions are finished--> freed, once the guest has an RST
- *		or has sent one, and the host has what was kept for it; or takes
- *		none of it for long (STALE), and others have no place
+ * All memory is mapped when the device is opened and touched when it is used:
+ * what was never needed costs nothing, and what a closed connection had
+ * buffered for a slow reader is given back to the host. Connections are
+ * allocated from the lowest index up, and the last one freed comes first.
  *
- * Each direction ends by itself. Guest to host: the guest's SHUTDOWN (SEND) is
- * passed on when what it sent before is written, or the host's program stops
- * reading, which the guest learns by SHUTDOWN (RCV). Host to guest: end of
- * file becomes SHUTDOWN (SEND) behind the last byte; SHUTDOWN (RCV) from the
- * guest makes the host's writes fail.
+ * Each type of time limit is equally long for all, so whoever begins to wait
+ * goes to the end of that type's list, and only the lists' heads are looked at.
+ * One timer serves all; it is set for the earliest head, or earlier: a limit
+ * that was lifted in time costs nothing.
  *
  * A breach of the protocol costs the guest that connection (RST), nothing else.
  * What the guest may send is bounded by what VSOCK_BUFFER has room for: there
  * it waits for a slow reader, without any other connection noticing.
  *
- * Owns what a connection is; vsock_pool.c owns the memory. The loop's thread.
+ * Trusts vsock.c to have judged a packet's addresses. Owns the memory, the
+ * timer and the internal stream's socket. The loop's thread.
  */
 #include "virtio/vsock/conn.h"
 
 #include <errno.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/random.h>
 #include <sys/socket.h>
-#include <time.h>
+#include <unistd.h>
 
 #include "mem/log.h"
 #include "mem/pool.h"
-
-#define CONNECT_NS 2000000000ULL /* Linux gives up then, too */
-#define WRITE_IOVS 64
-#define BOTH	   (VSOCK_SHUT_RCV | VSOCK_SHUT_SEND)
-
-/*
- * Where the connections of a vsock device live: memory, the table by ports,
- * the list of those that have something for the guest, and time limits.
- *
- * All memory is mapped when the device is opened and touched when it is used:
- * what was never needed costs nothing, and what a closed connection had kept
- * for a slow reader is given back to the host. Connections are taken from the
- * lowest index up and the last one freed is the next one taken.
- *
- * Each kind of time limit is equally long for all, so whoever begins to wait
- * goes to the end of that kind's list, and only the lists' heads are looked at.
- * One timer serves all; it is set for the earliest head, or earlier: a limit
- * that was lifted in time costs nothing.
- *
- * Trusts the other files of the device. Owns the memory and the timer. The
- * loop's thread.
- */
+#include "mem/util.h"
 
 #define MS		 1000000ULL
-#define EXPIRED_MAX	 64u /* of each kind in one turn */
-#define EXPIRED_PAUSE_NS MS
+#define CONNECT_NS	 (2000 * MS) /* Linux gives up then, too */
+#define EXPIRED_MAX	 64u	     /* of each type at a time, */
+#define EXPIRED_PAUSE_NS MS	     /* and so long between them */
+#define ACCEPTED_MAX	 16	     /* clients at a time */
+#define ACCEPT_PAUSE_NS	 (100 * MS)  /* after one could not be accepted */
+#define WRITE_IOVS	 64
+#define PACKET_COST	 640u  /* what Linux charges, and a little more */
+#define ROOM_LEAST	 1024u /* less is not worth a packet */
+
+#define SENT_BEFORE_DATA                                                       \
+	(1u << VSOCK_OP_RST | 1u << VSOCK_OP_REQUEST | 1u << VSOCK_OP_RESPONSE)
 
 /*
  * A guest that reads tells so by itself, mostly; it is asked after 2 ms, and
@@ -75,38 +63,30 @@ static const uint64_t wait_ns[VSOCK_WAITS] = {
 	[VSOCK_WAIT_COMMAND] = 10000 * MS,
 	[VSOCK_WAIT_RESPONSE] = 5000 * MS,
 	[VSOCK_WAIT_CLOSE] = 8000 * MS,
-	[VSOCK_WAIT_DRAIN] = 30000 * MS,
+	[VSOCK_WAIT_ORPHANED] = 30000 * MS,
 	[VSOCK_WAIT_STALE] = 30000 * MS,
 };
 
-uint64_t vsock_now(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * 1000 * MS + (uint64_t)now.tv_nsec;
-}
-
 /* -- lists ---------------------------------------------------------------- */
 
-static void list_init(struct vsock_list *list)
+static void vsock_list_init(struct vsock_list *list)
 {
 	list->prev = list->next = list;
 }
 
-static bool list_empty(const struct vsock_list *list)
+static bool vsock_list_empty(const struct vsock_list *list)
 {
 	return list->next == list;
 }
 
-static void list_remove(struct vsock_list *entry)
+static void vsock_list_remove(struct vsock_list *entry)
 {
 	entry->prev->next = entry->next;
 	entry->next->prev = entry->prev;
-	list_init(entry);
+	vsock_list_init(entry);
 }
 
-static void list_append(struct vsock_list *list, struct vsock_list *entry)
+static void vsock_list_append(struct vsock_list *list, struct vsock_list *entry)
 {
 	entry->prev = list->prev;
 	entry->next = list;
@@ -114,263 +94,86 @@ static void list_append(struct vsock_list *list, struct vsock_list *entry)
 	list->prev = entry;
 }
 
-void vsock_pool_queue(struct vsock_conn *conn)
+/* -- what a connection waits for ------------------------------------------ */
+
+struct vsock_conn *vsock_conns_first_ready(const struct vsock_conns *conns)
 {
-	if (list_empty(&conn->ready))
-		list_append(&conn->vsock->ready, &conn->ready);
+	/* `ready` is the first member. */
+	return vsock_list_empty(&conns->ready) ? NULL
+					       : (void *)conns->ready.next;
 }
 
-void vsock_pool_unqueue(struct vsock_conn *conn)
+static struct vsock_conn *conns_first_timed(const struct vsock_conns *conns,
+					    enum vsock_wait wait)
 {
-	list_remove(&conn->ready);
-}
+	const struct vsock_list *list = &conns->timed[wait];
 
-/* -- time limits ---------------------------------------------------------- */
-
-static struct vsock_conn *first_timed(const struct vsock_list *list)
-{
-	if (list_empty(list))
+	if (vsock_list_empty(list))
 		return NULL;
 	return (void *)((char *)list->next -
 			offsetof(struct vsock_conn, timed));
 }
 
-static void set_timer(struct vsock *vsock, uint64_t now, uint64_t when)
+/* The guest is to be served: something is for it, or may be. */
+static void conn_set_ready(struct vsock_conn *conn)
 {
-	if (vsock->timer_ns && vsock->timer_ns <= when)
-		return;
-	vsock->timer_ns = when;
-	loop_timer_set(&vsock->timer, when > now ? when - now : 1);
+	if (vsock_list_empty(&conn->ready))
+		vsock_list_append(&conn->conns->ready, &conn->ready);
 }
 
-void vsock_pool_wait(struct vsock_conn *conn, enum vsock_wait wait)
+static void conn_set_pending(struct vsock_conn *conn, enum vsock_op op)
 {
-	struct vsock *vsock = conn->vsock;
+	conn->pending |= (uint16_t)(1u << op);
+	conn_set_ready(conn);
+}
+
+static bool conn_is_pending(const struct vsock_conn *conn, enum vsock_op op)
+{
+	return conn->pending & 1u << op;
+}
+
+static void conns_set_timer(struct vsock_conns *conns, uint64_t now,
+			    uint64_t when)
+{
+	if (conns->timer_ns && conns->timer_ns <= when)
+		return;
+	conns->timer_ns = when;
+	loop_timer_set(&conns->timer, when > now ? when - now : 1);
+}
+
+/* Limits its time anew, or (NONE) no longer. */
+static void conn_wait(struct vsock_conn *conn, enum vsock_wait wait)
+{
+	struct vsock_conns *conns = conn->conns;
 	uint64_t now;
 
-	list_remove(&conn->timed);
+	vsock_list_remove(&conn->timed);
 	conn->wait = (uint8_t)wait;
 	if (wait == VSOCK_WAIT_NONE)
 		return;
-	now = vsock_now();
+	now = loop_now();
 	conn->deadline_ns = now + wait_ns[wait];
-	list_append(&vsock->timed[wait], &conn->timed);
-	set_timer(vsock, now, conn->deadline_ns);
-}
-
-void vsock_pool_wake(struct vsock *vsock, uint64_t ns)
-{
-	const uint64_t now = vsock_now();
-
-	set_timer(vsock, now, now + ns);
-}
-
-/*
- * A few; the rest a little later, when the loop's other sources have had their
- * turn. Thousands may wait for one listener, and each try is three system
- * calls.
- */
-static void expire_some(struct vsock *vsock, enum vsock_wait wait, uint64_t now)
-{
-	const uint64_t later = now + EXPIRED_PAUSE_NS;
-	struct vsock_conn *conn = first_timed(&vsock->timed[wait]);
-
-	for (unsigned i = 0; conn && conn->deadline_ns <= now; i++) {
-		if (i == EXPIRED_MAX) {
-			set_timer(vsock, now, later);
-			return;
-		}
-		vsock_pool_wait(conn, VSOCK_WAIT_NONE);
-		vsock_conn_expired(conn, wait);
-		conn = first_timed(&vsock->timed[wait]);
-	}
-	if (conn)
-		set_timer(vsock, now, conn->deadline_ns);
-}
-
-static void timer_expired(void *arg)
-{
-	struct vsock *vsock = arg;
-	const uint64_t now = vsock_now();
-
-	vsock->timer_ns = 0;
-	for (unsigned i = 0; i < VSOCK_WAITS; i++)
-		expire_some(vsock, (enum vsock_wait)i, now);
-	vsock_host_accept(vsock, true);
-	vsock_turn(vsock);
-}
-
-/* -- memory --------------------------------------------------------------- */
-
-static size_t buckets(unsigned max)
-{
-	size_t count = 64;
-
-	while (count < max)
-		count *= 2;
-	return count;
-}
-
-static bool map_all(struct vsock *vsock, unsigned max)
-{
-	vsock->max = max;
-	vsock->table_mask = (uint32_t)buckets(max) - 1;
-	vsock->conn = pool_map(max * sizeof(*vsock->conn));
-	vsock->buffers = pool_map((size_t)max * VSOCK_BUFFER);
-	vsock->table = pool_map(buckets(max) * sizeof(struct vsock_conn *));
-	if (vsock->conn && vsock->buffers && vsock->table)
-		return true;
-	vsock_pool_destroy(vsock);
-	return false;
-}
-
-int vsock_pool_create(struct vsock *vsock, unsigned max)
-{
-	list_init(&vsock->ready);
-	for (unsigned i = 0; i < VSOCK_WAITS; i++)
-		list_init(&vsock->timed[i]);
-	/* Where the host does not overcommit, fewer will have to do. */
-	while (!map_all(vsock, max)) {
-		max /= 2;
-		if (max)
-			continue;
-		log_error("--vsock: there is no memory for connections; raise "
-			  "the limit on address space (ulimit -v)");
-		return -ENOMEM;
-	}
-	/* So that no guest knows which ports collide. */
-	if (getrandom(&vsock->table_seed, sizeof(vsock->table_seed),
-		      GRND_NONBLOCK) < 0)
-		vsock->table_seed = (uint32_t)vsock_now();
-	return 0;
-}
-
-int vsock_pool_start(struct vsock *vsock)
-{
-	return loop_timer_create(vsock->loop, &vsock->timer, timer_expired,
-				 vsock);
-}
-
-void vsock_pool_destroy(struct vsock *vsock)
-{
-	if (vsock->loop)
-		loop_timer_destroy(vsock->loop, &vsock->timer);
-	pool_unmap(vsock->conn, vsock->max * sizeof(*vsock->conn));
-	pool_unmap(vsock->buffers, (size_t)vsock->max * VSOCK_BUFFER);
-	pool_unmap(vsock->table, ((size_t)vsock->table_mask + 1) *
-					 sizeof(struct vsock_conn *));
-	vsock->conn = NULL;
-	vsock->buffers = NULL;
-	vsock->table = NULL;
-}
-
-uint8_t *vsock_pool_buffer(const struct vsock_conn *conn)
-{
-	const struct vsock *vsock = conn->vsock;
-
-	return vsock->buffers + (size_t)(conn - vsock->conn) * VSOCK_BUFFER;
-}
-
-bool vsock_pool_has_room(const struct vsock *vsock)
-{
-	return vsock->count < vsock->max ||
-	       !list_empty(&vsock->timed[VSOCK_WAIT_STALE]);
-}
-
-bool vsock_pool_make_room(struct vsock *vsock)
-{
-	static struct log_limit limit;
-	struct vsock_conn *stale;
-
-	for (unsigned i = 0; i < EXPIRED_MAX; i++) {
-		stale = first_timed(&vsock->timed[VSOCK_WAIT_STALE]);
-		if (!stale)
-			return false;
-		/* It may have read something since it was looked at. */
-		vsock_conn_expired(stale, VSOCK_WAIT_STALE);
-		if (stale->state == VSOCK_FREE)
-			return true;
-		if (stale->wait != VSOCK_WAIT_STALE)
-			continue;
-		log_guest(&limit,
-			  "--vsock: a program on the host has read nothing for "
-			  "long, and others need its place: %u bytes for it "
-			  "are dropped",
-			  stale->kept);
-		vsock_pool_give(stale);
-		return true;
-	}
-	return false;
-}
-
-struct vsock_conn *vsock_pool_take(struct vsock *vsock, enum vsock_state state)
-{
-	struct vsock_conn *conn;
-
-	if (vsock->count == vsock->max)
-		vsock_pool_make_room(vsock);
-	conn = vsock->free;
-	if (conn)
-		vsock->free = conn->next;
-	else if (vsock->touched < vsock->max)
-		conn = &vsock->conn[vsock->touched++];
-	else
-		return NULL;
-	vsock->count++;
-	*conn = (struct vsock_conn){
-		.vsock = vsock,
-		.host.fd = -1,
-		.state = (uint8_t)state,
-		.wait = VSOCK_WAIT_NONE,
-		.batch = 1,
-	};
-	list_init(&conn->ready);
-	list_init(&conn->timed);
-	return conn;
-}
-
-void vsock_pool_give(struct vsock_conn *conn)
-{
-	struct vsock *vsock = conn->vsock;
-
-	if (conn->flags & VSOCK_TOUCHED)
-		madvise(vsock_pool_buffer(conn), VSOCK_BUFFER, MADV_DONTNEED);
-	vsock_host_close(conn);
-	vsock_pool_leave(conn);
-	list_remove(&conn->ready);
-	list_remove(&conn->timed);
-	conn->state = VSOCK_FREE;
-	conn->next = vsock->free;
-	vsock->free = conn;
-	vsock->count--;
-	/* Those that wait in the backlog because all were in use. */
-	vsock_host_accept(vsock, true);
-}
-
-void vsock_pool_give_all(struct vsock *vsock)
-{
-	for (unsigned i = 0; i < vsock->touched; i++)
-		if (vsock->conn[i].state != VSOCK_FREE)
-			vsock_pool_give(&vsock->conn[i]);
+	vsock_list_append(&conns->timed[wait], &conn->timed);
+	conns_set_timer(conns, now, conn->deadline_ns);
 }
 
 /* -- the table ------------------------------------------------------------ */
 
-static struct vsock_conn **bucket(const struct vsock *vsock, uint32_t host_port,
-				  uint32_t guest_port)
+static struct vsock_conn **conns_bucket(const struct vsock_conns *conns,
+					uint32_t host_port, uint32_t guest_port)
 {
 	uint64_t key = (uint64_t)host_port << 32 | guest_port;
 
 	/* Multiplicative: the upper half depends on every bit of the key. */
-	key = (key ^ vsock->table_seed) * 0x9e3779b97f4a7c15ULL;
+	key = (key ^ conns->table_seed) * 0x9e3779b97f4a7c15ULL;
 	key = (key ^ key >> 29) * 0xbf58476d1ce4e5b9ULL;
-	return &vsock->table[(key >> 32) & vsock->table_mask];
+	return &conns->table[(key >> 32) & conns->table_mask];
 }
 
-struct vsock_conn *vsock_pool_find(const struct vsock *vsock,
-				   uint32_t host_port, uint32_t guest_port)
+static struct vsock_conn *conns_find(const struct vsock_conns *conns,
+				     uint32_t host_port, uint32_t guest_port)
 {
-	struct vsock_conn *conn = *bucket(vsock, host_port, guest_port);
+	struct vsock_conn *conn = *conns_bucket(conns, host_port, guest_port);
 
 	while (conn &&
 	       (conn->host_port != host_port || conn->guest_port != guest_port))
@@ -378,19 +181,23 @@ struct vsock_conn *vsock_pool_find(const struct vsock *vsock,
 	return conn;
 }
 
-void vsock_pool_enter(struct vsock_conn *conn)
+static void conn_enter_table(struct vsock_conn *conn, uint32_t host_port,
+			     uint32_t guest_port)
 {
 	struct vsock_conn **chain =
-		bucket(conn->vsock, conn->host_port, conn->guest_port);
+		conns_bucket(conn->conns, host_port, guest_port);
 
+	conn->host_port = host_port;
+	conn->guest_port = guest_port;
 	conn->next = *chain;
 	*chain = conn;
 }
 
-void vsock_pool_leave(struct vsock_conn *conn)
+/* Harmless where it is not in there. */
+static void conn_leave_table(struct vsock_conn *conn)
 {
 	struct vsock_conn **at =
-		bucket(conn->vsock, conn->host_port, conn->guest_port);
+		conns_bucket(conn->conns, conn->host_port, conn->guest_port);
 
 	while (*at && *at != conn)
 		at = &(*at)->next;
@@ -398,65 +205,234 @@ void vsock_pool_leave(struct vsock_conn *conn)
 		*at = conn->next;
 }
 
-/* As Firecracker's: from 2^30 up, where no listener of the host's is. */
-uint32_t vsock_pool_port(struct vsock *vsock, uint32_t guest_port)
-{
-	do
-		vsock->last_port =
-			((vsock->last_port + 1) & 0x3fffffff) | 0x40000000;
-	while (vsock_pool_find(vsock, vsock->last_port, guest_port));
-	return vsock->last_port;
-}
+/* -- memory --------------------------------------------------------------- */
 
-static bool has(const struct vsock_conn *conn, unsigned flags)
+/*
+ * Lets clients in, or leaves them in the backlog: where there is no room, and
+ * none that may have to give way.
+ */
+static void conns_listen(struct vsock_conns *conns, bool listen)
 {
-	return (conn->flags & flags) == flags;
-}
+	const bool room = conns->count < conns->max ||
+			  conns_first_timed(conns, VSOCK_WAIT_STALE);
 
-static void pend(struct vsock_conn *conn, enum vsock_op op)
-{
-	conn->pending |= (uint16_t)(1u << op);
-	vsock_pool_queue(conn);
-}
-
-void vsock_conn_kill(struct vsock_conn *conn)
-{
-	/* Not heard of by the guest yet, or not any more. */
-	if (conn->state == VSOCK_COMMAND || conn->state == VSOCK_DRAINING ||
-	    conn->pending & 1u << VSOCK_OP_REQUEST) {
-		vsock_pool_give(conn);
+	listen = listen && conns->running && room && conns->host.fd >= 0;
+	if (listen == conns->listening)
 		return;
+	conns->listening = listen;
+	if (!listen)
+		loop_remove(conns->loop, &conns->listener);
+	else if (loop_add(conns->loop, &conns->listener, EPOLLIN))
+		conns->listening = false;
+}
+
+static uint8_t *conn_buffer(const struct vsock_conn *conn)
+{
+	const struct vsock_conns *conns = conn->conns;
+
+	return conns->buffers + (size_t)(conn - conns->conn) * VSOCK_BUFFER;
+}
+
+/* It may be in any list. */
+static void conn_free(struct vsock_conn *conn)
+{
+	struct vsock_conns *conns = conn->conns;
+
+	if (conn->buffer_touched)
+		madvise(conn_buffer(conn), VSOCK_BUFFER, MADV_DONTNEED);
+	vsock_host_close(&conn->socket);
+	conn_leave_table(conn);
+	vsock_list_remove(&conn->ready);
+	vsock_list_remove(&conn->timed);
+	conn->state = VSOCK_FREE;
+	conn->next = conns->free;
+	conns->free = conn;
+	conns->count--;
+	/* Clients may wait in the backlog because all were in use. */
+	conns_listen(conns, true);
+}
+
+/* NULL where `max` are in use. */
+static struct vsock_conn *conn_alloc(struct vsock_conns *conns,
+				     enum vsock_state state)
+{
+	struct vsock_conn *conn = conns->free;
+
+	if (conn)
+		conns->free = conn->next;
+	else if (conns->touched < conns->max)
+		conn = &conns->conn[conns->touched++];
+	else
+		return NULL;
+	conns->count++;
+	*conn = (struct vsock_conn){
+		.conns = conns,
+		.socket = VSOCK_SOCKET_NONE,
+		.state = (uint8_t)state,
+		.wait = VSOCK_WAIT_NONE,
+		.batch = 1,
+	};
+	vsock_list_init(&conn->ready);
+	vsock_list_init(&conn->timed);
+	return conn;
+}
+
+/* -- the RST queue -------------------------------------------------------- */
+
+void vsock_conns_reject(struct vsock_conns *conns,
+			const struct vsock_packet *packet)
+{
+	const unsigned at =
+		(conns->rst_first + conns->rst_count) % VSOCK_RSTS_MAX;
+
+	/* More than that, unread by the guest, and it has to do without. */
+	if (conns->rst_count == VSOCK_RSTS_MAX)
+		return;
+	conns->rst_count++;
+	conns->rst[at] = (struct vsock_packet){
+		.src_cid = packet->dst_cid,
+		.dst_cid = conns->guest_cid,
+		.src_port = packet->dst_port,
+		.dst_port = packet->src_port,
+		.type = packet->type,
+		.op = VSOCK_OP_RST,
+	};
+}
+
+const struct vsock_packet *vsock_conns_take_rst(struct vsock_conns *conns)
+{
+	const struct vsock_packet *rst = &conns->rst[conns->rst_first];
+
+	conns->rst_first = (conns->rst_first + 1) % VSOCK_RSTS_MAX;
+	conns->rst_count--;
+	return rst;
+}
+
+/* -- host to guest -------------------------------------------------------- */
+
+/* What a packet says that the guest has room for. */
+static void conn_update_credit(struct vsock_conn *conn,
+			       const struct vsock_packet *packet)
+{
+	conn->peer_buf_alloc = packet->buf_alloc;
+	conn->peer_fwd_cnt = packet->fwd_cnt;
+	if (conn->peer_fwd_cnt == conn->tx_cnt) {
+		conn->old_packets = conn->new_packets = 0;
+		conn->old_end = conn->tx_cnt;
+	} else if ((int32_t)(conn->peer_fwd_cnt - conn->old_end) >= 0) {
+		conn->old_packets = conn->new_packets;
+		conn->new_packets = 0;
+		conn->old_end = conn->tx_cnt;
 	}
-	vsock_host_close(conn);
-	vsock_pool_wait(conn, VSOCK_WAIT_NONE);
-	conn->state = VSOCK_DEAD;
-	conn->pending = 0;
-	pend(conn, VSOCK_OP_RST);
+}
+
+uint32_t vsock_conn_room(const struct vsock_conn *conn, uint32_t bytes,
+			 uint32_t packets)
+{
+	const uint32_t unread = conn->tx_cnt - conn->peer_fwd_cnt + bytes;
+	const uint32_t alloc = conn->peer_buf_alloc;
+	uint64_t cost;
+
+	packets += conn->old_packets + conn->new_packets;
+	cost = unread + ((uint64_t)packets + 1) * PACKET_COST;
+	if (cost < alloc && alloc - cost >= ROOM_LEAST)
+		return (uint32_t)(alloc - cost);
+	/* However little it has, one packet at a time gets through. */
+	return unread ? 0 : alloc;
+}
+
+/* The guest has room for data, and it is worth while. */
+static bool conn_has_credit(const struct vsock_conn *conn)
+{
+	const uint32_t room = vsock_conn_room(conn, 0, 0);
+
+	/* After a stop a good piece, lest it goes on in crumbs. */
+	if (conn->out_of_credit && conn->tx_cnt != conn->peer_fwd_cnt)
+		return room >= conn->peer_buf_alloc / 4 && room;
+	return room;
+}
+
+/* The host's program may say more, and the guest hears it. */
+static bool conn_reads_on(const struct vsock_conn *conn)
+{
+	return !conn->socket.eof && !(conn->guest_shut & VSOCK_SHUT_RCV);
+}
+
+enum vsock_op vsock_conn_next(const struct vsock_conn *conn, bool data)
+{
+	const unsigned first = conn->pending & SENT_BEFORE_DATA;
+	const unsigned last = conn->pending & ~(1u << VSOCK_OP_SHUTDOWN);
+
+	if (first)
+		return (enum vsock_op)__builtin_ctz(first);
+	if (data && conn->state == VSOCK_OPEN && conn->socket.readable &&
+	    conn_reads_on(conn) && conn_has_credit(conn))
+		return VSOCK_OP_RW;
+	if (!conn->pending || conn->socket.reset) /* an RST is to follow */
+		return VSOCK_OP_INVALID;
+	return last ? (enum vsock_op)__builtin_ctz(last) : VSOCK_OP_SHUTDOWN;
+}
+
+/* What the host's end will not do any more. */
+static unsigned conn_host_shut(const struct vsock_conn *conn)
+{
+	return (conn->socket.eof ? VSOCK_SHUT_SEND : 0) |
+	       (conn->socket.gone ? VSOCK_SHUT_RCV : 0);
+}
+
+struct vsock_packet vsock_conn_send(struct vsock_conn *conn, enum vsock_op op,
+				    uint32_t len)
+{
+	uint32_t flags = 0;
+
+	if (op == VSOCK_OP_SHUTDOWN) {
+		flags = conn_host_shut(conn);
+		conn->told_shut |= (uint8_t)flags;
+	}
+	conn->tx_cnt += len;
+	conn->new_packets += op == VSOCK_OP_RW;
+	/* Whatever a packet says, it tells the guest how much was passed on. */
+	conn->last_fwd_cnt = conn->fwd_cnt;
+	conn->pending &= (uint16_t) ~(1u << op | 1u << VSOCK_OP_CREDIT_UPDATE);
+	return (struct vsock_packet){
+		.src_cid = VSOCK_HOST_CID,
+		.dst_cid = conn->conns->guest_cid,
+		.src_port = conn->host_port,
+		.dst_port = conn->guest_port,
+		.len = len,
+		.type = VSOCK_TYPE_STREAM,
+		.op = (uint16_t)op,
+		.flags = flags,
+		.buf_alloc = VSOCK_BUFFER,
+		.fwd_cnt = conn->fwd_cnt,
+	};
 }
 
 /* -- guest to host -------------------------------------------------------- */
 
 /* Bytes have left for the host: does the guest have to be told? */
-static void forward(struct vsock_conn *conn, size_t len)
+static void conn_forwarded(struct vsock_conn *conn, size_t len)
 {
-	conn->forwarded += (uint32_t)len;
-	if (conn->state == VSOCK_OPEN && !has(conn, VSOCK_GUEST_NO_SEND) &&
-	    conn->forwarded - conn->told_forwarded >= VSOCK_BUFFER / 4)
-		pend(conn, VSOCK_OP_CREDIT_UPDATE);
+	conn->fwd_cnt += (uint32_t)len;
+	if (conn->state == VSOCK_OPEN &&
+	    !(conn->guest_shut & VSOCK_SHUT_SEND) &&
+	    conn->fwd_cnt - conn->last_fwd_cnt >= VSOCK_BUFFER / 4)
+		conn_set_pending(conn, VSOCK_OP_CREDIT_UPDATE);
 }
 
-static void forward_kept(struct vsock_conn *conn, size_t len)
+static void conn_forwarded_buffered(struct vsock_conn *conn, size_t len)
 {
-	conn->kept -= (uint32_t)len;
-	conn->kept_start = (conn->kept_start + (uint32_t)len) % VSOCK_BUFFER;
-	forward(conn, len);
+	conn->buffered -= (uint32_t)len;
+	conn->buffer_start =
+		(conn->buffer_start + (uint32_t)len) % VSOCK_BUFFER;
+	conn_forwarded(conn, len);
 }
 
-/* `len` bytes of the ring from `start` on. */
-static void ring_iov(const struct vsock_conn *conn, uint32_t start,
-		     uint32_t len, struct iovec iov[2])
+/* `len` bytes of the buffer from `start` on. */
+static void conn_buffer_iov(const struct vsock_conn *conn, uint32_t start,
+			    uint32_t len, struct iovec iov[2])
 {
-	uint8_t *buffer = vsock_pool_buffer(conn);
+	uint8_t *buffer = conn_buffer(conn);
 	const uint32_t at = start % VSOCK_BUFFER;
 	const uint32_t first =
 		len < VSOCK_BUFFER - at ? len : VSOCK_BUFFER - at;
@@ -465,125 +441,183 @@ static void ring_iov(const struct vsock_conn *conn, uint32_t start,
 	iov[1] = (struct iovec){ buffer, len - first };
 }
 
-static void keep(struct vsock_conn *conn, struct cursor *payload, uint32_t len)
+static void conn_buffer_data(struct vsock_conn *conn, struct cursor *payload,
+			     uint32_t len)
 {
 	struct iovec iov[2];
 
-	conn->flags |= VSOCK_TOUCHED;
-	ring_iov(conn, conn->kept_start + conn->kept, len, iov);
+	conn->buffer_touched = true;
+	conn_buffer_iov(conn, conn->buffer_start + conn->buffered, len, iov);
 	cursor_get(payload, iov[0].iov_base, iov[0].iov_len);
 	cursor_get(payload, iov[1].iov_base, iov[1].iov_len);
-	conn->kept += len;
+	conn->buffered += len;
 }
 
-static void flush(struct vsock_conn *conn)
+static void conn_write_buffered(struct vsock_conn *conn)
 {
+	struct vsock_socket *socket = &conn->socket;
 	struct iovec iov[2];
 
-	while (conn->kept &&
-	       !(conn->flags & (VSOCK_BLOCKED | VSOCK_HOST_GONE))) {
-		ring_iov(conn, conn->kept_start, conn->kept, iov);
-		forward_kept(conn, vsock_host_write(conn, iov, 2));
+	while (conn->buffered && !socket->blocked && !socket->gone) {
+		conn_buffer_iov(conn, conn->buffer_start, conn->buffered, iov);
+		conn_forwarded_buffered(conn, vsock_host_write(socket, iov, 2));
 	}
-	if (has(conn, VSOCK_HOST_GONE))
-		forward_kept(conn, conn->kept); /* nobody wants it */
-	if (!conn->kept)
-		vsock_host_written(conn);
+	if (socket->gone)
+		conn_forwarded_buffered(conn, conn->buffered); /* in vain */
+	if (!conn->buffered)
+		vsock_host_watch_out(socket, false);
 }
 
-/* -- what follows from the flags ------------------------------------------ */
+/* -- what follows for the state ------------------------------------------- */
 
-static bool reads_on(const struct vsock_conn *conn)
+/* Ends it at once; where the guest knows of it, by an RST. */
+static void conn_kill(struct vsock_conn *conn)
 {
-	return !(conn->flags & (VSOCK_HOST_EOF | VSOCK_GUEST_NO_RCV));
-}
-
-static bool writes_on(const struct vsock_conn *conn)
-{
-	if (has(conn, VSOCK_HOST_GONE))
-		return false;
-	return conn->kept || !has(conn, VSOCK_GUEST_NO_SEND);
+	/* Not heard of by the guest yet, or not any more. */
+	if (conn->state == VSOCK_COMMAND || conn->state == VSOCK_ORPHANED ||
+	    conn_is_pending(conn, VSOCK_OP_REQUEST)) {
+		conn_free(conn);
+		return;
+	}
+	vsock_host_close(&conn->socket);
+	conn_wait(conn, VSOCK_WAIT_NONE);
+	conn->state = VSOCK_KILLED;
+	conn->pending = 0;
+	conn_set_pending(conn, VSOCK_OP_RST);
 }
 
 /* Data for the guest: its turn comes, or it waits for credit. */
-static void settle_data(struct vsock_conn *conn)
+static void conn_update_reading(struct vsock_conn *conn)
 {
-	const bool data = reads_on(conn) && has(conn, VSOCK_READABLE);
+	const bool data = conn_reads_on(conn) && conn->socket.readable;
 
-	if (data && !vsock_rx_allowed(conn)) {
-		conn->flags |= VSOCK_STALLED;
+	if (data && !conn_has_credit(conn)) {
+		conn->out_of_credit = true;
 		if (conn->wait == VSOCK_WAIT_NONE)
-			vsock_pool_wait(conn, VSOCK_WAIT_CREDIT);
+			conn_wait(conn, VSOCK_WAIT_CREDIT);
 		return;
 	}
-	conn->flags &= (uint16_t)~VSOCK_STALLED;
+	conn->out_of_credit = false;
 	if (conn->wait != VSOCK_WAIT_NONE)
-		vsock_pool_wait(conn, VSOCK_WAIT_NONE);
+		conn_wait(conn, VSOCK_WAIT_NONE);
 	if (data)
-		vsock_pool_queue(conn);
+		conn_set_ready(conn);
 }
 
 /* Nothing is left to read or to write: the guest is to agree. */
-static void finish(struct vsock_conn *conn)
+static void conn_close_both(struct vsock_conn *conn)
 {
-	if (has(conn, VSOCK_GUEST_NO_RCV | VSOCK_GUEST_NO_SEND)) {
-		vsock_conn_kill(conn);
+	if (conn->guest_shut == VSOCK_SHUT_BOTH) {
+		conn_kill(conn);
 		return;
 	}
-	vsock_host_close(conn);
-	conn->flags |= VSOCK_HOST_EOF | VSOCK_HOST_GONE;
+	vsock_host_close(&conn->socket);
 	if (conn->wait != VSOCK_WAIT_CLOSE)
-		vsock_pool_wait(conn, VSOCK_WAIT_CLOSE);
-	if (conn->told_shut != BOTH)
-		pend(conn, VSOCK_OP_SHUTDOWN);
+		conn_wait(conn, VSOCK_WAIT_CLOSE);
+	if (conn->told_shut != VSOCK_SHUT_BOTH)
+		conn_set_pending(conn, VSOCK_OP_SHUTDOWN);
 }
 
-static void settle_open(struct vsock_conn *conn)
+static void conn_update_open(struct vsock_conn *conn)
 {
-	const unsigned shut =
-		(has(conn, VSOCK_HOST_EOF) ? VSOCK_SHUT_SEND : 0) |
-		(has(conn, VSOCK_HOST_GONE) ? VSOCK_SHUT_RCV : 0);
+	const bool writes_on =
+		!conn->socket.gone &&
+		(conn->buffered || !(conn->guest_shut & VSOCK_SHUT_SEND));
 
-	if (!reads_on(conn) && !writes_on(conn)) {
-		finish(conn);
+	if (!writes_on && !conn_reads_on(conn)) {
+		conn_close_both(conn);
 		return;
 	}
-	if (shut & ~(unsigned)conn->told_shut)
-		pend(conn, VSOCK_OP_SHUTDOWN);
-	if (!writes_on(conn) && !has(conn, VSOCK_SHUT_WR)) {
-		conn->flags |= VSOCK_SHUT_WR;
-		vsock_host_shutdown(conn, SHUT_WR);
+	if (conn_host_shut(conn) & ~(unsigned)conn->told_shut)
+		conn_set_pending(conn, VSOCK_OP_SHUTDOWN);
+	if (!writes_on && !conn->write_shut) {
+		conn->write_shut = true;
+		vsock_host_shutdown(&conn->socket, SHUT_WR);
 	}
-	settle_data(conn);
+	conn_update_reading(conn);
 }
 
-void vsock_conn_settle(struct vsock_conn *conn)
+/* Something has changed at either end. It may be free afterwards. */
+static void conn_update_state(struct vsock_conn *conn)
 {
-	const uint32_t kept = conn->kept;
+	const uint32_t buffered = conn->buffered;
 
-	if (conn->state != VSOCK_OPEN && conn->state != VSOCK_DRAINING)
+	if (conn->state != VSOCK_OPEN && conn->state != VSOCK_ORPHANED)
 		return;
-	flush(conn);
-	if (has(conn, VSOCK_HOST_RESET))
-		vsock_conn_kill(conn);
+	conn_write_buffered(conn);
+	if (conn->socket.reset)
+		conn_kill(conn);
 	else if (conn->state == VSOCK_OPEN)
-		settle_open(conn);
-	else if (!conn->kept)
-		vsock_pool_give(conn);
-	else if (conn->kept != kept)
-		vsock_pool_wait(conn, VSOCK_WAIT_DRAIN);
+		conn_update_open(conn);
+	else if (!conn->buffered)
+		conn_free(conn);
+	else if (conn->buffered != buffered)
+		conn_wait(conn, VSOCK_WAIT_ORPHANED);
 }
 
-/* -- beginnings ----------------------------------------------------------- */
-
-void vsock_conn_connect(struct vsock_conn *conn, uint32_t guest_port)
+void vsock_conn_served(struct vsock_conn *conn)
 {
-	conn->guest_port = guest_port;
-	conn->host_port = vsock_pool_port(conn->vsock, guest_port);
-	vsock_pool_enter(conn);
-	conn->state = VSOCK_REQUESTED;
-	vsock_pool_wait(conn, VSOCK_WAIT_RESPONSE);
-	pend(conn, VSOCK_OP_REQUEST);
+	vsock_list_remove(&conn->ready);
+	if (conn->state == VSOCK_KILLED)
+		conn_free(conn);
+	else
+		conn_update_state(conn);
+}
+
+/* A little may have been read, of which epoll says nothing. */
+static void conn_try_orphaned(struct vsock_conn *conn)
+{
+	conn->socket.blocked = false;
+	conn_wait(conn, VSOCK_WAIT_STALE);
+	conn_update_state(conn);
+}
+
+/* Ends one whose program on the host reads nothing; false: there is none. */
+static bool conns_make_room(struct vsock_conns *conns)
+{
+	static struct log_limit limit;
+	struct vsock_conn *stale;
+
+	for (unsigned i = 0; i < EXPIRED_MAX; i++) {
+		stale = conns_first_timed(conns, VSOCK_WAIT_STALE);
+		if (!stale)
+			return false;
+		conn_try_orphaned(stale);
+		if (stale->state == VSOCK_FREE)
+			return true;
+		if (stale->wait != VSOCK_WAIT_STALE)
+			continue;
+		log_guest(&limit,
+			  "--vsock: a program on the host has read nothing for "
+			  "long, and others need its place: %u bytes for it "
+			  "are dropped",
+			  stale->buffered);
+		conn_free(stale);
+		return true;
+	}
+	return false;
+}
+
+/* -- connections that the guest begins ------------------------------------ */
+
+static void conn_socket_ready(void *arg, uint32_t events);
+
+/* The descriptor of the stream's other end, or -errno. */
+static int conn_dial(const struct vsock_conn *conn)
+{
+	struct vsock_conns *conns = conn->conns;
+	int fd;
+
+	if (conn->host_port == conns->internal_port) {
+		/* Whoever else connects to that port finds nobody there. */
+		fd = conns->internal_fd;
+		conns->internal_fd = -1;
+		return fd < 0 ? -ECONNREFUSED : fd;
+	}
+	fd = vsock_host_connect(&conns->host, conn->host_port);
+	if (fd == -EMFILE && conns_make_room(conns))
+		fd = vsock_host_connect(&conns->host, conn->host_port);
+	return fd;
 }
 
 /*
@@ -591,186 +625,360 @@ void vsock_conn_connect(struct vsock_conn *conn, uint32_t guest_port)
  * many at once as programs in the guest like to start. A program on the host
  * would wait in connect(), so the guest's waits, too, as long as Linux lets it.
  */
-static void try_connect(struct vsock_conn *conn)
+static void conn_connect(struct vsock_conn *conn)
 {
-	int error = vsock_host_connect(conn);
+	const int fd = conn_dial(conn);
 
-	if (!error) {
-		conn->state = VSOCK_OPEN;
-		pend(conn, VSOCK_OP_RESPONSE);
-	} else if (error == -EAGAIN && vsock_now() < conn->give_up_ns) {
-		vsock_pool_wait(conn, VSOCK_WAIT_RETRY);
+	if (fd == -EAGAIN && loop_now() < conn->give_up_ns) {
+		conn_wait(conn, VSOCK_WAIT_RETRY);
+	} else if (fd < 0 || vsock_host_watch(&conn->socket, conn->conns->loop,
+					      fd, conn_socket_ready, conn)) {
+		conn_kill(conn);
 	} else {
-		vsock_conn_kill(conn);
+		conn->state = VSOCK_OPEN;
+		conn_set_pending(conn, VSOCK_OP_RESPONSE);
 	}
 }
 
-static void on_request(struct vsock *vsock, const struct vsock_packet *packet)
+static void conns_receive_request(struct vsock_conns *conns,
+				  const struct vsock_packet *packet)
 {
 	static struct log_limit limit;
-	struct vsock_conn *conn = vsock_pool_take(vsock, VSOCK_CONNECTING);
+	struct vsock_conn *conn;
 
+	if (conns->count == conns->max)
+		conns_make_room(conns);
+	conn = conn_alloc(conns, VSOCK_CONNECTING);
 	if (!conn) {
 		log_guest(&limit,
 			  "--vsock: %u connections are the most at "
 			  "once here; the guest's next one is refused",
-			  vsock->max);
-		vsock_rx_stray(vsock, packet);
+			  conns->max);
+		vsock_conns_reject(conns, packet);
 		return;
 	}
-	conn->host_port = packet->dst_port;
-	conn->guest_port = packet->src_port;
-	vsock_pool_enter(conn);
-	vsock_rx_credit(conn, packet);
-	conn->give_up_ns = vsock_now() + CONNECT_NS;
-	try_connect(conn);
-}
-
-void vsock_conn_expired(struct vsock_conn *conn, enum vsock_wait wait)
-{
-	if (wait <= VSOCK_WAIT_CREDIT_LONGEST) {
-		pend(conn, VSOCK_OP_CREDIT_REQUEST);
-		vsock_pool_wait(conn, wait < VSOCK_WAIT_CREDIT_LONGEST
-					      ? wait + 1
-					      : wait);
-	} else if (wait == VSOCK_WAIT_RETRY) {
-		try_connect(conn);
-	} else if (wait == VSOCK_WAIT_DRAIN || wait == VSOCK_WAIT_STALE) {
-		/* A little may have been read, of which epoll says nothing. */
-		conn->flags &= ~VSOCK_BLOCKED;
-		vsock_pool_wait(conn, VSOCK_WAIT_STALE);
-		vsock_conn_settle(conn);
-	} else {
-		vsock_conn_kill(conn);
-	}
+	conn_enter_table(conn, packet->dst_port, packet->src_port);
+	conn_update_credit(conn, packet);
+	conn->give_up_ns = loop_now() + CONNECT_NS;
+	conn_connect(conn);
 }
 
 /* -- packets from the guest ----------------------------------------------- */
 
-static void on_response(struct vsock_conn *conn,
-			const struct vsock_packet *packet,
-			struct cursor *payload)
+static void conn_receive_shutdown(struct vsock_conn *conn, uint32_t flags)
 {
-	(void)packet;
-	(void)payload;
-	vsock_pool_wait(conn, VSOCK_WAIT_NONE);
-	conn->state = VSOCK_OPEN;
-	vsock_host_greet(conn);
+	if (flags & ~(uint32_t)conn->guest_shut & VSOCK_SHUT_RCV)
+		vsock_host_shutdown(&conn->socket, SHUT_RD);
+	conn->guest_shut |= (uint8_t)(flags & VSOCK_SHUT_BOTH);
 }
 
-static void on_shutdown(struct vsock_conn *conn,
-			const struct vsock_packet *packet,
-			struct cursor *payload)
+static void conn_receive_data(struct vsock_conn *conn, uint32_t len,
+			      struct cursor *payload)
 {
-	(void)payload;
-	if (packet->flags & VSOCK_SHUT_SEND)
-		conn->flags |= VSOCK_GUEST_NO_SEND;
-	if (packet->flags & VSOCK_SHUT_RCV && !has(conn, VSOCK_GUEST_NO_RCV)) {
-		conn->flags |= VSOCK_GUEST_NO_RCV;
-		vsock_host_shutdown(conn, SHUT_RD);
-	}
-}
-
-static void on_data(struct vsock_conn *conn, const struct vsock_packet *packet,
-		    struct cursor *payload)
-{
+	struct vsock_socket *socket = &conn->socket;
 	struct iovec iov[WRITE_IOVS];
 	struct cursor ahead = *payload;
-	uint32_t len = packet->len;
 	size_t bytes, written;
 	unsigned count;
 
-	if (has(conn, VSOCK_GUEST_NO_SEND) || len > VSOCK_BUFFER - conn->kept) {
-		vsock_conn_kill(conn);
+	if (conn->guest_shut & VSOCK_SHUT_SEND ||
+	    len > VSOCK_BUFFER - conn->buffered) {
+		conn_kill(conn);
 		return;
 	}
-	if (has(conn, VSOCK_HOST_GONE)) {
-		forward(conn, len);
+	if (socket->gone) {
+		conn_forwarded(conn, len);
 		return;
 	}
-	if (len && !conn->kept && !has(conn, VSOCK_BLOCKED)) {
+	if (len && !conn->buffered && !socket->blocked) {
 		count = cursor_iov(&ahead, len, iov, WRITE_IOVS, &bytes);
-		written = vsock_host_write(conn, iov, count);
-		forward(conn, written);
+		written = vsock_host_write(socket, iov, count);
+		conn_forwarded(conn, written);
 		cursor_skip(payload, written);
 		len -= (uint32_t)written;
 	}
 	if (len)
-		keep(conn, payload, len);
+		conn_buffer_data(conn, payload, len);
 }
-
-static void on_credit_request(struct vsock_conn *conn,
-			      const struct vsock_packet *packet,
-			      struct cursor *payload)
-{
-	(void)packet;
-	(void)payload;
-	pend(conn, VSOCK_OP_CREDIT_UPDATE);
-}
-
-/*
- * What is allowed when; anything else ends the connection. An update of credit
- * does what all packets do.
- */
-static const struct {
-	void (*handle)(struct vsock_conn *conn,
-		       const struct vsock_packet *packet,
-		       struct cursor *payload);
-	enum vsock_state state;
-} handlers[VSOCK_OPS] = {
-	[VSOCK_OP_RESPONSE] = { on_response, VSOCK_REQUESTED },
-	[VSOCK_OP_SHUTDOWN] = { on_shutdown, VSOCK_OPEN },
-	[VSOCK_OP_RW] = { on_data, VSOCK_OPEN },
-	[VSOCK_OP_CREDIT_UPDATE] = { NULL, VSOCK_OPEN },
-	[VSOCK_OP_CREDIT_REQUEST] = { on_credit_request, VSOCK_OPEN },
-};
 
 /*
  * The guest has forgotten the connection. What it had sent before it said that
  * it was done is the host's all the same, however slowly that reads, unless
  * others need the room.
  */
-static void on_reset(struct vsock_conn *conn)
+static void conn_receive_rst(struct vsock_conn *conn)
 {
-	if (conn->state != VSOCK_OPEN || !conn->kept ||
-	    !has(conn, VSOCK_GUEST_NO_SEND)) {
-		vsock_pool_give(conn);
+	if (conn->state != VSOCK_OPEN || !conn->buffered ||
+	    !(conn->guest_shut & VSOCK_SHUT_SEND)) {
+		conn_free(conn);
 		return;
 	}
-	vsock_pool_leave(conn);
-	vsock_pool_unqueue(conn);
-	vsock_pool_wait(conn, VSOCK_WAIT_DRAIN);
+	conn_leave_table(conn);
+	vsock_list_remove(&conn->ready);
+	conn_wait(conn, VSOCK_WAIT_ORPHANED);
 	conn->pending = 0;
-	conn->state = VSOCK_DRAINING;
+	conn->state = VSOCK_ORPHANED;
 }
 
-void vsock_conn_packet(struct vsock *vsock, const struct vsock_packet *packet,
-		       struct cursor *payload)
+static void conn_receive(struct vsock_conn *conn,
+			 const struct vsock_packet *packet,
+			 struct cursor *payload)
+{
+	const bool answer = packet->op == VSOCK_OP_RESPONSE;
+
+	if (conn->state == VSOCK_KILLED)
+		return; /* the RST is on its way */
+	if (conn->state != (answer ? VSOCK_REQUESTED : VSOCK_OPEN) ||
+	    conn_is_pending(conn, VSOCK_OP_REQUEST)) {
+		conn_kill(conn);
+		return;
+	}
+	conn_update_credit(conn, packet);
+	switch (packet->op) {
+	case VSOCK_OP_RESPONSE:
+		conn_wait(conn, VSOCK_WAIT_NONE);
+		conn->state = VSOCK_OPEN;
+		vsock_host_greet(&conn->socket, conn->host_port);
+		break;
+	case VSOCK_OP_SHUTDOWN:
+		conn_receive_shutdown(conn, packet->flags);
+		break;
+	case VSOCK_OP_RW:
+		conn_receive_data(conn, packet->len, payload);
+		break;
+	case VSOCK_OP_CREDIT_UPDATE: /* all packets are */
+		break;
+	case VSOCK_OP_CREDIT_REQUEST:
+		conn_set_pending(conn, VSOCK_OP_CREDIT_UPDATE);
+		break;
+	default:
+		conn_kill(conn);
+	}
+	conn_update_state(conn);
+}
+
+void vsock_conns_receive(struct vsock_conns *conns,
+			 const struct vsock_packet *packet,
+			 struct cursor *payload)
 {
 	struct vsock_conn *conn =
-		vsock_pool_find(vsock, packet->dst_port, packet->src_port);
+		conns_find(conns, packet->dst_port, packet->src_port);
 
-	if (!conn) {
-		if (packet->op == VSOCK_OP_REQUEST)
-			on_request(vsock, packet);
-		else if (packet->op != VSOCK_OP_RST)
-			vsock_rx_stray(vsock, packet);
+	if (conn && packet->op == VSOCK_OP_RST)
+		conn_receive_rst(conn);
+	else if (conn)
+		conn_receive(conn, packet, payload);
+	else if (packet->op == VSOCK_OP_REQUEST)
+		conns_receive_request(conns, packet);
+	else if (packet->op != VSOCK_OP_RST)
+		vsock_conns_reject(conns, packet);
+}
+
+/* -- what the loop calls -------------------------------------------------- */
+
+static void conn_read_command(struct vsock_conn *conn)
+{
+	uint32_t *host_port = &conn->conns->last_port, port = 0;
+	const int done = vsock_host_read_command(&conn->socket, &port);
+
+	if (done < 0)
+		conn_free(conn);
+	if (done <= 0)
 		return;
+	/* As Firecracker's: from 2^30 up, where no listener of the host's is */
+	do
+		*host_port = ((*host_port + 1) & 0x3fffffff) | 0x40000000;
+	while (conns_find(conn->conns, *host_port, port));
+	conn_enter_table(conn, *host_port, port);
+	conn->state = VSOCK_REQUESTED;
+	conn_wait(conn, VSOCK_WAIT_RESPONSE);
+	conn_set_pending(conn, VSOCK_OP_REQUEST);
+}
+
+static void conn_socket_ready(void *arg, uint32_t events)
+{
+	struct vsock_conn *conn = arg;
+	struct vsock_conns *conns = conn->conns;
+
+	vsock_host_events(&conn->socket, events);
+	if (conn->state == VSOCK_COMMAND)
+		conn_read_command(conn);
+	else
+		conn_update_state(conn);
+	conns->serve(conns);
+}
+
+static void conns_accept_failed(struct vsock_conns *conns, int error)
+{
+	static struct log_limit limit;
+	const uint64_t now = loop_now();
+
+	log_guest(&limit, "--vsock: accept: %s; clients have to wait",
+		  strerror(error));
+	conns_listen(conns, false);
+	conns_set_timer(conns, now, now + ACCEPT_PAUSE_NS);
+}
+
+static void conns_listener_ready(void *arg, uint32_t events)
+{
+	struct vsock_conns *conns = arg;
+	struct vsock_conn *conn;
+	int fd;
+
+	(void)events;
+	for (int i = 0; i < ACCEPTED_MAX; i++) {
+		if (conns->count == conns->max &&
+		    (i || !conns_make_room(conns)))
+			break;
+		fd = vsock_host_accept(&conns->host);
+		if (fd == -EINTR || fd == -ECONNABORTED ||
+		    (fd == -EMFILE && conns_make_room(conns)))
+			continue;
+		if (fd < 0) {
+			if (fd != -EAGAIN)
+				conns_accept_failed(conns, -fd);
+			return;
+		}
+		conn = conn_alloc(conns, VSOCK_COMMAND);
+		if (vsock_host_watch(&conn->socket, conns->loop, fd,
+				     conn_socket_ready, conn))
+			conn_free(conn);
+		else
+			conn_wait(conn, VSOCK_WAIT_COMMAND);
 	}
-	if (packet->op == VSOCK_OP_RST) {
-		on_reset(conn);
-		return;
+	/* The rest wait in the backlog until there is room. */
+	conns_listen(conns, conns->listening);
+}
+
+static void conn_expired(struct vsock_conn *conn, enum vsock_wait wait)
+{
+	if (wait <= VSOCK_WAIT_CREDIT_LONGEST) {
+		conn_set_pending(conn, VSOCK_OP_CREDIT_REQUEST);
+		conn_wait(conn,
+			  wait < VSOCK_WAIT_CREDIT_LONGEST ? wait + 1 : wait);
+	} else if (wait == VSOCK_WAIT_RETRY) {
+		conn_connect(conn);
+	} else if (wait == VSOCK_WAIT_ORPHANED || wait == VSOCK_WAIT_STALE) {
+		conn_try_orphaned(conn);
+	} else {
+		conn_kill(conn);
 	}
-	if (conn->state == VSOCK_DEAD)
-		return; /* the answer is on its way */
-	if (packet->op >= VSOCK_OPS ||
-	    handlers[packet->op].state != conn->state ||
-	    conn->pending & 1u << VSOCK_OP_REQUEST) {
-		vsock_conn_kill(conn);
-		return;
+}
+
+/*
+ * A few at a time. Thousands may wait for one listener, and each try is three
+ * system calls: the pause leaves most of the time to others.
+ */
+static void conns_expire(struct vsock_conns *conns, enum vsock_wait wait,
+			 uint64_t now)
+{
+	const uint64_t later = now + EXPIRED_PAUSE_NS;
+	struct vsock_conn *conn = conns_first_timed(conns, wait);
+
+	for (unsigned i = 0; conn && conn->deadline_ns <= now; i++) {
+		if (i == EXPIRED_MAX) {
+			conns_set_timer(conns, now, later);
+			return;
+		}
+		conn_wait(conn, VSOCK_WAIT_NONE);
+		conn_expired(conn, wait);
+		conn = conns_first_timed(conns, wait);
 	}
-	vsock_rx_credit(conn, packet);
-	if (handlers[packet->op].handle)
-		handlers[packet->op].handle(conn, packet, payload);
-	vsock_conn_settle(conn);
+	if (conn)
+		conns_set_timer(conns, now, conn->deadline_ns);
+}
+
+static void conns_timer_expired(void *arg)
+{
+	struct vsock_conns *conns = arg;
+	const uint64_t now = loop_now();
+
+	conns->timer_ns = 0;
+	for (unsigned i = 0; i < VSOCK_WAITS; i++)
+		conns_expire(conns, (enum vsock_wait)i, now);
+	conns_listen(conns, true);
+	conns->serve(conns);
+}
+
+/* -- making it ------------------------------------------------------------ */
+
+/* One mapping: buffers, on pages of their own, connections, and the table. */
+static bool conns_map(struct vsock_conns *conns, unsigned max)
+{
+	const size_t buffer_bytes = (size_t)max * VSOCK_BUFFER;
+	size_t buckets = 64;
+
+	while (buckets < max)
+		buckets *= 2;
+	conns->max = max;
+	conns->table_mask = (uint32_t)buckets - 1;
+	conns->mapped = buffer_bytes + max * sizeof(*conns->conn) +
+			buckets * sizeof(*conns->table);
+	conns->buffers = pool_map(conns->mapped);
+	if (!conns->buffers)
+		return false;
+	conns->conn = (void *)(conns->buffers + buffer_bytes);
+	conns->table = (void *)(conns->conn + max);
+	return true;
+}
+
+int vsock_conns_create(struct vsock_conns *conns, unsigned max)
+{
+	vsock_list_init(&conns->ready);
+	for (unsigned i = 0; i < VSOCK_WAITS; i++)
+		vsock_list_init(&conns->timed[i]);
+	/* Where the host does not overcommit, fewer will have to do. */
+	while (!conns_map(conns, max)) {
+		max /= 2;
+		if (max)
+			continue;
+		log_error("--vsock: there is no memory for connections; raise "
+			  "the limit on address space (ulimit -v)");
+		return -ENOMEM;
+	}
+	/* So that no guest knows which ports collide. */
+	if (getrandom(&conns->table_seed, sizeof(conns->table_seed),
+		      GRND_NONBLOCK) < 0)
+		conns->table_seed = (uint32_t)loop_now();
+	return 0;
+}
+
+int vsock_conns_attach(struct vsock_conns *conns, struct loop *loop)
+{
+	conns->loop = loop;
+	conns->listener = (struct loop_source){ conns->host.fd,
+						conns_listener_ready, conns };
+	return loop_timer_create(loop, &conns->timer, conns_timer_expired,
+				 conns);
+}
+
+void vsock_conns_start(struct vsock_conns *conns)
+{
+	conns->running = true;
+	conns_listen(conns, true);
+}
+
+void vsock_conns_clear(struct vsock_conns *conns)
+{
+	for (unsigned i = 0; i < conns->touched; i++)
+		if (conns->conn[i].state != VSOCK_FREE)
+			conn_free(&conns->conn[i]);
+	conns->rst_count = 0;
+}
+
+void vsock_conns_stop(struct vsock_conns *conns)
+{
+	conns->running = false;
+	conns_listen(conns, false);
+	vsock_conns_clear(conns);
+}
+
+void vsock_conns_destroy(struct vsock_conns *conns)
+{
+	vsock_conns_stop(conns);
+	loop_timer_destroy(conns->loop, &conns->timer);
+	vsock_host_unlisten(&conns->host);
+	if (conns->internal_fd >= 0)
+		close(conns->internal_fd);
+	pool_unmap(conns->buffers, conns->mapped);
 }

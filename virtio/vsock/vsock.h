@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The vsock device (virtio 1.2, 5.10): streams between programs in the guest
  * and programs on the host, which talk to unix sockets.
@@ -7,8 +8,8 @@
  *	guest to host	a stream to CID 2, port 1234, reaches whoever listens
  *			on PATH_1234
  *
- * That is Firecracker's convention, so its clients work unchanged. One stream
- * more may end inside mote (struct vsock_options): a command's.
+ * That is Firecracker's convention, so its clients work unchanged. One more
+ * stream may end inside mote, the internal stream: a command's.
  */
 #ifndef VIRTIO_VSOCK_VSOCK_H
 #define VIRTIO_VSOCK_VSOCK_H
@@ -19,22 +20,36 @@
 #include "cpu/loop/file.h"
 #include "cpu/loop/loop.h"
 #include "virtio/device.h"
+#include "virtio/vsock/conn.h"
 
-/* What the command line asks for of the vsock. */
 #define VSOCK_CID_MIN	  3u /* virtio 1.2, 5.10.4: those below are reserved */
 #define VSOCK_CID_MAX	  0xfffffffeu
 #define VSOCK_CID_DEFAULT 3u
 
+/* What the command line asks for of the vsock. */
 struct vsock_options {
 	struct option_file file; /* path NULL and fd -1: none */
 	unsigned cid;		 /* the guest's */
 	/*
-	 * A stream that ends inside mote: the guest's first connection to
-	 * `own_port` is `own_fd`'s, a socket that becomes the device's.
+	 * The guest's first connection to `internal_port` is the other end's
+	 * of `internal_fd`, a socket that becomes the device's.
 	 */
-	bool own;
-	uint32_t own_port;
-	int own_fd;
+	bool internal;
+	uint32_t internal_port;
+	int internal_fd;
+};
+
+enum vsock_queue { VSOCK_RX, VSOCK_TX, VSOCK_EVENT, VSOCK_QUEUES };
+
+struct vsock {
+	struct device device;
+	struct vsock_conns conns;
+	struct loop_work work; /* packets that the budget did not cover */
+	const char *failed;    /* the driver broke the rules: how */
+	bool tx_due;	       /* the guest may have packets */
+	bool rx_dry;	       /* the guest has no buffers */
+	bool event_due;	       /* a transport reset event is to be sent */
+	struct chain chain;
 };
 
 /* Programs of the host can reach it. */
@@ -42,8 +57,6 @@ static inline bool vsock_is_shared(const struct vsock_options *options)
 {
 	return options->file.path || options->file.fd >= 0;
 }
-
-struct vsock;
 
 /*
  * Before the sandbox closes in: listens at the path, and takes what memory and

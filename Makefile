@@ -230,8 +230,11 @@ unit-bins: $(UNIT:tests/unit/%.c=$B/unit/%)
 guest-bins: $(GUEST:tests/guest/%.c=$B/guest-tests/%.elf)
 fuzz-bins: $(FUZZ:tests/fuzz/%.c=$B/fuzz/%)
 
-# $(call objects,TREE,FILE): the objects that FILE is linked from.
-objects	= $(patsubst %.c,$B/$1/%.o,$2 $(call note,uses,$2))
+# $(call objects,TREE,FILE): the objects that FILE is linked from: what it names,
+# and what the helpers among that, which are in tests/, name in turn.
+objects	= $(patsubst %.c,$B/$1/%.o,$2 $(call uses,$2))
+uses	= $(call with_theirs,$(call note,uses,$1))
+with_theirs = $(sort $1 $(if $(filter tests/%,$1),$(call uses,$(filter tests/%,$1))))
 
 define unit_rule
 $B/unit/$1: $(call objects,debug,tests/unit/$1.c) | tools-test

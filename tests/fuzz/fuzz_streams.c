@@ -1,5 +1,6 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* uses: virtio/vsock/vsock.c virtio/vsock/conn.c virtio/vsock/host.c */
-/* uses: virtio/queue.c */
+/* uses: virtio/queue.c tests/unit/vsock_check.c */
 /* uses: cpu/loop/loop.c cpu/loop/unixsock.c mem/ram.c */
 /* ldflags: -Wl,--wrap=clock_gettime -Wl,--wrap=loop_timer_set */
 /*
@@ -16,6 +17,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <time.h>
@@ -23,6 +25,7 @@
 
 #include "mem/log.h"
 #include "tests/unit/ring.h"
+#include "tests/unit/vsock_check.h"
 #include "virtio/vsock/vsock.h"
 
 #define RAM_SIZE  (32u << 20)
@@ -33,8 +36,9 @@
 #define RING_STEP 0x10000u
 #define RX_DATA	  0x200000u
 #define TX_DATA	  0x300000u
-#define ENDS	  8u /* programs of the host, at most */
-#define PORT	  1u /* somebody listens there */
+#define ENDS	  8u	      /* programs of the host, at most */
+#define FILES	  (64u + 64u) /* a table of 64 connections */
+#define PORT	  1u	      /* somebody listens there */
 #define S	  1000000000ULL
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len);
@@ -404,7 +408,9 @@ static void make_all(void)
 	static struct vsock_options options = { .file = { path, -1 },
 						.cid = CID };
 	struct sockaddr_un address = { .sun_family = AF_UNIX };
+	const struct rlimit files = { FILES, FILES };
 
+	must(!setrlimit(RLIMIT_NOFILE, &files));
 	must(!ram_create(&ram, &(struct ram_options){ .size = RAM_SIZE }));
 	must(!loop_create(&loop));
 	snprintf(path, sizeof(path), "/tmp/mote-fuzz-%d", (int)getpid());
@@ -444,6 +450,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len)
 		commands[byte() % ARRAY_LEN(commands)]();
 		host_runs();
 		guest_takes();
+		must(!vsock_check(&vsock->conns));
 	}
 	guest_stop();
 	for (unsigned i = 0; i < ENDS; i++)

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* uses: virtio/vsock/vsock.c virtio/vsock/conn.c virtio/vsock/host.c */
 /* uses: virtio/mmio.c */
 /* uses: virtio/mmio_regs.c virtio/device.c virtio/queue.c cpu/bus.c */

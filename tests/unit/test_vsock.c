@@ -1,6 +1,5 @@
-/* uses: virtio/vsock/vsock.c virtio/vsock/conn.c virtio/vsock/host.c */
-/* uses: virtio/queue.c */
-/* uses: cpu/loop/loop.c cpu/loop/unixsock.c mem/ram.c */
+/* SPDX-License-Identifier: Apache-2.0 */
+/* uses: tests/unit/vsock_help.c */
 /* How streams of the vsock device begin, from either side. */
 #include "tests/unit/vsock_help.h"
 

@@ -1,6 +1,5 @@
-/* uses: virtio/vsock/vsock.c virtio/vsock/conn.c virtio/vsock/host.c */
-/* uses: virtio/queue.c */
-/* uses: cpu/loop/loop.c cpu/loop/unixsock.c mem/ram.c */
+/* SPDX-License-Identifier: Apache-2.0 */
+/* uses: tests/unit/vsock_help.c */
 /* The vsock device and guests that misbehave, or reset it. */
 #include "tests/unit/vsock_help.h"
 
@@ -256,10 +255,9 @@ static void test_small_receive_buffers(void **state)
 	guest_start();
 	fd = host_connects(PORT);
 	while (rx.avail_idx % RX_SIZE)
-		ring_add_chain(&rx,
-			       &(struct ring_buffer){ GPA(RX_DATA),
-						      HEADER, true },
-			       1);
+		ring_add_chain(
+			&rx,
+			&(struct ring_buffer){ GPA(RX_DATA), HEADER, true }, 1);
 	for (unsigned i = 0; i < 100 && !breaks; i++)
 		guest_op(VSOCK_OP_RW, PORT, i, 0);
 	expect_broken_and_mend(fd, "no room for data");

@@ -35,6 +35,12 @@ static int teardown_other(void **state)
 	return teardown(state);
 }
 
+/* What run_ticks left of its last turn is no turn of its own. */
+static void end_turn(void)
+{
+	assert_true(loop_turn(&loop, 0) >= 0);
+}
+
 /* One turn of the loop, in which the other one's turn comes, too. */
 static void turn(void)
 {
@@ -88,6 +94,7 @@ static void test_budget_to_guest(void **state)
 		host_say(fd[i], "data");
 	run_a_while();
 	assert_false(packet_came());
+	end_turn();
 	guest_give_back();
 	guest_withhold();
 	assert_int_equal(data_packets(), BATCH);
@@ -123,6 +130,7 @@ static void test_budget_from_guest(void **state)
 	guest_start();
 	fd = host_connects(PORT);
 	port = got.src_port;
+	end_turn();
 	queue_packets(100, port, 0);
 	guest_kick(VSOCK_TX);
 	assert_int_equal(guest_sent(), 64);
@@ -151,6 +159,7 @@ static void test_reset_with_work_left(void **state)
 	for (int round = 0; round < 2; round++) {
 		guest_start();
 		close(host_connects(PORT));
+		end_turn();
 		queue_packets(100, got.src_port, 0);
 		guest_kick(VSOCK_TX);
 		assert_true(vsock->work.deferred);
@@ -257,6 +266,37 @@ static void test_rst_queue_waits_for_buffers(void **state)
 	expect_no_packet();
 }
 
+/* A connection that ends while it waits for a buffer is not heard of again. */
+static void test_ends_without_a_buffer(void **state)
+{
+	int listener = host_listen_on(PORT, 4), fd;
+
+	(void)state;
+	guest_start();
+	fd = guest_connects(listener, GUEST);
+	run_dry();
+	guest_op(VSOCK_OP_CREDIT_REQUEST, PORT, GUEST, 0);
+	guest_op(VSOCK_OP_RST, PORT, GUEST, 0);
+	expect_sound();
+	guest_op(VSOCK_OP_REQUEST, PORT, GUEST + 1, 0);
+	guest_op(VSOCK_OP_INVALID, PORT, GUEST + 1, 0);
+	guest_op(VSOCK_OP_RST, PORT, GUEST + 1, 0);
+	expect_sound();
+	assert_int_equal(vsock->conns.count, 0);
+	guest_give_back();
+	expect_no_packet();
+	/* All at once, by a reset. */
+	run_dry();
+	guest_op(VSOCK_OP_REQUEST, PORT, GUEST + 2, 0);
+	guest_op(VSOCK_OP_REQUEST, PORT, GUEST + 3, 0);
+	guest_stop();
+	expect_sound();
+	guest_start();
+	expect_no_packet();
+	close(fd);
+	close(listener);
+}
+
 #define budget_test(name)                                                      \
 	cmocka_unit_test_setup_teardown(name, setup_other, teardown_other)
 
@@ -268,6 +308,7 @@ int main(void)
 		budget_test(test_reset_with_work_left),
 		vsock_test(test_control_packets_wait_for_buffers),
 		vsock_test(test_rst_queue_waits_for_buffers),
+		vsock_test(test_ends_without_a_buffer),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,19 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "tests/unit/vsock_check.h"
 
-static bool is_alone(const struct vsock_list *entry)
+static bool is_alone(const struct conn_list *entry)
 {
 	return entry->next == entry && entry->prev == entry;
 }
 
-static bool has_ports(const struct vsock_conn *conn)
+static bool has_ports(const struct conn *conn)
 {
 	return conn->state == VSOCK_REQUESTED ||
 	       conn->state == VSOCK_CONNECTING || conn->state == VSOCK_OPEN ||
 	       conn->state == VSOCK_KILLED;
 }
 
-static const char *check_conn(const struct vsock_conn *conn)
+static const char *check_conn(const struct conn *conn)
 {
 	const bool open = conn->socket.source.fd >= 0;
 
@@ -48,11 +48,11 @@ static const char *check_conn(const struct vsock_conn *conn)
 	}
 }
 
-static const char *check_free_list(const struct vsock_conns *conns)
+static const char *check_free_list(const struct conns *conns)
 {
 	unsigned count = 0;
 
-	for (const struct vsock_conn *at = conns->free; at; at = at->next) {
+	for (const struct conn *at = conns->free; at; at = at->next) {
 		if (at->state != VSOCK_FREE)
 			return "a connection in use is in the free list";
 		if (++count > conns->touched)
@@ -63,14 +63,14 @@ static const char *check_free_list(const struct vsock_conns *conns)
 		       : "a connection is neither free nor in use, or both";
 }
 
-static const char *check_table(const struct vsock_conns *conns)
+static const char *check_table(const struct conns *conns)
 {
 	unsigned entered = 0, found = 0;
 
 	for (unsigned i = 0; i < conns->touched; i++)
 		entered += has_ports(&conns->conn[i]);
 	for (size_t i = 0; i <= conns->table_mask; i++) {
-		const struct vsock_conn *at = conns->table[i];
+		const struct conn *at = conns->table[i];
 
 		for (; at; at = at->next) {
 			if (!has_ports(at))
@@ -82,22 +82,21 @@ static const char *check_table(const struct vsock_conns *conns)
 	return found == entered ? NULL : "the table lacks one";
 }
 
-static const char *check_lists(const struct vsock_conns *conns)
+static const char *check_lists(const struct conns *conns)
 {
 	unsigned waiting = 0, listed = 0;
 
 	for (unsigned i = 0; i < conns->touched; i++)
 		waiting += !is_alone(&conns->conn[i].timed);
 	for (unsigned i = 0; i < VSOCK_WAITS; i++) {
-		const struct vsock_list *head = &conns->timed[i];
+		const struct conn_list *head = &conns->timed[i];
 		uint64_t before = 0;
 
-		for (const struct vsock_list *at = head->next; at != head;
+		for (const struct conn_list *at = head->next; at != head;
 		     at = at->next) {
-			const struct vsock_conn *conn =
+			const struct conn *conn =
 				(const void *)((const char *)at -
-					       offsetof(struct vsock_conn,
-							timed));
+					       offsetof(struct conn, timed));
 
 			if (++listed > waiting)
 				return "a time limit's list has no end";
@@ -111,7 +110,7 @@ static const char *check_lists(const struct vsock_conns *conns)
 	return waiting && !conns->timer_ns ? "nothing ends a time limit" : NULL;
 }
 
-const char *vsock_check(const struct vsock_conns *conns)
+const char *vsock_check(const struct conns *conns)
 {
 	const char *wrong = NULL;
 

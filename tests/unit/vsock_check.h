@@ -10,6 +10,6 @@
  * and has no socket: what happens to one after it was freed shows up here.
  * NULL, or what is wrong.
  */
-const char *vsock_check(const struct vsock_conns *conns);
+const char *vsock_check(const struct conns *conns);
 
 #endif

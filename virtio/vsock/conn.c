@@ -54,7 +54,7 @@
  * guest answers a REQUEST at once, if it is not busy booting; 8 s is what Linux
  * gives a peer to close.
  */
-static const uint64_t wait_ns[VSOCK_WAITS] = {
+static const uint64_t conn_wait_ns[VSOCK_WAITS] = {
 	[VSOCK_WAIT_CREDIT] = 2 * MS,
 	[VSOCK_WAIT_CREDIT_LONG] = 20 * MS,
 	[VSOCK_WAIT_CREDIT_LONGER] = 200 * MS,
@@ -69,24 +69,24 @@ static const uint64_t wait_ns[VSOCK_WAITS] = {
 
 /* -- lists ---------------------------------------------------------------- */
 
-static void vsock_list_init(struct vsock_list *list)
+static void conn_list_init(struct conn_list *list)
 {
 	list->prev = list->next = list;
 }
 
-static bool vsock_list_empty(const struct vsock_list *list)
+static bool conn_list_empty(const struct conn_list *list)
 {
 	return list->next == list;
 }
 
-static void vsock_list_remove(struct vsock_list *entry)
+static void conn_list_remove(struct conn_list *entry)
 {
 	entry->prev->next = entry->next;
 	entry->next->prev = entry->prev;
-	vsock_list_init(entry);
+	conn_list_init(entry);
 }
 
-static void vsock_list_append(struct vsock_list *list, struct vsock_list *entry)
+static void conn_list_append(struct conn_list *list, struct conn_list *entry)
 {
 	entry->prev = list->prev;
 	entry->next = list;
@@ -96,44 +96,42 @@ static void vsock_list_append(struct vsock_list *list, struct vsock_list *entry)
 
 /* -- what a connection waits for ------------------------------------------ */
 
-struct vsock_conn *vsock_conns_first_ready(const struct vsock_conns *conns)
+struct conn *conns_first_ready(const struct conns *conns)
 {
 	/* `ready` is the first member. */
-	return vsock_list_empty(&conns->ready) ? NULL
-					       : (void *)conns->ready.next;
+	return conn_list_empty(&conns->ready) ? NULL
+					      : (void *)conns->ready.next;
 }
 
-static struct vsock_conn *conns_first_timed(const struct vsock_conns *conns,
-					    enum vsock_wait wait)
+static struct conn *conns_first_timed(const struct conns *conns,
+				      enum vsock_wait wait)
 {
-	const struct vsock_list *list = &conns->timed[wait];
+	const struct conn_list *list = &conns->timed[wait];
 
-	if (vsock_list_empty(list))
+	if (conn_list_empty(list))
 		return NULL;
-	return (void *)((char *)list->next -
-			offsetof(struct vsock_conn, timed));
+	return (void *)((char *)list->next - offsetof(struct conn, timed));
 }
 
 /* The guest is to be served: something is for it, or may be. */
-static void conn_set_ready(struct vsock_conn *conn)
+static void conn_set_ready(struct conn *conn)
 {
-	if (vsock_list_empty(&conn->ready))
-		vsock_list_append(&conn->conns->ready, &conn->ready);
+	if (conn_list_empty(&conn->ready))
+		conn_list_append(&conn->conns->ready, &conn->ready);
 }
 
-static void conn_set_pending(struct vsock_conn *conn, enum vsock_op op)
+static void conn_set_pending(struct conn *conn, enum vsock_op op)
 {
 	conn->pending |= (uint16_t)(1u << op);
 	conn_set_ready(conn);
 }
 
-static bool conn_is_pending(const struct vsock_conn *conn, enum vsock_op op)
+static bool conn_is_pending(const struct conn *conn, enum vsock_op op)
 {
 	return conn->pending & 1u << op;
 }
 
-static void conns_set_timer(struct vsock_conns *conns, uint64_t now,
-			    uint64_t when)
+static void conns_set_timer(struct conns *conns, uint64_t now, uint64_t when)
 {
 	if (conns->timer_ns && conns->timer_ns <= when)
 		return;
@@ -142,25 +140,25 @@ static void conns_set_timer(struct vsock_conns *conns, uint64_t now,
 }
 
 /* Limits its time anew, or (NONE) no longer. */
-static void conn_wait(struct vsock_conn *conn, enum vsock_wait wait)
+static void conn_wait(struct conn *conn, enum vsock_wait wait)
 {
-	struct vsock_conns *conns = conn->conns;
+	struct conns *conns = conn->conns;
 	uint64_t now;
 
-	vsock_list_remove(&conn->timed);
+	conn_list_remove(&conn->timed);
 	conn->wait = (uint8_t)wait;
 	if (wait == VSOCK_WAIT_NONE)
 		return;
 	now = loop_now();
-	conn->deadline_ns = now + wait_ns[wait];
-	vsock_list_append(&conns->timed[wait], &conn->timed);
+	conn->deadline_ns = now + conn_wait_ns[wait];
+	conn_list_append(&conns->timed[wait], &conn->timed);
 	conns_set_timer(conns, now, conn->deadline_ns);
 }
 
 /* -- the table ------------------------------------------------------------ */
 
-static struct vsock_conn **conns_bucket(const struct vsock_conns *conns,
-					uint32_t host_port, uint32_t guest_port)
+static struct conn **conns_bucket(const struct conns *conns, uint32_t host_port,
+				  uint32_t guest_port)
 {
 	uint64_t key = (uint64_t)host_port << 32 | guest_port;
 
@@ -170,10 +168,10 @@ static struct vsock_conn **conns_bucket(const struct vsock_conns *conns,
 	return &conns->table[(key >> 32) & conns->table_mask];
 }
 
-static struct vsock_conn *conns_find(const struct vsock_conns *conns,
-				     uint32_t host_port, uint32_t guest_port)
+static struct conn *conns_find(const struct conns *conns, uint32_t host_port,
+			       uint32_t guest_port)
 {
-	struct vsock_conn *conn = *conns_bucket(conns, host_port, guest_port);
+	struct conn *conn = *conns_bucket(conns, host_port, guest_port);
 
 	while (conn &&
 	       (conn->host_port != host_port || conn->guest_port != guest_port))
@@ -181,11 +179,10 @@ static struct vsock_conn *conns_find(const struct vsock_conns *conns,
 	return conn;
 }
 
-static void conn_enter_table(struct vsock_conn *conn, uint32_t host_port,
+static void conn_enter_table(struct conn *conn, uint32_t host_port,
 			     uint32_t guest_port)
 {
-	struct vsock_conn **chain =
-		conns_bucket(conn->conns, host_port, guest_port);
+	struct conn **chain = conns_bucket(conn->conns, host_port, guest_port);
 
 	conn->host_port = host_port;
 	conn->guest_port = guest_port;
@@ -194,9 +191,9 @@ static void conn_enter_table(struct vsock_conn *conn, uint32_t host_port,
 }
 
 /* Harmless where it is not in there. */
-static void conn_leave_table(struct vsock_conn *conn)
+static void conn_leave_table(struct conn *conn)
 {
-	struct vsock_conn **at =
+	struct conn **at =
 		conns_bucket(conn->conns, conn->host_port, conn->guest_port);
 
 	while (*at && *at != conn)
@@ -211,7 +208,7 @@ static void conn_leave_table(struct vsock_conn *conn)
  * Lets clients in, or leaves them in the backlog: where there is no room, and
  * none that may have to give way.
  */
-static void conns_listen(struct vsock_conns *conns, bool listen)
+static void conns_listen(struct conns *conns, bool listen)
 {
 	const bool room = conns->count < conns->max ||
 			  conns_first_timed(conns, VSOCK_WAIT_STALE);
@@ -226,24 +223,24 @@ static void conns_listen(struct vsock_conns *conns, bool listen)
 		conns->listening = false;
 }
 
-static uint8_t *conn_buffer(const struct vsock_conn *conn)
+static uint8_t *conn_buffer(const struct conn *conn)
 {
-	const struct vsock_conns *conns = conn->conns;
+	const struct conns *conns = conn->conns;
 
 	return conns->buffers + (size_t)(conn - conns->conn) * VSOCK_BUFFER;
 }
 
 /* It may be in any list. */
-static void conn_free(struct vsock_conn *conn)
+static void conn_free(struct conn *conn)
 {
-	struct vsock_conns *conns = conn->conns;
+	struct conns *conns = conn->conns;
 
 	if (conn->buffer_touched)
 		madvise(conn_buffer(conn), VSOCK_BUFFER, MADV_DONTNEED);
 	vsock_host_close(&conn->socket);
 	conn_leave_table(conn);
-	vsock_list_remove(&conn->ready);
-	vsock_list_remove(&conn->timed);
+	conn_list_remove(&conn->ready);
+	conn_list_remove(&conn->timed);
 	conn->state = VSOCK_FREE;
 	conn->next = conns->free;
 	conns->free = conn;
@@ -253,10 +250,9 @@ static void conn_free(struct vsock_conn *conn)
 }
 
 /* NULL where `max` are in use. */
-static struct vsock_conn *conn_alloc(struct vsock_conns *conns,
-				     enum vsock_state state)
+static struct conn *conn_alloc(struct conns *conns, enum vsock_state state)
 {
-	struct vsock_conn *conn = conns->free;
+	struct conn *conn = conns->free;
 
 	if (conn)
 		conns->free = conn->next;
@@ -265,22 +261,21 @@ static struct vsock_conn *conn_alloc(struct vsock_conns *conns,
 	else
 		return NULL;
 	conns->count++;
-	*conn = (struct vsock_conn){
+	*conn = (struct conn){
 		.conns = conns,
 		.socket = VSOCK_SOCKET_NONE,
 		.state = (uint8_t)state,
 		.wait = VSOCK_WAIT_NONE,
 		.batch = 1,
 	};
-	vsock_list_init(&conn->ready);
-	vsock_list_init(&conn->timed);
+	conn_list_init(&conn->ready);
+	conn_list_init(&conn->timed);
 	return conn;
 }
 
 /* -- the RST queue -------------------------------------------------------- */
 
-void vsock_conns_reject(struct vsock_conns *conns,
-			const struct vsock_packet *packet)
+void conns_reject(struct conns *conns, const struct vsock_packet *packet)
 {
 	const unsigned at =
 		(conns->rst_first + conns->rst_count) % VSOCK_RSTS_MAX;
@@ -299,7 +294,7 @@ void vsock_conns_reject(struct vsock_conns *conns,
 	};
 }
 
-const struct vsock_packet *vsock_conns_take_rst(struct vsock_conns *conns)
+const struct vsock_packet *conns_take_rst(struct conns *conns)
 {
 	const struct vsock_packet *rst = &conns->rst[conns->rst_first];
 
@@ -311,7 +306,7 @@ const struct vsock_packet *vsock_conns_take_rst(struct vsock_conns *conns)
 /* -- host to guest -------------------------------------------------------- */
 
 /* What a packet says that the guest has room for. */
-static void conn_update_credit(struct vsock_conn *conn,
+static void conn_update_credit(struct conn *conn,
 			       const struct vsock_packet *packet)
 {
 	conn->peer_buf_alloc = packet->buf_alloc;
@@ -326,8 +321,7 @@ static void conn_update_credit(struct vsock_conn *conn,
 	}
 }
 
-uint32_t vsock_conn_room(const struct vsock_conn *conn, uint32_t bytes,
-			 uint32_t packets)
+uint32_t conn_room(const struct conn *conn, uint32_t bytes, uint32_t packets)
 {
 	const uint32_t unread = conn->tx_cnt - conn->peer_fwd_cnt + bytes;
 	const uint32_t alloc = conn->peer_buf_alloc;
@@ -342,9 +336,9 @@ uint32_t vsock_conn_room(const struct vsock_conn *conn, uint32_t bytes,
 }
 
 /* The guest has room for data, and it is worth while. */
-static bool conn_has_credit(const struct vsock_conn *conn)
+static bool conn_has_credit(const struct conn *conn)
 {
-	const uint32_t room = vsock_conn_room(conn, 0, 0);
+	const uint32_t room = conn_room(conn, 0, 0);
 
 	/* After a stop a good piece, lest it goes on in crumbs. */
 	if (conn->out_of_credit && conn->tx_cnt != conn->peer_fwd_cnt)
@@ -353,12 +347,12 @@ static bool conn_has_credit(const struct vsock_conn *conn)
 }
 
 /* The host's program may say more, and the guest hears it. */
-static bool conn_reads_on(const struct vsock_conn *conn)
+static bool conn_reads_on(const struct conn *conn)
 {
 	return !conn->socket.eof && !(conn->guest_shut & VSOCK_SHUT_RCV);
 }
 
-enum vsock_op vsock_conn_next(const struct vsock_conn *conn, bool data)
+enum vsock_op conn_next(const struct conn *conn, bool data)
 {
 	const unsigned first = conn->pending & SENT_BEFORE_DATA;
 	const unsigned last = conn->pending & ~(1u << VSOCK_OP_SHUTDOWN);
@@ -374,14 +368,13 @@ enum vsock_op vsock_conn_next(const struct vsock_conn *conn, bool data)
 }
 
 /* What the host's end will not do any more. */
-static unsigned conn_host_shut(const struct vsock_conn *conn)
+static unsigned conn_host_shut(const struct conn *conn)
 {
 	return (conn->socket.eof ? VSOCK_SHUT_SEND : 0) |
 	       (conn->socket.gone ? VSOCK_SHUT_RCV : 0);
 }
 
-struct vsock_packet vsock_conn_send(struct vsock_conn *conn, enum vsock_op op,
-				    uint32_t len)
+struct vsock_packet conn_send(struct conn *conn, enum vsock_op op, uint32_t len)
 {
 	uint32_t flags = 0;
 
@@ -411,25 +404,17 @@ struct vsock_packet vsock_conn_send(struct vsock_conn *conn, enum vsock_op op,
 /* -- guest to host -------------------------------------------------------- */
 
 /* Bytes have left for the host: does the guest have to be told? */
-static void conn_forwarded(struct vsock_conn *conn, size_t len)
+static void conn_forwarded(struct conn *conn, uint32_t len)
 {
-	conn->fwd_cnt += (uint32_t)len;
+	conn->fwd_cnt += len;
 	if (conn->state == VSOCK_OPEN &&
 	    !(conn->guest_shut & VSOCK_SHUT_SEND) &&
 	    conn->fwd_cnt - conn->last_fwd_cnt >= VSOCK_BUFFER / 4)
 		conn_set_pending(conn, VSOCK_OP_CREDIT_UPDATE);
 }
 
-static void conn_forwarded_buffered(struct vsock_conn *conn, size_t len)
-{
-	conn->buffered -= (uint32_t)len;
-	conn->buffer_start =
-		(conn->buffer_start + (uint32_t)len) % VSOCK_BUFFER;
-	conn_forwarded(conn, len);
-}
-
 /* `len` bytes of the buffer from `start` on. */
-static void conn_buffer_iov(const struct vsock_conn *conn, uint32_t start,
+static void conn_buffer_iov(const struct conn *conn, uint32_t start,
 			    uint32_t len, struct iovec iov[2])
 {
 	uint8_t *buffer = conn_buffer(conn);
@@ -441,7 +426,7 @@ static void conn_buffer_iov(const struct vsock_conn *conn, uint32_t start,
 	iov[1] = (struct iovec){ buffer, len - first };
 }
 
-static void conn_buffer_data(struct vsock_conn *conn, struct cursor *payload,
+static void conn_buffer_data(struct conn *conn, struct cursor *payload,
 			     uint32_t len)
 {
 	struct iovec iov[2];
@@ -453,17 +438,21 @@ static void conn_buffer_data(struct vsock_conn *conn, struct cursor *payload,
 	conn->buffered += len;
 }
 
-static void conn_write_buffered(struct vsock_conn *conn)
+static void conn_write_buffered(struct conn *conn)
 {
 	struct vsock_socket *socket = &conn->socket;
 	struct iovec iov[2];
+	uint32_t len;
 
-	while (conn->buffered && !socket->blocked && !socket->gone) {
-		conn_buffer_iov(conn, conn->buffer_start, conn->buffered, iov);
-		conn_forwarded_buffered(conn, vsock_host_write(socket, iov, 2));
+	while (conn->buffered && (socket->gone || !socket->blocked)) {
+		len = conn->buffered;
+		conn_buffer_iov(conn, conn->buffer_start, len, iov);
+		if (!socket->gone) /* else nobody wants it */
+			len = (uint32_t)vsock_host_write(socket, iov, 2);
+		conn->buffered -= len;
+		conn->buffer_start = (conn->buffer_start + len) % VSOCK_BUFFER;
+		conn_forwarded(conn, len);
 	}
-	if (socket->gone)
-		conn_forwarded_buffered(conn, conn->buffered); /* in vain */
 	if (!conn->buffered)
 		vsock_host_watch_out(socket, false);
 }
@@ -471,7 +460,7 @@ static void conn_write_buffered(struct vsock_conn *conn)
 /* -- what follows for the state ------------------------------------------- */
 
 /* Ends it at once; where the guest knows of it, by an RST. */
-static void conn_kill(struct vsock_conn *conn)
+static void conn_kill(struct conn *conn)
 {
 	/* Not heard of by the guest yet, or not any more. */
 	if (conn->state == VSOCK_COMMAND || conn->state == VSOCK_ORPHANED ||
@@ -487,7 +476,7 @@ static void conn_kill(struct vsock_conn *conn)
 }
 
 /* Data for the guest: its turn comes, or it waits for credit. */
-static void conn_update_reading(struct vsock_conn *conn)
+static void conn_update_reading(struct conn *conn)
 {
 	const bool data = conn_reads_on(conn) && conn->socket.readable;
 
@@ -505,7 +494,7 @@ static void conn_update_reading(struct vsock_conn *conn)
 }
 
 /* Nothing is left to read or to write: the guest is to agree. */
-static void conn_close_both(struct vsock_conn *conn)
+static void conn_close_both(struct conn *conn)
 {
 	if (conn->guest_shut == VSOCK_SHUT_BOTH) {
 		conn_kill(conn);
@@ -518,7 +507,7 @@ static void conn_close_both(struct vsock_conn *conn)
 		conn_set_pending(conn, VSOCK_OP_SHUTDOWN);
 }
 
-static void conn_update_open(struct vsock_conn *conn)
+static void conn_update_open(struct conn *conn)
 {
 	const bool writes_on =
 		!conn->socket.gone &&
@@ -538,7 +527,7 @@ static void conn_update_open(struct vsock_conn *conn)
 }
 
 /* Something has changed at either end. It may be free afterwards. */
-static void conn_update_state(struct vsock_conn *conn)
+static void conn_update_state(struct conn *conn)
 {
 	const uint32_t buffered = conn->buffered;
 
@@ -555,9 +544,9 @@ static void conn_update_state(struct vsock_conn *conn)
 		conn_wait(conn, VSOCK_WAIT_ORPHANED);
 }
 
-void vsock_conn_served(struct vsock_conn *conn)
+void conn_served(struct conn *conn)
 {
-	vsock_list_remove(&conn->ready);
+	conn_list_remove(&conn->ready);
 	if (conn->state == VSOCK_KILLED)
 		conn_free(conn);
 	else
@@ -565,7 +554,7 @@ void vsock_conn_served(struct vsock_conn *conn)
 }
 
 /* A little may have been read, of which epoll says nothing. */
-static void conn_try_orphaned(struct vsock_conn *conn)
+static void conn_try_orphaned(struct conn *conn)
 {
 	conn->socket.blocked = false;
 	conn_wait(conn, VSOCK_WAIT_STALE);
@@ -573,10 +562,10 @@ static void conn_try_orphaned(struct vsock_conn *conn)
 }
 
 /* Ends one whose program on the host reads nothing; false: there is none. */
-static bool conns_make_room(struct vsock_conns *conns)
+static bool conns_make_room(struct conns *conns)
 {
 	static struct log_limit limit;
-	struct vsock_conn *stale;
+	struct conn *stale;
 
 	for (unsigned i = 0; i < EXPIRED_MAX; i++) {
 		stale = conns_first_timed(conns, VSOCK_WAIT_STALE);
@@ -603,9 +592,9 @@ static bool conns_make_room(struct vsock_conns *conns)
 static void conn_socket_ready(void *arg, uint32_t events);
 
 /* The descriptor of the stream's other end, or -errno. */
-static int conn_dial(const struct vsock_conn *conn)
+static int conn_dial(const struct conn *conn)
 {
-	struct vsock_conns *conns = conn->conns;
+	struct conns *conns = conn->conns;
 	int fd;
 
 	if (conn->host_port == conns->internal_port) {
@@ -625,7 +614,7 @@ static int conn_dial(const struct vsock_conn *conn)
  * many at once as programs in the guest like to start. A program on the host
  * would wait in connect(), so the guest's waits, too, as long as Linux lets it.
  */
-static void conn_connect(struct vsock_conn *conn)
+static void conn_connect(struct conn *conn)
 {
 	const int fd = conn_dial(conn);
 
@@ -640,11 +629,11 @@ static void conn_connect(struct vsock_conn *conn)
 	}
 }
 
-static void conns_receive_request(struct vsock_conns *conns,
+static void conns_receive_request(struct conns *conns,
 				  const struct vsock_packet *packet)
 {
 	static struct log_limit limit;
-	struct vsock_conn *conn;
+	struct conn *conn;
 
 	if (conns->count == conns->max)
 		conns_make_room(conns);
@@ -654,7 +643,7 @@ static void conns_receive_request(struct vsock_conns *conns,
 			  "--vsock: %u connections are the most at "
 			  "once here; the guest's next one is refused",
 			  conns->max);
-		vsock_conns_reject(conns, packet);
+		conns_reject(conns, packet);
 		return;
 	}
 	conn_enter_table(conn, packet->dst_port, packet->src_port);
@@ -665,21 +654,22 @@ static void conns_receive_request(struct vsock_conns *conns,
 
 /* -- packets from the guest ----------------------------------------------- */
 
-static void conn_receive_shutdown(struct vsock_conn *conn, uint32_t flags)
+static void conn_receive_shutdown(struct conn *conn, uint32_t flags)
 {
 	if (flags & ~(uint32_t)conn->guest_shut & VSOCK_SHUT_RCV)
 		vsock_host_shutdown(&conn->socket, SHUT_RD);
 	conn->guest_shut |= (uint8_t)(flags & VSOCK_SHUT_BOTH);
 }
 
-static void conn_receive_data(struct vsock_conn *conn, uint32_t len,
+static void conn_receive_data(struct conn *conn, uint32_t len,
 			      struct cursor *payload)
 {
 	struct vsock_socket *socket = &conn->socket;
 	struct iovec iov[WRITE_IOVS];
 	struct cursor ahead = *payload;
-	size_t bytes, written;
+	uint32_t written;
 	unsigned count;
+	size_t bytes;
 
 	if (conn->guest_shut & VSOCK_SHUT_SEND ||
 	    len > VSOCK_BUFFER - conn->buffered) {
@@ -692,10 +682,10 @@ static void conn_receive_data(struct vsock_conn *conn, uint32_t len,
 	}
 	if (len && !conn->buffered && !socket->blocked) {
 		count = cursor_iov(&ahead, len, iov, WRITE_IOVS, &bytes);
-		written = vsock_host_write(socket, iov, count);
+		written = (uint32_t)vsock_host_write(socket, iov, count);
 		conn_forwarded(conn, written);
 		cursor_skip(payload, written);
-		len -= (uint32_t)written;
+		len -= written;
 	}
 	if (len)
 		conn_buffer_data(conn, payload, len);
@@ -706,7 +696,7 @@ static void conn_receive_data(struct vsock_conn *conn, uint32_t len,
  * it was done is the host's all the same, however slowly that reads, unless
  * others need the room.
  */
-static void conn_receive_rst(struct vsock_conn *conn)
+static void conn_receive_rst(struct conn *conn)
 {
 	if (conn->state != VSOCK_OPEN || !conn->buffered ||
 	    !(conn->guest_shut & VSOCK_SHUT_SEND)) {
@@ -714,14 +704,13 @@ static void conn_receive_rst(struct vsock_conn *conn)
 		return;
 	}
 	conn_leave_table(conn);
-	vsock_list_remove(&conn->ready);
+	conn_list_remove(&conn->ready);
 	conn_wait(conn, VSOCK_WAIT_ORPHANED);
 	conn->pending = 0;
 	conn->state = VSOCK_ORPHANED;
 }
 
-static void conn_receive(struct vsock_conn *conn,
-			 const struct vsock_packet *packet,
+static void conn_receive(struct conn *conn, const struct vsock_packet *packet,
 			 struct cursor *payload)
 {
 	const bool answer = packet->op == VSOCK_OP_RESPONSE;
@@ -757,11 +746,10 @@ static void conn_receive(struct vsock_conn *conn,
 	conn_update_state(conn);
 }
 
-void vsock_conns_receive(struct vsock_conns *conns,
-			 const struct vsock_packet *packet,
-			 struct cursor *payload)
+void conns_receive(struct conns *conns, const struct vsock_packet *packet,
+		   struct cursor *payload)
 {
-	struct vsock_conn *conn =
+	struct conn *conn =
 		conns_find(conns, packet->dst_port, packet->src_port);
 
 	if (conn && packet->op == VSOCK_OP_RST)
@@ -771,12 +759,12 @@ void vsock_conns_receive(struct vsock_conns *conns,
 	else if (packet->op == VSOCK_OP_REQUEST)
 		conns_receive_request(conns, packet);
 	else if (packet->op != VSOCK_OP_RST)
-		vsock_conns_reject(conns, packet);
+		conns_reject(conns, packet);
 }
 
 /* -- what the loop calls -------------------------------------------------- */
 
-static void conn_read_command(struct vsock_conn *conn)
+static void conn_read_command(struct conn *conn)
 {
 	uint32_t *host_port = &conn->conns->last_port, port = 0;
 	const int done = vsock_host_read_command(&conn->socket, &port);
@@ -797,8 +785,8 @@ static void conn_read_command(struct vsock_conn *conn)
 
 static void conn_socket_ready(void *arg, uint32_t events)
 {
-	struct vsock_conn *conn = arg;
-	struct vsock_conns *conns = conn->conns;
+	struct conn *conn = arg;
+	struct conns *conns = conn->conns;
 
 	vsock_host_events(&conn->socket, events);
 	if (conn->state == VSOCK_COMMAND)
@@ -808,21 +796,12 @@ static void conn_socket_ready(void *arg, uint32_t events)
 	conns->serve(conns);
 }
 
-static void conns_accept_failed(struct vsock_conns *conns, int error)
-{
-	static struct log_limit limit;
-	const uint64_t now = loop_now();
-
-	log_guest(&limit, "--vsock: accept: %s; clients have to wait",
-		  strerror(error));
-	conns_listen(conns, false);
-	conns_set_timer(conns, now, now + ACCEPT_PAUSE_NS);
-}
-
+/* Clients: the rest wait in the backlog until there is room. */
 static void conns_listener_ready(void *arg, uint32_t events)
 {
-	struct vsock_conns *conns = arg;
-	struct vsock_conn *conn;
+	static struct log_limit limit;
+	struct conns *conns = arg;
+	struct conn *conn;
 	int fd;
 
 	(void)events;
@@ -834,9 +813,15 @@ static void conns_listener_ready(void *arg, uint32_t events)
 		if (fd == -EINTR || fd == -ECONNABORTED ||
 		    (fd == -EMFILE && conns_make_room(conns)))
 			continue;
+		if (fd == -EAGAIN)
+			return;
 		if (fd < 0) {
-			if (fd != -EAGAIN)
-				conns_accept_failed(conns, -fd);
+			log_guest(&limit,
+				  "--vsock: accept: %s; clients have to wait",
+				  strerror(-fd));
+			conns_listen(conns, false);
+			conns_set_timer(conns, loop_now(),
+					loop_now() + ACCEPT_PAUSE_NS);
 			return;
 		}
 		conn = conn_alloc(conns, VSOCK_COMMAND);
@@ -846,11 +831,10 @@ static void conns_listener_ready(void *arg, uint32_t events)
 		else
 			conn_wait(conn, VSOCK_WAIT_COMMAND);
 	}
-	/* The rest wait in the backlog until there is room. */
 	conns_listen(conns, conns->listening);
 }
 
-static void conn_expired(struct vsock_conn *conn, enum vsock_wait wait)
+static void conn_expired(struct conn *conn, enum vsock_wait wait)
 {
 	if (wait <= VSOCK_WAIT_CREDIT_LONGEST) {
 		conn_set_pending(conn, VSOCK_OP_CREDIT_REQUEST);
@@ -869,11 +853,11 @@ static void conn_expired(struct vsock_conn *conn, enum vsock_wait wait)
  * A few at a time. Thousands may wait for one listener, and each try is three
  * system calls: the pause leaves most of the time to others.
  */
-static void conns_expire(struct vsock_conns *conns, enum vsock_wait wait,
+static void conns_expire(struct conns *conns, enum vsock_wait wait,
 			 uint64_t now)
 {
 	const uint64_t later = now + EXPIRED_PAUSE_NS;
-	struct vsock_conn *conn = conns_first_timed(conns, wait);
+	struct conn *conn = conns_first_timed(conns, wait);
 
 	for (unsigned i = 0; conn && conn->deadline_ns <= now; i++) {
 		if (i == EXPIRED_MAX) {
@@ -890,7 +874,7 @@ static void conns_expire(struct vsock_conns *conns, enum vsock_wait wait,
 
 static void conns_timer_expired(void *arg)
 {
-	struct vsock_conns *conns = arg;
+	struct conns *conns = arg;
 	const uint64_t now = loop_now();
 
 	conns->timer_ns = 0;
@@ -903,7 +887,7 @@ static void conns_timer_expired(void *arg)
 /* -- making it ------------------------------------------------------------ */
 
 /* One mapping: buffers, on pages of their own, connections, and the table. */
-static bool conns_map(struct vsock_conns *conns, unsigned max)
+static bool conns_map(struct conns *conns, unsigned max)
 {
 	const size_t buffer_bytes = (size_t)max * VSOCK_BUFFER;
 	size_t buckets = 64;
@@ -922,11 +906,11 @@ static bool conns_map(struct vsock_conns *conns, unsigned max)
 	return true;
 }
 
-int vsock_conns_create(struct vsock_conns *conns, unsigned max)
+int conns_create(struct conns *conns, unsigned max)
 {
-	vsock_list_init(&conns->ready);
+	conn_list_init(&conns->ready);
 	for (unsigned i = 0; i < VSOCK_WAITS; i++)
-		vsock_list_init(&conns->timed[i]);
+		conn_list_init(&conns->timed[i]);
 	/* Where the host does not overcommit, fewer will have to do. */
 	while (!conns_map(conns, max)) {
 		max /= 2;
@@ -943,7 +927,7 @@ int vsock_conns_create(struct vsock_conns *conns, unsigned max)
 	return 0;
 }
 
-int vsock_conns_attach(struct vsock_conns *conns, struct loop *loop)
+int conns_attach(struct conns *conns, struct loop *loop)
 {
 	conns->loop = loop;
 	conns->listener = (struct loop_source){ conns->host.fd,
@@ -952,13 +936,13 @@ int vsock_conns_attach(struct vsock_conns *conns, struct loop *loop)
 				 conns);
 }
 
-void vsock_conns_start(struct vsock_conns *conns)
+void conns_start(struct conns *conns)
 {
 	conns->running = true;
 	conns_listen(conns, true);
 }
 
-void vsock_conns_clear(struct vsock_conns *conns)
+void conns_clear(struct conns *conns)
 {
 	for (unsigned i = 0; i < conns->touched; i++)
 		if (conns->conn[i].state != VSOCK_FREE)
@@ -966,16 +950,16 @@ void vsock_conns_clear(struct vsock_conns *conns)
 	conns->rst_count = 0;
 }
 
-void vsock_conns_stop(struct vsock_conns *conns)
+void conns_stop(struct conns *conns)
 {
 	conns->running = false;
 	conns_listen(conns, false);
-	vsock_conns_clear(conns);
+	conns_clear(conns);
 }
 
-void vsock_conns_destroy(struct vsock_conns *conns)
+void conns_destroy(struct conns *conns)
 {
-	vsock_conns_stop(conns);
+	conns_stop(conns);
 	loop_timer_destroy(conns->loop, &conns->timer);
 	vsock_host_unlisten(&conns->host);
 	if (conns->internal_fd >= 0)

@@ -58,8 +58,8 @@ struct vsock_packet {
 #define VSOCK_RSTS_MAX	      1024u
 #define VSOCK_BATCH_MAX	      16u /* packets filled by one system call */
 
-struct vsock_list {
-	struct vsock_list *prev, *next;
+struct conn_list {
+	struct conn_list *prev, *next;
 };
 
 /* Time limits. A list for each is sorted by itself: all wait equally long. */
@@ -88,11 +88,11 @@ enum vsock_state {
 	VSOCK_KILLED	/* closed but for the RST that the guest has to get */
 };
 
-struct vsock_conn {
-	struct vsock_list ready; /* has something for the guest, or alone */
-	struct vsock_list timed; /* has a time limit, or alone */
-	struct vsock_conns *conns;
-	struct vsock_conn *next; /* in its hash chain, or in the free list */
+struct conn {
+	struct conn_list ready; /* has something for the guest, or alone */
+	struct conn_list timed; /* has a time limit, or alone */
+	struct conns *conns;
+	struct conn *next; /* in its hash chain, or in the free list */
 	struct vsock_socket socket;
 	uint64_t deadline_ns; /* of `wait` */
 	uint64_t give_up_ns;  /* CONNECTING */
@@ -117,14 +117,14 @@ struct vsock_conn {
 };
 
 /* All connections of a device. */
-struct vsock_conns {
+struct conns {
 	struct loop *loop;
 	struct vsock_host host;
 	uint64_t guest_cid;
 	bool running; /* the driver is, and has not broken the rules */
 
 	/* Called last in what the loop calls here: the guest is to be served */
-	void (*serve)(struct vsock_conns *conns);
+	void (*serve)(struct conns *conns);
 
 	/* The internal stream: one that ends inside mote; fd -1: none, taken */
 	uint32_t internal_port;
@@ -134,17 +134,17 @@ struct vsock_conns {
 	bool listening; /* the loop watches it for clients */
 
 	uint8_t *buffers; /* VSOCK_BUFFER for each of */
-	struct vsock_conn *conn;
-	struct vsock_conn *free;
-	struct vsock_conn **table; /* hash by ports */
-	size_t mapped;		   /* bytes, of all three */
+	struct conn *conn;
+	struct conn *free;
+	struct conn **table; /* hash by ports */
+	size_t mapped;	     /* bytes, of all three */
 	uint32_t table_mask, table_seed;
 	unsigned max, touched; /* conn[touched] and up were never used */
 	unsigned count;
 	uint32_t last_port; /* given to a client */
 
-	struct vsock_list ready;
-	struct vsock_list timed[VSOCK_WAITS];
+	struct conn_list ready;
+	struct conn_list timed[VSOCK_WAITS];
 	struct loop_timer timer;
 	uint64_t timer_ns; /* it is set for then; 0: not set */
 
@@ -155,48 +155,45 @@ struct vsock_conns {
 
 /*
  * Memory for `max` connections, or fewer where there is too little. 0 or
- * -errno, logged. vsock_conns_destroy may come before, after, and instead.
+ * -errno, logged. conns_destroy may come before, after, and instead.
  */
-int vsock_conns_create(struct vsock_conns *conns, unsigned max);
+int conns_create(struct conns *conns, unsigned max);
 /* The loop that they run in. 0 or -errno, logged. */
-int vsock_conns_attach(struct vsock_conns *conns, struct loop *loop);
-void vsock_conns_destroy(struct vsock_conns *conns);
+int conns_attach(struct conns *conns, struct loop *loop);
+void conns_destroy(struct conns *conns);
 
 /* The driver runs: clients are let in. */
-void vsock_conns_start(struct vsock_conns *conns);
+void conns_start(struct conns *conns);
 /* Ends all; clients wait in the backlog until the next start. */
-void vsock_conns_stop(struct vsock_conns *conns);
+void conns_stop(struct conns *conns);
 /* Ends all, and goes on. */
-void vsock_conns_clear(struct vsock_conns *conns);
+void conns_clear(struct conns *conns);
 
 /* A packet with a good header; its payload is what `payload` has left. */
-void vsock_conns_receive(struct vsock_conns *conns,
-			 const struct vsock_packet *packet,
-			 struct cursor *payload);
+void conns_receive(struct conns *conns, const struct vsock_packet *packet,
+		   struct cursor *payload);
 
 /* Queues an RST for a packet that has no connection; the next one of those. */
-void vsock_conns_reject(struct vsock_conns *conns,
-			const struct vsock_packet *packet);
-const struct vsock_packet *vsock_conns_take_rst(struct vsock_conns *conns);
+void conns_reject(struct conns *conns, const struct vsock_packet *packet);
+const struct vsock_packet *conns_take_rst(struct conns *conns);
 
 /* The first that has something for the guest; NULL: none has. */
-struct vsock_conn *vsock_conns_first_ready(const struct vsock_conns *conns);
+struct conn *conns_first_ready(const struct conns *conns);
 
 /*
  * What it has for the guest: the next packet's operation, where `data` says
  * whether that may be data (RW); VSOCK_OP_INVALID: nothing more.
  */
-enum vsock_op vsock_conn_next(const struct vsock_conn *conn, bool data);
+enum vsock_op conn_next(const struct conn *conn, bool data);
 
 /* Its header, with `len` bytes of data: it counts as sent from now on. */
-struct vsock_packet vsock_conn_send(struct vsock_conn *conn, enum vsock_op op,
-				    uint32_t len);
+struct vsock_packet conn_send(struct conn *conn, enum vsock_op op,
+			      uint32_t len);
 
 /* Bytes for one packet behind `bytes` more in `packets` more packets. */
-uint32_t vsock_conn_room(const struct vsock_conn *conn, uint32_t bytes,
-			 uint32_t packets);
+uint32_t conn_room(const struct conn *conn, uint32_t bytes, uint32_t packets);
 
 /* It has said what it had: freed, or in line for what it may have next. */
-void vsock_conn_served(struct vsock_conn *conn);
+void conn_served(struct conn *conn);
 
 #endif

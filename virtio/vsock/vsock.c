@@ -136,7 +136,7 @@ static void vsock_receive_packet(struct vsock *vsock)
 	    packet.dst_cid != VSOCK_HOST_CID ||
 	    packet.type != VSOCK_TYPE_STREAM) {
 		if (packet.op != VSOCK_OP_RST)
-			vsock_conns_reject(&vsock->conns, &packet);
+			conns_reject(&vsock->conns, &packet);
 		return;
 	}
 	if (packet.len > cursor.left) {
@@ -144,7 +144,7 @@ static void vsock_receive_packet(struct vsock *vsock)
 		packet.op = VSOCK_OP_INVALID;
 		packet.len = 0;
 	}
-	vsock_conns_receive(&vsock->conns, &packet, &cursor);
+	conns_receive(&vsock->conns, &packet, &cursor);
 }
 
 /* True where the budget was spent before the guest had nothing more. */
@@ -259,7 +259,7 @@ static bool vsock_add_to_batch(struct vsock *vsock, struct vsock_batch *batch,
  * written in front when it is known how much there was; those that were not
  * needed go back to the ring. False where the guest has no buffers.
  */
-static bool vsock_send_data(struct vsock *vsock, struct vsock_conn *conn)
+static bool vsock_send_data(struct vsock *vsock, struct conn *conn)
 {
 	struct vsock_packet packet;
 	struct vsock_batch batch;
@@ -270,7 +270,7 @@ static bool vsock_send_data(struct vsock *vsock, struct vsock_conn *conn)
 
 	batch.buffers = batch.iovs = batch.bytes = 0;
 	do
-		max = vsock_conn_room(conn, batch.bytes, batch.buffers);
+		max = conn_room(conn, batch.bytes, batch.buffers);
 	while (max && batch.buffers < conn->batch &&
 	       vsock_add_to_batch(vsock, &batch, max));
 	if (!batch.buffers)
@@ -282,7 +282,7 @@ static bool vsock_send_data(struct vsock *vsock, struct vsock_conn *conn)
 		const uint32_t part =
 			len < buffer->room ? (uint32_t)len : buffer->room;
 
-		packet = vsock_conn_send(conn, VSOCK_OP_RW, part);
+		packet = conn_send(conn, VSOCK_OP_RW, part);
 		vsock_push_rx(vsock, buffer->head, buffer->header, &packet);
 		len -= part;
 	}
@@ -296,13 +296,13 @@ static bool vsock_send_data(struct vsock *vsock, struct vsock_conn *conn)
 }
 
 /* All that it has, and data once; false where the guest has no buffers left. */
-static bool vsock_serve_conn(struct vsock *vsock, struct vsock_conn *conn)
+static bool vsock_serve_conn(struct vsock *vsock, struct conn *conn)
 {
 	struct vsock_packet packet;
 	enum vsock_op op;
 	bool data = true;
 
-	while ((op = vsock_conn_next(conn, data))) {
+	while ((op = conn_next(conn, data))) {
 		if (op == VSOCK_OP_RW) {
 			if (!vsock_send_data(vsock, conn))
 				return false;
@@ -311,7 +311,7 @@ static bool vsock_serve_conn(struct vsock *vsock, struct vsock_conn *conn)
 		}
 		if (!vsock_pop_rx(vsock))
 			return false;
-		packet = vsock_conn_send(conn, op, 0);
+		packet = conn_send(conn, op, 0);
 		vsock_push_rx(vsock, vsock->chain.head, NULL, &packet);
 	}
 	return true;
@@ -320,19 +320,19 @@ static bool vsock_serve_conn(struct vsock *vsock, struct vsock_conn *conn)
 /* True where the budget was spent, with work left. */
 static bool vsock_serve_rx(struct vsock *vsock)
 {
-	struct vsock_conns *conns = &vsock->conns;
-	struct vsock_conn *conn;
+	struct conns *conns = &vsock->conns;
+	struct conn *conn;
 
 	while (conns->rst_count && !vsock->rx_dry && vsock_pop_rx(vsock))
 		vsock_push_rx(vsock, vsock->chain.head, NULL,
-			      vsock_conns_take_rst(conns));
+			      conns_take_rst(conns));
 	/* Who is ready gets one system call, and goes to the end of the line.
 	 */
 	for (unsigned i = 0; i < RX_BUDGET; i++) {
-		conn = vsock_conns_first_ready(conns);
+		conn = conns_first_ready(conns);
 		if (!conn || vsock->rx_dry || !vsock_serve_conn(vsock, conn))
 			return false;
-		vsock_conn_served(conn);
+		conn_served(conn);
 	}
 	return true;
 }
@@ -361,7 +361,7 @@ static void vsock_send_event(struct vsock *vsock)
 
 static void vsock_stop(struct vsock *vsock)
 {
-	vsock_conns_stop(&vsock->conns);
+	conns_stop(&vsock->conns);
 	loop_cancel(vsock->conns.loop, &vsock->work);
 	vsock->event_due = vsock->tx_due = false;
 }
@@ -398,7 +398,7 @@ static void vsock_serve_again(void *arg)
 	vsock_serve(arg);
 }
 
-static void vsock_serve_conns(struct vsock_conns *conns)
+static void vsock_serve_conns(struct conns *conns)
 {
 	vsock_serve((void *)((char *)conns - offsetof(struct vsock, conns)));
 }
@@ -415,7 +415,7 @@ static void vsock_set_cid(struct vsock *vsock, uint64_t cid)
 
 void vsock_reset_all(struct vsock *vsock, uint64_t cid)
 {
-	vsock_conns_clear(&vsock->conns);
+	conns_clear(&vsock->conns);
 	vsock_set_cid(vsock, cid);
 	vsock->event_due = true;
 	vsock->tx_due = true;
@@ -432,7 +432,7 @@ static void vsock_activate(struct device *device)
 	vsock->failed = NULL;
 	vsock->tx_due = true;
 	vsock->rx_dry = false;
-	vsock_conns_start(&vsock->conns);
+	conns_start(&vsock->conns);
 	vsock_serve(vsock);
 }
 
@@ -476,8 +476,7 @@ static int vsock_count_connections(const struct vsock_options *options,
 		*max = CONNECTIONS_MIN;
 		return 0;
 	}
-	if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
-		return log_errno("getrlimit");
+	getrlimit(RLIMIT_NOFILE, &limit);
 	if (limit.rlim_cur < want) {
 		limit.rlim_cur = limit.rlim_max < want ? limit.rlim_max : want;
 		if (setrlimit(RLIMIT_NOFILE, &limit) < 0)
@@ -497,7 +496,7 @@ static int vsock_count_connections(const struct vsock_options *options,
 int vsock_open(struct vsock **vsock, const struct vsock_options *options)
 {
 	struct vsock *new = calloc(1, sizeof(*new));
-	struct vsock_conns *conns;
+	struct conns *conns;
 	unsigned max = 0;
 	int error;
 
@@ -513,7 +512,7 @@ int vsock_open(struct vsock **vsock, const struct vsock_options *options)
 	conns->internal_fd = options->internal ? options->internal_fd : -1;
 	error = vsock_count_connections(options, &max);
 	if (!error)
-		error = vsock_conns_create(conns, max);
+		error = conns_create(conns, max);
 	if (!error && vsock_is_shared(options))
 		error = vsock_host_listen(&conns->host, &options->file);
 	if (error)
@@ -535,27 +534,7 @@ int vsock_create(struct vsock *vsock, struct loop *loop)
 		.config_len = 8,
 	};
 	vsock_set_cid(vsock, vsock->conns.guest_cid);
-	return vsock_conns_attach(&vsock->conns, loop);
-}
-
-struct unixsock *vsock_file(struct vsock *vsock)
-{
-	return &vsock->conns.host.file;
-}
-
-struct device *vsock_device(struct vsock *vsock)
-{
-	return &vsock->device;
-}
-
-void vsock_enter(struct vsock *vsock, const char *barred)
-{
-	vsock_host_enter(&vsock->conns.host, barred);
-}
-
-bool vsock_dials(const struct vsock *vsock)
-{
-	return vsock->conns.host.prefix;
+	return conns_attach(&vsock->conns, loop);
 }
 
 void vsock_destroy(struct vsock *vsock)
@@ -563,6 +542,6 @@ void vsock_destroy(struct vsock *vsock)
 	if (!vsock)
 		return;
 	vsock_stop(vsock);
-	vsock_conns_destroy(&vsock->conns);
+	conns_destroy(&vsock->conns);
 	free(vsock);
 }

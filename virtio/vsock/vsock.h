@@ -43,7 +43,7 @@ enum vsock_queue { VSOCK_RX, VSOCK_TX, VSOCK_EVENT, VSOCK_QUEUES };
 
 struct vsock {
 	struct device device;
-	struct vsock_conns conns;
+	struct conns conns;
 	struct loop_work work; /* packets that the budget did not cover */
 	const char *failed;    /* the driver broke the rules: how */
 	bool tx_due;	       /* the guest may have packets */
@@ -68,10 +68,16 @@ int vsock_open(struct vsock **vsock, const struct vsock_options *options);
 /* Makes the device, to be attached to a transport. 0 or -errno, logged. */
 int vsock_create(struct vsock *vsock, struct loop *loop);
 
-struct device *vsock_device(struct vsock *vsock);
+static inline struct device *vsock_device(struct vsock *vsock)
+{
+	return &vsock->device;
+}
 
 /* The socket's file; its directory is what the sandbox leaves reachable. */
-struct unixsock *vsock_file(struct vsock *vsock);
+static inline struct unixsock *vsock_file(struct vsock *vsock)
+{
+	return &vsock->conns.host.file;
+}
 
 /*
  * In the sandbox: makes that directory the working one, by which the host's
@@ -79,10 +85,16 @@ struct unixsock *vsock_file(struct vsock *vsock);
  * takes (`barred` says why; else NULL), the guest's own connections are
  * refused.
  */
-void vsock_enter(struct vsock *vsock, const char *barred);
+static inline void vsock_enter(struct vsock *vsock, const char *barred)
+{
+	vsock_host_enter(&vsock->conns.host, barred);
+}
 
 /* Whether the guest's own connections have anywhere to go. */
-bool vsock_dials(const struct vsock *vsock);
+static inline bool vsock_dials(const struct vsock *vsock)
+{
+	return vsock->conns.host.prefix;
+}
 
 /*
  * After the guest was restored from a snapshot: its connections lead nowhere.

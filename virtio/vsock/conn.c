@@ -897,7 +897,7 @@ static bool conns_map(struct conns *conns, unsigned max)
 	conns->max = max;
 	conns->table_mask = (uint32_t)buckets - 1;
 	conns->mapped = buffer_bytes + max * sizeof(*conns->conn) +
-			buckets * sizeof(*conns->table);
+			buckets * sizeof(struct conn *);
 	conns->buffers = pool_map(conns->mapped);
 	if (!conns->buffers)
 		return false;

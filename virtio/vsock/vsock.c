@@ -14,43 +14,44 @@
  * packets to it, and raises one interrupt. Both have a budget. What it does not
  * cover is deferred, so that the loop goes to the other devices first.
  *
- * A program of the host connects to the guest's port 80:
+ * A program of the host connects to the guest's port 80. On the right is what
+ * becomes of the connection, and what is sent:
  *
- *	program	connect(PATH)		conn.c accepts: COMMAND
- *	program	"CONNECT 80\n"		host.c reads the line: REQUESTED, and
- *					REQUEST goes to the guest
- *	guest	RESPONSE		OPEN; host.c writes "OK 1073741825\n"
- *	program	data			epoll says so; the connection is ready;
- *					one recvmsg() puts it straight into
- *					buffers of the guest's, RW
- *	program	close()			end of file: SHUTDOWN goes to the guest
- *	guest	RST			freed
+ *	program	connect(PATH)		COMMAND: conn.c accepts it
+ *	program	"CONNECT 80\n"		REQUESTED: the guest gets REQUEST
+ *	guest	RESPONSE		OPEN: host.c writes "OK 1073741825\n"
+ *	program	data			one recvmsg() puts it straight into
+ *					buffers of the guest: RW
+ *	program	close()			the guest gets SHUTDOWN (both)
+ *	guest	RST			FREE
  *
  * A program of the guest connects to the host's port 1234:
  *
- *	guest	REQUEST			CONNECTING; connect(PATH_1234); OPEN,
- *and RESPONSE goes to the guest guest	RW			sendmsg()
- *straight from the guest's buffers; what the socket does not take is buffered
- *in conn.c
- *	guest	SHUTDOWN (both)		what is buffered is written; RST; freed
+ *	guest	REQUEST			CONNECTING: connect(PATH_1234), again
+ *					and again where the backlog is full;
+ *					OPEN: the guest gets RESPONSE
+ *	guest	RW			one sendmsg() from the guest's buffers;
+ *					what the socket does not take is
+ *					buffered in conn.c
+ *	guest	SHUTDOWN (both)		what is buffered is written; KILLED:
+ *					the guest gets RST; FREE
  *
  * Each direction ends by itself. Guest to host: the guest's SHUTDOWN (SEND) is
  * passed on when what it sent before is written, or the host's program stops
  * reading, which the guest learns by SHUTDOWN (RCV). Host to guest: end of
  * file becomes SHUTDOWN (SEND) behind the last byte; SHUTDOWN (RCV) from the
- * guest makes the host's writes fail. Once both have ended the connection is
- * freed as soon as the guest has an RST or has sent one. If by then the host
- * has not read all, the connection is ORPHANED: it waits for that without the
- * guest, and gives its place to others when nothing was read for long (STALE).
+ * guest makes the host's writes fail. A guest that closed may send RST before
+ * the host has read everything: the connection is ORPHANED then. It waits for
+ * the host alone, and gives way to others when nothing was read for long.
  *
- * Credit (5.10.6.3): fwd_cnt says how many bytes a side is done with, buf_alloc
- * how many more it has room for. The device promises VSOCK_BUFFER. Since
- * 6.12.92 Linux also counts packets (576 bytes for each) and drops data, or
- * resets, where both together exceed what it said it had room for. So packets
+ * Credit (5.10.6.3): each side says how large its buffer is (buf_alloc) and how
+ * many bytes of the stream it is done with (fwd_cnt). The device promises
+ * VSOCK_BUFFER. Since 6.12.92 Linux also counts packets (576 bytes for each)
+ * and drops data, or resets, where both together exceed its buffer. So packets
  * are charged for, filled as far as can be, and not sent at all where little
  * room is left: what comes meanwhile gathers in the unix socket. As fwd_cnt
- * counts no packets, their number is kept for two stretches of the stream: up
- * to `old_end` bytes and since. When fwd_cnt gets there, the first is over.
+ * counts no packets, their number is known for two parts of the stream: up to
+ * `old_end` bytes and since. When fwd_cnt gets there, the first part is over.
  *
  * The guest's packets are copied out, then judged. One that makes no sense is
  * answered by RST (5.10.6), which is never answered itself. A malformed ring,

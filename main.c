@@ -3,9 +3,9 @@
  *
  * main() goes through the stages of a run in order: parse the command line,
  * open what it names, lock in, and only then load what an image or a guest
- * controls, build the machine, run the loop until the guest ends, unwind. It is
- * the only place that decides the exit status, and the only one that exits.
- * What happens while the guest runs is in cpu/guest.c.
+ * controls, build the machine, run the loop until the guest ends,
+ * unwind. It is the only place that decides the exit status, and the only one
+ * that exits. What happens while the guest runs is in cpu/guest.c.
  */
 #include <errno.h>
 #include <signal.h>
@@ -150,7 +150,7 @@ static int filter_worker(void *arg, unsigned number)
 /* -- stages --------------------------------------------------------------- */
 
 /* What the caller has opened; and --events, so that a failure is one. */
-static int open_first(struct mote *m)
+static int open_descriptors_first(struct mote *m)
 {
 	const struct options *o = &m->options;
 	int error = fds_take(o, o->sandbox != SANDBOX_OFF), late = 0;
@@ -161,10 +161,10 @@ static int open_first(struct mote *m)
 	return error ? error : late;
 }
 
-static int open_all(struct mote *m)
+static int open_everything(struct mote *m)
 {
 	const struct options *o = &m->options;
-	int error = open_first(m);
+	int error = open_descriptors_first(m);
 
 	if (!error && !o->check)
 		error = jail_join_cgroup(&o->cgroup);
@@ -199,8 +199,8 @@ static uint64_t largest_file(const struct mote *m)
 	return largest;
 }
 
-static void with_sockets(const struct jail_options *jail,
-			 void (*act)(struct unixsock *))
+static void for_each_socket(const struct jail_options *jail,
+			    void (*act)(struct unixsock *))
 {
 	for (size_t i = 0; i < ARRAY_LEN(jail->sockets); i++)
 		if (jail->sockets[i])
@@ -208,7 +208,8 @@ static void with_sockets(const struct jail_options *jail,
 }
 
 /* What the guest's own connections take would lead to others as well: why. */
-static const char *why_barred(const struct options *o, unsigned holds)
+static const char *why_connections_barred(const struct options *o,
+					  unsigned holds)
 {
 	if (!(holds & JAIL_ALONE))
 		return "this host does not let mote keep away from its other "
@@ -241,7 +242,7 @@ static int lock_in(struct mote *m)
 
 	/* Afterwards there may be no right to remove them. */
 	if (o->check)
-		with_sockets(&jail, unixsock_remove);
+		for_each_socket(&jail, unixsock_remove);
 	if (o->sandbox == SANDBOX_OFF) {
 		guest_stage(&m->guest, "jail");
 		return 0;
@@ -250,16 +251,16 @@ static int lock_in(struct mote *m)
 	error = jail_enter(&jail, &holds);
 	/* A call that removes these could remove any other file. */
 	if (!error && !(holds & JAIL_REMOVAL))
-		with_sockets(&jail, unixsock_forget);
+		for_each_socket(&jail, unixsock_forget);
 	if (!error)
 		error = filter_prepare(o->sandbox == SANDBOX_LOG, on_filtered);
 	if (!error && vsock && !o->check)
-		vsock_enter(vsock, why_barred(o, holds));
+		vsock_enter(vsock, why_connections_barred(o, holds));
 	guest_stage(&m->guest, "jail");
 	return error;
 }
 
-static int load(struct mote *m)
+static int load_machine(struct mote *m)
 {
 	int error = ram_create(&m->ram, &m->options.ram);
 
@@ -274,7 +275,7 @@ static int load(struct mote *m)
 
 static int create_devices(struct mote *m)
 {
-	const struct devices_place place = {
+	const struct devices_setup setup = {
 		.vm = &m->vm,
 		.loop = &m->guest.loop,
 		.ram = &m->ram,
@@ -291,11 +292,11 @@ static int create_devices(struct mote *m)
 	if (!error)
 		error = loop_create(&m->guest.loop);
 	if (!error)
-		error = devices_create(&m->devices, &place);
+		error = devices_create(&m->devices, &setup);
 	return error;
 }
 
-static int build(struct mote *m)
+static int build_machine(struct mote *m)
 {
 	const struct vcpu_options vcpus = {
 		.count = m->options.cpus,
@@ -338,18 +339,18 @@ static void unwind(struct mote *m)
 static struct ending run_stages(struct mote *m)
 {
 	struct ending ending = { END_ERROR, STATUS_ERROR };
-	int error = open_all(m);
+	int error = open_everything(m);
 
 	if (!error)
 		error = lock_in(m);
 	if (!error)
-		error = load(m);
+		error = load_machine(m);
 	if (!error && m->options.check)
 		return (struct ending){ END_NONE, 0 };
 	if (!error)
 		error = signals_hold(&m->guest.signals);
 	if (!error)
-		error = build(m);
+		error = build_machine(m);
 	m->guest.lock_in = (struct thread_hook){ filter_loop, m };
 	if (!error && guest_run(&m->guest, &ending))
 		ending = (struct ending){ END_ERROR, STATUS_ERROR };

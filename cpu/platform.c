@@ -38,7 +38,7 @@
 
 #define I8042_PULSE_RESET 0xfe
 
-static void wake(struct platform *p)
+static void wake_event_loop(struct platform *p)
 {
 	const uint64_t one = 1;
 
@@ -53,7 +53,7 @@ void platform_end(struct platform *p, enum end_reason reason, unsigned status)
 
 	if (atomic_compare_exchange_strong(
 		    &p->ending, &none, (uint32_t)reason << 8 | (status & 0xff)))
-		wake(p);
+		wake_event_loop(p);
 }
 
 struct ending platform_ending(const struct platform *p)
@@ -115,7 +115,7 @@ static void write_ready(struct platform *p, uint8_t value)
 
 	(void)value;
 	if (atomic_compare_exchange_strong(&p->ready_ns, &none, loop_now()))
-		wake(p);
+		wake_event_loop(p);
 }
 
 static void write_acpi(struct platform *p, uint8_t value)

@@ -106,7 +106,8 @@ static int prefault(uint8_t *host, uint64_t size)
 }
 
 /* Advice that the host cannot take is said once and does not stop us. */
-static void advise(uint8_t *host, uint64_t size, int advice, const char *what)
+static void advise_pages(uint8_t *host, uint64_t size, int advice,
+			 const char *what)
 {
 	if (madvise(host, size, advice))
 		log_warn("%s has no effect: this host's kernel says: %s", what,
@@ -135,10 +136,11 @@ int ram_create(struct ram *ram, const struct ram_options *options)
 		.host = ram->region[0].host + low,
 	};
 	if (options->pages == RAM_PAGES_THP)
-		advise(ram->region[0].host, size, MADV_HUGEPAGE,
-		       "hugepages=thp");
+		advise_pages(ram->region[0].host, size, MADV_HUGEPAGE,
+			     "hugepages=thp");
 	if (options->mergeable)
-		advise(ram->region[0].host, size, MADV_MERGEABLE, "mergeable");
+		advise_pages(ram->region[0].host, size, MADV_MERGEABLE,
+			     "mergeable");
 	if (options->prefault)
 		error = prefault(ram->region[0].host, size);
 	if (error) {
@@ -200,7 +202,7 @@ int ram_clear(const struct ram *ram, gpa at, uint64_t len)
 	return 0;
 }
 
-static int read_all(int fd, uint8_t *to, uint64_t offset, uint64_t len)
+static int read_file_part(int fd, uint8_t *to, uint64_t offset, uint64_t len)
 {
 	while (len) {
 		ssize_t n = pread(fd, to, len, (off_t)offset);
@@ -220,7 +222,7 @@ static int read_all(int fd, uint8_t *to, uint64_t offset, uint64_t len)
  * Only a regular file that holds all of the range is mapped: a touch past a
  * file's end would be SIGBUS.
  */
-static int may_map(int fd, uint64_t offset, uint64_t len, bool *may)
+static int may_map_file(int fd, uint64_t offset, uint64_t len, bool *may)
 {
 	struct stat st;
 
@@ -253,21 +255,21 @@ int ram_load(struct ram *ram, gpa at, int fd, uint64_t offset, uint64_t len,
 		return len ? -EFAULT : 0;
 	if (offset > INT64_MAX - len)
 		return -ENODATA;
-	error = may_map(fd, offset, len, &may);
+	error = may_map_file(fd, offset, len, &may);
 	if (error)
 		return error;
 	head = -at.v & (RAM_PAGE - 1);
 	if (copy || !may || ram->page != RAM_PAGE ||
 	    (at.v ^ offset) % RAM_PAGE || len < head + RAM_PAGE)
-		return read_all(fd, host, offset, len);
+		return read_file_part(fd, host, offset, len);
 	body = (len - head) & ~(RAM_PAGE - 1);
-	error = read_all(fd, host, offset, head);
+	error = read_file_part(fd, host, offset, head);
 	if (!error)
 		error = map_pages(host + head, fd, offset + head, body);
 	if (error == -ENODEV) /* a file that cannot be mapped */
-		error = read_all(fd, host + head, offset + head, body);
+		error = read_file_part(fd, host + head, offset + head, body);
 	if (!error)
-		error = read_all(fd, host + head + body, offset + head + body,
-				 len - head - body);
+		error = read_file_part(fd, host + head + body,
+				       offset + head + body, len - head - body);
 	return error;
 }

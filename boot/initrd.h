@@ -9,7 +9,6 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "mem/gpa.h"
 #include "mem/ram.h"
 
 #define INITRD_SOURCES_MAX 64

@@ -11,7 +11,6 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "mem/gpa.h"
 #include "mem/ram.h"
 
 /* GDT and first page tables: cpu/entry.h */

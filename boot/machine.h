@@ -10,7 +10,6 @@
 
 #include "boot/files.h"
 #include "boot/options/options.h"
-#include "mem/gpa.h"
 #include "mem/ram.h"
 
 struct machine {

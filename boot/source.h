@@ -11,7 +11,6 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "mem/gpa.h"
 #include "mem/ram.h"
 
 #define SOURCE_LOW_END 0x100000ULL /* below it are mote's own tables: 1 MiB */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What CPUID shows to a guest: all that KVM supports, one package of `count`
  * single-threaded cores, the TSC's frequency, no PMU, and nested virtualisation

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The state in which the boot processor enters a 64-bit guest: long mode, flat
  * segments, the first GiB mapped one to one (Documentation/arch/x86/boot.rst,
@@ -6,7 +7,6 @@
 #ifndef CPU_ENTRY_H
 #define CPU_ENTRY_H
 
-#include "mem/gpa.h"
 #include "mem/ram.h"
 
 #define ENTRY_GDT	  GPA(0x500)

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The guest while it runs: the event loop, what wakes it, and how it ends.
  */

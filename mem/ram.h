@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The guest's RAM: one private mapping of the host, shown to the guest as one
  * region from 0 and, where it is larger than 3 GiB, a second one from 4 GiB.
@@ -16,7 +17,22 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "mem/gpa.h"
+/*
+ * A guest physical address. A type of its own, so that it can be mixed up with
+ * neither a length nor a pointer; only ram_* (and virtio/queue.c, through
+ * ram_span) turn one into a pointer.
+ */
+typedef struct {
+	uint64_t v;
+} gpa;
+
+#define GPA(address) ((gpa){ (address) })
+
+/* `at` moved on by `bytes`; the caller knows that it does not wrap. */
+static inline gpa gpa_add(gpa at, uint64_t bytes)
+{
+	return GPA(at.v + bytes);
+}
 
 #define RAM_GAP_START  0xC0000000ULL  /* end of low RAM at most: 3 GiB */
 #define RAM_HIGH_START 0x100000000ULL /* start of high RAM: 4 GiB */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The types of virtio devices, and which slot each device gets: in the order of
  * the table, and of one type as the command line names them, so that the first

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * All virtio devices of a guest: from what the command line asks for to slots
  * on the bus. A table of types (devices.c) is the only place that knows them.

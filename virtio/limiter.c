@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Token buckets, for bw=, iops= and pps= of disks and nets.
  *

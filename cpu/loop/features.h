@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What a run uses of the host, as far as the system calls that serve it differ:
  * bits of a mask. Those who own a thing say so (console_features,

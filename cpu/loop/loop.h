@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The event loop of the main thread: epoll over sources, each a file
  * descriptor with a function, and deferred work. One thread, and nothing here

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * How a run ended, and what is told about it: --events (JSON lines) and
  * --timing (one line a stage on stderr). Times count from exec.

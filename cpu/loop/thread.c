@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Threads beside the main one, and the gate that none of them passes alone.
  *

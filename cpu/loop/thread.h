@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Threads beside the main one: a small stack, and a step that each takes
  * before it does anything else: its system call filter. No guest may run before

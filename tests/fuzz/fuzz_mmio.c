@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* uses: virtio/mmio.c virtio/queue.c */
 /* uses: cpu/bus.c mem/ram.c mem/log.c */
 /*

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Runs a command on a new terminal, as somebody at a keyboard would.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * For the tests of the command line: run the parser on a line of words, with
  * what it writes caught.

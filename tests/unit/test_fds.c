@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* uses: boot/fds.c boot/options/table.c boot/options/devices.c */
 /* uses: boot/options/check.c boot/options/help.c boot/options/parse.c */
 /* uses: boot/options/values.c boot/options/nearest.c boot/options/fds.c */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* uses: seccomp/filter.c seccomp/policy.c mem/log.c */
 /*
  * The filter programs: for every call, with arguments that a row names and with

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* uses: boot/options/table.c boot/options/devices.c boot/options/check.c */
 /* uses: boot/options/help.c boot/options/parse.c boot/options/values.c */
 /* uses: boot/options/nearest.c boot/options/fds.c mem/log.c */

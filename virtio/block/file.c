@@ -40,7 +40,6 @@
 #include <unistd.h>
 
 #include "mem/log.h"
-#include "mem/pool.h"
 #include "mem/util.h"
 
 /* -- the overlay ---------------------------------------------------------- */

@@ -31,7 +31,6 @@
 #include <unistd.h>
 
 #include "mem/log.h"
-#include "mem/pool.h"
 #include "mem/util.h"
 
 #define MS		 1000000ULL

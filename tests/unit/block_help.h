@@ -95,7 +95,7 @@ int log_errno(const char *call)
 /* -- files ---------------------------------------------------------------- */
 
 /* One that has no name and takes what its file system offers. */
-static inline int file_open(const char *directory, uint64_t size)
+static inline int unnamed_file(const char *directory, uint64_t size)
 {
 	int fd = open(directory, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
 

@@ -35,7 +35,7 @@ static struct block_options options_of(void **state, uint64_t size)
 {
 	const struct way *way = *state;
 
-	file = way->place == ON_DISK ? file_open("/tmp", size)
+	file = way->place == ON_DISK ? unnamed_file("/tmp", size)
 				     : memory_open(size);
 	return (struct block_options){
 		.file.fd = dup(file),

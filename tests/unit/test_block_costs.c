@@ -24,7 +24,7 @@ static enum block_engine engines[] = { BLOCK_ENGINE_URING,
 static void start(enum block_engine engine, bool ephemeral, uint64_t iops)
 {
 	struct block_options options = {
-		.file.fd = file_open("/tmp", SIZE),
+		.file.fd = unnamed_file("/tmp", SIZE),
 		.engine = engine,
 		.queues = 2,
 		.ephemeral = ephemeral,

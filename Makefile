@@ -45,7 +45,7 @@ GUESTLIB := $(wildcard tests/guest/lib*.c)
 GUEST	:= $(filter-out $(GUESTLIB),$(wildcard tests/guest/*.c))
 
 # What `make` makes: one program, or it and the texts that its option table
-# writes of itself.
+# fills in.
 DOCS	:= $(if $(wildcard boot/options/docs.c),$B/mote.1 $B/mote.bash $B/_mote)
 all: $(if $(DEBUG),$B/debug/mote,$B/mote $(DOCS))
 
@@ -217,12 +217,9 @@ $B/obj/rows/program.o: seccomp/program.c $B/gen/rows/seccomp/filter_table.h
 $B/obj/seccomp/gen_filter.o: | $B/deps/lib/libseccomp.a
 $(foreach t,obj debug fuzz,$B/$t/seccomp/program.o): $B/gen/seccomp/filter_table.h
 
-$B/mote.1: DOC := man
-$B/mote.bash: DOC := bash
-$B/_mote: DOC := zsh
-$(DOCS): $B/native/docs
+$(DOCS): $B/%: boot/options/%.in $B/native/docs
 	$(call say,GEN,$@)
-	$Q$< $(DOC) >$@
+	$Q$B/native/docs <$< >$@
 
 # -- test programs ------------------------------------------------------------
 

@@ -12,10 +12,9 @@
 #include <unistd.h>
 
 #include "boot/archive.h"
-#include "boot/fds.h"
-#include "boot/files.h"
 #include "boot/layout.h"
 #include "boot/machine.h"
+#include "boot/options/files.h"
 #include "boot/options/options.h"
 #include "cpu/console/tty.h"
 #include "cpu/guest.h"
@@ -163,7 +162,7 @@ static int filter_worker(void *arg, unsigned number)
 static int open_first(struct mote *m)
 {
 	const struct options *o = &m->options;
-	int error = fds_take(o, o->sandbox != SANDBOX_OFF), late = 0;
+	int error = files_take_fds(o, o->sandbox != SANDBOX_OFF), late = 0;
 
 	if (!error || o->events.path)
 		late = files_open_events(&m->files, o);
@@ -224,7 +223,7 @@ static const char *why_barred(const struct options *o, unsigned holds)
 		return "this host does not let mote keep away from its other "
 		       "sockets; start it as root, or have user namespaces "
 		       "allowed";
-	if (fds_have_foreign(o))
+	if (files_have_foreign(o))
 		return "a descriptor that mote was given is a socket that "
 		       "could be connected elsewhere";
 	return NULL;
@@ -256,7 +255,7 @@ static int lock_in(struct mote *m)
 		guest_stage(&m->guest, "jail");
 		return 0;
 	}
-	fds_spare(o);
+	files_drop_standard(o);
 	error = jail_enter(&jail, &holds);
 	/* A call that removes these could remove any other file. */
 	if (!error && !(holds & JAIL_REMOVAL))

@@ -1,11 +1,12 @@
-/* uses: boot/files.c */
+/* SPDX-License-Identifier: Apache-2.0 */
+/* uses: boot/options/files.c boot/options/parse.c cpu/loop/file.c */
 /* What the command line names: paths, descriptors, and what is neither. */
 #include <fcntl.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 
-#include "boot/files.h"
+#include "boot/options/files.h"
 #include "tests/unit/cpu_help.h"
 
 static char directory[] = "/tmp/mote-files-XXXXXX";

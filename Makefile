@@ -133,6 +133,9 @@ $B/obj/%.o: %.c Makefile $(MADE_OF) | tools-build $(KERNEL_H)
 	$(call say,CC,$<)
 	$Q$(MUSLCC) $(MUSLFLAGS) $(call cold,$<) $(DEP) -c -o $@ $<
 
+# What only the manual says of an option is not in the program.
+$B/obj/boot/options/table.o: MUSLFLAGS += -DOPTIONS_WITHOUT_MANUAL
+
 # The guest's init, a program without any library, which mote has within it.
 INITFLAGS := -std=c11 -D_GNU_SOURCE $(WARN) -Os -flto -m64 -ffreestanding \
 	   -nostdlib -static -fno-pie -no-pie -mno-red-zone -mgeneral-regs-only \

@@ -16,104 +16,98 @@
 
 #include "mem/util.h"
 
-static int check_boot(const struct options *options)
+static int check_boot(struct options *options)
 {
-	if (!file_is_given(&options->kernel)) {
-		log_error("no kernel is given: add -k PATH, an ELF vmlinux or "
-			  "a bzImage; 'mote --help' lists the options");
-		return -EINVAL;
-	}
-	if (options->cmdline && options->append_count) {
-		log_error("--append adds to the default command line, which "
-			  "--cmdline replaces: give one of the two");
-		return -EINVAL;
-	}
+	if (!file_is_given(&options->kernel))
+		return optparse_fail(NULL,
+				     "no kernel is given: add -k PATH, an ELF "
+				     "vmlinux or a bzImage; 'mote --help' "
+				     "lists the options");
+	if (options->cmdline && options->append_count)
+		return optparse_fail(NULL,
+				     "--append adds to the default command "
+				     "line, which --cmdline replaces: give one "
+				     "of the two");
 	return 0;
 }
 
-static int check_memory(const struct ram_options *ram)
+static int check_memory(struct options *options)
 {
+	static const struct option_where where = { "memory", NULL };
+	const struct ram_options *ram = &options->ram;
 	const struct ram_page_type *type = ram_page_type(ram->pages);
 	const uint64_t page = 1ULL << type->shift;
 
-	if (ram->size % page) {
-		log_error("--memory: %lluK is not a multiple of its pages of "
-			  "%s",
-			  (unsigned long long)(ram->size >> 10), type->name);
-		return -EINVAL;
-	}
-	if (ram->mergeable && page != RAM_PAGE) {
-		log_error("--memory: mergeable has no effect on pages of %s: "
-			  "use hugepages=off or hugepages=thp with it",
-			  type->name);
-		return -EINVAL;
-	}
+	if (ram->size % page)
+		return optparse_fail(&where,
+				     "%lluK is not a multiple of its pages of "
+				     "%s",
+				     (unsigned long long)(ram->size >> 10),
+				     type->name);
+	if (ram->mergeable && page != RAM_PAGE)
+		return optparse_fail(&where,
+				     "mergeable has no effect on pages of %s: "
+				     "use hugepages=off or hugepages=thp with "
+				     "it",
+				     type->name);
 	return 0;
 }
 
-static int check_root_disk(const struct device_options *devices)
+static int check_root_disk(struct options *options)
 {
 	unsigned roots = 0;
 
-	for (unsigned i = 0; i < devices->disk_count; i++)
-		roots += devices->disks[i].root;
-	if (roots < 2)
-		return 0;
-	log_error("%u disks have `root`: only one can hold the root file "
-		  "system",
-		  roots);
-	return -EINVAL;
+	for (unsigned i = 0; i < options->devices.disk_count; i++)
+		roots += options->devices.disks[i].root;
+	return roots < 2 ? 0
+			 : optparse_fail(NULL,
+					 "%u disks have `root`: only one can "
+					 "hold the root file system",
+					 roots);
 }
 
-static int check_command(const struct options *options)
+static int check_command(struct options *options)
 {
 	const char *alone = options->tty	 ? "tty"
 			    : options->workdir	 ? "workdir"
 			    : options->env_count ? "env"
 						 : NULL;
 
-	if (!options->command && alone) {
-		log_error("--%s is for a command, and there is none: it "
-			  "stands last, after --",
-			  alone);
-		return -EINVAL;
-	}
+	if (!options->command && alone)
+		return optparse_fail(NULL,
+				     "--%s is for a command, and there is "
+				     "none: it stands last, after --",
+				     alone);
 	for (unsigned i = 0; i < options->env_count; i++)
-		if (!*options->env[i] || *options->env[i] == '=') {
-			log_error("--env: a variable has no name; for "
-				  "example LANG=C.UTF-8");
-			return -EINVAL;
-		}
-	if (options->workdir && options->workdir[0] != '/') {
-		log_error("--workdir is a directory of the guest and begins "
-			  "with /, for example /src");
-		return -EINVAL;
-	}
+		if (!*options->env[i] || *options->env[i] == '=')
+			return optparse_fail(NULL,
+					     "--env: a variable has no name; "
+					     "for example LANG=C.UTF-8");
+	if (options->workdir && options->workdir[0] != '/')
+		return optparse_fail(NULL,
+				     "--workdir is a directory of the guest "
+				     "and begins with /, for example /src");
 	return 0;
 }
 
 /* What the guest prints must not pass for what mote reports. */
-static int check_stdio(const struct options *options)
+static int check_stdio(struct options *options)
 {
 	static const char *const names[] = { "stdin", "stdout" };
 
 	if (options->serial.kind != SERIAL_STDIO && !options->command)
 		return 0;
 	for (int fd = 0; fd < (int)ARRAY_LEN(names); fd++) {
-		const char *owner = optparse_fd_owner(&options->fds, fd);
+		const char *owner = optparse_fd_owner(&options->parsed, fd);
 
-		if (!owner)
-			continue;
-		if (options->command)
-			log_error("--%s takes fd=%d, which is %s of the "
-				  "command: have it opened as another",
-				  owner, fd, names[fd]);
-		else
-			log_error("--%s takes fd=%d, which is %s of the "
-				  "serial port: move the port, for example "
-				  "with --serial off",
-				  owner, fd, names[fd]);
-		return -EINVAL;
+		if (owner)
+			return optparse_fail(
+				NULL, "--%s takes fd=%d, which is %s of the %s",
+				owner, fd, names[fd],
+				options->command
+					? "command: have it opened as another"
+					: "serial port: move the port, for "
+					  "example with --serial off");
 	}
 	return 0;
 }
@@ -160,8 +154,9 @@ static int check_mac(struct net_options *nets, unsigned i)
 	return 0;
 }
 
-static int check_nets(struct device_options *devices)
+static int check_nets(struct options *options)
 {
+	struct device_options *devices = &options->devices;
 	int error = 0;
 
 	for (unsigned i = 0; i < devices->net_count && !error; i++)
@@ -211,26 +206,20 @@ static int check_sandbox(struct options *options)
 
 	if (error || !options->user.text || options->sandbox != SANDBOX_OFF)
 		return error;
-	log_error("--user is a part of the sandbox, and --sandbox off leaves "
-		  "that out: give one of the two");
-	return -EINVAL;
+	return optparse_fail(NULL,
+			     "--user is a part of the sandbox, and --sandbox "
+			     "off leaves that out: give one of the two");
 }
 
 int options_check(struct options *options)
 {
-	int error = check_boot(options);
+	static int (*const checks[])(struct options * options) = {
+		check_boot,    check_memory,  check_nets,  check_root_disk,
+		check_sandbox, check_command, check_stdio,
+	};
+	int error = 0;
 
-	if (!error)
-		error = check_memory(&options->ram);
-	if (!error)
-		error = check_nets(&options->devices);
-	if (!error)
-		error = check_root_disk(&options->devices);
-	if (!error)
-		error = check_sandbox(options);
-	if (!error)
-		error = check_command(options);
-	if (!error)
-		error = check_stdio(options);
+	for (size_t i = 0; i < ARRAY_LEN(checks) && !error; i++)
+		error = checks[i](options);
 	return error;
 }

@@ -61,20 +61,19 @@ static void close_between(unsigned first, unsigned last)
 
 int files_take_fds(const struct options *options, bool alone)
 {
+	const struct option_parsed *parsed = &options->parsed;
 	unsigned from = STDERR_FILENO + 1;
 
-	for (unsigned i = 0; i < options->fds.count; i++) {
-		const struct option_fd *given = &options->fds.list[i];
+	for (unsigned i = 0; i < parsed->fd_count; i++) {
 		char option[32];
 
-		snprintf(option, sizeof(option), "--%s ", given->option);
-		if (file_take(given->fd, option) < 0)
+		snprintf(option, sizeof(option), "--%s ",
+			 parsed->fds[i].option);
+		if (file_take(parsed->fds[i].fd, option) < 0)
 			return -EBADF;
 	}
-	if (!alone)
-		return 0;
-	for (unsigned i = 0; i < options->fds.count; i++) {
-		const unsigned fd = (unsigned)options->fds.list[i].fd;
+	for (unsigned i = 0; alone && i < parsed->fd_count; i++) {
+		const unsigned fd = (unsigned)parsed->fds[i].fd;
 
 		if (fd < from)
 			continue;
@@ -82,7 +81,8 @@ int files_take_fds(const struct options *options, bool alone)
 			close_between(from, fd - 1);
 		from = fd + 1;
 	}
-	close_between(from, ~0U);
+	if (alone)
+		close_between(from, ~0U);
 	return 0;
 }
 
@@ -99,7 +99,7 @@ void files_drop_standard(const struct options *options)
 		close(ends[1]);
 	}
 	for (int fd = STDIN_FILENO; fd <= STDOUT_FILENO; fd++)
-		if (!optparse_fd_owner(&options->fds, fd) &&
+		if (!optparse_fd_owner(&options->parsed, fd) &&
 		    (null < 0 || dup2(null, fd) < 0))
 			log_warn("descriptor %d stays open, unused: %s", fd,
 				 strerror(errno));
@@ -122,8 +122,8 @@ bool files_have_foreign(const struct options *options)
 	for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
 		if (is_foreign_socket(fd))
 			return true;
-	for (unsigned i = 0; i < options->fds.count; i++)
-		if (is_foreign_socket(options->fds.list[i].fd))
+	for (unsigned i = 0; i < options->parsed.fd_count; i++)
+		if (is_foreign_socket(options->parsed.fds[i].fd))
 			return true;
 	return false;
 }

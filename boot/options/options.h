@@ -21,7 +21,6 @@
 #define OPTIONS_INITRDS_MAX 16
 #define OPTIONS_APPENDS_MAX 16
 #define OPTIONS_ENVS_MAX    128
-#define OPTIONS_POOL_BYTES  16384
 
 enum option_serial_kind {
 	SERIAL_STDIO,
@@ -78,8 +77,7 @@ struct options {
 	bool timing;
 	enum log_level log;
 	bool check;
-	struct option_fds fds;	       /* of all that are fd=N */
-	char pool[OPTIONS_POOL_BYTES]; /* some of the strings above */
+	struct option_parsed parsed;
 };
 
 extern const struct option_set options_set;

@@ -57,8 +57,11 @@ int optparse_fail(const struct option_where *where, const char *format, ...)
 	va_start(args, format);
 	vsnprintf(message, sizeof(message), format, args);
 	va_end(args);
-	log_error("--%s%s%s: %s", where->option, where->key ? " " : "",
-		  where->key ? where->key : "", message);
+	if (where)
+		log_error("--%s%s%s: %s", where->option, where->key ? " " : "",
+			  where->key ? where->key : "", message);
+	else
+		log_error("%s", message);
 	return -EINVAL;
 }
 
@@ -304,19 +307,21 @@ static const struct option_choice *find_choice(const struct option_where *where,
 	return NULL;
 }
 
-/* "PATH" or "fd=N". */
-static int parse_file(const struct option_where *where, const char *text,
+static int parse_path(const struct option_where *where, const char *text,
 		      struct option_file *file)
+{
+	*file = (struct option_file){ .path = text, .fd = -1 };
+	return *text ? 0 : optparse_fail(where, "the path is empty");
+}
+
+/* `text` is "fd=N". */
+static int parse_fd(const struct option_where *where, const char *text,
+		    struct option_file *file)
 {
 	char shown[OPTPARSE_SHOW_BYTES];
 	const char *end = text + strlen("fd=");
 	uint64_t value;
 
-	*file = (struct option_file){ .path = text, .fd = -1 };
-	if (!*text)
-		return optparse_fail(where, "the path is empty");
-	if (strncmp(text, "fd=", strlen("fd=")) != 0)
-		return 0;
 	if (!optparse_digits(&end, &value) || *end || value > INT_MAX)
 		return optparse_fail(where,
 				     "%s is not fd= and the number of an open "
@@ -326,7 +331,34 @@ static int parse_file(const struct option_where *where, const char *text,
 	return 0;
 }
 
-static int parse_string(const struct option_where *where,
+/* Of an OPTION_ENUM; of an OPTION_VARIANT also what follows its "=". */
+static int parse_choice(const struct option_where *where,
+			const struct option_field *field, const char *text,
+			uint64_t *value, struct option_file *file)
+{
+	size_t len = file ? strcspn(text, "=") : strlen(text);
+	const struct option_choice *choice =
+		find_choice(where, field, text, len);
+	const char *argument;
+
+	if (!choice)
+		return -EINVAL;
+	argument = optparse_arguments[choice->argument];
+	if (text[len] && !*argument)
+		return optparse_fail(where, "'%s' takes no value",
+				     choice->name);
+	if (!text[len] && *argument)
+		return optparse_fail(where, "'%s' needs a value: %s%s",
+				     choice->name, choice->name, argument);
+	*value = choice->value;
+	if (!*argument)
+		return 0;
+	if (choice->argument == OPTION_ARG_FD)
+		return parse_fd(where, text, file);
+	return parse_path(where, text + len + 1, file);
+}
+
+static int check_length(const struct option_where *where,
 			const struct option_field *field, const char *text)
 {
 	char shown[OPTPARSE_SHOW_BYTES];
@@ -342,114 +374,85 @@ static int parse_string(const struct option_where *where,
 			     (unsigned long long)field->max, field->example);
 }
 
-static int parse_variant(const struct option_where *where,
-			 const struct option_field *field, const char *text,
-			 unsigned *at, struct option_file *file)
+/* Stores a number or a pointer: the low bytes of `value` (x86 only). */
+static void store_value(const struct option_field *field, void *target,
+			uint64_t value)
 {
-	size_t len = strcspn(text, "=");
-	const struct option_choice *choice =
-		find_choice(where, field, text, len);
-	const char *argument;
+	static const uint8_t bytes[] = {
+		[OPTION_FLAG] = sizeof(bool),
+		[OPTION_TEXT] = sizeof(const char *),
+		[OPTION_STRING] = sizeof(const char *),
+		[OPTION_NUMBER] = sizeof(unsigned),
+		[OPTION_SIZE] = sizeof(uint64_t),
+		[OPTION_DURATION] = sizeof(uint64_t),
+		[OPTION_ENUM] = sizeof(unsigned),
+		[OPTION_VARIANT] = sizeof(unsigned),
+		[OPTION_FILE] = 0,
+		[OPTION_ACTION] = 0,
+	};
 
-	if (!choice)
-		return -EINVAL;
-	argument = optparse_arguments[choice->argument];
-	if (text[len] && !*argument)
-		return optparse_fail(where, "'%s' takes no value",
-				     choice->name);
-	if (!text[len] && *argument)
-		return optparse_fail(where, "'%s' needs a value: %s%s",
-				     choice->name, choice->name, argument);
-	*at = choice->value;
-	if (choice->argument == OPTION_ARG_FD)
-		return parse_file(where, text, file);
-	if (!*argument)
-		return 0;
-	*file = (struct option_file){ .path = text + len + 1, .fd = -1 };
-	return *file->path ? 0 : optparse_fail(where, "the path is empty");
+	memcpy((char *)target + field->offset, &value, bytes[field->kind]);
+}
+
+/* NULL where the field has none. */
+static struct option_file *stored_file(const struct option_field *field,
+				       void *target)
+{
+	void *at = (char *)target + (field->kind == OPTION_VARIANT
+					     ? field->file_offset
+					     : field->offset);
+
+	return field->kind == OPTION_FILE || field->kind == OPTION_VARIANT
+		       ? at
+		       : NULL;
+}
+
+static void store_default(const struct option_field *field, void *target)
+{
+	struct option_file *file = stored_file(field, target);
+
+	store_value(field, target, field->initial);
+	if (file)
+		*file = (struct option_file){ .path = NULL, .fd = -1 };
 }
 
 int optparse_value(const struct option_where *where,
 		   const struct option_field *field, const char *text,
 		   void *target)
 {
-	void *at = (char *)target + field->offset;
-	void *file = (char *)target + field->file_offset;
-	const struct option_choice *choice;
-	uint64_t value;
+	struct option_file *file = stored_file(field, target);
+	uint64_t value = 0;
 	int error = 0;
 
 	switch (field->kind) {
 	case OPTION_FLAG:
-		*(bool *)at = true;
+		value = true;
 		break;
 	case OPTION_STRING:
-		error = parse_string(where, field, text);
-		if (error)
-			break;
+		error = check_length(where, field, text);
 		/* fallthrough */
 	case OPTION_TEXT:
-		*(const char **)at = text;
+		value = (uintptr_t)text;
 		break;
 	case OPTION_NUMBER:
+	case OPTION_SIZE:
+	case OPTION_DURATION:
 		error = parse_scaled(where, field, text, &value);
-		if (!error)
-			*(unsigned *)at = (unsigned)value;
-		break;
-	case OPTION_SIZE:
-	case OPTION_DURATION:
-		error = parse_scaled(where, field, text, at);
 		break;
 	case OPTION_ENUM:
-		choice = find_choice(where, field, text, strlen(text));
-		if (!choice)
-			return -EINVAL;
-		*(unsigned *)at = choice->value;
+	case OPTION_VARIANT:
+		error = parse_choice(where, field, text, &value, file);
 		break;
 	case OPTION_FILE:
-		error = parse_file(where, text, at);
-		break;
-	case OPTION_VARIANT:
-		error = parse_variant(where, field, text, at, file);
+		error = strncmp(text, "fd=", 3) ? parse_path(where, text, file)
+						: parse_fd(where, text, file);
 		break;
 	case OPTION_ACTION:
 		break;
 	}
+	if (!error)
+		store_value(field, target, value);
 	return error;
-}
-
-static void store_default(const struct option_field *field, void *target)
-{
-	void *at = (char *)target + field->offset;
-	struct option_file *file = at;
-
-	switch (field->kind) {
-	case OPTION_FLAG:
-		*(bool *)at = false;
-		break;
-	case OPTION_TEXT:
-	case OPTION_STRING:
-		*(const char **)at = NULL;
-		break;
-	case OPTION_SIZE:
-	case OPTION_DURATION:
-		*(uint64_t *)at = field->initial;
-		break;
-	case OPTION_NUMBER:
-	case OPTION_ENUM:
-		*(unsigned *)at = (unsigned)field->initial;
-		break;
-	case OPTION_VARIANT:
-		*(unsigned *)at = (unsigned)field->initial;
-		at = (char *)target + field->file_offset;
-		file = at;
-		/* fallthrough */
-	case OPTION_FILE:
-		*file = (struct option_file){ .path = NULL, .fd = -1 };
-		break;
-	case OPTION_ACTION:
-		break;
-	}
 }
 
 /* -- VALUE,key=value,flag -------------------------------------------------- */
@@ -460,29 +463,28 @@ static void store_default(const struct option_field *field, void *target)
  * also the end of its argument, unchanged, is used where it is.
  */
 static int split_part(const struct option_where *where,
-		      struct option_pool *pool, const char **text,
+		      struct option_parsed *parsed, const char **text,
 		      const char **part)
 {
 	const char *from = *text;
 	size_t len = strcspn(from, ",");
-	char *to = pool->bytes + pool->used;
 	bool more;
 
 	*part = from;
 	*text = NULL;
 	if (!from[len])
 		return 0;
-	*part = to;
+	*part = parsed->pool + parsed->pool_used;
 	do {
-		if (pool->used == pool->size)
+		if (parsed->pool_used == sizeof(parsed->pool))
 			return optparse_fail(where,
 					     "the values of all options take "
 					     "more than %zu bytes",
-					     pool->size);
+					     sizeof(parsed->pool));
 		more = *from && (from[0] != ',' || from[1] == ',');
 		if (more && *from == ',')
 			from++;
-		pool->bytes[pool->used++] = more ? *from++ : '\0';
+		parsed->pool[parsed->pool_used++] = more ? *from++ : '\0';
 	} while (more);
 	if (*from)
 		*text = from + 1;
@@ -542,18 +544,19 @@ static int set_key(const struct option_entry *entry, const char *part,
 			      element);
 }
 
-static int set_parts(const struct option_entry *entry, struct option_pool *pool,
-		     const char *text, void *element)
+static int set_parts(const struct option_entry *entry,
+		     struct option_parsed *parsed, const char *text,
+		     void *element)
 {
 	struct option_where where = { .option = entry->own.name };
 	uint64_t seen = 0;
 	const char *part;
-	int error = split_part(&where, pool, &text, &part);
+	int error = split_part(&where, parsed, &text, &part);
 
 	if (!error)
 		error = optparse_value(&where, &entry->own, part, element);
 	while (!error && text) {
-		error = split_part(&where, pool, &text, &part);
+		error = split_part(&where, parsed, &text, &part);
 		if (!error)
 			error = set_key(entry, part, &seen, element);
 	}
@@ -565,17 +568,25 @@ static int set_parts(const struct option_entry *entry, struct option_pool *pool,
 struct parse {
 	const struct option_set *set;
 	char *target;
-	struct option_pool *pool;
+	struct option_parsed *parsed;
 	char **argv;
 	int argc, next; /* the word after the one in hand */
 };
 
+/* The option's own field, then those of its keys, then NULL. */
+static const struct option_field *field_at(const struct option_entry *entry,
+					   unsigned i)
+{
+	if (!i)
+		return &entry->own;
+	return entry->keys && entry->keys[i - 1].name ? &entry->keys[i - 1]
+						      : NULL;
+}
+
 static void reset_element(const struct option_entry *entry, void *element)
 {
-	store_default(&entry->own, element);
-	for (const struct option_field *key = entry->keys; key && key->name;
-	     key++)
-		store_default(key, element);
+	for (unsigned i = 0; field_at(entry, i); i++)
+		store_default(field_at(entry, i), element);
 }
 
 static unsigned *element_count(const struct option_entry *entry, char *target)
@@ -609,7 +620,7 @@ static int set_option(struct parse *parse, const struct option_entry *entry,
 	reset_element(entry, element);
 	if (entry->own.kind == OPTION_FLAG || entry->own.kind == OPTION_TEXT)
 		return optparse_value(&where, &entry->own, text, element);
-	return set_parts(entry, parse->pool, text, element);
+	return set_parts(entry, parse->parsed, text, element);
 }
 
 /* `nearest` NULL: there is no guess at what was meant. */
@@ -618,11 +629,11 @@ static int refuse_word(const struct parse *parse, const char *what,
 {
 	char shown[OPTPARSE_SHOW_BYTES];
 
-	log_error("%s %s%s%s%s '%s --help' lists the options", what,
-		  optparse_show(shown, word),
-		  nearest ? "; did you mean '--" : "", nearest ? nearest : "",
-		  nearest ? "'?" : ";", parse->set->program);
-	return -EINVAL;
+	return optparse_fail(NULL, "%s %s%s%s%s '%s --help' lists the options",
+			     what, optparse_show(shown, word),
+			     nearest ? "; did you mean '--" : "",
+			     nearest ? nearest : "", nearest ? "'?" : ";",
+			     parse->set->program);
 }
 
 /* Offers the names of others to `guess`. */
@@ -741,95 +752,86 @@ static int parse_word(struct parse *parse, const char *word)
 	return parse_letters(parse, word + 1);
 }
 
-int optparse_run(const struct option_set *set, void *target,
-		 struct option_pool *pool, int argc, char **argv)
+/* -- which option took which descriptor ------------------------------------ */
+
+/* The list stays in order of number. */
+static int list_fd(struct option_parsed *parsed, const char *option, int fd)
 {
+	struct option_fd *list = parsed->fds;
+	unsigned i = parsed->fd_count;
+
+	if (i == OPTION_FDS_MAX)
+		return optparse_fail(NULL,
+				     "more than %u descriptors are given by "
+				     "fd=N",
+				     OPTION_FDS_MAX);
+	for (; i && list[i - 1].fd >= fd; i--) {
+		if (list[i - 1].fd == fd)
+			return optparse_fail(NULL,
+					     "--%s and --%s both take fd=%d; "
+					     "give each its own descriptor",
+					     list[i - 1].option, option, fd);
+		list[i] = list[i - 1];
+	}
+	list[i] = (struct option_fd){ fd, option };
+	parsed->fd_count++;
+	return 0;
+}
+
+static int list_fds(struct parse *parse, const struct option_entry *entry)
+{
+	const unsigned count =
+		entry->max ? *element_count(entry, parse->target) : 1;
+	int error = 0;
+
+	for (unsigned n = 0; n < count; n++)
+		for (unsigned i = 0; !error && field_at(entry, i); i++) {
+			const struct option_file *file =
+				stored_file(field_at(entry, i),
+					    parse->target + n * entry->stride);
+
+			if (file && file->fd >= 0)
+				error = list_fd(parse->parsed, entry->own.name,
+						file->fd);
+		}
+	return error;
+}
+
+const char *optparse_fd_owner(const struct option_parsed *parsed, int fd)
+{
+	for (unsigned i = 0; i < parsed->fd_count; i++)
+		if (parsed->fds[i].fd == fd)
+			return parsed->fds[i].option;
+	return NULL;
+}
+
+/* -- all of it ------------------------------------------------------------- */
+
+int optparse_run(const struct option_set *set, void *target,
+		 struct option_parsed *parsed, int argc, char **argv)
+{
+	const struct option_entry *end = set->entries + set->entry_count;
 	struct parse parse = {
 		.set = set,
 		.target = target,
-		.pool = pool,
+		.parsed = parsed,
 		.argv = argv,
 		.argc = argc,
 		.next = 1,
 	};
 	int done = 0;
 
-	for (size_t i = 0; i < set->entry_count; i++) {
-		const struct option_entry *entry = &set->entries[i];
-
-		if (entry->max)
-			*element_count(entry, target) = 0;
-		for (unsigned n = 0; n < (entry->max ? entry->max : 1); n++)
-			reset_element(entry, parse.target + n * entry->stride);
+	parsed->pool_used = parsed->fd_count = 0;
+	for (const struct option_entry *at = set->entries; at < end; at++) {
+		if (at->max)
+			*element_count(at, target) = 0;
+		for (unsigned n = 0; n < (at->max ? at->max : 1); n++)
+			reset_element(at, parse.target + n * at->stride);
 	}
 	while (!done && parse.next < argc)
 		done = parse_word(&parse, argv[parse.next++]);
+	for (const struct option_entry *at = set->entries; at < end; at++)
+		if (!done)
+			done = list_fds(&parse, at);
 	return done;
-}
-
-/* -- which option took which descriptor ------------------------------------ */
-
-/* The list stays in order of number. */
-static int list_fd(struct option_fds *fds, const char *option,
-		   const struct option_field *field, const char *element)
-{
-	const void *at =
-		element + (field->kind == OPTION_VARIANT ? field->file_offset
-							 : field->offset);
-	const struct option_file *file = at;
-	unsigned i = fds->count;
-
-	if ((field->kind != OPTION_FILE && field->kind != OPTION_VARIANT) ||
-	    file->fd < 0)
-		return 0;
-	if (fds->count == OPTION_FDS_MAX) {
-		log_error("more than %u descriptors are given by fd=N",
-			  OPTION_FDS_MAX);
-		return -EINVAL;
-	}
-	for (; i && fds->list[i - 1].fd >= file->fd; i--) {
-		if (fds->list[i - 1].fd == file->fd) {
-			log_error("--%s and --%s both take fd=%d; give each "
-				  "its own descriptor",
-				  fds->list[i - 1].option, option, file->fd);
-			return -EINVAL;
-		}
-	}
-	memmove(&fds->list[i + 1], &fds->list[i],
-		(fds->count++ - i) * sizeof(fds->list[0]));
-	fds->list[i] = (struct option_fd){ file->fd, option };
-	return 0;
-}
-
-int optparse_list_fds(const struct option_set *set, const void *target,
-		      struct option_fds *fds)
-{
-	int error = 0;
-
-	fds->count = 0;
-	for (size_t i = 0; i < set->entry_count; i++) {
-		const struct option_entry *entry = &set->entries[i];
-		const char *element = target;
-		const void *count = element + entry->count;
-		unsigned left = entry->max ? *(const unsigned *)count : 1;
-
-		for (; left && !error; left--, element += entry->stride) {
-			const struct option_field *key = entry->keys;
-
-			error = list_fd(fds, entry->own.name, &entry->own,
-					element);
-			for (; key && key->name && !error; key++)
-				error = list_fd(fds, entry->own.name, key,
-						element);
-		}
-	}
-	return error;
-}
-
-const char *optparse_fd_owner(const struct option_fds *fds, int fd)
-{
-	for (unsigned i = 0; i < fds->count; i++)
-		if (fds->list[i].fd == fd)
-			return fds->list[i].option;
-	return NULL;
 }

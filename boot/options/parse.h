@@ -18,6 +18,9 @@
 
 #include "cpu/loop/file.h"
 
+#define OPTION_POOL_BYTES 16384
+#define OPTION_FDS_MAX	  64
+
 /* What a value is in the text, and what is stored. A rate is an OPTION_SIZE. */
 enum option_kind {
 	OPTION_FLAG,	 /* bool: true when named */
@@ -95,41 +98,31 @@ static inline bool option_takes_value(const struct option_field *field)
 	return field->kind != OPTION_FLAG && field->kind != OPTION_ACTION;
 }
 
-/* Room for values that are not the end of an argument or hold ",,". */
-struct option_pool {
-	char *bytes;
-	size_t size, used;
+/* What the parser keeps beside what it stores; all zero at first. */
+struct option_parsed {
+	/* Values that are not the end of an argument, or that hold ",,". */
+	char pool[OPTION_POOL_BYTES];
+	size_t pool_used;
+	/* Which option took which descriptor, the lowest first. */
+	struct option_fd {
+		int fd;
+		const char *option; /* its long name */
+	} fds[OPTION_FDS_MAX];
+	unsigned fd_count;
 };
 
 /*
  * Fill `target` with the defaults of every entry, then with what argv says.
  * An option that is given again replaces the first, its keys included. Values
- * point into argv and the pool, and live as long as these. 0; 1 where an
- * action ran; -EINVAL where something is wrong, in one logged line.
+ * point into argv and *parsed, and live as long as these. 0; 1 where an action
+ * ran; -EINVAL where something is wrong, in one logged line: also where two
+ * options take one descriptor, whose offset they would share.
  */
 int optparse_run(const struct option_set *set, void *target,
-		 struct option_pool *pool, int argc, char **argv);
-
-/* Which option took which descriptor, the lowest first. */
-#define OPTION_FDS_MAX 64
-struct option_fds {
-	struct option_fd {
-		int fd;
-		const char *option; /* its long name */
-	} list[OPTION_FDS_MAX];
-	unsigned count;
-};
-
-/*
- * Lists what optparse_run stored; -EINVAL and a logged line where two options
- * take one descriptor: they would share its offset, and close it under one
- * another.
- */
-int optparse_list_fds(const struct option_set *set, const void *target,
-		      struct option_fds *fds);
+		 struct option_parsed *parsed, int argc, char **argv);
 
 /* The option that was given fd=`fd`; NULL where none was. */
-const char *optparse_fd_owner(const struct option_fds *fds, int fd);
+const char *optparse_fd_owner(const struct option_parsed *parsed, int fd);
 
 /* -- single values --------------------------------------------------------- */
 
@@ -138,7 +131,7 @@ struct option_where {
 	const char *option, *key;
 };
 
-/* Log "--option key: ..."; -EINVAL. */
+/* Log "--option key: ...", or for NULL the message alone; -EINVAL. */
 int optparse_fail(const struct option_where *where, const char *format, ...)
 	__attribute__((format(printf, 2, 3)));
 

@@ -382,15 +382,10 @@ const struct option_set options_set = {
 
 int options_parse(struct options *options, int argc, char **argv)
 {
-	struct option_pool pool = {
-		.bytes = options->pool,
-		.size = sizeof(options->pool),
-	};
 	int done;
 
 	*options = (struct options){ 0 };
-	done = optparse_run(&options_set, options, &pool, argc, argv);
-	if (!done)
-		done = optparse_list_fds(&options_set, options, &options->fds);
+	done = optparse_run(&options_set, options, &options->parsed, argc,
+			    argv);
 	return done ? done : options_check(options);
 }

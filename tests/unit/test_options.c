@@ -116,21 +116,21 @@ static void test_descriptors(void **state)
 		{ 8, "kernel" }, { 10, "net" },	  { 11, "vsock" },
 		{ 20, "disk" },	 { 21, "kvm" },	  { 30, "initrd" },
 	};
-	const struct option_fds *fds = &options.fds;
+	const struct option_parsed *parsed = &options.parsed;
 
 	(void)state;
 	accepts("-k fd=8 -i fd=30 -i b -i fd=3 -d fd=20 -n fd=10 -n tap=t "
 		"--serial fd=6 --events fd=5 --kvm fd=21 --vsock fd=11");
-	assert_int_equal(fds->count, ARRAY_LEN(given));
+	assert_int_equal(parsed->fd_count, ARRAY_LEN(given));
 	for (size_t i = 0; i < ARRAY_LEN(given); i++) {
-		assert_int_equal(fds->list[i].fd, given[i].fd);
-		assert_string_equal(fds->list[i].option, given[i].option);
-		assert_string_equal(optparse_fd_owner(fds, given[i].fd),
+		assert_int_equal(parsed->fds[i].fd, given[i].fd);
+		assert_string_equal(parsed->fds[i].option, given[i].option);
+		assert_string_equal(optparse_fd_owner(parsed, given[i].fd),
 				    given[i].option);
 	}
-	assert_null(optparse_fd_owner(fds, 4));
+	assert_null(optparse_fd_owner(parsed, 4));
 	accepts("-k fd=3 -k k");
-	assert_int_equal(fds->count, 0);
+	assert_int_equal(parsed->fd_count, 0);
 }
 
 static void test_nets(void **state)

@@ -279,7 +279,7 @@ static void test_long_words(void **state)
 /* A path of `len` bytes and the key after it. */
 static int parse_path_of(size_t len)
 {
-	static char word[OPTIONS_POOL_BYTES + 64] = "-k";
+	static char word[OPTION_POOL_BYTES + 64] = "-k";
 	char *argv[] = { (char[]){ "mote" }, word, NULL };
 
 	memset(word + 2, 'x', len);
@@ -290,7 +290,7 @@ static int parse_path_of(size_t len)
 /* Values up to the last byte of the pool; the next one does not fit. */
 static void test_pool_edge(void **state)
 {
-	const size_t all = OPTIONS_POOL_BYTES - 1; /* and a NUL */
+	const size_t all = OPTION_POOL_BYTES - 1; /* and a NUL */
 
 	(void)state;
 	assert_int_equal(parse_path_of(all - 1), 0);

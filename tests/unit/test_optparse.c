@@ -22,7 +22,7 @@ struct machine {
 	struct disk disks[2];
 	unsigned count;
 	bool a, b;
-	char pool[64];
+	struct option_parsed parsed;
 };
 
 static const struct option_choice engines[] = {
@@ -99,17 +99,13 @@ static const struct option_set machine_set = {
 
 static int parse_machine(struct machine *machine, const char *line)
 {
-	struct option_pool pool = { .bytes = machine->pool,
-				    .size = sizeof(machine->pool) };
 	struct capture capture;
-	struct option_fds fds;
 	int done, count = split_line(line);
 
 	memset(machine, 0xa5, sizeof(*machine));
 	capture_start(&capture, STDERR_FILENO);
-	done = optparse_run(&machine_set, machine, &pool, count, argv_of);
-	if (!done)
-		done = optparse_list_fds(&machine_set, machine, &fds);
+	done = optparse_run(&machine_set, machine, &machine->parsed, count,
+			    argv_of);
 	capture_end(&capture);
 	return done;
 }

@@ -19,12 +19,12 @@
 static int check_boot(struct options *options)
 {
 	if (!file_is_given(&options->kernel))
-		return optparse_fail(NULL,
+		return optparse_fail(NULL, NULL,
 				     "no kernel is given: add -k PATH, an ELF "
 				     "vmlinux or a bzImage; 'mote --help' "
 				     "lists the options");
 	if (options->cmdline && options->append_count)
-		return optparse_fail(NULL,
+		return optparse_fail(NULL, NULL,
 				     "--append adds to the default command "
 				     "line, which --cmdline replaces: give one "
 				     "of the two");
@@ -39,13 +39,13 @@ static int check_memory(struct options *options)
 	const uint64_t page = 1ULL << type->shift;
 
 	if (ram->size % page)
-		return optparse_fail(&where,
+		return optparse_fail(&where, NULL,
 				     "%lluK is not a multiple of its pages of "
 				     "%s",
 				     (unsigned long long)(ram->size >> 10),
 				     type->name);
 	if (ram->mergeable && page != RAM_PAGE)
-		return optparse_fail(&where,
+		return optparse_fail(&where, NULL,
 				     "mergeable has no effect on pages of %s: "
 				     "use hugepages=off or hugepages=thp with "
 				     "it",
@@ -60,7 +60,7 @@ static int check_root_disk(struct options *options)
 	for (unsigned i = 0; i < options->devices.disk_count; i++)
 		roots += options->devices.disks[i].root;
 	return roots < 2 ? 0
-			 : optparse_fail(NULL,
+			 : optparse_fail(NULL, NULL,
 					 "%u disks have `root`: only one can "
 					 "hold the root file system",
 					 roots);
@@ -74,17 +74,17 @@ static int check_command(struct options *options)
 						 : NULL;
 
 	if (!options->command && alone)
-		return optparse_fail(NULL,
+		return optparse_fail(NULL, NULL,
 				     "--%s is for a command, and there is "
 				     "none: it stands last, after --",
 				     alone);
 	for (unsigned i = 0; i < options->env_count; i++)
 		if (!*options->env[i] || *options->env[i] == '=')
-			return optparse_fail(NULL,
+			return optparse_fail(NULL, NULL,
 					     "--env: a variable has no name; "
 					     "for example LANG=C.UTF-8");
 	if (options->workdir && options->workdir[0] != '/')
-		return optparse_fail(NULL,
+		return optparse_fail(NULL, NULL,
 				     "--workdir is a directory of the guest "
 				     "and begins with /, for example /src");
 	return 0;
@@ -102,7 +102,8 @@ static int check_stdio(struct options *options)
 
 		if (owner)
 			return optparse_fail(
-				NULL, "--%s takes fd=%d, which is %s of the %s",
+				NULL, NULL,
+				"--%s takes fd=%d, which is %s of the %s",
 				owner, fd, names[fd],
 				options->command
 					? "command: have it opened as another"
@@ -130,27 +131,23 @@ static int check_mac(struct net_options *nets, unsigned i)
 	static const struct option_where where = { "net", "mac" };
 	static const uint8_t none[NET_MAC_BYTES];
 	struct net_options *net = &nets[i];
-	char shown[OPTPARSE_SHOW_BYTES];
 
-	optparse_show(shown, net->mac_text);
 	if (read_mac(net->mac_text, net->mac))
-		return optparse_fail(&where,
-				     "%s is not six bytes in hexadecimal, for "
-				     "example 02:00:00:00:00:01",
-				     shown);
+		return optparse_fail(&where, net->mac_text,
+				     "is not six bytes in hexadecimal, for "
+				     "example 02:00:00:00:00:01");
 	/* IEEE 802: the lowest bit of the first byte. */
 	if (net->mac[0] & 1 || !memcmp(net->mac, none, sizeof(none)))
-		return optparse_fail(&where,
-				     "%s is the address of no one interface; "
-				     "take one that begins with 02",
-				     shown);
+		return optparse_fail(&where, net->mac_text,
+				     "is the address of no one interface; "
+				     "take one that begins with 02");
 	while (i--)
 		if (nets[i].mac_text &&
 		    !memcmp(nets[i].mac, net->mac, sizeof(net->mac)))
-			return optparse_fail(&where,
-					     "two interfaces have %s; give "
+			return optparse_fail(&where, NULL,
+					     "two interfaces have '%s'; give "
 					     "each its own",
-					     shown);
+					     net->mac_text);
 	return 0;
 }
 
@@ -179,7 +176,6 @@ static bool read_id(const char **text, unsigned *id)
 static int check_user(struct option_user *user)
 {
 	static const struct option_where where = { "user", NULL };
-	char shown[OPTPARSE_SHOW_BYTES];
 	const char *at = user->text;
 	bool good;
 
@@ -194,10 +190,9 @@ static int check_user(struct option_user *user)
 	}
 	if (good && !*at)
 		return 0;
-	return optparse_fail(&where,
-			     "%s is not one or two numbers, for example "
-			     "1000:1000; id(1) tells whose they are",
-			     optparse_show(shown, user->text));
+	return optparse_fail(&where, user->text,
+			     "is not one or two numbers, for example "
+			     "1000:1000; id(1) tells whose they are");
 }
 
 static int check_sandbox(struct options *options)
@@ -206,7 +201,7 @@ static int check_sandbox(struct options *options)
 
 	if (error || !options->user.text || options->sandbox != SANDBOX_OFF)
 		return error;
-	return optparse_fail(NULL,
+	return optparse_fail(NULL, NULL,
 			     "--user is a part of the sandbox, and --sandbox "
 			     "off leaves that out: give one of the two");
 }

@@ -109,6 +109,9 @@ static void man_option(const struct option_entry *entry)
 	char number[OPTPARSE_FORMAT_BYTES];
 	struct option_text syntax = { 0 };
 
+	if (option_opens_group(&options_set, entry))
+		printf(".SS %c%s\n", toupper((unsigned char)*entry->group),
+		       entry->group + 1);
 	printf(".TP\n");
 	if (entry->letter)
 		printf("\\fB\\-%c\\fR, ", entry->letter);
@@ -124,18 +127,6 @@ static void man_option(const struct option_entry *entry)
 	printf("%s", entry->more ? " " : "");
 	man_text(entry->more ? entry->more : "");
 	man_details(entry);
-}
-
-static void put_options(void)
-{
-	for (unsigned group = 0; group < options_set.group_count; group++) {
-		const char *name = options_set.groups[group];
-
-		printf(".SS %c%s\n", toupper((unsigned char)*name), name + 1);
-		for (size_t i = 0; i < options_set.entry_count; i++)
-			if (options_set.entries[i].group == group)
-				man_option(&options_set.entries[i]);
-	}
 }
 
 static void put_statuses(void)
@@ -160,8 +151,16 @@ static void put_words(const char *prefix, const struct option_field *field)
 		printf("%sfd= ", prefix);
 }
 
-static void put_keys(const struct option_entry *entry)
+/* What both completions have of a value, as the words "FILES" "FIRST" "KEYS"
+ * "PATHS": 1 where it can be a path, what it can be, or begin with, the keys,
+ * and what of it is followed by a path ("file= unix="). */
+static void put_value(const struct option_entry *entry)
 {
+	const struct option_choice *choice = entry->own.choices;
+
+	printf("\"%s\" \"", entry->own.kind == OPTION_FILE ? "1" : "");
+	put_words("", &entry->own);
+	printf("\" \"");
 	for (const struct option_field *key = entry->keys; key && key->name;
 	     key++) {
 		char prefix[64];
@@ -173,25 +172,11 @@ static void put_keys(const struct option_entry *entry)
 			printf("%s%s ", key->name,
 			       option_takes_value(key) ? "=" : "");
 	}
-}
-
-/* What of a value is followed by a path: "file= unix=". */
-static void put_paths(const struct option_entry *entry)
-{
-	for (const struct option_choice *choice = entry->own.choices;
-	     choice && choice->name; choice++)
+	printf("\" \"");
+	for (; choice && choice->name; choice++)
 		if (choice->argument == OPTION_ARG_PATH)
 			printf("%s= ", choice->name);
-	for (const struct option_field *key = entry->keys; key && key->name;
-	     key++)
-		if (key->kind == OPTION_FILE)
-			printf("%s= ", key->name);
-}
-
-static void bash_letter(const struct option_entry *entry)
-{
-	if (entry->letter && option_takes_value(&entry->own))
-		putchar(entry->letter);
+	printf("\"");
 }
 
 static void bash_case(const struct option_entry *entry)
@@ -201,13 +186,9 @@ static void bash_case(const struct option_entry *entry)
 	printf("\t");
 	if (entry->letter)
 		printf("-%c | ", entry->letter);
-	printf("--%s)\n\t\tfirst='", entry->own.name);
-	put_words("", &entry->own);
-	printf("' keys='");
-	put_keys(entry);
-	printf("'\n\t\tpaths='");
-	put_paths(entry);
-	printf("' files=%s ;;\n", entry->own.kind == OPTION_FILE ? "1" : "");
+	printf("--%s) set -- ", entry->own.name);
+	put_value(entry);
+	printf(" ;;\n");
 }
 
 static void bash_name(const struct option_entry *entry)
@@ -236,14 +217,9 @@ static void zsh_value(const struct option_entry *entry)
 	options_add_syntax(&syntax, entry);
 	putchar(':');
 	zsh_text(syntax.text);
-	printf(":{_mote_value \"%s\" \"",
-	       entry->own.kind == OPTION_FILE ? "1" : "");
-	put_words("", &entry->own);
-	printf("\" \"");
-	put_keys(entry);
-	printf("\" \"");
-	put_paths(entry);
-	printf("\"}");
+	printf(":{_mote_value ");
+	put_value(entry);
+	putchar('}');
 }
 
 static void zsh_spec(const struct option_entry *entry)
@@ -279,9 +255,8 @@ static const struct part {
 	void (*put_option)(const struct option_entry *entry);
 } parts[] = {
 	{ "@VERSION@", put_version, NULL },   /* as --version says it */
-	{ "@OPTIONS@", put_options, NULL },   /* the manual's section */
+	{ "@OPTIONS@", NULL, man_option },    /* the manual's section */
 	{ "@STATUSES@", put_statuses, NULL }, /* and that on exit statuses */
-	{ "@LETTERS@", NULL, bash_letter },   /* of those with a value */
 	{ "@CASES@", NULL, bash_case },	      /* what the value can be */
 	{ "@NAMES@", NULL, bash_name },	      /* letters and long names */
 	{ "@SPECS@", NULL, zsh_spec },	      /* as _arguments takes them */

@@ -59,19 +59,9 @@ void options_add_syntax(struct option_text *to,
 const char *options_default(const struct option_field *field,
 			    char buf[OPTPARSE_FORMAT_BYTES])
 {
-	switch (field->kind) {
-	case OPTION_NUMBER:
-	case OPTION_SIZE:
-	case OPTION_DURATION:
-		if (!field->initial)
-			return NULL;
-		/* fallthrough */
-	case OPTION_ENUM:
-	case OPTION_VARIANT:
-		return optparse_format(field, field->initial, buf);
-	default:
-		return NULL;
-	}
+	return field->choices || field->initial
+		       ? optparse_format(field, field->initial, buf)
+		       : NULL;
 }
 
 /*
@@ -138,11 +128,10 @@ int options_print_help(const struct option_set *set)
 	printf("usage: %s [options] %s\n"
 	       "Boots one Linux guest on /dev/kvm and is that guest.\n",
 	       set->program, set->rest_syntax);
-	for (unsigned group = 0; group < set->group_count; group++) {
-		printf("\n%s\n", set->groups[group]);
-		for (size_t i = 0; i < set->entry_count; i++)
-			if (set->entries[i].group == group)
-				print_option(&set->entries[i]);
+	for (size_t i = 0; i < set->entry_count; i++) {
+		if (option_opens_group(set, &set->entries[i]))
+			printf("\n%s\n", set->entries[i].group);
+		print_option(&set->entries[i]);
 	}
 	printf("\nexit status\n");
 	for (const struct option_status *status = options_statuses;

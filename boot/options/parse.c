@@ -32,6 +32,7 @@
 
 #define MESSAGE_BYTES 640
 #define SHOWN_BYTES   60 /* of a value, in a message */
+#define QUOTED_BYTES  72
 #define WORD_MAX      32 /* longer words are not guessed at */
 
 /* -- messages -------------------------------------------------------------- */
@@ -49,27 +50,29 @@ void optparse_add(struct option_text *to, const char *format, ...)
 		to->used += (size_t)len < room ? (size_t)len : room - 1;
 }
 
-int optparse_fail(const struct option_where *where, const char *format, ...)
+/* `text` in quotes, shortened where it is long. */
+static const char *quote(char buf[QUOTED_BYTES], const char *text)
 {
-	char message[MESSAGE_BYTES];
+	snprintf(buf, QUOTED_BYTES, "'%.*s%s'", SHOWN_BYTES, text,
+		 strnlen(text, SHOWN_BYTES + 1) > SHOWN_BYTES ? "..." : "");
+	return buf;
+}
+
+int optparse_fail(const struct option_where *where, const char *text,
+		  const char *format, ...)
+{
+	const char *key = where ? where->key : NULL;
+	char message[MESSAGE_BYTES], quoted[QUOTED_BYTES];
 	va_list args;
 
 	va_start(args, format);
 	vsnprintf(message, sizeof(message), format, args);
 	va_end(args);
-	if (where)
-		log_error("--%s%s%s: %s", where->option, where->key ? " " : "",
-			  where->key ? where->key : "", message);
-	else
-		log_error("%s", message);
+	log_error("%s%s%s%s%s%s%s%s", where ? "--" : "",
+		  where ? where->option : "", key ? " " : "", key ? key : "",
+		  where ? ": " : "", text ? quote(quoted, text) : "",
+		  text ? " " : "", message);
 	return -EINVAL;
-}
-
-const char *optparse_show(char buf[OPTPARSE_SHOW_BYTES], const char *text)
-{
-	snprintf(buf, OPTPARSE_SHOW_BYTES, "'%.*s%s'", SHOWN_BYTES, text,
-		 strnlen(text, SHOWN_BYTES + 1) > SHOWN_BYTES ? "..." : "");
-	return buf;
 }
 
 /* -- the nearest word ------------------------------------------------------ */
@@ -147,13 +150,10 @@ static int refuse_name(const struct option_where *where, const char *text,
 		       const char *what, const struct option_text *list,
 		       const struct option_guess *guess)
 {
-	char shown[OPTPARSE_SHOW_BYTES];
-
-	return optparse_fail(where, "%s is not one of %s%s%s%s%s",
-			     optparse_show(shown, text), what, list->text + 2,
-			     guess->best ? "; did you mean '" : "",
-			     guess->best ? guess->best : "",
-			     guess->best ? "'?" : "");
+	return optparse_fail(
+		where, text, "is not one of %s%s%s%s%s", what, list->text + 2,
+		guess->best ? "; did you mean '" : "",
+		guess->best ? guess->best : "", guess->best ? "'?" : "");
 }
 
 /* -- numbers with units ---------------------------------------------------- */
@@ -242,19 +242,18 @@ static int parse_scaled(const struct option_where *where,
 			const struct option_field *field, const char *text,
 			uint64_t *value)
 {
-	char shown[OPTPARSE_SHOW_BYTES];
 	char min[OPTPARSE_FORMAT_BYTES], max[OPTPARSE_FORMAT_BYTES];
 	struct option_text units = { 0 };
 
 	if (read_scaled(field, text, value))
 		return 0;
 	add_units(&units, field);
-	return optparse_fail(
-		where, "%s is not %s from %s to %s, for example %s%s",
-		optparse_show(shown, text), scales[field->kind].noun,
-		optparse_format(field, field->min, min),
-		optparse_format(field, field->max, max), field->example,
-		units.text);
+	return optparse_fail(where, text,
+			     "is not %s from %s to %s, for example %s%s",
+			     scales[field->kind].noun,
+			     optparse_format(field, field->min, min),
+			     optparse_format(field, field->max, max),
+			     field->example, units.text);
 }
 
 const char *optparse_format(const struct option_field *field, uint64_t value,
@@ -311,22 +310,20 @@ static int parse_path(const struct option_where *where, const char *text,
 		      struct option_file *file)
 {
 	*file = (struct option_file){ .path = text, .fd = -1 };
-	return *text ? 0 : optparse_fail(where, "the path is empty");
+	return *text ? 0 : optparse_fail(where, NULL, "the path is empty");
 }
 
 /* `text` is "fd=N". */
 static int parse_fd(const struct option_where *where, const char *text,
 		    struct option_file *file)
 {
-	char shown[OPTPARSE_SHOW_BYTES];
 	const char *end = text + strlen("fd=");
 	uint64_t value;
 
 	if (!optparse_digits(&end, &value) || *end || value > INT_MAX)
-		return optparse_fail(where,
-				     "%s is not fd= and the number of an open "
-				     "descriptor, for example fd=3",
-				     optparse_show(shown, text));
+		return optparse_fail(where, text,
+				     "is not fd= and the number of an open "
+				     "descriptor, for example fd=3");
 	*file = (struct option_file){ .path = NULL, .fd = (int)value };
 	return 0;
 }
@@ -345,11 +342,10 @@ static int parse_choice(const struct option_where *where,
 		return -EINVAL;
 	argument = optparse_arguments[choice->argument];
 	if (text[len] && !*argument)
-		return optparse_fail(where, "'%s' takes no value",
-				     choice->name);
+		return optparse_fail(where, choice->name, "takes no value");
 	if (!text[len] && *argument)
-		return optparse_fail(where, "'%s' needs a value: %s%s",
-				     choice->name, choice->name, argument);
+		return optparse_fail(where, choice->name, "needs a value: %s%s",
+				     choice->name, argument);
 	*value = choice->value;
 	if (!*argument)
 		return 0;
@@ -361,16 +357,14 @@ static int parse_choice(const struct option_where *where,
 static int check_length(const struct option_where *where,
 			const struct option_field *field, const char *text)
 {
-	char shown[OPTPARSE_SHOW_BYTES];
 	const size_t len = strlen(text);
 
 	if (len >= field->min && len <= field->max)
 		return 0;
-	return optparse_fail(where,
-			     "%s is %zu bytes long; %llu to %llu are allowed, "
+	return optparse_fail(where, text,
+			     "is %zu bytes long; %llu to %llu are allowed, "
 			     "for example %s",
-			     optparse_show(shown, text), len,
-			     (unsigned long long)field->min,
+			     len, (unsigned long long)field->min,
 			     (unsigned long long)field->max, field->example);
 }
 
@@ -477,7 +471,7 @@ static int split_part(const struct option_where *where,
 	*part = parsed->pool + parsed->pool_used;
 	do {
 		if (parsed->pool_used == sizeof(parsed->pool))
-			return optparse_fail(where,
+			return optparse_fail(where, NULL,
 					     "the values of all options take "
 					     "more than %zu bytes",
 					     sizeof(parsed->pool));
@@ -498,7 +492,6 @@ static const struct option_field *find_key(const struct option_where *where,
 {
 	struct option_guess guess = { .word = part, .len = len };
 	struct option_text list = { 0 };
-	char shown[OPTPARSE_SHOW_BYTES];
 
 	for (const struct option_field *key = entry->keys; key && key->name;
 	     key++) {
@@ -511,11 +504,9 @@ static const struct option_field *find_key(const struct option_where *where,
 	if (entry->keys)
 		refuse_name(where, part, "the keys ", &list, &guess);
 	else
-		optparse_fail(
-			where,
-			"%s follows a comma, but this option has no keys; "
-			"a comma in a value is written ',,'",
-			optparse_show(shown, part));
+		optparse_fail(where, part,
+			      "follows a comma, but this option has no keys; a "
+			      "comma in a value is written ',,'");
 	return NULL;
 }
 
@@ -531,14 +522,14 @@ static int set_key(const struct option_entry *entry, const char *part,
 		return -EINVAL;
 	bit = 1ULL << (key - entry->keys);
 	if (*seen & bit)
-		return optparse_fail(&where, "'%s' is given twice", key->name);
+		return optparse_fail(&where, key->name, "is given twice");
 	*seen |= bit;
 	if (!option_takes_value(key) && part[len])
-		return optparse_fail(&where, "'%s' takes no value", key->name);
+		return optparse_fail(&where, key->name, "takes no value");
 	if (option_takes_value(key) && !part[len])
-		return optparse_fail(&where,
-				     "'%s' needs a value, for example %s=%s",
-				     key->name, key->name, key->example);
+		return optparse_fail(&where, key->name,
+				     "needs a value, for example %s=%s",
+				     key->name, key->example);
 	where.key = key->name;
 	return optparse_value(&where, key, part[len] ? part + len + 1 : NULL,
 			      element);
@@ -611,7 +602,7 @@ static int set_option(struct parse *parse, const struct option_entry *entry,
 		unsigned *count = element_count(entry, parse->target);
 
 		if (*count >= entry->max)
-			return optparse_fail(&where,
+			return optparse_fail(&where, NULL,
 					     "given more than %u times, which "
 					     "is the most there can be",
 					     entry->max);
@@ -627,13 +618,13 @@ static int set_option(struct parse *parse, const struct option_entry *entry,
 static int refuse_word(const struct parse *parse, const char *what,
 		       const char *word, const char *nearest)
 {
-	char shown[OPTPARSE_SHOW_BYTES];
+	char quoted[QUOTED_BYTES];
 
-	return optparse_fail(NULL, "%s %s%s%s%s '%s --help' lists the options",
-			     what, optparse_show(shown, word),
-			     nearest ? "; did you mean '--" : "",
-			     nearest ? nearest : "", nearest ? "'?" : ";",
-			     parse->set->program);
+	return optparse_fail(
+		NULL, NULL, "%s %s%s%s%s '%s --help' lists the options", what,
+		quote(quoted, word), nearest ? "; did you mean '--" : "",
+		nearest ? nearest : "", nearest ? "'?" : ";",
+		parse->set->program);
 }
 
 /* Offers the names of others to `guess`. */
@@ -672,9 +663,9 @@ static int take_next_word(struct parse *parse, const struct option_entry *entry,
 		*text = parse->argv[parse->next++];
 		return 0;
 	}
-	return optparse_fail(&where, "needs a value: --%s %s, for example %s",
-			     entry->own.name, entry->own.value,
-			     entry->own.example);
+	return optparse_fail(
+		&where, NULL, "needs a value: --%s %s, for example %s",
+		entry->own.name, entry->own.value, entry->own.example);
 }
 
 /* `word` is what follows the "--". */
@@ -692,7 +683,7 @@ static int parse_long(struct parse *parse, const char *word)
 	if (word[len] && !option_takes_value(&entry->own))
 		return optparse_fail(
 			&(struct option_where){ .option = entry->own.name },
-			"takes no value");
+			NULL, "takes no value");
 	if (word[len])
 		text = word + len + 1;
 	else if (option_takes_value(&entry->own))
@@ -761,13 +752,13 @@ static int list_fd(struct option_parsed *parsed, const char *option, int fd)
 	unsigned i = parsed->fd_count;
 
 	if (i == OPTION_FDS_MAX)
-		return optparse_fail(NULL,
+		return optparse_fail(NULL, NULL,
 				     "more than %u descriptors are given by "
 				     "fd=N",
 				     OPTION_FDS_MAX);
 	for (; i && list[i - 1].fd >= fd; i--) {
 		if (list[i - 1].fd == fd)
-			return optparse_fail(NULL,
+			return optparse_fail(NULL, NULL,
 					     "--%s and --%s both take fd=%d; "
 					     "give each its own descriptor",
 					     list[i - 1].option, option, fd);

@@ -67,8 +67,8 @@ struct option_field {
 };
 
 struct option_entry {
-	char letter; /* 0: none */
-	unsigned group;
+	char letter;	   /* 0: none */
+	const char *group; /* headline of this and the next ones in --help */
 	struct option_field own; /* its help: a line or two for --help */
 	const char *more;	 /* what else the man page says, or NULL */
 	const struct option_field *keys; /* up to a NULL name; NULL: none */
@@ -85,13 +85,17 @@ struct option_set {
 	const char *program;
 	const struct option_entry *entries;
 	size_t entry_count;
-	const char *const *groups;
-	size_t group_count;
 	/* Words that may follow "--": what --help calls them; NULL: none may.
 	 * A char ** at `rest` points to the first, and NULL is behind them. */
 	const char *rest_syntax;
 	size_t rest;
 };
+
+static inline bool option_opens_group(const struct option_set *set,
+				      const struct option_entry *entry)
+{
+	return entry == set->entries || entry->group != entry[-1].group;
+}
 
 static inline bool option_takes_value(const struct option_field *field)
 {
@@ -131,9 +135,13 @@ struct option_where {
 	const char *option, *key;
 };
 
-/* Log "--option key: ...", or for NULL the message alone; -EINVAL. */
-int optparse_fail(const struct option_where *where, const char *format, ...)
-	__attribute__((format(printf, 2, 3)));
+/*
+ * Log "--option key: 'text' message", without what is NULL and with a long text
+ * shortened; -EINVAL.
+ */
+int optparse_fail(const struct option_where *where, const char *text,
+		  const char *format, ...)
+	__attribute__((format(printf, 3, 4)));
 
 /*
  * Judge `text` and store it in the target, where it must stay valid; 0, or
@@ -153,10 +161,6 @@ struct option_text {
 };
 void optparse_add(struct option_text *to, const char *format, ...)
 	__attribute__((format(printf, 2, 3)));
-
-/* `text` in quotes, shortened where it is long. */
-#define OPTPARSE_SHOW_BYTES 72
-const char *optparse_show(char buf[OPTPARSE_SHOW_BYTES], const char *text);
 
 /* The size, duration, number or choice `value` as its user would write it. */
 #define OPTPARSE_FORMAT_BYTES 32

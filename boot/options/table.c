@@ -252,12 +252,9 @@ static const struct option_field vsock_keys[] = {
 
 /* -- the table ------------------------------------------------------------- */
 
-enum group { BOOT, MACHINE, DEVICES, COMMAND, SANDBOX, REPORT };
-
-static const char *const group_names[] = {
-	[BOOT] = "boot",       [MACHINE] = "machine", [DEVICES] = "devices",
-	[COMMAND] = "command", [SANDBOX] = "sandbox", [REPORT] = "report",
-};
+static const char BOOT[] = "boot", MACHINE[] = "machine", DEVICES[] = "devices",
+		  COMMAND[] = "command", SANDBOX[] = "sandbox",
+		  REPORT[] = "report";
 
 static const struct option_entry options_table[] = {
 	OPTION('k', BOOT, PATH_OR_FD("kernel", kernel, "vmlinux"),
@@ -374,8 +371,6 @@ const struct option_set options_set = {
 	.program = "mote",
 	.entries = options_table,
 	.entry_count = ARRAY_LEN(options_table),
-	.groups = group_names,
-	.group_count = ARRAY_LEN(group_names),
 	.rest_syntax = "[-- command [argument...]]",
 	.rest = offsetof(struct options, command),
 };

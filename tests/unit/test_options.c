@@ -439,7 +439,7 @@ static void test_table(void **state)
 	(void)state;
 	for (size_t i = 0; i < options_set.entry_count; i++) {
 		assert_non_null(entries[i].own.help);
-		assert_true(entries[i].group < options_set.group_count);
+		assert_non_null(entries[i].group);
 		check_field(&entries[i].own);
 		for (const struct option_field *key = entries[i].keys;
 		     key && key->name; key++) {
@@ -451,6 +451,10 @@ static void test_table(void **state)
 						entries[j].own.name);
 			assert_false(entries[i].letter &&
 				     entries[i].letter == entries[j].letter);
+			/* A group is one piece of --help. */
+			assert_false(
+				option_opens_group(&options_set, &entries[i]) &&
+				!strcmp(entries[i].group, entries[j].group));
 		}
 	}
 }

@@ -2,7 +2,7 @@
 /* uses: virtio/block/request.c virtio/block/step.c virtio/block/hold.c */
 /* uses: virtio/block/overlay.c */
 /* uses: virtio/limiter.c virtio/mmio.c virtio/mmio_regs.c virtio/device.c */
-/* uses: virtio/queue.c cpu/bus.c mem/ram.c mem/log.c */
+/* uses: virtio/queue.c cpu/bus.c mem/ram.c mem/log.c cpu/loop/file.c */
 /*
  * The block device between a driver that does what the input says
  * (mmio_input.h) and an engine that completes what it is given when the input

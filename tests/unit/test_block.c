@@ -4,6 +4,7 @@
 /* uses: virtio/block/io_uring.c virtio/block/io_thread.c */
 /* uses: virtio/block/io_now.c cpu/loop/thread.c */
 /* uses: virtio/limiter.c virtio/queue.c cpu/loop/loop.c mem/ram.c */
+/* uses: cpu/loop/file.c */
 /*
  * The block device with each engine over real files: every kind of request,
  * and every way in which one can be wrong.

@@ -4,6 +4,7 @@
 /* uses: virtio/block/io_uring.c virtio/block/io_thread.c */
 /* uses: virtio/block/io_now.c cpu/loop/thread.c */
 /* uses: virtio/limiter.c virtio/queue.c cpu/loop/loop.c mem/ram.c */
+/* uses: cpu/loop/file.c */
 /* ldflags: -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=mmap */
 /*
  * What a request costs: no memory is allocated for it, and no system call is

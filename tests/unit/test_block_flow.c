@@ -2,6 +2,7 @@
 /* uses: virtio/block/request.c virtio/block/step.c virtio/block/hold.c */
 /* uses: virtio/block/overlay.c */
 /* uses: virtio/limiter.c virtio/queue.c cpu/loop/loop.c mem/ram.c */
+/* uses: cpu/loop/file.c */
 /*
  * How requests flow through the block device, with an engine that completes
  * what the test says, when it says, and with what result: whose turn it is,

@@ -2,6 +2,7 @@
 /* uses: virtio/block/request.c virtio/block/step.c virtio/block/hold.c */
 /* uses: virtio/block/overlay.c */
 /* uses: virtio/limiter.c virtio/queue.c cpu/loop/loop.c mem/ram.c */
+/* uses: cpu/loop/file.c */
 /* ldflags: -Wl,--wrap=loop_now,--wrap=loop_timer_set */
 /*
  * bw= and iops= of a disk, by a clock that the test winds: a driver that always

@@ -1,4 +1,4 @@
-/* uses: virtio/block/file.c virtio/block/overlay.c */
+/* uses: virtio/block/file.c virtio/block/overlay.c cpu/loop/file.c */
 /* ldflags: -Wl,--wrap=open */
 /*
  * Opening a disk's file: what can be wrong with it, and what is said of that.

@@ -2,6 +2,7 @@
 /* uses: virtio/block/request.c virtio/block/step.c virtio/block/hold.c */
 /* uses: virtio/block/overlay.c */
 /* uses: virtio/limiter.c virtio/queue.c cpu/loop/loop.c mem/ram.c */
+/* uses: cpu/loop/file.c */
 /*
  * Ephemeral disks against a model, an array in memory: random requests at any
  * sector, several in flight, by an engine that moves as little at a time as it

@@ -42,64 +42,37 @@ static bool writes(const struct block_options *o)
 	return !o->ro && !o->ephemeral;
 }
 
-static const char *open_hint(int error, const struct block_options *o)
+/* The options' file, or the descriptor as its owner has opened it. */
+static int open_disk(const struct block_options *o)
 {
-	switch (error) {
-	case EACCES:
-	case EROFS:
-	case EPERM:
-		return writes(o) ? "; `ro` or `ephemeral` needs no right to "
-				   "write"
-				 : "";
-	case EINVAL:
-		return o->direct ? "; its file system has no O_DIRECT: leave "
-				   "`direct` out"
-				 : "";
-	case EISDIR:
-		return "; make an image of it: mke2fs -d DIRECTORY";
-	default:
-		return "";
-	}
-}
+	const char *no_right = "`ro` or `ephemeral` needs no right to write";
+	const char *no_direct = "its file system has no O_DIRECT: leave "
+				"`direct` out";
+	const char *one_way = "add `ro` or `ephemeral`, or open it for both "
+			      "(in a shell: 3<>disk.img)";
+	const struct file_advice advice[] = {
+		{ EACCES, writes(o) ? no_right : NULL },
+		{ EROFS, writes(o) ? no_right : NULL },
+		{ EPERM, writes(o) ? no_right : NULL },
+		{ EBADF, writes(o) ? one_way : NULL },
+		{ EINVAL, o->direct ? no_direct : NULL },
+		{ EISDIR, "make an image of it: mke2fs -d DIRECTORY" },
+		{ 0, NULL },
+	};
+	int fd = file_open(&o->file, "--disk ",
+			   O_NONBLOCK | (writes(o) ? O_RDWR : O_RDONLY) |
+				   (o->direct ? O_DIRECT : 0),
+			   0, advice);
+	int flags;
 
-static int open_path(const char *path, const struct block_options *o)
-{
-	int flags = O_CLOEXEC | O_NOCTTY | O_NONBLOCK |
-		    (writes(o) ? O_RDWR : O_RDONLY) |
-		    (o->direct ? O_DIRECT : 0);
-	int fd = open(path, flags), error = errno;
-
-	if (fd >= 0)
+	if (fd < 0 || o->file.path)
 		return fd;
-	log_error("cannot open --disk %s: %s%s", path, strerror(error),
-		  open_hint(error, o));
-	return -error;
-}
-
-/* What is wrong with how the caller has opened it; NULL: nothing. */
-static const char *fd_trouble(int flags, const struct block_options *o)
-{
-	if (flags < 0 || flags & O_PATH)
-		return "no such descriptor is open; whoever starts mote must "
-		       "leave it open";
-	if ((flags & O_ACCMODE) == O_WRONLY)
-		return "it is not open for reading";
-	if ((flags & O_ACCMODE) == O_RDONLY && writes(o))
-		return "it is not open for writing; add `ro` or `ephemeral`, "
-		       "or open it for both (in a shell: 3<>disk.img)";
-	if (flags & O_APPEND)
-		return "it is open for appending, where every write goes to "
-		       "the end; open it without (in a shell: 3<>disk.img)";
-	return NULL;
-}
-
-static int take_fd(int fd, const struct block_options *o)
-{
-	int flags = fcntl(fd, F_GETFL);
-	const char *trouble = fd_trouble(flags, o);
-
-	if (trouble || fcntl(fd, F_SETFD, FD_CLOEXEC)) {
-		log_error("--disk fd=%d: %s", fd, trouble ? trouble : "closed");
+	flags = fcntl(fd, F_GETFL);
+	if (flags & O_APPEND) {
+		log_error("--disk fd=%d: it is open for appending, where every "
+			  "write goes to the end; open it without (in a "
+			  "shell: 3<>disk.img)",
+			  fd);
 		return -EBADF;
 	}
 	if (o->direct && fcntl(fd, F_SETFL, flags | O_DIRECT)) {
@@ -283,8 +256,7 @@ int block_open(struct block_backing *b, const struct block_options *o,
 	else
 		snprintf(b->name, sizeof(b->name), "disk %u (fd=%d)", index,
 			 o->file.fd);
-	b->fd = o->file.path ? open_path(o->file.path, o)
-			     : take_fd(o->file.fd, o);
+	b->fd = open_disk(o);
 	error = b->fd < 0 ? b->fd : prepare(b, o);
 	if (error) {
 		block_close(b);

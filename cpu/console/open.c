@@ -21,6 +21,7 @@
 #include <unistd.h>
 
 #include "cpu/loop/features.h"
+#include "cpu/loop/file.h"
 #include "mem/log.h"
 
 #define BACKLOG 4
@@ -51,18 +52,14 @@ static int socket_option(int fd, int option)
 
 static int open_fd(struct console *console, int fd)
 {
-	const int flags = fcntl(fd, F_GETFL);
+	const int flags = file_take(fd, "--serial ");
 	struct sockaddr peer;
 	socklen_t peer_len = sizeof(peer);
 	struct stat status;
 	int mode;
 
-	if (flags < 0 || flags & O_PATH) {
-		log_error("--serial fd=%d: not an open descriptor; have the "
-			  "caller open it for mote",
-			  fd);
-		return -EBADF;
-	}
+	if (flags < 0)
+		return flags;
 	if (!fstat(fd, &status) && S_ISDIR(status.st_mode)) {
 		log_error("--serial fd=%d: it is a directory", fd);
 		return -EISDIR;
@@ -92,37 +89,24 @@ static int open_fd(struct console *console, int fd)
 	return 0;
 }
 
-/* Opens the file, or only tries to: then it is left, or left away, as it was.
- */
-static int try_file(const char *path, bool check)
-{
-	/* O_NONBLOCK: a FIFO that nobody reads must not hold mote up. */
-	const int flags = O_WRONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC;
-	int fd;
-
-	if (!check)
-		return open(path, flags | O_CREAT | O_TRUNC, 0600);
-	fd = open(path, flags);
-	if (fd < 0 && errno == ENOENT) {
-		fd = open(path, flags | O_CREAT | O_EXCL, 0600);
-		if (fd >= 0)
-			unlink(path);
-	}
-	return fd;
-}
-
+/* With `check` it is only tried: it is left, or left away, as it was. */
 static int open_file(struct console *console, bool check)
 {
-	const int fd = try_file(console->path, check);
-	int error = errno;
+	const struct option_file file = { .path = console->path, .fd = -1 };
+	struct stat status;
+	const bool missing =
+		check && stat(file.path, &status) < 0 && errno == ENOENT;
+	const int create = missing ? O_CREAT | O_EXCL
+			   : check ? 0
+				   : O_CREAT | O_TRUNC;
+	/* O_NONBLOCK: a FIFO that nobody reads must not hold mote up. */
+	const int fd = file_open(&file, "--serial file=",
+				 O_WRONLY | O_NONBLOCK | create, 0600, NULL);
 
-	if (fd < 0) {
-		log_error("--serial file=%s: %s%s", console->path,
-			  strerror(error),
-			  error == ENXIO ? "; a FIFO needs its reader first"
-					 : "");
-		return -error;
-	}
+	if (fd < 0)
+		return fd;
+	if (missing)
+		unlink(file.path);
 	console->out = console_end_open(fd, O_WRONLY, true);
 	return 0;
 }

@@ -2,7 +2,7 @@
 /* uses: cpu/console/drain.c cpu/console/tty.c */
 /* uses: cpu/console/stream.c cpu/console/open.c cpu/console/uart.c */
 /* uses: cpu/console/uart_line.c */
-/* uses: cpu/loop/unixsock.c cpu/loop/loop.c mem/log.c */
+/* uses: cpu/loop/unixsock.c cpu/loop/loop.c mem/log.c cpu/loop/file.c */
 /*
  * The console on a pseudo-terminal: opened, left, stalled, opened again.
  */

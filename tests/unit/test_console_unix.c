@@ -2,7 +2,7 @@
 /* uses: cpu/console/drain.c cpu/console/tty.c */
 /* uses: cpu/console/stream.c cpu/console/open.c cpu/loop/unixsock.c */
 /* uses: cpu/console/uart.c */
-/* uses: cpu/console/uart_line.c cpu/loop/loop.c mem/log.c */
+/* uses: cpu/console/uart_line.c cpu/loop/loop.c mem/log.c cpu/loop/file.c */
 /*
  * The console on a unix socket: clients that come, go, stall and come again.
  */

@@ -2,7 +2,7 @@
 /* uses: cpu/console/drain.c cpu/console/tty.c */
 /* uses: cpu/console/stream.c cpu/console/open.c cpu/console/uart.c */
 /* uses: cpu/console/uart_line.c */
-/* uses: cpu/loop/unixsock.c cpu/loop/loop.c mem/log.c */
+/* uses: cpu/loop/unixsock.c cpu/loop/loop.c mem/log.c cpu/loop/file.c */
 /*
  * mote on a terminal: raw mode and its way back on every way out, Ctrl-A, and
  * job control. A child is mote, its terminal a pseudo-terminal whose master the

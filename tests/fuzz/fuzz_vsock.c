@@ -2,7 +2,7 @@
 /* uses: virtio/vsock/pool.c virtio/vsock/host.c virtio/mmio.c */
 /* uses: virtio/vsock/listen.c */
 /* uses: virtio/mmio_regs.c virtio/device.c virtio/queue.c cpu/bus.c */
-/* uses: cpu/loop/unixsock.c mem/ram.c mem/log.c */
+/* uses: cpu/loop/unixsock.c mem/ram.c mem/log.c cpu/loop/file.c */
 /* ldflags: -Wl,--wrap=clock_gettime */
 /*
  * The vsock device between a driver that does what the input says

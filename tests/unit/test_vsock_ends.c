@@ -1,7 +1,7 @@
 /* uses: virtio/vsock/vsock.c virtio/vsock/rx.c virtio/vsock/conn.c */
 /* uses: virtio/vsock/pool.c virtio/vsock/host.c virtio/queue.c */
 /* uses: virtio/vsock/listen.c */
-/* uses: cpu/loop/loop.c cpu/loop/unixsock.c mem/ram.c */
+/* uses: cpu/loop/loop.c cpu/loop/unixsock.c mem/ram.c cpu/loop/file.c */
 /* How streams of the vsock device end, by either side and in any state. */
 #include "tests/unit/vsock_help.h"
 

@@ -51,7 +51,7 @@ void optparse_add(struct option_text *to, const char *format, ...)
 }
 
 /* `text` in quotes, shortened where it is long. */
-static const char *quote(char buf[QUOTED_BYTES], const char *text)
+static const char *quote_text(char buf[QUOTED_BYTES], const char *text)
 {
 	snprintf(buf, QUOTED_BYTES, "'%.*s%s'", SHOWN_BYTES, text,
 		 strnlen(text, SHOWN_BYTES + 1) > SHOWN_BYTES ? "..." : "");
@@ -70,7 +70,7 @@ int optparse_fail(const struct option_where *where, const char *text,
 	va_end(args);
 	log_error("%s%s%s%s%s%s%s%s", where ? "--" : "",
 		  where ? where->option : "", key ? " " : "", key ? key : "",
-		  where ? ": " : "", text ? quote(quoted, text) : "",
+		  where ? ": " : "", text ? quote_text(quoted, text) : "",
 		  text ? " " : "", message);
 	return -EINVAL;
 }
@@ -333,7 +333,8 @@ static int parse_choice(const struct option_where *where,
 			const struct option_field *field, const char *text,
 			uint64_t *value, struct option_file *file)
 {
-	size_t len = file ? strcspn(text, "=") : strlen(text);
+	size_t len = field->kind == OPTION_VARIANT ? strcspn(text, "=")
+						   : strlen(text);
 	const struct option_choice *choice =
 		find_choice(where, field, text, len);
 	const char *argument;
@@ -388,7 +389,12 @@ static void store_value(const struct option_field *field, void *target,
 	memcpy((char *)target + field->offset, &value, bytes[field->kind]);
 }
 
-/* NULL where the field has none. */
+static bool stores_file(const struct option_field *field)
+{
+	return field->kind == OPTION_FILE || field->kind == OPTION_VARIANT;
+}
+
+/* Of a field that stores one. */
 static struct option_file *stored_file(const struct option_field *field,
 				       void *target)
 {
@@ -396,18 +402,15 @@ static struct option_file *stored_file(const struct option_field *field,
 					     ? field->file_offset
 					     : field->offset);
 
-	return field->kind == OPTION_FILE || field->kind == OPTION_VARIANT
-		       ? at
-		       : NULL;
+	return at;
 }
 
 static void store_default(const struct option_field *field, void *target)
 {
-	struct option_file *file = stored_file(field, target);
-
 	store_value(field, target, field->initial);
-	if (file)
-		*file = (struct option_file){ .path = NULL, .fd = -1 };
+	if (stores_file(field))
+		*stored_file(field, target) =
+			(struct option_file){ .path = NULL, .fd = -1 };
 }
 
 int optparse_value(const struct option_where *where,
@@ -531,8 +534,7 @@ static int set_key(const struct option_entry *entry, const char *part,
 				     "needs a value, for example %s=%s",
 				     key->name, key->example);
 	where.key = key->name;
-	return optparse_value(&where, key, part[len] ? part + len + 1 : NULL,
-			      element);
+	return optparse_value(&where, key, part + len + !!part[len], element);
 }
 
 static int set_parts(const struct option_entry *entry,
@@ -622,7 +624,7 @@ static int refuse_word(const struct parse *parse, const char *what,
 
 	return optparse_fail(
 		NULL, NULL, "%s %s%s%s%s '%s --help' lists the options", what,
-		quote(quoted, word), nearest ? "; did you mean '--" : "",
+		quote_text(quoted, word), nearest ? "; did you mean '--" : "",
 		nearest ? nearest : "", nearest ? "'?" : ";",
 		parse->set->program);
 }
@@ -671,22 +673,20 @@ static int take_next_word(struct parse *parse, const struct option_entry *entry,
 /* `word` is what follows the "--". */
 static int parse_long(struct parse *parse, const char *word)
 {
-	const char *text = NULL;
-	size_t len = strcspn(word, "=");
+	const size_t len = strcspn(word, "=");
 	struct option_guess guess;
 	const struct option_entry *entry = find_long(parse, word, len, &guess);
+	const char *text = word + len + !!word[len];
+	struct option_where where;
 	int error = 0;
 
 	if (!entry)
 		return refuse_word(parse, "there is no option", word - 2,
 				   guess.best);
+	where = (struct option_where){ .option = entry->own.name };
 	if (word[len] && !option_takes_value(&entry->own))
-		return optparse_fail(
-			&(struct option_where){ .option = entry->own.name },
-			NULL, "takes no value");
-	if (word[len])
-		text = word + len + 1;
-	else if (option_takes_value(&entry->own))
+		return optparse_fail(&where, NULL, "takes no value");
+	if (!word[len] && option_takes_value(&entry->own))
 		error = take_next_word(parse, entry, &text);
 	return error ? error : set_option(parse, entry, text);
 }
@@ -711,7 +711,7 @@ static int parse_letters(struct parse *parse, const char *word)
 			return refuse_word(parse, "there is no option",
 					   (char[]){ '-', *at, '\0' }, NULL);
 		if (!option_takes_value(&entry->own)) {
-			done = set_option(parse, entry, NULL);
+			done = set_option(parse, entry, "");
 			continue;
 		}
 		if (!*text)
@@ -773,17 +773,19 @@ static int list_fds(struct parse *parse, const struct option_entry *entry)
 {
 	const unsigned count =
 		entry->max ? *element_count(entry, parse->target) : 1;
-	int error = 0;
+	const struct option_field *field;
+	int error = 0, fd;
 
 	for (unsigned n = 0; n < count; n++)
-		for (unsigned i = 0; !error && field_at(entry, i); i++) {
-			const struct option_file *file =
-				stored_file(field_at(entry, i),
-					    parse->target + n * entry->stride);
-
-			if (file && file->fd >= 0)
+		for (unsigned i = 0; (field = field_at(entry, i)); i++) {
+			if (!stores_file(field) || error)
+				continue;
+			fd = stored_file(field,
+					 parse->target + n * entry->stride)
+				     ->fd;
+			if (fd >= 0)
 				error = list_fd(parse->parsed, entry->own.name,
-						file->fd);
+						fd);
 		}
 	return error;
 }

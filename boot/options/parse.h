@@ -145,7 +145,7 @@ int optparse_fail(const struct option_where *where, const char *text,
 
 /*
  * Judge `text` and store it in the target, where it must stay valid; 0, or
- * -EINVAL and a logged line. Not for OPTION_ACTION; NULL for OPTION_FLAG.
+ * -EINVAL and a logged line. Not for OPTION_ACTION; OPTION_FLAG has no text.
  */
 int optparse_value(const struct option_where *where,
 		   const struct option_field *field, const char *text,

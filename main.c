@@ -11,7 +11,7 @@
 #include <signal.h>
 #include <unistd.h>
 
-#include "boot/archive.h"
+#include "boot/initrd.h"
 #include "boot/layout.h"
 #include "boot/machine.h"
 #include "boot/options/files.h"
@@ -270,28 +270,12 @@ static int lock_in(struct mote *m)
 
 static int load(struct mote *m)
 {
-	const struct options *o = &m->options;
-	const struct machine_options machine = {
-		.kernel_fd = m->files.kernel_fd,
-		.kernel_name = m->files.kernel_name,
-		.kernel_copy = o->kernel_copy,
-		.initrds = m->files.initrd,
-		.initrd_count = m->files.initrd_count,
-		.cmdline = o->cmdline,
-		.append = o->append,
-		.append_count = o->append_count,
-		.cpus = o->cpus,
-		.serial = o->serial.kind != SERIAL_OFF,
-		.command = o->command,
-		.virtio = m->devices.count,
-		.disks = o->devices.disks,
-		.disk_count = o->devices.disk_count,
-	};
-	int error = ram_create(&m->ram, &o->ram);
+	int error = ram_create(&m->ram, &m->options.ram);
 
 	guest_stage(&m->guest, "memory");
 	if (!error)
-		error = machine_load(&m->machine, &m->ram, &machine);
+		error = machine_load(&m->machine, &m->ram, &m->options,
+				     &m->files, m->devices.count);
 	files_close_images(&m->files);
 	guest_stage(&m->guest, "load");
 	return error;

@@ -195,7 +195,7 @@ int devices_create(struct devices *d, const struct devices_place *place)
 	for (unsigned i = 0; i < d->count && !error; i++) {
 		struct devices_one *one = &d->one[i];
 		const uint64_t offset = (uint64_t)i * MMIO_SLOT_SIZE;
-		const struct mmio_place slot = {
+		const struct mmio_slot slot = {
 			.base = gpa_add(place->base, offset),
 			.alias = GPA(place->alias.v ? place->alias.v + offset
 						    : 0),

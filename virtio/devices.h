@@ -12,7 +12,7 @@
 #include "cpu/vm.h"
 #include "mem/ram.h"
 #include "virtio/block/block.h"
-#include "virtio/device.h"
+#include "virtio/mmio.h"
 #include "virtio/net/net.h"
 #include "virtio/vsock/vsock.h"
 

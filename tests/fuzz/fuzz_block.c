@@ -1,11 +1,11 @@
 /* uses: virtio/block/block.c virtio/block/create.c virtio/block/file.c */
 /* uses: virtio/block/request.c virtio/block/step.c virtio/block/hold.c */
 /* uses: virtio/block/overlay.c */
-/* uses: virtio/limiter.c virtio/mmio.c virtio/mmio_regs.c virtio/device.c */
+/* uses: virtio/limiter.c virtio/mmio.c */
 /* uses: virtio/queue.c cpu/bus.c mem/ram.c mem/log.c cpu/loop/file.c */
 /*
  * The block device between a driver that does what the input says
- * (mmio_input.h) and an engine that completes what it is given when the input
+ * (driver.h) and an engine that completes what it is given when the input
  * says so, in that order or the other, and fails as it likes. The first byte:
  * bit 0 ro, 1 ephemeral, 2 limited, 3 a block device, 4 three queues. The rest:
  *
@@ -18,7 +18,8 @@
 #include <sys/eventfd.h>
 #include <sys/mman.h>
 
-#include "tests/fuzz/mmio_input.h"
+/* uses: tests/fuzz/mmio_input.c */
+#include "tests/fuzz/driver.h"
 #include "virtio/block/block.h"
 #include "virtio/block/io.h"
 
@@ -244,7 +245,7 @@ static void request(void)
 	reg_write(0x50, 0);
 }
 
-static void input_host(unsigned operation)
+void input_host(unsigned operation)
 {
 	switch (operation) {
 	case 0:

@@ -1,12 +1,12 @@
 /* uses: virtio/vsock/vsock.c virtio/vsock/rx.c virtio/vsock/conn.c */
 /* uses: virtio/vsock/pool.c virtio/vsock/host.c virtio/mmio.c */
 /* uses: virtio/vsock/listen.c */
-/* uses: virtio/mmio_regs.c virtio/device.c virtio/queue.c cpu/bus.c */
+/* uses: virtio/queue.c cpu/bus.c */
 /* uses: cpu/loop/unixsock.c mem/ram.c mem/log.c cpu/loop/file.c */
 /* ldflags: -Wl,--wrap=clock_gettime */
 /*
  * The vsock device between a driver that does what the input says
- * (mmio_input.h) and host programs that do, too: real unix sockets, whose
+ * (driver.h) and host programs that do, too: real unix sockets, whose
  * numbers are modulo PROGRAMS.
  *
  *	11 n			program n connects to the device's socket
@@ -23,7 +23,8 @@
 #include <sys/un.h>
 #include <time.h>
 
-#include "tests/fuzz/mmio_input.h"
+/* uses: tests/fuzz/mmio_input.c */
+#include "tests/fuzz/driver.h"
 #include "virtio/vsock/vsock.h"
 
 #define PROGRAMS     6
@@ -129,7 +130,7 @@ static void client(unsigned operation, unsigned n)
 	}
 }
 
-static void input_host(unsigned operation)
+void input_host(unsigned operation)
 {
 	unsigned n = (unsigned)take(1);
 

@@ -91,7 +91,7 @@ echo bad=\$(ls /bad)
 echo interrupts=\$(grep -c "IO-APIC.*virtio" /proc/interrupts)
 echo quiet=\$(grep "IO-APIC.*virtio" /proc/interrupts | awk '\$2 + \$3 < 10')
 dmesg -r | grep "^<[0-4]>" | grep -iE "virtio|vd[a-p]|blk|eth|vsock|irq" |
-	sed "s/^/late=/"
+	grep -vF "unknown parameter 'device' ignored" | sed "s/^/late=/"
 END
 
 mkfifo "$tmp/line"

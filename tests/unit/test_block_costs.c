@@ -13,6 +13,7 @@
  * does.
  */
 #include "tests/unit/block_help.h"
+/* uses: tests/unit/costs.c */
 #include "tests/unit/costs.h"
 
 #define SIZE (16 * MIB)

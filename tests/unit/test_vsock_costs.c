@@ -9,6 +9,7 @@
  * is shown by a child process that may not make any other (seccomp), and is
  * killed if it does.
  */
+/* uses: tests/unit/costs.c */
 #include "tests/unit/costs.h"
 #include "tests/unit/vsock_help.h"
 

@@ -10,7 +10,7 @@
 #include "cpu/loop/file.h"
 #include "cpu/loop/loop.h"
 #include "cpu/loop/thread.h"
-#include "virtio/device.h"
+#include "virtio/mmio.h"
 
 #define BLOCK_SERIAL_BYTES 20 /* 5.2.6.1: VIRTIO_BLK_T_GET_ID */
 

@@ -20,7 +20,7 @@
 
 #include "cpu/loop/loop.h"
 #include "cpu/loop/unixsock.h"
-#include "virtio/device.h"
+#include "virtio/mmio.h"
 #include "virtio/vsock/vsock.h"
 
 #define VSOCK_HOST_CID	  2ULL

@@ -18,7 +18,7 @@
 
 #include "cpu/loop/file.h"
 #include "cpu/loop/loop.h"
-#include "virtio/device.h"
+#include "virtio/mmio.h"
 
 /* What the command line asks for of the vsock. */
 #define VSOCK_CID_MIN	  3u /* virtio 1.2, 5.10.4: those below are reserved */

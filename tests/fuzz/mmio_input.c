@@ -1,53 +1,11 @@
-/*
- * What the fuzzers of virtio devices share: a VM without KVM, a loop without
- * threads, and a driver that does what the input says, through the bus and in
- * a RAM of its own. Included by one C file, which supplies the device and its
- * host's end; linked without cpu/vm.c and cpu/loop/loop.c.
- *
- * The input is a row of operations, each a byte and its arguments:
- *
- *	0 offset16 how value	write a register: 1 << (how & 3) bytes of it,
- *				at the alias if how & 4
- *	1 offset16 how		read one
- *	2 at16 count byte...	write to RAM at `at` * 4
- *	3 queue			a driver's QueueNotify
- *	4 features32		reset, negotiate (these and VERSION_1), up to
- *				FEATURES_OK; 0xffffffff: all that is offered
- *	5 queue log2 at16	a ring at `at` * 16, made ready
- *	6			DRIVER_OK
- *	7 queue flags at16 len16	a descriptor; without NEXT the chain is
- *offered 8 			the guest has started its ACPI interpreter 9
- *the loop: whatever is ready is served, once
- *	10 ms8			time passes, in units of 4 ms
- *	11..15			the host's end: see input_host of each fuzzer
- */
-#ifndef TESTS_FUZZ_MMIO_INPUT_H
-#define TESTS_FUZZ_MMIO_INPUT_H
+/* SPDX-License-Identifier: Apache-2.0 */
+/* uses: virtio/mmio.c virtio/queue.c */
+/* uses: cpu/bus.c mem/ram.c mem/log.c */
+#include "tests/fuzz/driver.h"
 
-#include <errno.h>
 #include <poll.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <unistd.h>
 
-#include "mem/log.h"
-#include "mem/util.h"
-#include "virtio/device.h"
-#include "virtio/mmio.h"
-
-#define INPUT_RAM   (256 * 1024)
-#define INPUT_SLOT  0xd0000000ULL
-#define INPUT_ALIAS 0xd0100000ULL
-#define INPUT_HOST  11
-#define INPUT_OPS   16
-#define QUEUES_MAX  DEVICE_QUEUES_MAX
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-/* The fuzzer's own: one of INPUT_HOST and up, less INPUT_HOST. */
-static void input_host(unsigned operation);
-
-static inline void must(bool good, const char *what)
+void must(bool good, const char *what)
 {
 	if (good)
 		return;
@@ -57,19 +15,9 @@ static inline void must(bool good, const char *what)
 
 /* -- the loop -------------------------------------------------------------- */
 
-#define LOOP_SOURCES_MAX 512
-#define LOOP_TIMERS_MAX	 16
+struct fake fake;
 
-static struct {
-	struct loop loop;
-	struct loop_source *source[LOOP_SOURCES_MAX];
-	uint32_t events[LOOP_SOURCES_MAX];
-	struct loop_timer *timer[LOOP_TIMERS_MAX];
-	uint64_t expires[LOOP_TIMERS_MAX]; /* 0: not set */
-	uint64_t now;
-} fake;
-
-static inline unsigned find_source(const struct loop_source *source)
+static unsigned find_source(const struct loop_source *source)
 {
 	unsigned i = 0;
 
@@ -138,7 +86,7 @@ int loop_timer_create(struct loop *loop, struct loop_timer *timer,
 	return -ENOSPC;
 }
 
-static inline unsigned find_timer(const struct loop_timer *timer)
+static unsigned find_timer(const struct loop_timer *timer)
 {
 	unsigned i = 0;
 
@@ -164,12 +112,40 @@ void loop_timer_destroy(struct loop *loop, struct loop_timer *timer)
 		fake.timer[i] = NULL;
 }
 
-/*
- * Everything that is ready, once. An edge-triggered source that still is ready
- * gets one edge too many, which must do no harm.
- */
-static inline void deliver(void)
+void loop_defer(struct loop *loop, struct loop_work *work)
 {
+	(void)loop;
+	if (work->deferred)
+		return;
+	must(fake.deferred_count < LOOP_WORK_MAX, "so much deferred work");
+	work->deferred = true;
+	fake.deferred[fake.deferred_count++] = work;
+}
+
+void loop_cancel(struct loop *loop, struct loop_work *work)
+{
+	unsigned kept = 0;
+
+	(void)loop;
+	work->deferred = false;
+	for (unsigned i = 0; i < fake.deferred_count; i++)
+		if (fake.deferred[i] != work)
+			fake.deferred[kept++] = fake.deferred[i];
+	fake.deferred_count = kept;
+}
+
+/*
+ * Everything that is ready, once, then what was deferred before. An
+ * edge-triggered source that still is ready gets one edge too many, which must
+ * do no harm.
+ */
+void deliver(void)
+{
+	struct loop_work *due[LOOP_WORK_MAX];
+	const unsigned due_count = fake.deferred_count;
+
+	memcpy(due, fake.deferred, sizeof(due));
+	fake.deferred_count = 0;
 	for (unsigned i = 0; i < LOOP_SOURCES_MAX; i++) {
 		const struct loop_source *source = fake.source[i];
 		struct pollfd ready;
@@ -181,9 +157,14 @@ static inline void deliver(void)
 		if (poll(&ready, 1, 0) == 1)
 			source->ready(source->arg, (uint16_t)ready.revents);
 	}
+	for (unsigned i = 0; i < due_count; i++)
+		if (due[i]->deferred) {
+			due[i]->deferred = false;
+			due[i]->run(due[i]->arg);
+		}
 }
 
-static inline void pass_time(uint64_t ns)
+static void pass_time(uint64_t ns)
 {
 	fake.now += ns;
 	for (unsigned i = 0; i < LOOP_TIMERS_MAX; i++) {
@@ -199,7 +180,7 @@ static inline void pass_time(uint64_t ns)
 /* -- the VM ---------------------------------------------------------------- */
 
 static struct vm host_vm;
-static struct ram ram;
+struct ram ram;
 static struct device *driven; /* the device */
 static _Atomic bool acpi;
 
@@ -216,9 +197,9 @@ int vm_ioeventfd(struct vm *vm, int event_fd, gpa at, int64_t match)
 		       : -EINVAL;
 }
 
-static inline void input_attach(struct device *device)
+void input_attach(struct device *device)
 {
-	const struct mmio_place place = {
+	const struct mmio_slot place = {
 		.base = GPA(INPUT_SLOT),
 		.alias = GPA(INPUT_ALIAS),
 		.alias_absent = &acpi,
@@ -233,17 +214,14 @@ static inline void input_attach(struct device *device)
 
 /* -- the driver ------------------------------------------------------------ */
 
-static struct input {
-	const uint8_t *at;
-	size_t left;
-} input;
+struct input input;
 
 /* What the driver has in a ring: its next descriptor, its chain's first. */
 static struct driver {
 	uint16_t next, head;
 } drivers[QUEUES_MAX];
 
-static inline uint64_t take(unsigned bytes)
+uint64_t take(unsigned bytes)
 {
 	uint8_t value[8] = { 0 };
 
@@ -255,7 +233,7 @@ static inline uint64_t take(unsigned bytes)
 	return get_le64(value);
 }
 
-static inline uint32_t reg_read(uint64_t offset)
+uint32_t reg_read(uint64_t offset)
 {
 	uint8_t bytes[4];
 
@@ -264,7 +242,7 @@ static inline uint32_t reg_read(uint64_t offset)
 	return get_le32(bytes);
 }
 
-static inline void reg_write(uint64_t offset, uint32_t value)
+void reg_write(uint64_t offset, uint32_t value)
 {
 	uint8_t bytes[4];
 
@@ -273,7 +251,7 @@ static inline void reg_write(uint64_t offset, uint32_t value)
 	     "a register");
 }
 
-static inline void any_access(bool write)
+static void any_access(bool write)
 {
 	const uint64_t offset = take(2);
 	const unsigned how = (unsigned)take(1), len = 1u << (how & 3);
@@ -290,7 +268,7 @@ static inline void any_access(bool write)
 	}
 }
 
-static inline void write_ram(void)
+static void write_ram(void)
 {
 	uint64_t at = take(2) * 4;
 	size_t count = take(1);
@@ -299,13 +277,13 @@ static inline void write_ram(void)
 		ram.region[0].host[at++] = (uint8_t)take(1);
 }
 
-static inline uint32_t offered(unsigned half)
+static uint32_t offered(unsigned half)
 {
 	reg_write(0x14, half);
 	return reg_read(0x10);
 }
 
-static inline void negotiate(void)
+static void negotiate(void)
 {
 	uint32_t features = (uint32_t)take(4);
 
@@ -319,7 +297,7 @@ static inline void negotiate(void)
 	memset(drivers, 0, sizeof(drivers));
 }
 
-static inline void make_ready(void)
+static void make_ready(void)
 {
 	const uint32_t queue = (uint32_t)take(1) % (driven->queue_count + 1);
 	const uint32_t number = 1u << take(1) % 10;
@@ -337,7 +315,7 @@ static inline void make_ready(void)
 	reg_write(0x44, 1);
 }
 
-static inline void put16(gpa at, uint16_t value)
+static void put16(gpa at, uint16_t value)
 {
 	uint8_t bytes[2];
 
@@ -346,7 +324,7 @@ static inline void put16(gpa at, uint16_t value)
 }
 
 /* One descriptor more in the ring that a queue really has. */
-static inline void offer(void)
+void offer(void)
 {
 	const unsigned number = (unsigned)take(1) % driven->queue_count;
 	const struct queue *queue = &driven->queue[number];
@@ -374,7 +352,7 @@ static inline void offer(void)
 	driver->head = driver->next & mask;
 }
 
-static inline void operate(unsigned operation)
+static void operate(unsigned operation)
 {
 	switch (operation) {
 	case 0:
@@ -414,7 +392,7 @@ static inline void operate(unsigned operation)
 }
 
 /* Before a device is made. */
-static inline void input_begin(const uint8_t *data, size_t size)
+void input_begin(const uint8_t *data, size_t size)
 {
 	const struct ram_options options = { .size = INPUT_RAM };
 
@@ -430,7 +408,7 @@ static inline void input_begin(const uint8_t *data, size_t size)
 }
 
 /* All of it; then whatever it was, a reset must mend it. */
-static inline void input_run(void)
+void input_run(void)
 {
 	while (input.left)
 		operate((unsigned)take(1) % INPUT_OPS);
@@ -444,5 +422,3 @@ static inline void input_run(void)
 	for (unsigned i = 0; i < driven->queue_count; i++)
 		must(!driven->queue[i].ready, "queues stopped");
 }
-
-#endif

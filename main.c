@@ -39,23 +39,13 @@ static struct mote {
 
 static int open_console(struct mote *m)
 {
-	static const enum console_kind kinds[] = {
-		[SERIAL_STDIO] = CONSOLE_STDIO, [SERIAL_OFF] = CONSOLE_OFF,
-		[SERIAL_PTY] = CONSOLE_PTY,	[SERIAL_FILE] = CONSOLE_FILE,
-		[SERIAL_UNIX] = CONSOLE_UNIX,	[SERIAL_FD] = CONSOLE_FD,
-	};
-	const struct option_serial *serial = &m->options.serial;
-	struct console_options options = {
-		.kind = kinds[serial->kind],
-		.path = serial->file.path,
-		.fd = serial->file.fd,
-		.check = m->options.check,
-		.sealed = m->options.sandbox != SANDBOX_OFF,
-	};
+	struct console_options options = m->options.serial;
 
-	if (m->options.command && serial->kind == SERIAL_STDIO) {
+	options.check = m->options.check;
+	options.sealed = m->options.sandbox != SANDBOX_OFF;
+	if (m->options.command && options.kind == CONSOLE_STDIO) {
 		options.kind = CONSOLE_FD;
-		options.fd = m->guest.command.serial_fd;
+		options.file.fd = m->guest.command.serial_fd;
 	}
 	return console_open(&m->guest.console, &options);
 }
@@ -65,7 +55,7 @@ static int open_command(struct mote *m)
 {
 	const struct command_options options = {
 		.tty = m->options.tty,
-		.serial = m->options.serial.kind == SERIAL_STDIO,
+		.serial = m->options.serial.kind == CONSOLE_STDIO,
 	};
 	struct vsock_options *vsock = &m->options.devices.vsock;
 	int error, fd;
@@ -76,7 +66,7 @@ static int open_command(struct mote *m)
 	if (error)
 		return error;
 	vsock->own = true;
-	vsock->own_port = WIRE_PORT;
+	vsock->own_port = PROTOCOL_PORT;
 	vsock->own_fd = command_take_vsock(&m->guest.command);
 	fd = archive_create(&m->options, !options.serial);
 	if (fd < 0)
@@ -239,9 +229,9 @@ static int lock_in(struct mote *m)
 		.uid = o->user.uid,
 		.gid = o->user.gid,
 		.sockets = { vsock ? vsock_file(vsock) : NULL,
-			     &m->guest.console.socket },
+			     &m->guest.console.host.socket },
 		.outputs = { STDERR_FILENO, m->files.events_fd,
-			     m->guest.console.out.source.fd,
+			     m->guest.console.host.out.source.fd,
 			     o->command ? STDOUT_FILENO : -1 },
 		.largest = largest_file(m),
 	};
@@ -334,7 +324,7 @@ static void unwind(struct mote *m)
 	vcpus_destroy(&m->guest.vcpus);
 	devices_destroy(&m->devices);
 	vm_destroy(&m->vm);
-	serial_destroy(&m->guest.serial);
+	uart_destroy(&m->guest.serial);
 	if (m->guest.serial_irq_fd >= 0)
 		close(m->guest.serial_irq_fd);
 	platform_destroy(&m->guest.platform);

@@ -22,8 +22,8 @@ DefinitionBlock ("", "DSDT", 2, "MOTE  ", "MOTEGST ", 1)
 			Name (_HID, EisaId ("PNP0501"))
 			Name (_UID, 0)
 			Name (_CRS, ResourceTemplate () {
-				IO (Decode16, SERIAL_PORT, SERIAL_PORT, 1,
-				    SERIAL_REGISTERS)
+				IO (Decode16, UART_PORT, UART_PORT, 1,
+				    UART_REGISTERS)
 				Interrupt (ResourceConsumer, Edge, ActiveHigh,
 					   Exclusive) { VM_GSI_SERIAL }
 			})

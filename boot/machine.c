@@ -49,7 +49,7 @@ static const struct default_words {
 static bool default_applies(enum when when, const struct options *options)
 {
 	return when == ALWAYS ||
-	       (when == WITH_SERIAL && options->serial.kind != SERIAL_OFF) ||
+	       (when == WITH_SERIAL && options->serial.kind != CONSOLE_OFF) ||
 	       (when == ONE_CPU && options->cpus == 1);
 }
 

@@ -30,7 +30,7 @@ void guest_init(struct guest *g)
 
 static void report_counts(struct guest *g)
 {
-	struct serial_counters serial = serial_counters(&g->serial);
+	struct uart_counters serial = uart_counters(&g->serial);
 	const struct report_counter counters[] = {
 		{ "exits", vcpus_counter(&g->vcpus, VCPU_EXITS) },
 		{ "pio", vcpus_counter(&g->vcpus, VCPU_PIO) },
@@ -128,22 +128,22 @@ int guest_create_serial(struct guest *g, struct vm *vm)
 		return log_errno("eventfd");
 	error = vm_irqfd(vm, g->serial_irq_fd, VM_GSI_SERIAL);
 	if (!error)
-		error = serial_create(&g->serial, g->serial_irq_fd);
+		error = uart_create(&g->serial, g->serial_irq_fd);
 	if (!error)
-		error = bus_add(&vm->pio, SERIAL_PORT, SERIAL_REGISTERS,
-				&serial_bus_ops, &g->serial);
+		error = bus_add(&vm->pio, UART_PORT, UART_REGISTERS,
+				&uart_bus_ops, &g->serial);
 	return error;
 }
 
 void guest_stage(struct guest *g, const char *name)
 {
-	report_stage(&g->report, name, report_now());
+	report_stage(&g->report, name, loop_now());
 }
 
 uint64_t guest_time_left(const struct guest *g)
 {
 	uint64_t limit = g->timeout_ns;
-	uint64_t used = report_now() - g->report.exec_ns;
+	uint64_t used = loop_now() - g->report.exec_ns;
 
 	if (!limit)
 		return UINT64_MAX;
@@ -209,9 +209,10 @@ static int start(struct guest *g)
 		error = loop_add(&g->loop, &g->news, EPOLLIN);
 	if (!error)
 		error = start_timeout(g);
-	console_on_quit(&g->console, on_quit, g);
 	if (!error)
-		error = console_start(&g->console, &g->loop, &g->serial);
+		error = console_start(
+			&g->console, &g->loop, &g->serial,
+			(struct tty_escape){ .on_quit = on_quit, .arg = g });
 	if (!error)
 		error = command_start(&g->command, &g->loop, &g->platform,
 				      &g->report);

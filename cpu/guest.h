@@ -26,7 +26,7 @@ struct guest {
 	struct loop_source news; /* the platform's wake_fd */
 	struct platform platform;
 	int serial_irq_fd;
-	struct serial serial;
+	struct uart serial;
 	struct console console;
 	struct command command;
 	struct vcpus vcpus;

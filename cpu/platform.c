@@ -19,6 +19,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include "cpu/loop/loop.h"
 #include "mem/log.h"
 #include "mem/util.h"
 
@@ -113,7 +114,7 @@ static void write_ready(struct platform *p, uint8_t value)
 	uint64_t none = 0;
 
 	(void)value;
-	if (atomic_compare_exchange_strong(&p->ready_ns, &none, report_now()))
+	if (atomic_compare_exchange_strong(&p->ready_ns, &none, loop_now()))
 		wake(p);
 }
 

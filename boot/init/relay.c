@@ -36,15 +36,15 @@
 static struct {
 	int pid, status;
 	/* Its descriptors' other ends, -1: closed. A terminal's is twice here:
-	 * in and out[WIRE_STDOUT]. */
-	int in, out[WIRE_STREAMS];
+	 * in and out[PROTOCOL_STDOUT]. */
+	int in, out[PROTOCOL_STREAMS];
 	bool tty, exited;
 	bool unkillable; /* processes are left that cannot be killed */
-	uint32_t credit[WIRE_STREAMS];
+	uint32_t credit[PROTOCOL_STREAMS];
 
 	bool input_over;   /* no more comes from mote */
 	bool input_closed; /* nor need it: one of both has said so */
-	uint8_t ring[WIRE_WINDOW];
+	uint8_t ring[PROTOCOL_CREDIT];
 	uint32_t ring_at, ring_len;
 	uint32_t ring_read; /* by the command; mote does not know yet */
 } relay;
@@ -133,8 +133,8 @@ static long child_open_tty(const char *text, int slave[3])
 	SYS(ioctl, master, TIOCSWINSZ, &size);
 	slave[0] = slave[1] = slave[2] = (int)fd;
 	relay.in = master;
-	relay.out[WIRE_STDOUT] = (int)SYS(fcntl, master, F_DUPFD_CLOEXEC, 3);
-	relay.out[WIRE_STDERR] = -1;
+	relay.out[PROTOCOL_STDOUT] = (int)SYS(fcntl, master, F_DUPFD_CLOEXEC, 3);
+	relay.out[PROTOCOL_STDERR] = -1;
 	return 0;
 }
 
@@ -147,8 +147,8 @@ static long child_open_pipes(int fd[3])
 		result = SYS(pipe2, pipe, O_CLOEXEC);
 		if (result < 0)
 			return result;
-		fd[i] = pipe[i != WIRE_STDIN];
-		if (i == WIRE_STDIN)
+		fd[i] = pipe[i != PROTOCOL_STDIN];
+		if (i == PROTOCOL_STDIN)
 			relay.in = pipe[1];
 		else
 			relay.out[i] = pipe[0];
@@ -203,7 +203,7 @@ static void input_close(void)
 	relay_close(&relay.in);
 	relay.ring_len = 0;
 	if (!relay.input_closed)
-		stream_send_words(WIRE_CLOSED, WIRE_STDIN, 0);
+		stream_send_words(PROTOCOL_CLOSED, PROTOCOL_STDIN, 0);
 	relay.input_closed = true;
 }
 
@@ -211,10 +211,10 @@ static void input_store(const uint8_t *data, uint32_t len)
 {
 	if (relay.in < 0)
 		return;
-	if (len > WIRE_WINDOW - relay.ring_len)
+	if (len > PROTOCOL_CREDIT - relay.ring_len)
 		stream_fail("mote sends more than it may", NULL, 0);
 	for (uint32_t i = 0; i < len; i++)
-		relay.ring[(relay.ring_at + relay.ring_len++) % WIRE_WINDOW] =
+		relay.ring[(relay.ring_at + relay.ring_len++) % PROTOCOL_CREDIT] =
 			data[i];
 }
 
@@ -224,13 +224,13 @@ static void input_end(void)
 
 	relay.input_over = relay.input_closed = true;
 	/* A terminal has no end. It may be full: then nobody reads. */
-	if (relay.tty && relay.ring_len < WIRE_WINDOW)
+	if (relay.tty && relay.ring_len < PROTOCOL_CREDIT)
 		input_store(&key, 1);
 }
 
 static void input_write(void)
 {
-	uint32_t len = WIRE_WINDOW - relay.ring_at;
+	uint32_t len = PROTOCOL_CREDIT - relay.ring_at;
 	long n;
 
 	if (len > relay.ring_len)
@@ -243,14 +243,14 @@ static void input_write(void)
 		}
 		if (n > 0) {
 			relay.ring_at += (uint32_t)n;
-			relay.ring_at %= WIRE_WINDOW;
+			relay.ring_at %= PROTOCOL_CREDIT;
 			relay.ring_len -= (uint32_t)n;
 			relay.ring_read += (uint32_t)n;
 		}
 	}
 	/* Nothing more comes after the end, and its key was not mote's. */
-	if (relay.ring_read >= WIRE_WINDOW / 4 && !relay.input_over) {
-		stream_send_words(WIRE_TAKEN, WIRE_STDIN, relay.ring_read);
+	if (relay.ring_read >= PROTOCOL_CREDIT / 4 && !relay.input_over) {
+		stream_send_words(PROTOCOL_TAKEN, PROTOCOL_STDIN, relay.ring_read);
 		relay.ring_read = 0;
 	}
 	if (!relay.ring_len && relay.input_over && !relay.tty)
@@ -282,23 +282,23 @@ static void relay_obey(const struct frame *frame)
 				      0, 0 };
 
 	switch (frame->type) {
-	case WIRE_STDIN:
+	case PROTOCOL_STDIN:
 		if (frame->len)
 			input_store(frame->payload, frame->len);
 		else
 			input_end();
 		break;
-	case WIRE_TAKEN:
-		relay.credit[one % WIRE_STREAMS] += two;
+	case PROTOCOL_TAKEN:
+		relay.credit[one % PROTOCOL_STREAMS] += two;
 		break;
-	case WIRE_CLOSED:
-		relay_close(&relay.out[one % WIRE_STREAMS]);
+	case PROTOCOL_CLOSED:
+		relay_close(&relay.out[one % PROTOCOL_STREAMS]);
 		break;
-	case WIRE_WINCH:
+	case PROTOCOL_WINCH:
 		if (relay.tty && relay.in >= 0)
 			SYS(ioctl, relay.in, TIOCSWINSZ, &size);
 		break;
-	case WIRE_SIGNAL:
+	case PROTOCOL_SIGNAL:
 		if (!relay.exited)
 			SYS(kill, -relay.pid, one);
 		break;
@@ -376,7 +376,7 @@ static bool relay_step(void)
 	static const struct timespec at_once;
 	static const uint64_t none;
 	const bool input = relay.ring_len || !relay.tty;
-	struct pollfd fd[1 + WIRE_STREAMS] = {
+	struct pollfd fd[1 + PROTOCOL_STREAMS] = {
 		{ stream_fd(), POLLIN, 0 },
 		{ input ? relay.in : -1, relay.ring_len ? POLLOUT : 0, 0 },
 	};
@@ -384,13 +384,13 @@ static bool relay_step(void)
 	struct frame frame;
 	long n;
 
-	for (unsigned i = WIRE_STDOUT; i < WIRE_STREAMS; i++) {
+	for (unsigned i = PROTOCOL_STDOUT; i < PROTOCOL_STREAMS; i++) {
 		fd[1 + i].fd = relay.credit[i] ? relay.out[i] : -1;
 		fd[1 + i].events = POLLIN;
 		wait |= relay.out[i] >= 0 && !relay.credit[i];
 	}
 	/* After the end there is but what is in the pipes. */
-	n = SYS(ppoll, fd, 1 + WIRE_STREAMS, wait ? NULL : &at_once,
+	n = SYS(ppoll, fd, 1 + PROTOCOL_STREAMS, wait ? NULL : &at_once,
 		relay.exited ? NULL : &none, sizeof(none));
 	if (!n)
 		return false;
@@ -405,7 +405,7 @@ static bool relay_step(void)
 	if (fd[1].revents & (POLLERR | POLLHUP) && !relay.tty && relay.in >= 0)
 		input_close();
 	input_write();
-	for (unsigned i = WIRE_STDOUT; i < WIRE_STREAMS; i++)
+	for (unsigned i = PROTOCOL_STDOUT; i < PROTOCOL_STREAMS; i++)
 		if (fd[1 + i].revents)
 			output_send(i);
 	return true;
@@ -416,17 +416,17 @@ unsigned relay_run(const struct run *run)
 	unsigned failed;
 
 	relay.tty = run->tty != NULL;
-	for (unsigned i = WIRE_STDOUT; i < WIRE_STREAMS; i++)
-		relay.credit[i] = WIRE_WINDOW;
+	for (unsigned i = PROTOCOL_STDOUT; i < PROTOCOL_STREAMS; i++)
+		relay.credit[i] = PROTOCOL_CREDIT;
 	children_watch();
 	failed = child_start(run);
 	if (failed)
 		return failed;
-	stream_send_bytes(WIRE_READY, "", 0);
+	stream_send_bytes(PROTOCOL_READY, "", 0);
 	while (!relay.exited && relay_step())
 		children_reap();
 	children_kill();
-	while (relay.out[WIRE_STDOUT] >= 0 || relay.out[WIRE_STDERR] >= 0)
+	while (relay.out[PROTOCOL_STDOUT] >= 0 || relay.out[PROTOCOL_STDERR] >= 0)
 		if (!relay_step())
 			break;
 	return (unsigned)relay.status;

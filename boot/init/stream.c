@@ -29,8 +29,8 @@
 static struct {
 	int fd; /* 0: not open yet */
 	bool is_serial;
-	uint8_t out[WIRE_HEADER + WIRE_PIECE];
-	uint8_t in[WIRE_HEADER + WIRE_PIECE]; /* from the start of a frame */
+	uint8_t out[PROTOCOL_HEADER + PROTOCOL_CHUNK];
+	uint8_t in[PROTOCOL_HEADER + PROTOCOL_CHUNK]; /* from the start of a frame */
 	size_t in_len, in_taken;	      /* the latter: handed out */
 } stream;
 
@@ -43,7 +43,7 @@ static int stream_open_vsock(void)
 {
 	const struct sockaddr_vm host = {
 		.svm_family = AF_VSOCK,
-		.svm_port = WIRE_PORT,
+		.svm_port = PROTOCOL_PORT,
 		.svm_cid = VMADDR_CID_HOST,
 	};
 	/* A busy host may take its time; 2 s is what Linux would give it. */
@@ -109,7 +109,7 @@ void stream_dial(bool no_serial)
 			    NULL, 0);
 	stream.fd = fd;
 	if (stream.is_serial)
-		stream_write_all(WIRE_MARK, sizeof(WIRE_MARK) - 1);
+		stream_write_all(PROTOCOL_MAGIC, sizeof(PROTOCOL_MAGIC) - 1);
 }
 
 /* -- frames --------------------------------------------------------------- */
@@ -120,12 +120,12 @@ static long stream_send_frame(unsigned type, size_t len)
 	const uint32_t header[2] = { type, (uint32_t)len };
 
 	memcpy(stream.out, header, sizeof(header));
-	return stream_write_all(stream.out, WIRE_HEADER + len);
+	return stream_write_all(stream.out, PROTOCOL_HEADER + len);
 }
 
 long stream_send_bytes(unsigned type, const void *payload, size_t len)
 {
-	memcpy(stream.out + WIRE_HEADER, payload, len);
+	memcpy(stream.out + PROTOCOL_HEADER, payload, len);
 	return stream_send_frame(type, len);
 }
 
@@ -138,8 +138,8 @@ long stream_send_words(unsigned type, uint32_t a, uint32_t b)
 
 long stream_send_from(unsigned type, int fd, size_t room)
 {
-	const size_t len = room < WIRE_PIECE ? room : WIRE_PIECE;
-	const long n = SYS(read, fd, stream.out + WIRE_HEADER, len);
+	const size_t len = room < PROTOCOL_CHUNK ? room : PROTOCOL_CHUNK;
+	const long n = SYS(read, fd, stream.out + PROTOCOL_HEADER, len);
 
 	if (n > 0)
 		stream_send_frame(type, (size_t)n);
@@ -171,19 +171,19 @@ bool stream_next(struct frame *frame)
 	const uint8_t *at = stream.in + stream.in_taken;
 	const size_t left = stream.in_len - stream.in_taken;
 
-	if (left < WIRE_HEADER)
+	if (left < PROTOCOL_HEADER)
 		return false;
-	memcpy(frame, at, WIRE_HEADER);
-	if (frame->len > WIRE_PIECE)
+	memcpy(frame, at, PROTOCOL_HEADER);
+	if (frame->len > PROTOCOL_CHUNK)
 		stream_fail("a frame of mote's makes no sense", NULL, 0);
-	if (left < WIRE_HEADER + frame->len)
+	if (left < PROTOCOL_HEADER + frame->len)
 		return false;
-	frame->payload = at + WIRE_HEADER;
+	frame->payload = at + PROTOCOL_HEADER;
 	frame->word[0] = frame->word[1] = 0;
 	memcpy(frame->word, frame->payload,
 	       frame->len < sizeof(frame->word) ? frame->len
 						: sizeof(frame->word));
-	stream.in_taken += WIRE_HEADER + frame->len;
+	stream.in_taken += PROTOCOL_HEADER + frame->len;
 	return true;
 }
 
@@ -229,7 +229,7 @@ void stream_note(const char *why, const char *what, long error)
 	if (error)
 		text_add_error(&text, error);
 	if (stream.fd) {
-		stream_send_bytes(WIRE_NOTE, text.bytes, text.len);
+		stream_send_bytes(PROTOCOL_NOTE, text.bytes, text.len);
 		return;
 	}
 	text_add(&text, "\n");
@@ -259,7 +259,7 @@ void stream_end(unsigned status)
 	struct frame frame;
 
 	if (stream.fd) {
-		stream_send_words(WIRE_EXIT, status, 0);
+		stream_send_words(PROTOCOL_EXIT, status, 0);
 		if (stream.is_serial) /* all of it has left */
 			SYS(ioctl, stream.fd, TCSBRK, 1);
 		/* Mote ends the guest when it has passed on all of it; what it

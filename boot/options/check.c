@@ -95,7 +95,7 @@ static int check_stdio(struct options *options)
 {
 	static const char *const names[] = { "stdin", "stdout" };
 
-	if (options->serial.kind != SERIAL_STDIO && !options->command)
+	if (options->serial.kind != CONSOLE_STDIO && !options->command)
 		return 0;
 	for (int fd = 0; fd < (int)ARRAY_LEN(names); fd++) {
 		const char *owner = optparse_fd_owner(&options->parsed, fd);

@@ -90,7 +90,7 @@ void files_drop_standard(const struct options *options)
 {
 	int null, ends[2];
 
-	if (options->command || options->serial.kind == SERIAL_STDIO)
+	if (options->command || options->serial.kind == CONSOLE_STDIO)
 		return;
 	null = open("/dev/null", O_RDWR | O_CLOEXEC);
 	/* A chroot without it: there is nothing to read, nor to write to. */

@@ -10,6 +10,7 @@
 #include <stdint.h>
 
 #include "boot/options/parse.h"
+#include "cpu/console/open.h"
 #include "mem/log.h"
 #include "mem/ram.h"
 #include "virtio/devices.h"
@@ -21,15 +22,6 @@
 #define OPTIONS_INITRDS_MAX 16
 #define OPTIONS_APPENDS_MAX 16
 #define OPTIONS_ENVS_MAX    128
-
-enum option_serial_kind {
-	SERIAL_STDIO,
-	SERIAL_OFF,
-	SERIAL_PTY,
-	SERIAL_FILE,
-	SERIAL_UNIX,
-	SERIAL_FD,
-};
 
 enum sandbox_mode {
 	SANDBOX_ON,
@@ -43,11 +35,6 @@ struct option_user {
 };
 
 #define USER_NOBODY 65534
-
-struct option_serial {
-	enum option_serial_kind kind;
-	struct option_file file; /* FILE, UNIX: path; FD: fd */
-};
 
 /* A file that is not given has path NULL and fd -1. */
 struct options {
@@ -63,7 +50,7 @@ struct options {
 	bool nested;
 	struct option_file kvm; /* not given: /dev/kvm */
 	struct device_options devices;
-	struct option_serial serial;
+	struct console_options serial;
 	char **command; /* with its arguments, up to a NULL; NULL: none */
 	const char *env[OPTIONS_ENVS_MAX];
 	unsigned env_count;

@@ -139,16 +139,16 @@ static const struct option_choice net_forms[] = {
 };
 
 static const struct option_choice serial_forms[] = {
-	FORM("stdio", NONE, SERIAL_STDIO,
+	FORM("stdio", NONE, CONSOLE_STDIO,
 	     "standard input and output; a terminal is put into raw mode"),
-	FORM("off", NONE, SERIAL_OFF, "output is dropped, there is no input"),
-	FORM("pty", NONE, SERIAL_PTY,
+	FORM("off", NONE, CONSOLE_OFF, "output is dropped, there is no input"),
+	FORM("pty", NONE, CONSOLE_PTY,
 	     "a new pseudo-terminal, whose name goes to stderr"),
-	FORM("file", PATH, SERIAL_FILE,
+	FORM("file", PATH, CONSOLE_FILE,
 	     "output goes to that file, which is emptied; no input"),
-	FORM("unix", PATH, SERIAL_UNIX,
+	FORM("unix", PATH, CONSOLE_UNIX,
 	     "a unix socket that one client at a time connects to"),
-	FORM("fd", FD, SERIAL_FD,
+	FORM("fd", FD, CONSOLE_FD,
 	     "an open descriptor, for the ways that it allows; or a unix "
 	     "socket that listens, and is then served as with unix="),
 	{ 0 },
@@ -301,7 +301,7 @@ static const struct option_entry options_table[] = {
 		    "remains in mote's reach: give it one of its own.")),
 	OPTION(0, DEVICES,
 	       VARIANT("serial", serial.kind, serial.file, serial_forms,
-		       SERIAL_STDIO, "file=console.log"),
+		       CONSOLE_STDIO, "file=console.log"),
 	       "where the guest's serial port leads",
 	       MORE("With a command, stdio is the command's own: then what the "
 		    "kernel says is shown only where it explains why the guest "
@@ -318,8 +318,7 @@ static const struct option_entry options_table[] = {
 	OPTION('t', COMMAND, FLAG("tty", tty),
 	       "the command gets a terminal; for a shell",
 	       MORE("It is as large as the one that mote is run in, and "
-		    "follows "
-		    "it. Ctrl-A x ends the guest.")),
+		    "follows it. Ctrl-A x ends the guest.")),
 	OPTION(0, COMMAND, DURATION("timeout", timeout_ns, YEAR, "90s"),
 	       "stop the guest after that long, with status 124",
 	       MORE("0 is no limit, as without this option.")),

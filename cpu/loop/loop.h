@@ -97,7 +97,7 @@ int loop_turn(struct loop *loop, int timeout_ms);
 int loop_run(struct loop *loop);
 void loop_stop(struct loop *loop);
 
-/* Nanoseconds of CLOCK_MONOTONIC, which the timers count in. */
+/* Nanoseconds of CLOCK_MONOTONIC, which the timers and reports count in. */
 uint64_t loop_now(void);
 
 /*

@@ -30,9 +30,6 @@ struct ending {
 	unsigned status; /* mote's exit status */
 };
 
-/* Nanoseconds of CLOCK_MONOTONIC. */
-uint64_t report_now(void);
-
 #define REPORT_STAGES_MAX 16
 
 struct report {

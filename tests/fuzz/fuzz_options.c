@@ -81,8 +81,8 @@ static void check(const struct options *options)
 	require(ram->pages <= RAM_PAGES_1G);
 	require(ram->pages != RAM_PAGES_1G || ram->size % (1ULL << 30) == 0);
 	require(options->cpus >= 1 && options->cpus <= VM_CPUS_MAX);
-	require(options->serial.kind <= SERIAL_FD);
-	if (options->serial.kind >= SERIAL_FILE)
+	require(options->serial.kind <= CONSOLE_FD);
+	if (options->serial.kind >= CONSOLE_FILE)
 		check_file(&options->serial.file);
 	if (options->events.path || options->events.fd >= 0)
 		check_file(&options->events);

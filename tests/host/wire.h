@@ -6,7 +6,7 @@
  * virtio-serial port.  Both ends are this same machine's byte order and are
  * built together, so a frame is a plain struct and its payload.
  *
- * Flow: the sender of STDIN, STDOUT or STDERR has at most WIRE_WINDOW bytes
+ * Flow: the sender of STDIN, STDOUT or STDERR has at most PROTOCOL_CREDIT bytes
  * of that stream on the way; the receiver acknowledges with ACK what it has
  * handed on.  So a command whose output nobody reads holds up itself alone,
  * and hostd and agent never need to stop reading.
@@ -17,29 +17,29 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define WIRE_MAX    32768   /* payload of one frame */
-#define WIRE_WINDOW 262144  /* bytes of one stream on the way */
-#define WIRE_BLOB   4194304 /* a command's strings, all together */
+#define PROTOCOL_MAX    32768   /* payload of one frame */
+#define PROTOCOL_CREDIT 262144  /* bytes of one stream on the way */
+#define PROTOCOL_BLOB   4194304 /* a command's strings, all together */
 
-enum wire_type {
+enum protocol_type {
 	/* client to agent */
-	WIRE_ARG = 1, /* part of the command's strings */
-	WIRE_RUN,     /* struct wire_run: all strings are there */
-	WIRE_STDIN,   /* no payload: end of file */
-	WIRE_SIGNAL,  /* uint32_t, to the command's process group */
-	WIRE_WINCH,   /* struct wire_winch */
-	WIRE_GONE,    /* from hostd: the client is no more */
+	PROTOCOL_ARG = 1, /* part of the command's strings */
+	PROTOCOL_RUN,     /* struct wire_run: all strings are there */
+	PROTOCOL_STDIN,   /* no payload: end of file */
+	PROTOCOL_SIGNAL,  /* uint32_t, to the command's process group */
+	PROTOCOL_WINCH,   /* struct wire_winch */
+	PROTOCOL_GONE,    /* from hostd: the client is no more */
 	/* agent to client */
-	WIRE_STDOUT,
-	WIRE_STDERR,
-	WIRE_EXIT, /* uint32_t status; the last frame of a session */
+	PROTOCOL_STDOUT,
+	PROTOCOL_STDERR,
+	PROTOCOL_EXIT, /* uint32_t status; the last frame of a session */
 	/* both ways */
-	WIRE_ACK, /* struct wire_ack */
+	PROTOCOL_ACK, /* struct wire_ack */
 	/* session 0, agent and hostd */
-	WIRE_READY,
-	WIRE_PING,
+	PROTOCOL_READY,
+	PROTOCOL_PING,
 	/* client to hostd */
-	WIRE_STOP, /* end the test host */
+	PROTOCOL_STOP, /* end the test host */
 };
 
 struct wire_head {
@@ -80,7 +80,7 @@ void buf_drop(struct buf *b, size_t len);
 void buf_free(struct buf *b);
 
 /* Appends one frame. */
-void wire_add(struct buf *b, uint32_t session, enum wire_type type,
+void wire_add(struct buf *b, uint32_t session, enum protocol_type type,
 	      const void *data, size_t len);
 
 /*

@@ -65,20 +65,20 @@ static void test_default(void **state)
 {
 	static const struct {
 		unsigned cpus;
-		enum option_serial_kind serial;
+		enum console_kind serial;
 		const char *has[8], *lacks[8];
 	} cases[] = {
 		{ 1,
-		  SERIAL_STDIO,
+		  CONSOLE_STDIO,
 		  { "console=ttyS0", "8250.nr_uarts=1", "quiet", "panic=-1",
 		    "noreplace-smp", "no_timer_check" },
 		  { NULL } },
 		{ 2,
-		  SERIAL_PTY,
+		  CONSOLE_PTY,
 		  { "console=ttyS0", "cryptomgr.notests" },
 		  { "noreplace-smp" } },
 		{ 1,
-		  SERIAL_OFF,
+		  CONSOLE_OFF,
 		  { "quiet", "panic=-1", "noreplace-smp" },
 		  { "console=ttyS0", "8250.nr_uarts=1" } },
 	};

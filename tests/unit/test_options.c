@@ -32,7 +32,7 @@ static void test_defaults(void **state)
 	assert_false(options.ram.mergeable);
 	assert_int_equal(options.cpus, 1);
 	assert_false(options.nested);
-	assert_int_equal(options.serial.kind, SERIAL_STDIO);
+	assert_int_equal(options.serial.kind, CONSOLE_STDIO);
 	assert_null(options.serial.file.path);
 	assert_int_equal(options.serial.file.fd, -1);
 	assert_int_equal(options.timeout_ns, 0);
@@ -77,7 +77,7 @@ static void test_every_option(void **state)
 	assert_true(options.ram.mergeable);
 	assert_int_equal(options.cpus, 8);
 	assert_true(options.nested);
-	assert_int_equal(options.serial.kind, SERIAL_FILE);
+	assert_int_equal(options.serial.kind, CONSOLE_FILE);
 	assert_string_equal(options.serial.file.path, "out");
 	assert_int_equal(options.timeout_ns, 120000000000);
 	assert_string_equal(options.events.path, "ev");
@@ -239,16 +239,16 @@ static void test_serial(void **state)
 {
 	static const struct {
 		const char *line, *path;
-		enum option_serial_kind kind;
+		enum console_kind kind;
 		int fd;
 	} cases[] = {
-		{ "-k k --serial stdio", NULL, SERIAL_STDIO, -1 },
-		{ "-k k --serial off", NULL, SERIAL_OFF, -1 },
-		{ "-k k --serial=pty", NULL, SERIAL_PTY, -1 },
-		{ "-k k --serial file=a=b,,c", "a=b,c", SERIAL_FILE, -1 },
-		{ "-k k --serial=unix=/s", "/s", SERIAL_UNIX, -1 },
-		{ "-k k --serial=fd=0", NULL, SERIAL_FD, 0 },
-		{ "-k k --serial fd=2147483647", NULL, SERIAL_FD, INT_MAX },
+		{ "-k k --serial stdio", NULL, CONSOLE_STDIO, -1 },
+		{ "-k k --serial off", NULL, CONSOLE_OFF, -1 },
+		{ "-k k --serial=pty", NULL, CONSOLE_PTY, -1 },
+		{ "-k k --serial file=a=b,,c", "a=b,c", CONSOLE_FILE, -1 },
+		{ "-k k --serial=unix=/s", "/s", CONSOLE_UNIX, -1 },
+		{ "-k k --serial=fd=0", NULL, CONSOLE_FD, 0 },
+		{ "-k k --serial fd=2147483647", NULL, CONSOLE_FD, INT_MAX },
 	};
 
 	(void)state;
@@ -314,7 +314,7 @@ static void test_last_one_counts(void **state)
 	assert_false(options.ram.prefault);
 	assert_int_equal(options.cpus, 2);
 	assert_false(options.nested);
-	assert_int_equal(options.serial.kind, SERIAL_OFF);
+	assert_int_equal(options.serial.kind, CONSOLE_OFF);
 	assert_null(options.serial.file.path);
 }
 

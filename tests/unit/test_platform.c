@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* uses: cpu/platform.c cpu/loop/report.c cpu/bus.c */
+/* uses: cpu/platform.c cpu/loop/report.c cpu/loop/loop.c cpu/bus.c */
 /* uses: tests/unit/guest_ram.c tests/unit/sample_file.c */
 /* Every way in which a guest says how it ends, and the power button. */
 #include <pthread.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include "cpu/loop/loop.h"
 #include "cpu/platform.h"
 #include "tests/unit/guest_ram.h"
 #include "tests/unit/kept_log.h"
@@ -205,14 +206,14 @@ static void test_platform_ends_once_among_threads(void **state)
 
 static void test_platform_hears_of_ready(void **state)
 {
-	uint64_t before = report_now(), first;
+	uint64_t before = loop_now(), first;
 
 	(void)state;
 	start(false);
 	assert_int_equal(platform.ready_ns, 0);
 	out(PLATFORM_PORT_READY, 0);
 	first = platform.ready_ns;
-	assert_true(first >= before && first <= report_now());
+	assert_true(first >= before && first <= loop_now());
 	assert_int_equal(count(platform.wake_fd), 1);
 	for (unsigned i = 0; i < 1000; i++)
 		out(PLATFORM_PORT_READY, 1);

@@ -14,6 +14,7 @@
 #include "cpu/loop/unixsock.h"
 #include "mem/log.h"
 #include "mem/util.h"
+#include "virtio/block/block.h"
 #include "virtio/mmio.h"
 
 struct device_kind {

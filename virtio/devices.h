@@ -11,7 +11,7 @@
 #include "cpu/loop/loop.h"
 #include "cpu/vm.h"
 #include "mem/ram.h"
-#include "virtio/block/block.h"
+#include "virtio/block/file.h"
 #include "virtio/mmio.h"
 #include "virtio/net/net.h"
 #include "virtio/vsock/vsock.h"

@@ -1,11 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* uses: virtio/block/block.c virtio/block/create.c virtio/block/file.c */
-/* uses: virtio/block/request.c virtio/block/step.c virtio/block/hold.c */
-/* uses: virtio/block/overlay.c */
+/* uses: tests/unit/block_help.c cpu/loop/thread.c virtio/block/io.c */
 /* uses: virtio/block/io_uring.c virtio/block/io_thread.c */
-/* uses: virtio/block/io_now.c cpu/loop/thread.c */
-/* uses: virtio/limiter.c virtio/queue.c cpu/loop/loop.c mem/ram.c */
-/* uses: cpu/loop/file.c */
+/* ldflags: -Wl,--wrap=log_guest */
 /*
  * A disk has slots for so many requests. A bad chain must give its slot back:
  * a guest may send any number of them, with a reset after each.

@@ -65,9 +65,9 @@ static int open_command(struct mote *m)
 	error = command_open(&m->guest.command, &options);
 	if (error)
 		return error;
-	vsock->own = true;
-	vsock->own_port = PROTOCOL_PORT;
-	vsock->own_fd = command_take_vsock(&m->guest.command);
+	vsock->internal = true;
+	vsock->internal_port = PROTOCOL_PORT;
+	vsock->internal_fd = command_take_vsock(&m->guest.command);
 	fd = archive_create(&m->options, !options.serial);
 	if (fd < 0)
 		return fd;

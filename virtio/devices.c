@@ -107,7 +107,7 @@ static void destroy_net(void *self)
 
 static unsigned vsock_count(const struct device_options *options)
 {
-	return vsock_is_shared(&options->vsock) || options->vsock.own;
+	return vsock_is_shared(&options->vsock) || options->vsock.internal;
 }
 
 static unsigned vsock_features(const struct devices *d,
@@ -118,7 +118,7 @@ static unsigned vsock_features(const struct devices *d,
 	       (vsock_dials(d->vsock) ? FEATURE_VSOCK_DIAL : 0) |
 	       (unixsock_is_ours(vsock_file(d->vsock)) ? FEATURE_SOCKET_FILE
 						       : 0) |
-	       (d->options.vsock.own ? FEATURE_COMMAND : 0);
+	       (d->options.vsock.internal ? FEATURE_COMMAND : 0);
 }
 
 static int open_vsock(struct devices *d, unsigned number)

@@ -1,9 +1,8 @@
-/* uses: virtio/vsock/vsock.c virtio/vsock/rx.c virtio/vsock/conn.c */
-/* uses: virtio/vsock/pool.c virtio/vsock/host.c virtio/mmio.c */
-/* uses: virtio/vsock/listen.c */
+/* SPDX-License-Identifier: Apache-2.0 */
+/* uses: virtio/vsock/vsock.c virtio/vsock/conn.c virtio/vsock/host.c */
+/* uses: virtio/mmio.c */
 /* uses: virtio/queue.c cpu/bus.c */
-/* uses: cpu/loop/unixsock.c mem/ram.c mem/log.c cpu/loop/file.c */
-/* ldflags: -Wl,--wrap=clock_gettime */
+/* uses: cpu/loop/unixsock.c mem/ram.c mem/log.c */
 /*
  * The vsock device between a driver that does what the input says
  * (driver.h) and host programs that do, too: real unix sockets, whose
@@ -21,9 +20,8 @@
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/un.h>
-#include <time.h>
 
-/* uses: tests/fuzz/mmio_input.c */
+/* uses: tests/fuzz/mmio_input.c cpu/loop/file.c */
 #include "tests/fuzz/driver.h"
 #include "virtio/vsock/vsock.h"
 
@@ -39,16 +37,6 @@ static int program[PROGRAMS], listener = -1;
 static char directory[] = "/tmp/fuzz-vsock-XXXXXX";
 static char path[64], port_path[72];
 static unsigned packets;
-
-/* The device's clock is the loop's. */
-int __wrap_clock_gettime(clockid_t clock, struct timespec *now);
-int __wrap_clock_gettime(clockid_t clock, struct timespec *now)
-{
-	(void)clock;
-	now->tv_sec = (time_t)(fake.now / 1000000000);
-	now->tv_nsec = (long)(fake.now % 1000000000);
-	return 0;
-}
 
 static int unix_socket(const char *name, bool listens)
 {

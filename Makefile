@@ -48,7 +48,7 @@ GUESTLIB := $(wildcard tests/guest/lib*.c)
 GUEST	:= $(filter-out $(GUESTLIB),$(wildcard tests/guest/*.c))
 
 # What `make` makes: one program, or it and the texts that its option table
-# writes of itself.
+# fills in.
 DOCS	:= $(if $(wildcard boot/options/docs.c),$B/mote.1 $B/mote.bash $B/_mote)
 all: $(if $(DEBUG),$B/debug/mote,$B/mote $(DOCS))
 
@@ -136,6 +136,9 @@ $B/obj/%.o: %.c Makefile $(MADE_OF) | tools-build $(KERNEL_H)
 	@mkdir -p $(@D)
 	$(call say,CC,$<)
 	$Q$(MUSLCC) $(MUSLFLAGS) $(call cold,$<) $(DEP) -c -o $@ $<
+
+# What only the manual says of an option is not in the program.
+$B/obj/boot/options/table.o: MUSLFLAGS += -DOPTIONS_WITHOUT_MANUAL
 
 # The guest's init, a program without any library, which mote has within it.
 INITFLAGS := -std=c11 -D_GNU_SOURCE $(WARN) -Os -flto -m64 -ffreestanding \
@@ -240,12 +243,9 @@ $(foreach t,obj debug fuzz,$B/$t/boot/acpi.o): $(ASL)
 $B/obj/seccomp/gen_filter.o: | $B/deps/lib/libseccomp.a
 $(foreach t,obj debug fuzz,$B/$t/seccomp/filter.o): $B/gen/seccomp/filter_table.h
 
-$B/mote.1: DOC := man
-$B/mote.bash: DOC := bash
-$B/_mote: DOC := zsh
-$(DOCS): $B/native/docs
+$(DOCS): $B/%: boot/options/%.in $B/native/docs
 	$(call say,GEN,$@)
-	$Q$< $(DOC) >$@
+	$Q$B/native/docs <$< >$@
 
 # -- test programs ------------------------------------------------------------
 

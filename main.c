@@ -12,11 +12,10 @@
 #include <signal.h>
 #include <unistd.h>
 
-#include "boot/fds.h"
-#include "boot/files.h"
 #include "boot/initrd.h"
 #include "boot/layout.h"
 #include "boot/machine.h"
+#include "boot/options/files.h"
 #include "boot/options/options.h"
 #include "cpu/console/tty.h"
 #include "cpu/guest.h"
@@ -154,7 +153,7 @@ static int filter_worker(void *arg, unsigned number)
 static int open_descriptors_first(struct mote *m)
 {
 	const struct options *o = &m->options;
-	int error = fds_take(o, o->sandbox != SANDBOX_OFF), late = 0;
+	int error = files_take_fds(o, o->sandbox != SANDBOX_OFF), late = 0;
 
 	if (!error || o->events.path)
 		late = files_open_events(&m->files, o);
@@ -216,7 +215,7 @@ static const char *why_connections_barred(const struct options *o,
 		return "this host does not let mote keep away from its other "
 		       "sockets; start it as root, or have user namespaces "
 		       "allowed";
-	if (fds_have_foreign(o))
+	if (files_have_foreign(o))
 		return "a descriptor that mote was given is a socket that "
 		       "could be connected elsewhere";
 	return NULL;
@@ -248,7 +247,7 @@ static int lock_in(struct mote *m)
 		guest_stage(&m->guest, "jail");
 		return 0;
 	}
-	fds_spare(o);
+	files_drop_standard(o);
 	error = jail_enter(&jail, &holds);
 	/* A call that removes these could remove any other file. */
 	if (!error && !(holds & JAIL_REMOVAL))

@@ -8,7 +8,7 @@
 
 #include <stdbool.h>
 
-#include "boot/files.h"
+#include "boot/options/files.h"
 #include "boot/options/options.h"
 #include "mem/ram.h"
 

@@ -27,19 +27,6 @@
 #define MADV_POPULATE_WRITE 23
 #endif
 
-static const struct page_kind {
-	uint64_t size;
-	int map_flags;
-	const char *name;
-} page_kinds[] = {
-	[RAM_PAGES_OFF] = { RAM_PAGE, 0, "4K" },
-	[RAM_PAGES_THP] = { RAM_PAGE, 0, "4K" },
-	[RAM_PAGES_2M] = { 2ULL << 20, MAP_HUGETLB | (21 << MAP_HUGE_SHIFT),
-			   "2M" },
-	[RAM_PAGES_1G] = { 1ULL << 30, MAP_HUGETLB | (30 << MAP_HUGE_SHIFT),
-			   "1G" },
-};
-
 /* A host address whose large pages line up with the guest's. */
 #define HOST_ALIGN (2ULL << 20)
 
@@ -62,26 +49,28 @@ static uint8_t *map_small(uint64_t size)
 
 static int map_ram(struct ram *ram, const struct ram_options *options)
 {
-	const struct page_kind *kind = &page_kinds[options->pages];
+	const struct ram_page_type *type = ram_page_type(options->pages);
 	uint8_t *host;
 
-	if (kind->map_flags)
+	ram->page = 1ULL << type->shift;
+	if (ram->page != RAM_PAGE)
 		host = mmap(NULL, options->size, PROT_READ | PROT_WRITE,
-			    MAP_PRIVATE | MAP_ANONYMOUS | kind->map_flags, -1,
-			    0);
+			    MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB |
+				    (int)(type->shift << MAP_HUGE_SHIFT),
+			    -1, 0);
 	else
 		host = map_small(options->size);
 	if (host == MAP_FAILED) {
 		int error = errno;
 
-		if (kind->map_flags)
+		if (ram->page != RAM_PAGE)
 			log_error("cannot get %llu MiB of RAM in %s huge "
 				  "pages: %s; reserve them first, as in "
 				  "/sys/kernel/mm/hugepages/hugepages-%llukB/"
 				  "nr_hugepages",
 				  (unsigned long long)(options->size >> 20),
-				  kind->name, strerror(error),
-				  (unsigned long long)(kind->size >> 10));
+				  type->name, strerror(error),
+				  (unsigned long long)(ram->page >> 10));
 		else
 			log_error("cannot get %llu MiB of address space for "
 				  "RAM: %s; give a smaller --memory or raise "
@@ -90,7 +79,6 @@ static int map_ram(struct ram *ram, const struct ram_options *options)
 				  strerror(error));
 		return -error;
 	}
-	ram->page = kind->size;
 	ram->region[0].host = host;
 	return 0;
 }
@@ -117,13 +105,14 @@ static void advise_pages(uint8_t *host, uint64_t size, int advice,
 
 int ram_create(struct ram *ram, const struct ram_options *options)
 {
+	const struct ram_page_type *type = ram_page_type(options->pages);
 	uint64_t size = options->size, low;
 	int error;
 
 	*ram = (struct ram){ .size = size };
-	if (size < RAM_PAGE || size % page_kinds[options->pages].size) {
+	if (size < RAM_PAGE || size & ((1ULL << type->shift) - 1)) {
 		log_error("--memory is not a multiple of its %s pages",
-			  page_kinds[options->pages].name);
+			  type->name);
 		return -EINVAL;
 	}
 	error = map_ram(ram, options);

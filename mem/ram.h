@@ -41,6 +41,24 @@ static inline gpa gpa_add(gpa at, uint64_t bytes)
 
 enum ram_pages { RAM_PAGES_OFF, RAM_PAGES_THP, RAM_PAGES_2M, RAM_PAGES_1G };
 
+/* Of the host, behind the guest's. */
+struct ram_page_type {
+	unsigned shift; /* a page is 1 << shift bytes */
+	const char *name;
+};
+
+static inline const struct ram_page_type *ram_page_type(enum ram_pages pages)
+{
+	static const struct ram_page_type types[] = {
+		[RAM_PAGES_OFF] = { 12, "4K" },
+		[RAM_PAGES_THP] = { 12, "4K" },
+		[RAM_PAGES_2M] = { 21, "2M" },
+		[RAM_PAGES_1G] = { 30, "1G" },
+	};
+
+	return &types[pages];
+}
+
 struct ram_options {
 	uint64_t size;	      /* bytes, a multiple of 4096 */
 	enum ram_pages pages; /* the host pages behind it */

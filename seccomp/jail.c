@@ -65,27 +65,25 @@
 static int fail_join(const char *option, const struct option_file *file,
 		     int error, const char *help)
 {
-	if (file->path)
-		log_error("--%s %s: %s%s", option, file->path, strerror(error),
-			  help);
-	else
-		log_error("--%s fd=%d: %s%s", option, file->fd, strerror(error),
-			  help);
+	char room[FILE_NAME_BYTES];
+
+	log_error("--%s %s: %s%s", option, file_name(file, room),
+		  strerror(error), help);
 	return -error;
 }
 
 int jail_join_netns(const struct option_file *netns)
 {
-	int fd = netns->fd, error = 0;
+	static const struct file_advice advice[] = {
+		{ 0, "as root: ip netns add NAME makes /run/netns/NAME" },
+	};
+	int fd, error = 0;
 
-	if (netns->path)
-		fd = open(netns->path, O_RDONLY | O_CLOEXEC);
-	else if (fd < 0)
+	if (!file_is_given(netns))
 		return 0;
+	fd = file_open(netns, "--netns ", O_RDONLY, 0, advice);
 	if (fd < 0)
-		return fail_join("netns", netns, errno,
-				 "; as root: ip netns add NAME makes "
-				 "/run/netns/NAME");
+		return fd;
 	if (setns(fd, CLONE_NEWNET))
 		error = errno;
 	close(fd);
@@ -102,25 +100,27 @@ int jail_join_netns(const struct option_file *netns)
 
 int jail_join_cgroup(const struct option_file *cgroup)
 {
+	static const struct file_advice advice[] = {
+		{ ENOENT, "there is no cgroup: make it with mkdir" },
+		{ EBADF, "have its file cgroup.procs opened for that" },
+		{ 0, "have it given to your user" },
+	};
+	struct option_file procs = *cgroup;
 	char path[PATH_BYTES];
 	struct statfs fs;
-	int fd = cgroup->fd, error = 0, len;
+	int fd, error = 0;
 
-	if (cgroup->path) {
-		len = snprintf(path, sizeof(path), "%s/cgroup.procs",
-			       cgroup->path);
-		if (len >= (int)sizeof(path))
-			return fail_join("cgroup", cgroup, ENAMETOOLONG, "");
-		fd = open(path, O_WRONLY | O_CLOEXEC);
-	} else if (fd < 0) {
+	if (!file_is_given(cgroup))
 		return 0;
+	if (cgroup->path) {
+		if (snprintf(path, sizeof(path), "%s/cgroup.procs",
+			     cgroup->path) >= (int)sizeof(path))
+			return fail_join("cgroup", cgroup, ENAMETOOLONG, "");
+		procs.path = path;
 	}
+	fd = file_open(&procs, "--cgroup ", O_WRONLY, 0, advice);
 	if (fd < 0)
-		return fail_join("cgroup", cgroup, errno,
-				 errno == ENOENT
-					 ? "; there is no cgroup: make it "
-					   "with mkdir"
-					 : "; have it given to your user");
+		return fd;
 	if (fstatfs(fd, &fs))
 		error = errno;
 	else if (fs.f_type != CGROUP2_SUPER_MAGIC &&

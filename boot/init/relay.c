@@ -133,7 +133,8 @@ static long child_open_tty(const char *text, int slave[3])
 	SYS(ioctl, master, TIOCSWINSZ, &size);
 	slave[0] = slave[1] = slave[2] = (int)fd;
 	relay.in = master;
-	relay.out[PROTOCOL_STDOUT] = (int)SYS(fcntl, master, F_DUPFD_CLOEXEC, 3);
+	relay.out[PROTOCOL_STDOUT] =
+		(int)SYS(fcntl, master, F_DUPFD_CLOEXEC, 3);
 	relay.out[PROTOCOL_STDERR] = -1;
 	return 0;
 }
@@ -214,8 +215,8 @@ static void input_store(const uint8_t *data, uint32_t len)
 	if (len > PROTOCOL_CREDIT - relay.ring_len)
 		stream_fail("mote sends more than it may", NULL, 0);
 	for (uint32_t i = 0; i < len; i++)
-		relay.ring[(relay.ring_at + relay.ring_len++) % PROTOCOL_CREDIT] =
-			data[i];
+		relay.ring[(relay.ring_at + relay.ring_len++) %
+			   PROTOCOL_CREDIT] = data[i];
 }
 
 static void input_end(void)
@@ -250,7 +251,8 @@ static void input_write(void)
 	}
 	/* Nothing more comes after the end, and its key was not mote's. */
 	if (relay.ring_read >= PROTOCOL_CREDIT / 4 && !relay.input_over) {
-		stream_send_words(PROTOCOL_TAKEN, PROTOCOL_STDIN, relay.ring_read);
+		stream_send_words(PROTOCOL_TAKEN, PROTOCOL_STDIN,
+				  relay.ring_read);
 		relay.ring_read = 0;
 	}
 	if (!relay.ring_len && relay.input_over && !relay.tty)
@@ -426,7 +428,8 @@ unsigned relay_run(const struct run *run)
 	while (!relay.exited && relay_step())
 		children_reap();
 	children_kill();
-	while (relay.out[PROTOCOL_STDOUT] >= 0 || relay.out[PROTOCOL_STDERR] >= 0)
+	while (relay.out[PROTOCOL_STDOUT] >= 0 ||
+	       relay.out[PROTOCOL_STDERR] >= 0)
 		if (!relay_step())
 			break;
 	return (unsigned)relay.status;

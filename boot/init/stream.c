@@ -30,8 +30,9 @@ static struct {
 	int fd; /* 0: not open yet */
 	bool is_serial;
 	uint8_t out[PROTOCOL_HEADER + PROTOCOL_CHUNK];
-	uint8_t in[PROTOCOL_HEADER + PROTOCOL_CHUNK]; /* from the start of a frame */
-	size_t in_len, in_taken;	      /* the latter: handed out */
+	uint8_t in[PROTOCOL_HEADER +
+		   PROTOCOL_CHUNK]; /* from the start of a frame */
+	size_t in_len, in_taken;    /* the latter: handed out */
 } stream;
 
 int stream_fd(void)

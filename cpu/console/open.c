@@ -43,18 +43,12 @@ static int get_socket_option(int fd, int option)
 }
 
 /* 0, or -errno, logged, where `fd` cannot be a serial port's other end. */
-static int check_serial_fd(int fd, int flags)
+static int check_serial_fd(int fd)
 {
 	struct sockaddr peer;
 	socklen_t peer_len = sizeof(peer);
 	struct stat status;
 
-	if (flags < 0 || flags & O_PATH) {
-		log_error("--serial fd=%d: not an open descriptor; have the "
-			  "caller open it for mote",
-			  fd);
-		return -EBADF;
-	}
 	if (!fstat(fd, &status) && S_ISDIR(status.st_mode)) {
 		log_error("--serial fd=%d: it is a directory", fd);
 		return -EISDIR;
@@ -72,8 +66,8 @@ static int check_serial_fd(int fd, int flags)
 
 static int open_serial_fd(struct console_host *host, int fd)
 {
-	const int flags = fcntl(fd, F_GETFL), mode = flags & O_ACCMODE;
-	const int error = check_serial_fd(fd, flags);
+	const int flags = file_take(fd, "--serial "), mode = flags & O_ACCMODE;
+	const int error = flags < 0 ? flags : check_serial_fd(fd);
 
 	if (error)
 		return error;
@@ -94,37 +88,25 @@ static int open_serial_fd(struct console_host *host, int fd)
 	return 0;
 }
 
-/* With `check` it only tries to: the file is left, or left away, as it was. */
-static int open_or_try_file(const char *path, bool check)
-{
-	/* O_NONBLOCK: a FIFO that nobody reads must not hold mote up. */
-	const int flags = O_WRONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC;
-	int fd;
-
-	if (!check)
-		return open(path, flags | O_CREAT | O_TRUNC, 0600);
-	fd = open(path, flags);
-	if (fd < 0 && errno == ENOENT) {
-		fd = open(path, flags | O_CREAT | O_EXCL, 0600);
-		if (fd >= 0)
-			unlink(path);
-	}
-	return fd;
-}
-
+/* With `check` it is only tried: it is left, or left away, as it was. */
 static int open_serial_file(struct console_host *host,
 			    const struct console_options *options)
 {
-	const int fd = open_or_try_file(options->file.path, options->check);
-	int error = errno;
+	const char *path = options->file.path;
+	struct stat status;
+	const bool missing =
+		options->check && stat(path, &status) < 0 && errno == ENOENT;
+	const int create = missing	    ? O_CREAT | O_EXCL
+			   : options->check ? 0
+					    : O_CREAT | O_TRUNC;
+	/* O_NONBLOCK: a FIFO that nobody reads must not hold mote up. */
+	const int fd = file_open(&options->file, "--serial file=",
+				 O_WRONLY | O_NONBLOCK | create, 0600, NULL);
 
-	if (fd < 0) {
-		log_error("--serial file=%s: %s%s", options->file.path,
-			  strerror(error),
-			  error == ENXIO ? "; a FIFO needs its reader first"
-					 : "");
-		return -error;
-	}
+	if (fd < 0)
+		return fd;
+	if (missing)
+		unlink(path);
 	host->out = stream_open(fd, O_WRONLY, true);
 	return 0;
 }

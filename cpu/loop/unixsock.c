@@ -19,6 +19,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "cpu/loop/file.h"
 #include "mem/log.h"
 
 static int unixsock_failed(const struct unixsock *file, int error,
@@ -125,28 +126,26 @@ int unixsock_listen(struct unixsock *file, const char *option, const char *path,
 
 int unixsock_take(const char *option, int fd)
 {
-	int domain = 0, type = 0, listens = 0, flags;
+	const int flags = file_take(fd, option);
+	int domain = 0, type = 0, listens = 0;
 	socklen_t len = sizeof(int);
 	const char *wrong = NULL;
 
-	flags = fcntl(fd, F_GETFL);
 	if (flags < 0)
-		wrong = "no such descriptor is open; whoever starts mote must "
-			"leave it open";
-	else if (getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &len) ||
-		 getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &len) ||
-		 getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &len) ||
-		 domain != AF_UNIX || type != SOCK_STREAM)
+		return flags;
+	if (getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &len) ||
+	    getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &len) ||
+	    getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &len) ||
+	    domain != AF_UNIX || type != SOCK_STREAM)
 		wrong = "it is no unix stream socket";
 	else if (!listens)
 		wrong = "that socket does not listen: bind() and listen() come "
 			"first";
 	if (wrong) {
 		log_error("%sfd=%d: %s", option, fd, wrong);
-		return flags < 0 ? -EBADF : -EINVAL;
+		return -EINVAL;
 	}
-	if (fcntl(fd, F_SETFD, FD_CLOEXEC) ||
-	    fcntl(fd, F_SETFL, flags | O_NONBLOCK))
+	if (fcntl(fd, F_SETFL, flags | O_NONBLOCK))
 		return log_errno("fcntl of a socket");
 	return 0;
 }

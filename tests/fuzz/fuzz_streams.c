@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* uses: virtio/vsock/vsock.c virtio/vsock/conn.c virtio/vsock/host.c */
 /* uses: virtio/queue.c tests/unit/vsock_check.c */
-/* uses: cpu/loop/loop.c cpu/loop/unixsock.c mem/ram.c */
+/* uses: cpu/loop/loop.c cpu/loop/unixsock.c mem/ram.c cpu/loop/file.c */
 /* ldflags: -Wl,--wrap=clock_gettime -Wl,--wrap=loop_timer_set */
 /*
  * A guest and programs of the host that do as the input says to one vsock

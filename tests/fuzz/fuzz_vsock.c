@@ -21,7 +21,7 @@
 #include <sys/socket.h>
 #include <sys/un.h>
 
-/* uses: tests/fuzz/mmio_input.c */
+/* uses: tests/fuzz/mmio_input.c cpu/loop/file.c */
 #include "tests/fuzz/driver.h"
 #include "virtio/vsock/vsock.h"
 

@@ -42,8 +42,8 @@ static void no_room(uint32_t id, struct buf *out)
 	static const char text[] = "on: too many commands at once\n";
 	uint32_t status = 125;
 
-	wire_add(out, id, PROTOCOL_STDERR, text, sizeof(text) - 1);
-	wire_add(out, id, PROTOCOL_EXIT, &status, sizeof(status));
+	wire_add(out, id, WIRE_STDERR, text, sizeof(text) - 1);
+	wire_add(out, id, WIRE_EXIT, &status, sizeof(status));
 }
 
 static void dispatch(const struct wire_head *h, const char *data,
@@ -52,13 +52,13 @@ static void dispatch(const struct wire_head *h, const char *data,
 	struct session *s;
 
 	if (h->session == 0) {
-		if (h->type == PROTOCOL_PING)
-			wire_add(out, 0, PROTOCOL_PING, NULL, 0);
+		if (h->type == WIRE_PING)
+			wire_add(out, 0, WIRE_PING, NULL, 0);
 		return;
 	}
 	s = find(h->session);
 	/* a session begins with its first string; late frames are dropped */
-	if (!s && h->type == PROTOCOL_ARG) {
+	if (!s && h->type == WIRE_ARG) {
 		s = find(0);
 		if (s)
 			session_open(s, h->session);
@@ -164,7 +164,7 @@ static void serve(int port, int sigfd)
 	struct buf in = { 0 }, out = { 0 };
 	uint32_t polled[SESSION_MAX];
 
-	wire_add(&out, 0, PROTOCOL_READY, NULL, 0);
+	wire_add(&out, 0, WIRE_READY, NULL, 0);
 	for (;;) {
 		write_port(port, &out);
 		for (int i = 0; i < SESSION_MAX; i++)

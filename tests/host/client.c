@@ -123,19 +123,19 @@ static void send_command(struct client *c)
 		buf_add(&all, c->argv[i], strlen(c->argv[i]) + 1);
 	for (int i = 0; i < c->envc; i++)
 		buf_add(&all, c->env[i], strlen(c->env[i]) + 1);
-	if (buf_len(&all) > PROTOCOL_BLOB) {
+	if (buf_len(&all) > WIRE_BLOB) {
 		errno = E2BIG;
 		die("the command");
 	}
 	while (buf_len(&all)) {
-		size_t n = buf_len(&all) < PROTOCOL_MAX ? buf_len(&all) : PROTOCOL_MAX;
+		size_t n = buf_len(&all) < WIRE_MAX ? buf_len(&all) : WIRE_MAX;
 
-		wire_add(&c->out, 0, PROTOCOL_ARG, all.p + all.at, n);
+		wire_add(&c->out, 0, WIRE_ARG, all.p + all.at, n);
 		buf_drop(&all, n);
 	}
 	buf_free(&all);
 	get_size(&run.rows, &run.columns);
-	wire_add(&c->out, 0, PROTOCOL_RUN, &run, sizeof(run));
+	wire_add(&c->out, 0, WIRE_RUN, &run, sizeof(run));
 }
 
 static void handle_signals(struct client *c)
@@ -147,7 +147,7 @@ static void handle_signals(struct client *c)
 	if (signals[SIGWINCH]) {
 		signals[SIGWINCH] = 0;
 		get_size(&w.rows, &w.columns);
-		wire_add(&c->out, 0, PROTOCOL_WINCH, &w, sizeof(w));
+		wire_add(&c->out, 0, WIRE_WINCH, &w, sizeof(w));
 	}
 	for (size_t i = 0; i < sizeof(end) / sizeof(*end); i++) {
 		uint32_t sig = end[i];
@@ -157,7 +157,7 @@ static void handle_signals(struct client *c)
 		signals[sig] = 0;
 		if (c->end_status == 128 + (int)sig)
 			exit(c->end_status);
-		wire_add(&c->out, 0, PROTOCOL_SIGNAL, &sig, sizeof(sig));
+		wire_add(&c->out, 0, WIRE_SIGNAL, &sig, sizeof(sig));
 		c->end_by = now_ms() + SIGNAL_MS;
 		c->end_status = 128 + sig;
 	}
@@ -195,21 +195,21 @@ static void got_frame(struct client *c, const struct wire_head *h,
 	struct wire_ack ack = { .count = h->len };
 	uint32_t status;
 
-	switch ((enum protocol_type)h->type) {
-	case PROTOCOL_STDOUT:
-	case PROTOCOL_STDERR:
-		ack.stream = h->type == PROTOCOL_STDOUT ? 1 : 2;
+	switch ((enum wire_type)h->type) {
+	case WIRE_STDOUT:
+	case WIRE_STDERR:
+		ack.stream = h->type == WIRE_STDOUT ? 1 : 2;
 		write_out(c, ack.stream, data, h->len);
-		wire_add(&c->out, 0, PROTOCOL_ACK, &ack, sizeof(ack));
+		wire_add(&c->out, 0, WIRE_ACK, &ack, sizeof(ack));
 		break;
-	case PROTOCOL_ACK:
+	case WIRE_ACK:
 		memcpy(&ack, data, sizeof(ack));
 		c->on_way -= ack.count;
 		break;
-	case PROTOCOL_EXIT:
+	case WIRE_EXIT:
 		memcpy(&status, data, sizeof(status));
 		exit(status);
-	case PROTOCOL_PING:
+	case WIRE_PING:
 		exit(0);
 	default:
 		break;
@@ -247,7 +247,7 @@ static void read_stdin(struct client *c)
 		n = 0;
 		c->input_ended = true;
 	}
-	wire_add(&c->out, 0, PROTOCOL_STDIN, data, n);
+	wire_add(&c->out, 0, WIRE_STDIN, data, n);
 	c->on_way += n;
 }
 
@@ -255,7 +255,7 @@ static void loop(struct client *c)
 {
 	for (;;) {
 		bool more = !c->say && !c->input_ended &&
-			    c->on_way + 16384 <= PROTOCOL_CREDIT;
+			    c->on_way + 16384 <= WIRE_WINDOW;
 		struct pollfd p[] = {
 			{ .fd = c->sock, .events = POLLIN },
 			{ .fd = more ? 0 : -1, .events = POLLIN },
@@ -348,7 +348,7 @@ int main(int argc, char **argv)
 	signal(SIGPIPE, SIG_IGN);
 	if (c.say) {
 		wire_add(&c.out, 0,
-			 strcmp(c.say, "STOP") ? PROTOCOL_PING : PROTOCOL_STOP, NULL,
+			 strcmp(c.say, "STOP") ? WIRE_PING : WIRE_STOP, NULL,
 			 0);
 		c.end_by = now_ms() + 10000;
 		c.end_status = 1;

@@ -191,7 +191,7 @@ static const char *check_time(struct host *h)
 
 	if (now - h->pinged > PING_MS) {
 		h->pinged = now;
-		wire_add(&h->relay.out, 0, PROTOCOL_PING, NULL, 0);
+		wire_add(&h->relay.out, 0, WIRE_PING, NULL, 0);
 	}
 	if (now - h->relay.heard > SILENCE_MS)
 		return "the machine no longer answers";

@@ -17,7 +17,7 @@
 
 static void client_close(struct relay *r, struct client *c)
 {
-	wire_add(&r->out, c->session, PROTOCOL_GONE, NULL, 0);
+	wire_add(&r->out, c->session, WIRE_GONE, NULL, 0);
 	close(c->fd);
 	buf_free(&c->in);
 	buf_free(&c->out);
@@ -58,10 +58,10 @@ static void client_read(struct relay *r, struct client *c)
 		return;
 	}
 	while ((more = wire_next(&c->in, &f, &data)) == 1) {
-		if (f.type == PROTOCOL_STOP)
+		if (f.type == WIRE_STOP)
 			r->stop = 1;
-		else if (f.type == PROTOCOL_PING)
-			wire_add(&c->out, 0, PROTOCOL_PING, NULL, 0);
+		else if (f.type == WIRE_PING)
+			wire_add(&c->out, 0, WIRE_PING, NULL, 0);
 		else
 			wire_add(&r->out, c->session, f.type, data, f.len);
 		wire_drop(&c->in, &f);
@@ -82,7 +82,7 @@ static void client_write(struct relay *r, struct client *c)
 static void agent_frame(struct relay *r, const struct wire_head *f,
 			const char *data)
 {
-	if (f->type == PROTOCOL_READY)
+	if (f->type == WIRE_READY)
 		r->ready = 1;
 	for (int i = 0; i < RELAY_CLIENTS; i++) {
 		struct client *c = &r->clients[i];
@@ -90,7 +90,7 @@ static void agent_frame(struct relay *r, const struct wire_head *f,
 		if (c->fd < 0 || c->session != f->session || c->ending)
 			continue;
 		wire_add(&c->out, 0, f->type, data, f->len);
-		c->ending = f->type == PROTOCOL_EXIT;
+		c->ending = f->type == WIRE_EXIT;
 	}
 }
 

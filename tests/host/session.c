@@ -60,7 +60,7 @@ static void fail_start(struct session *s, const char *why, struct buf *reply)
 	char text[128];
 	int n = snprintf(text, sizeof(text), "on: cannot start: %s\n", why);
 
-	wire_add(reply, s->id, PROTOCOL_STDERR, text, n);
+	wire_add(reply, s->id, WIRE_STDERR, text, n);
 	s->status = SPAWN_FAILED;
 	s->give_up = 1;
 }
@@ -98,7 +98,7 @@ static void on_stdin(struct session *s, const char *data, size_t len,
 			buf_add(&s->input, "\x04", 1); /* VEOF */
 	} else if (s->started && s->in < 0 && !s->tty) {
 		/* the command has closed its end: away with it */
-		wire_add(reply, s->id, PROTOCOL_ACK, &ack, sizeof(ack));
+		wire_add(reply, s->id, WIRE_ACK, &ack, sizeof(ack));
 	} else {
 		buf_add(&s->input, data, len);
 	}
@@ -115,30 +115,30 @@ void session_frame(struct session *s, const struct wire_head *h,
 	} u = { 0 };
 
 	memcpy(&u, data, h->len < sizeof(u) ? h->len : sizeof(u));
-	switch ((enum protocol_type)h->type) {
-	case PROTOCOL_ARG:
-		if (buf_len(&s->blob) + h->len <= PROTOCOL_BLOB)
+	switch ((enum wire_type)h->type) {
+	case WIRE_ARG:
+		if (buf_len(&s->blob) + h->len <= WIRE_BLOB)
 			buf_add(&s->blob, data, h->len);
 		break;
-	case PROTOCOL_RUN:
+	case WIRE_RUN:
 		if (!s->started)
 			start(s, &u.run, reply);
 		break;
-	case PROTOCOL_STDIN:
+	case WIRE_STDIN:
 		on_stdin(s, data, h->len, reply);
 		break;
-	case PROTOCOL_SIGNAL:
+	case WIRE_SIGNAL:
 		on_signal(s, u.sig);
 		break;
-	case PROTOCOL_WINCH:
+	case WIRE_WINCH:
 		if (s->tty && s->out >= 0)
 			spawn_size(s->out, u.winch.rows, u.winch.columns);
 		break;
-	case PROTOCOL_ACK:
+	case WIRE_ACK:
 		if (u.ack.stream < 3)
 			s->on_way[u.ack.stream] -= u.ack.count;
 		break;
-	case PROTOCOL_GONE:
+	case WIRE_GONE:
 		s->gone = true;
 		kill_all(s);
 		break;
@@ -162,7 +162,7 @@ void session_reaped(struct session *s, int wait_status)
 
 static bool room(const struct session *s, int stream)
 {
-	return s->on_way[stream] + CHUNK <= PROTOCOL_CREDIT;
+	return s->on_way[stream] + CHUNK <= WIRE_WINDOW;
 }
 
 void session_poll(struct session *s, struct pollfd *fds)
@@ -189,7 +189,7 @@ static void move_output(struct session *s, int stream, int *fd,
 	ssize_t n = read(*fd, data, sizeof(data));
 
 	if (n > 0) {
-		wire_add(reply, s->id, stream == 1 ? PROTOCOL_STDOUT : PROTOCOL_STDERR,
+		wire_add(reply, s->id, stream == 1 ? WIRE_STDOUT : WIRE_STDERR,
 			 data, n);
 		s->on_way[stream] += n;
 		if (s->give_up)
@@ -218,7 +218,7 @@ static void move_input(struct session *s, struct buf *reply)
 	}
 	if (n > 0) {
 		ack.count = n;
-		wire_add(reply, s->id, PROTOCOL_ACK, &ack, sizeof(ack));
+		wire_add(reply, s->id, WIRE_ACK, &ack, sizeof(ack));
 	}
 }
 
@@ -262,6 +262,6 @@ void session_step(struct session *s, const struct pollfd *fds, int64_t now,
 	if ((s->out >= 0 || s->err >= 0) && now < s->give_up)
 		return;
 	status = s->status;
-	wire_add(reply, s->id, PROTOCOL_EXIT, &status, sizeof(status));
+	wire_add(reply, s->id, WIRE_EXIT, &status, sizeof(status));
 	session_close(s);
 }

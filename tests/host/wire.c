@@ -50,7 +50,7 @@ void buf_free(struct buf *b)
 	*b = (struct buf){ 0 };
 }
 
-void wire_add(struct buf *b, uint32_t session, enum protocol_type type,
+void wire_add(struct buf *b, uint32_t session, enum wire_type type,
 	      const void *data, size_t len)
 {
 	struct wire_head h = { session, type, len };
@@ -64,7 +64,7 @@ int wire_next(const struct buf *b, struct wire_head *h, const char **data)
 	if (buf_len(b) < sizeof(*h))
 		return 0;
 	memcpy(h, b->p + b->at, sizeof(*h));
-	if (h->len > PROTOCOL_MAX)
+	if (h->len > WIRE_MAX)
 		return -EPROTO;
 	if (buf_len(b) - sizeof(*h) < h->len)
 		return 0;

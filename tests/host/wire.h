@@ -6,7 +6,7 @@
  * virtio-serial port.  Both ends are this same machine's byte order and are
  * built together, so a frame is a plain struct and its payload.
  *
- * Flow: the sender of STDIN, STDOUT or STDERR has at most PROTOCOL_CREDIT bytes
+ * Flow: the sender of STDIN, STDOUT or STDERR has at most WIRE_WINDOW bytes
  * of that stream on the way; the receiver acknowledges with ACK what it has
  * handed on.  So a command whose output nobody reads holds up itself alone,
  * and hostd and agent never need to stop reading.
@@ -17,29 +17,29 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define PROTOCOL_MAX    32768   /* payload of one frame */
-#define PROTOCOL_CREDIT 262144  /* bytes of one stream on the way */
-#define PROTOCOL_BLOB   4194304 /* a command's strings, all together */
+#define WIRE_MAX    32768   /* payload of one frame */
+#define WIRE_WINDOW 262144  /* bytes of one stream on the way */
+#define WIRE_BLOB   4194304 /* a command's strings, all together */
 
-enum protocol_type {
+enum wire_type {
 	/* client to agent */
-	PROTOCOL_ARG = 1, /* part of the command's strings */
-	PROTOCOL_RUN,     /* struct wire_run: all strings are there */
-	PROTOCOL_STDIN,   /* no payload: end of file */
-	PROTOCOL_SIGNAL,  /* uint32_t, to the command's process group */
-	PROTOCOL_WINCH,   /* struct wire_winch */
-	PROTOCOL_GONE,    /* from hostd: the client is no more */
+	WIRE_ARG = 1, /* part of the command's strings */
+	WIRE_RUN,     /* struct wire_run: all strings are there */
+	WIRE_STDIN,   /* no payload: end of file */
+	WIRE_SIGNAL,  /* uint32_t, to the command's process group */
+	WIRE_WINCH,   /* struct wire_winch */
+	WIRE_GONE,    /* from hostd: the client is no more */
 	/* agent to client */
-	PROTOCOL_STDOUT,
-	PROTOCOL_STDERR,
-	PROTOCOL_EXIT, /* uint32_t status; the last frame of a session */
+	WIRE_STDOUT,
+	WIRE_STDERR,
+	WIRE_EXIT, /* uint32_t status; the last frame of a session */
 	/* both ways */
-	PROTOCOL_ACK, /* struct wire_ack */
+	WIRE_ACK, /* struct wire_ack */
 	/* session 0, agent and hostd */
-	PROTOCOL_READY,
-	PROTOCOL_PING,
+	WIRE_READY,
+	WIRE_PING,
 	/* client to hostd */
-	PROTOCOL_STOP, /* end the test host */
+	WIRE_STOP, /* end the test host */
 };
 
 struct wire_head {
@@ -80,7 +80,7 @@ void buf_drop(struct buf *b, size_t len);
 void buf_free(struct buf *b);
 
 /* Appends one frame. */
-void wire_add(struct buf *b, uint32_t session, enum protocol_type type,
+void wire_add(struct buf *b, uint32_t session, enum wire_type type,
 	      const void *data, size_t len);
 
 /*

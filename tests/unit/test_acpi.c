@@ -84,9 +84,9 @@ static const char *expected_dsdt(unsigned slots)
 	static char text[16384];
 	size_t len = (size_t)snprintf(
 		text, sizeof(text), dsdt_format, PLATFORM_S5_TYPE, UART_PORT,
-		UART_PORT, UART_REGISTERS, VM_GSI_SERIAL,
-		PLATFORM_PORT_PVPANIC, PLATFORM_PORT_PVPANIC, VM_GSI_BUTTON,
-		PLATFORM_PORT_BUTTON, PLATFORM_PORT_ACPI);
+		UART_PORT, UART_REGISTERS, VM_GSI_SERIAL, PLATFORM_PORT_PVPANIC,
+		PLATFORM_PORT_PVPANIC, VM_GSI_BUTTON, PLATFORM_PORT_BUTTON,
+		PLATFORM_PORT_ACPI);
 
 	for (unsigned i = 0; i < slots; i++)
 		len += (size_t)snprintf(text + len, sizeof(text) - len,

@@ -3,7 +3,7 @@
 /* uses: cpu/console/tty.c cpu/console/uart.c */
 /* uses: cpu/loop/unixsock.c cpu/loop/loop.c mem/log.c */
 /* uses: tests/unit/console_help.c tests/unit/serial_help.c */
-/* uses: tests/unit/console_pipes.c */
+/* uses: tests/unit/console_pipes.c cpu/loop/file.c */
 /*
  * The console on stdin and stdout: all bytes arrive, the shell's descriptions
  * are not changed, and no reader or writer holds the guest up.

@@ -2,7 +2,7 @@
 /* uses: cpu/console/console.c cpu/console/open.c cpu/console/stream.c */
 /* uses: cpu/console/tty.c cpu/console/uart.c */
 /* uses: cpu/loop/unixsock.c cpu/loop/loop.c mem/log.c */
-/* uses: tests/unit/console_help.c tests/unit/serial_help.c */
+/* uses: tests/unit/console_help.c tests/unit/serial_help.c cpu/loop/file.c */
 /*
  * The console on a unix socket: clients that come, go, stall and come again.
  */

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* uses: boot/files.c */
+/* uses: boot/options/files.c boot/options/parse.c cpu/loop/file.c */
+/* uses: tests/unit/kept_log.c */
 /* What the command line names: paths, descriptors, and what is neither. */
 #include <fcntl.h>
 #include <stdio.h>
@@ -7,8 +8,7 @@
 #include <sys/stat.h>
 #include <sys/wait.h>
 
-#include "boot/files.h"
-/* uses: tests/unit/kept_log.c */
+#include "boot/options/files.h"
 #include "tests/unit/kept_log.h"
 #include "tests/unit/unit.h"
 

@@ -3,7 +3,7 @@
 /* uses: cpu/console/console.c cpu/console/open.c cpu/console/stream.c */
 /* uses: cpu/console/tty.c cpu/console/uart.c */
 /* uses: cpu/loop/loop.c cpu/loop/report.c cpu/loop/unixsock.c */
-/* uses: cpu/bus.c mem/log.c */
+/* uses: cpu/bus.c mem/log.c cpu/loop/file.c */
 /*
  * How a run with a command ends: real console, command and loop, and a vCPU
  * that is this test. It runs within vcpus_start and has ended when that

@@ -2,7 +2,7 @@
 /* uses: cpu/console/console.c cpu/console/open.c cpu/console/stream.c */
 /* uses: cpu/console/tty.c cpu/console/uart.c */
 /* uses: cpu/loop/unixsock.c cpu/loop/loop.c mem/log.c */
-/* uses: tests/unit/console_help.c tests/unit/serial_help.c */
+/* uses: tests/unit/console_help.c tests/unit/serial_help.c cpu/loop/file.c */
 /*
  * mote on a terminal: raw mode and its way back on every way out, Ctrl-A, and
  * job control. A child is mote, its terminal a pseudo-terminal whose master the

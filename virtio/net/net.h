@@ -15,8 +15,8 @@
 
 #include "cpu/loop/file.h"
 #include "cpu/loop/loop.h"
-#include "virtio/mmio.h"
 #include "virtio/limiter.h"
+#include "virtio/mmio.h"
 #include "virtio/net/backend.h"
 
 #define NET_NAME_BYTES 160

@@ -94,15 +94,44 @@ struct call {
 	long args[6];
 };
 
+/*
+ * Names for what a library may make without having been asked, and for what
+ * one tries who has taken a thread over. Of others the number must do.
+ */
+#define CALL(name)                                                             \
+	{                                                                      \
+		SYS_##name, #name                                              \
+	}
+/* clang-format off */
+static const struct {
+	uint16_t number;
+	char name[18];
+} call_names[] = {
+	CALL(read), CALL(write), CALL(open), CALL(close), CALL(poll),
+	CALL(mmap), CALL(mprotect), CALL(rt_sigaction), CALL(rt_sigprocmask),
+	CALL(rt_sigreturn), CALL(ioctl), CALL(pread64), CALL(pwrite64),
+	CALL(readv), CALL(writev), CALL(mremap), CALL(madvise), CALL(shmat),
+	CALL(getpid), CALL(socket), CALL(connect), CALL(sendto),
+	CALL(recvfrom), CALL(sendmsg), CALL(recvmsg), CALL(bind),
+	CALL(socketpair), CALL(setsockopt), CALL(clone), CALL(fork),
+	CALL(vfork), CALL(execve), CALL(kill), CALL(fcntl), CALL(unlink),
+	CALL(chmod), CALL(ptrace), CALL(setuid), CALL(prctl), CALL(mount),
+	CALL(tkill), CALL(futex), CALL(epoll_ctl), CALL(tgkill), CALL(openat),
+	CALL(newfstatat), CALL(unlinkat), CALL(unshare), CALL(accept4),
+	CALL(setns), CALL(process_vm_readv), CALL(seccomp), CALL(getrandom),
+	CALL(memfd_create), CALL(bpf), CALL(execveat), CALL(userfaultfd),
+	CALL(pkey_mprotect), CALL(rseq), CALL(pidfd_send_signal),
+	CALL(io_uring_setup), CALL(io_uring_enter), CALL(io_uring_register),
+	CALL(clone3), CALL(openat2),
+};
+/* clang-format on */
+
 const char *filter_call_name(long number)
 {
-	const char *name = call_names;
-
-	if (number < 0)
-		return "?";
-	for (; number && *name != '.'; number--)
-		name += strlen(name) + 1;
-	return *name && *name != '.' ? name : "?";
+	for (size_t i = 0; i < ARRAY_LEN(call_names); i++)
+		if (call_names[i].number == number)
+			return call_names[i].name;
+	return "?";
 }
 
 static void describe_call(const struct call *call, char *text, size_t room)

@@ -45,7 +45,7 @@ unsigned filter_program(enum filter_thread thread,
 			const struct filter_options *options, const void *gate,
 			struct sock_filter *to);
 
-/* The name of a system call of x86-64; "?" where there is none. */
+/* The name of a system call of x86-64; "?" where the table lacks it. */
 const char *filter_call_name(long number);
 
 #endif

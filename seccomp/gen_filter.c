@@ -31,7 +31,6 @@
 #include "seccomp/policy.h"
 
 #define INSTRUCTIONS_MAX 1024
-#define CALLS_MAX	 1024
 #define PRIORITY_MAX	 255
 #define SETS_MAX	 256
 
@@ -313,23 +312,6 @@ static void print_allows(void)
 	       "\treturn (sets[set] & features) != 0;\n}\n");
 }
 
-/* All names in the order of their numbers, "" where there is none. */
-static void print_names(void)
-{
-	int end = CALLS_MAX;
-
-	while (!call_name(end - 1))
-		end--;
-	printf("static const char call_names[] =");
-	for (int call = 0; call < end; call++) {
-		char *name = call_name(call);
-
-		printf("\n\t\"%s\\0\"", name ? name : "");
-		free(name);
-	}
-	printf("\n\t\".\";\n");
-}
-
 static void print_list(void)
 {
 	for (size_t i = 0; i < policy_count; i++)
@@ -361,6 +343,5 @@ int main(int argc, char **argv)
 	printf("/* Made by gen_filter from seccomp/policy.c. */\n");
 	print_programs();
 	print_allows();
-	print_names();
 	return fflush(stdout) ? 1 : 0;
 }

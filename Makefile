@@ -64,7 +64,8 @@ WARN	:= -Wall -Wextra -Wshadow -Wvla -Wstrict-prototypes \
 	   -Wduplicated-branches $(WERROR)
 # What clang, which builds the fuzzers, does not know; and it takes a va_list
 # printf for one with a computed format.
-CLANGWARN = $(filter-out $(GCCWARN),$(WARN)) -Wno-format-nonliteral
+CLANGWARN = $(filter-out $(GCCWARN),$(WARN)) -Wno-format-nonliteral \
+	   -Wno-gnu-variable-sized-type-not-at-end
 GCCWARN	:= -Wcast-align=strict -Wlogical-op -Wduplicated-cond \
 	   -Wduplicated-branches
 LANG_C	:= -std=c11 -D_GNU_SOURCE -DMOTE_VERSION='"$(VERSION)"' -I. -I$B/gen

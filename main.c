@@ -19,7 +19,7 @@
 #include "boot/options/options.h"
 #include "cpu/console/tty.h"
 #include "cpu/guest.h"
-#include "cpu/loop/features.h"
+#include "cpu/loop/thread.h"
 #include "cpu/vm.h"
 #include "mem/log.h"
 #include "mem/ram.h"

@@ -8,7 +8,7 @@
  * Linux, Documentation/virt/kvm/x86/cpuid.rst. Trusts the host's kernel. Owns
  * nothing. Main thread, before the vCPUs run.
  */
-#include "cpu/cpuid.h"
+#include "cpu/entry.h"
 
 #include <errno.h>
 #include <string.h>

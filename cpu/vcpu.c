@@ -20,7 +20,6 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "cpu/cpuid.h"
 #include "cpu/entry.h"
 #include "mem/log.h"
 #include "mem/util.h"

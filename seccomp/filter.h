@@ -12,7 +12,7 @@
 enum filter_thread { FILTER_LOOP, FILTER_VCPU, FILTER_WORKER, FILTER_THREADS };
 
 struct filter_options {
-	unsigned features; /* enum feature of cpu/loop/features.h */
+	unsigned features; /* enum feature of cpu/loop/thread.h */
 	bool log;	   /* name what would be killed, and let it pass */
 };
 

@@ -10,7 +10,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "cpu/loop/features.h"
+#include "cpu/loop/thread.h"
 #include "seccomp/filter.h"
 
 #define POLICY_ARGS 3

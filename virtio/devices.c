@@ -11,7 +11,7 @@
 
 #include <errno.h>
 
-#include "cpu/loop/features.h"
+#include "cpu/loop/thread.h"
 #include "cpu/loop/unixsock.h"
 #include "mem/log.h"
 #include "mem/util.h"

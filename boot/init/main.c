@@ -26,7 +26,6 @@
  * part trusts nothing that init says: it is as hostile as the guest.
  */
 #include "boot/init/init.h"
-#include "boot/init/sys.h"
 #include "cpu/command/protocol.h"
 
 #define PORT_READY 0x507u /* cpu/platform.h */

@@ -16,7 +16,6 @@
 #include <sys/socket.h>
 
 #include "boot/init/init.h"
-#include "boot/init/sys.h"
 
 enum ip_field { CLIENT, SERVER, GATEWAY, NETMASK, HOSTNAME, DEVICE, FIELDS };
 

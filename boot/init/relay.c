@@ -20,7 +20,6 @@
 #include <sys/wait.h>
 
 #include "boot/init/init.h"
-#include "boot/init/sys.h"
 #include "cpu/command/protocol.h"
 
 #define STATUS_FAILED	 125

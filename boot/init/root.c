@@ -19,7 +19,6 @@
 #include <sys/utsname.h>
 
 #include "boot/init/init.h"
-#include "boot/init/sys.h"
 
 #define DIR   "/.mote/"
 #define DISK  DIR "disk"

@@ -17,7 +17,6 @@
 #include <linux/vm_sockets.h>
 
 #include "boot/init/init.h"
-#include "boot/init/sys.h"
 #include "cpu/command/protocol.h"
 
 #define PORT_EXIT     0x506u /* cpu/platform.h */

@@ -6,7 +6,6 @@
 #include <sys/stat.h>
 
 #include "boot/init/init.h"
-#include "boot/init/sys.h"
 
 /* What the compiler may call for by itself. */
 void *memcpy(void *to, const void *from, size_t len)

@@ -68,7 +68,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "cpu/loop/features.h"
+#include "cpu/loop/thread.h"
 #include "mem/log.h"
 #include "mem/util.h"
 

@@ -84,7 +84,7 @@ int command_open(struct command *command,
 /* vsock_fd, which is not this command's own any more. */
 int command_take_vsock(struct command *command);
 
-/* What it needs of the host (cpu/loop/features.h). After command_open. */
+/* What it needs of the host (cpu/loop/thread.h). After command_open. */
 unsigned command_features(const struct command *command);
 
 int command_start(struct command *command, struct loop *loop,

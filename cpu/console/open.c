@@ -19,7 +19,7 @@
 #include <termios.h>
 #include <unistd.h>
 
-#include "cpu/loop/features.h"
+#include "cpu/loop/thread.h"
 #include "mem/log.h"
 
 #define BACKLOG 4

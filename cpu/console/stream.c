@@ -25,7 +25,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "cpu/loop/features.h"
+#include "cpu/loop/thread.h"
 #include "mem/log.h"
 #include "mem/util.h"
 

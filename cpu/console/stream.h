@@ -42,7 +42,7 @@ struct stream stream_open(int fd, int direction, bool owned);
 /* For a descriptor that is our own and O_NONBLOCK already. */
 struct stream stream_own(int fd);
 
-/* What it needs of the host (cpu/loop/features.h). */
+/* What it needs of the host (cpu/loop/thread.h). */
 unsigned stream_features(const struct stream *stream);
 
 /* Leaves the loop, too. */

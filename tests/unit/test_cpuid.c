@@ -2,7 +2,7 @@
 /* uses: cpu/cpuid.c tests/unit/kept_log.c */
 /* ldflags: -Wl,--wrap=ioctl */
 /* CPUID as guests see it, made from lists like those of Intel's and AMD's. */
-#include "cpu/cpuid.h"
+#include "cpu/entry.h"
 #include "tests/unit/kept_log.h"
 #include "tests/unit/unit.h"
 

@@ -20,7 +20,7 @@
 #include <cmocka.h>
 
 #include "cpu/console/tty.h"
-#include "cpu/loop/features.h"
+#include "cpu/loop/thread.h"
 #include "mem/util.h"
 #include "seccomp/policy.h"
 

@@ -28,7 +28,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include "cpu/loop/features.h"
+#include "cpu/loop/thread.h"
 #include "mem/util.h"
 #include "virtio/block/io.h"
 

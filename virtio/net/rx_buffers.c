@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The driver's receive buffers: rx_buffers.h says what they are for. Knows the
+ * The driver's receive buffers: backend.h says what they are for. Knows the
  * receive queue and no back end.
  *
  * Trusts what virtio/queue.c made of the driver's descriptors: each segment is
@@ -9,7 +9,7 @@
  *
  * Owns nothing. The loop's thread.
  */
-#include "virtio/net/rx_buffers.h"
+#include "virtio/net/backend.h"
 
 #include <string.h>
 

@@ -209,13 +209,18 @@ static void input_close(void)
 
 static void input_store(const uint8_t *data, uint32_t len)
 {
+	const uint32_t at = (relay.ring_at + relay.ring_len) % PROTOCOL_CREDIT;
+	uint32_t first = PROTOCOL_CREDIT - at;
+
 	if (relay.in < 0)
 		return;
 	if (len > PROTOCOL_CREDIT - relay.ring_len)
 		stream_fail("mote sends more than it may", NULL, 0);
-	for (uint32_t i = 0; i < len; i++)
-		relay.ring[(relay.ring_at + relay.ring_len++) %
-			   PROTOCOL_CREDIT] = data[i];
+	if (first > len)
+		first = len;
+	memcpy(relay.ring + at, data, first);
+	memcpy(relay.ring, data + first, len - first);
+	relay.ring_len += len;
 }
 
 static void input_end(void)

@@ -294,10 +294,12 @@ static const struct option_choice *find_choice(const struct option_where *where,
 	struct option_text list = { 0 };
 
 	for (const struct option_choice *choice = field->choices; choice->name;
-	     choice++) {
+	     choice++)
 		if (strlen(choice->name) == len &&
 		    !strncmp(choice->name, text, len))
 			return choice;
+	for (const struct option_choice *choice = field->choices; choice->name;
+	     choice++) {
 		optparse_offer(&guess, choice->name);
 		optparse_add(&list, ", %s%s", choice->name,
 			     optparse_arguments[choice->argument]);
@@ -497,9 +499,11 @@ static const struct option_field *find_key(const struct option_where *where,
 	struct option_text list = { 0 };
 
 	for (const struct option_field *key = entry->keys; key && key->name;
-	     key++) {
+	     key++)
 		if (strlen(key->name) == len && !memcmp(key->name, part, len))
 			return key;
+	for (const struct option_field *key = entry->keys; key && key->name;
+	     key++) {
 		optparse_offer(&guess, key->name);
 		optparse_add(&list, ", %s%s", key->name,
 			     option_takes_value(key) ? "=" : "");
@@ -629,21 +633,28 @@ static int refuse_word(const struct parse *parse, const char *what,
 		parse->set->program);
 }
 
-/* Offers the names of others to `guess`. */
 static const struct option_entry *find_long(const struct parse *parse,
-					    const char *name, size_t len,
-					    struct option_guess *guess)
+					    const char *name, size_t len)
 {
-	*guess = (struct option_guess){ .word = name, .len = len };
 	for (size_t i = 0; i < parse->set->entry_count; i++) {
 		const struct option_entry *entry = &parse->set->entries[i];
 
 		if (strlen(entry->own.name) == len &&
 		    !memcmp(entry->own.name, name, len))
 			return entry;
-		optparse_offer(guess, entry->own.name);
 	}
 	return NULL;
+}
+
+/* The name that comes nearest to one that is not there, or NULL. */
+static const char *guess_long(const struct parse *parse, const char *name,
+			      size_t len)
+{
+	struct option_guess guess = { .word = name, .len = len };
+
+	for (size_t i = 0; i < parse->set->entry_count; i++)
+		optparse_offer(&guess, parse->set->entries[i].own.name);
+	return guess.best;
 }
 
 static const struct option_entry *find_letter(const struct parse *parse,
@@ -674,15 +685,14 @@ static int take_next_word(struct parse *parse, const struct option_entry *entry,
 static int parse_long(struct parse *parse, const char *word)
 {
 	const size_t len = strcspn(word, "=");
-	struct option_guess guess;
-	const struct option_entry *entry = find_long(parse, word, len, &guess);
+	const struct option_entry *entry = find_long(parse, word, len);
 	const char *text = word + len + !!word[len];
 	struct option_where where;
 	int error = 0;
 
 	if (!entry)
 		return refuse_word(parse, "there is no option", word - 2,
-				   guess.best);
+				   guess_long(parse, word, len));
 	where = (struct option_where){ .option = entry->own.name };
 	if (word[len] && !option_takes_value(&entry->own))
 		return optparse_fail(&where, NULL, "takes no value");
@@ -694,9 +704,8 @@ static int parse_long(struct parse *parse, const char *word)
 /* `word` is what follows the "-". */
 static int parse_letters(struct parse *parse, const char *word)
 {
-	struct option_guess guess;
 	const struct option_entry *entry =
-		find_long(parse, word, strcspn(word, "="), &guess);
+		find_long(parse, word, strcspn(word, "="));
 	int done = 0;
 
 	/* -kernel is how other programs write --kernel; not a file "ernel". */
@@ -818,8 +827,8 @@ int optparse_run(const struct option_set *set, void *target,
 	for (const struct option_entry *at = set->entries; at < end; at++) {
 		if (at->max)
 			*element_count(at, target) = 0;
-		for (unsigned n = 0; n < (at->max ? at->max : 1); n++)
-			reset_element(at, parse.target + n * at->stride);
+		else
+			reset_element(at, parse.target);
 	}
 	while (!done && parse.next < argc)
 		done = parse_word(&parse, argv[parse.next++]);

@@ -184,7 +184,9 @@ static struct engine *mock_create(const struct engine_options *options,
 {
 	struct mock *m = calloc(1, sizeof(*m));
 
-	must(m && !mocks[index], "an engine");
+	if (!m)
+		abort();
+	must(!mocks[index], "one engine at a place");
 	m->head = (struct engine){
 		.ops = ops,
 		.source.fd = eventfd(1, EFD_CLOEXEC | EFD_NONBLOCK),

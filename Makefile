@@ -2,9 +2,10 @@
 # mote's build. `make` gives build/mote; `make help` lists the rest.
 #
 # Everything made lands under build/: objects in a tree per kind of build
-# (obj: musl; debug: host libc with ASan and UBSan; fuzz: clang with libFuzzer;
-# native: programs run while building; guest-obj: freestanding) and libraries
-# built for musl under build/deps. `make clean` keeps what came from elsewhere.
+# (obj: musl; debug: host libc with ASan and UBSan; tsan: with TSan; fuzz: clang
+# with libFuzzer; native: programs run while building; guest-obj: freestanding)
+# and libraries built for musl under build/deps. `make clean` keeps what came
+# from elsewhere.
 # A C file names what it is linked with in its own text, never here:
 #	/* uses: mem/ram.c boot/elf.c */	sources of mote under test
 #	/* ldflags: -Wl,--wrap=read */		anything else that it needs
@@ -41,12 +42,13 @@ POLICY	:= seccomp/policy.c seccomp/gen_filter.c
 SRC	:= $(wildcard main.c) \
 	   $(filter-out $(GEN) $(POLICY),$(wildcard $(DIRS:%=%/*.c)))
 UNIT	:= $(wildcard tests/unit/test_*.c)
+RACE	:= $(wildcard tests/unit/race_*.c)
 FUZZ	:= $(wildcard tests/fuzz/fuzz_*.c)
 GUESTLIB := $(wildcard tests/guest/lib*.c)
 GUEST	:= $(filter-out $(GUESTLIB),$(wildcard tests/guest/*.c))
 
 # What `make` makes: one program, or it and the texts that its option table
-# writes of itself.
+# fills in.
 DOCS	:= $(if $(wildcard boot/options/docs.c),$B/mote.1 $B/mote.bash $B/_mote)
 all: $(if $(DEBUG),$B/debug/mote,$B/mote $(DOCS))
 
@@ -62,7 +64,8 @@ WARN	:= -Wall -Wextra -Wshadow -Wvla -Wstrict-prototypes \
 	   -Wduplicated-branches $(WERROR)
 # What clang, which builds the fuzzers, does not know; and it takes a va_list
 # printf for one with a computed format.
-CLANGWARN = $(filter-out $(GCCWARN),$(WARN)) -Wno-format-nonliteral
+CLANGWARN = $(filter-out $(GCCWARN),$(WARN)) -Wno-format-nonliteral \
+	   -Wno-gnu-variable-sized-type-not-at-end
 GCCWARN	:= -Wcast-align=strict -Wlogical-op -Wduplicated-cond \
 	   -Wduplicated-branches
 LANG_C	:= -std=c11 -D_GNU_SOURCE -DMOTE_VERSION='"$(VERSION)"' -I. -I$B/gen
@@ -81,9 +84,11 @@ KERNEL_H := $(addprefix $B/deps/linux/,linux asm-generic video asm)
 MUSLINC	:= -idirafter $B/deps/linux -isystem $B/deps/include
 # What an exit, a request or a packet goes through is fast; the rest runs once,
 # or waits for people or for something that takes far longer, and is small.
-HOT	:= cpu/bus.c cpu/vcpu.c cpu/loop/loop.c cpu/loop/thread.c \
-	   cpu/console/uart%.c virtio/queue.c virtio/limiter.c virtio/device.c \
-	   virtio/block/%.c virtio/net/%.c virtio/vsock/%.c
+HOT	:= cpu/bus.c cpu/vcpu.c cpu/loop/loop.c \
+	   virtio/limiter.c virtio/mmio.c virtio/queue.c \
+	   $(addprefix virtio/block/,block.c request.c io.c io_thread.c io_uring.c) \
+	   $(addprefix virtio/net/,net.c rx_buffers.c stream.c tap.c) \
+	   $(addprefix virtio/vsock/,vsock.c conn.c host.c)
 cold	= $(if $(filter $(HOT),$1),,-Os)
 MUSLFLAGS = $(LANG_C) $(WARN) $(HARDEN) $(TRIM) $(CFLAGS) $(MUSLINC)
 
@@ -102,6 +107,7 @@ LDHARD	:= -Wl,-pie,--no-dynamic-linker,-z,text,-z,relro,-z,now \
 SAN	:= -fsanitize=address,undefined -fno-sanitize-recover=all
 HOSTWARN := $(if $(findstring clang,$(HOSTCC)),$(CLANGWARN),$(WARN))
 HOSTFLAGS := $(LANG_C) $(HOSTWARN) -O1 -g -fno-omit-frame-pointer $(SAN)
+TSANFLAGS := $(filter-out $(SAN),$(HOSTFLAGS)) -fsanitize=thread -Wno-tsan
 FUZZFLAGS := $(LANG_C) $(CLANGWARN) -O1 -g -fno-omit-frame-pointer $(SAN)
 GUESTFLAGS := -std=c11 $(WARN) -O1 -m64 -ffreestanding -nostdlib -static \
 	   -mno-red-zone -mgeneral-regs-only -fno-pie -no-pie \
@@ -119,7 +125,7 @@ OBJ	:= $(SRC:%.c=$B/obj/%.o) $(ASM:%.S=$B/obj/%.o)
 # Changes when a source comes or goes, or other flags are given: what was built
 # before is then out of date, although every file in it is older.
 MADE_OF	:= $B/made-of
-made_of	:= $(SRC) $(HOT) $(subst ',,$(MUSLFLAGS) $(HOSTCC) $(HOSTFLAGS) $(LDFLAGS))
+made_of	:= $(SRC) $(INIT) $(HOT) $(subst ',,$(MUSLFLAGS) $(HOSTCC) $(HOSTFLAGS) $(LDFLAGS))
 $(shell mkdir -p $B; echo '$(made_of)' | cmp -s - $(MADE_OF) || \
 	echo '$(made_of)' >$(MADE_OF))
 
@@ -134,17 +140,24 @@ $B/obj/%.o: %.c Makefile $(MADE_OF) | tools-build $(KERNEL_H)
 	$(call say,CC,$<)
 	$Q$(MUSLCC) $(MUSLFLAGS) $(call cold,$<) $(DEP) -c -o $@ $<
 
+# What only the manual says of an option is not in the program.
+$B/obj/boot/options/table.o: MUSLFLAGS += -DOPTIONS_WITHOUT_MANUAL
+
 # The guest's init, a program without any library, which mote has within it.
 INITFLAGS := -std=c11 -D_GNU_SOURCE $(WARN) -Os -flto -m64 -ffreestanding \
 	   -nostdlib -static -fno-pie -no-pie -mno-red-zone -mgeneral-regs-only \
 	   -fno-stack-protector -fno-asynchronous-unwind-tables \
 	   -fcf-protection=none -fno-tree-loop-distribute-patterns -I.
-$B/init: $(INIT) $(wildcard boot/init/*.h) cpu/command/protocol.h Makefile \
-	| tools-build
-	@mkdir -p $(@D)
+INIT_OBJ := $(INIT:%.c=$B/init-obj/%.o)
+$B/init: $(INIT_OBJ)
 	$(call say,INIT,$@)
-	$Q$(HOSTCC) $(INITFLAGS) -s -o $@ $(INIT) -Wl,--build-id=none \
+	$Q$(HOSTCC) $(INITFLAGS) -s -o $@ $^ -Wl,--build-id=none \
 		-Wl,-z,noexecstack,-z,noseparate-code,-z,max-page-size=4096
+
+$B/init-obj/%.o: %.c Makefile $(MADE_OF) | tools-build
+	@mkdir -p $(@D)
+	$(call say,INIT,$<)
+	$Q$(HOSTCC) $(INITFLAGS) -ffat-lto-objects $(DEP) -c -o $@ $<
 
 embed	= $(HOSTCC) -DINIT='"$B/init"' -c -o $@ $<
 $B/obj/%.o: %.S $B/init Makefile
@@ -184,6 +197,7 @@ $B/native/$(notdir $1): $(1:%=$B/native/%.o) \
 	$$Q$$(HOSTCC) -o $$@ $$^
 endef
 $(foreach g,$(GEN:.c=),$(eval $(call gen_rule,$g)))
+NATIVE_BINS := $(GEN:%.c=$B/native/%.o) $B/native/gen_filter
 
 $B/native/%.o: %.c Makefile $(MADE_OF) | tools-build
 	@mkdir -p $(@D)
@@ -204,35 +218,49 @@ $B/gen/seccomp/filter_table.h $B/gen/rows/seccomp/filter_table.h: $B/native/gen_
 	$(call say,GEN,$@)
 	$Q$< $(TABLE) >$@
 
-$B/tests/mote-rows: $(filter-out $B/obj/seccomp/program.o,$(OBJ)) \
-	$B/obj/rows/program.o $B/obj/tests/strip/strip.o $(LIBS)
+$B/tests/mote-rows: $(filter-out $B/obj/seccomp/filter.o,$(OBJ)) \
+	$B/obj/rows/filter.o $B/obj/tests/strip/strip.o $(LIBS)
 	@mkdir -p $(@D)
 	$(call say,LD,$@)
 	$Q$(MUSLCC) $(LDSTART) $(LDHARD) -o $@ $^ $(LDEND)
 
-$B/obj/rows/program.o: seccomp/program.c $B/gen/rows/seccomp/filter_table.h
+$B/obj/rows/filter.o: seccomp/filter.c $B/gen/rows/seccomp/filter_table.h
 	@mkdir -p $(@D)
 	$(call say,CC,$<)
 	$Q$(MUSLCC) -I$B/gen/rows $(MUSLFLAGS) $(DEP) -c -o $@ $<
 
-$B/obj/seccomp/gen_filter.o: | $B/deps/lib/libseccomp.a
-$(foreach t,obj debug fuzz,$B/$t/seccomp/program.o): $B/gen/seccomp/filter_table.h
+# The AML of the ACPI tables. The numbers in the source come from mote's headers;
+# what else these hold stands above the definition block, and is dropped.
+ASL	:= $(patsubst %.asl,$B/gen/%.hex,$(wildcard boot/*.asl))
+$(ASL): $B/gen/%.hex: %.asl Makefile | tools-build
+	@mkdir -p $(@D)
+	$(call say,IASL,$@)
+	$Q$(HOSTCC) -E -P -x c -std=c11 -I. -MMD -MP -MF $(@:.hex=.d) -MT $@ $< | \
+		sed -n '/^DefinitionBlock/,$$p' >$(@:.hex=.asl)
+	$Qiasl $(if $(WERROR),-we) -tc -p $(@:.hex=) $(@:.hex=.asl) >$(@:.hex=.log) || \
+		{ cat $(@:.hex=.log) >&2; exit 1; }
+	$Qsed -i 's/^unsigned char/static const &/' $@
 
-$B/mote.1: DOC := man
-$B/mote.bash: DOC := bash
-$B/_mote: DOC := zsh
-$(DOCS): $B/native/docs
+$(foreach t,obj debug fuzz,$B/$t/boot/acpi.o): $(ASL)
+
+$B/obj/seccomp/gen_filter.o: | $B/deps/lib/libseccomp.a
+$(foreach t,obj debug fuzz,$B/$t/seccomp/filter.o): $B/gen/seccomp/filter_table.h
+
+$(DOCS): $B/%: boot/options/%.in $B/native/docs
 	$(call say,GEN,$@)
-	$Q$< $(DOC) >$@
+	$Q$B/native/docs <$< >$@
 
 # -- test programs ------------------------------------------------------------
 
-unit-bins: $(UNIT:tests/unit/%.c=$B/unit/%)
+unit-bins: $(UNIT:tests/unit/%.c=$B/unit/%) $(RACE:tests/unit/%.c=$B/tsan/%)
 guest-bins: $(GUEST:tests/guest/%.c=$B/guest-tests/%.elf)
 fuzz-bins: $(FUZZ:tests/fuzz/%.c=$B/fuzz/%)
 
-# $(call objects,TREE,FILE): the objects that FILE is linked from.
-objects	= $(patsubst %.c,$B/$1/%.o,$2 $(call note,uses,$2))
+# $(call objects,TREE,FILE): the objects that FILE is linked from: what it names,
+# and what the helpers among that, which are in tests/, name in turn.
+objects	= $(patsubst %.c,$B/$1/%.o,$2 $(call uses,$2))
+uses	= $(call with_theirs,$(call note,uses,$1))
+with_theirs = $(sort $1 $(if $(filter tests/%,$1),$(call uses,$(filter tests/%,$1))))
 
 define unit_rule
 $B/unit/$1: $(call objects,debug,tests/unit/$1.c) | tools-test
@@ -242,6 +270,21 @@ $B/unit/$1: $(call objects,debug,tests/unit/$1.c) | tools-test
 		$(call note,ldflags,tests/unit/$1.c)
 endef
 $(foreach t,$(UNIT:tests/unit/%.c=%),$(eval $(call unit_rule,$t)))
+
+# What several threads do at once is built with TSan, which no other sanitizer
+# goes with.
+define race_rule
+$B/tsan/$1: $(call objects,tsan,tests/unit/$1.c) | tools-test
+	@mkdir -p $$(@D)
+	$$(call say,LD,$$@)
+	$$Q$$(HOSTCC) $$(TSANFLAGS) -o $$@ $$^ -lcmocka
+endef
+$(foreach t,$(RACE:tests/unit/%.c=%),$(eval $(call race_rule,$t)))
+
+$B/tsan/%.o: %.c Makefile $(MADE_OF) | tools-test
+	@mkdir -p $(@D)
+	$(call say,TSAN,$<)
+	$Q$(HOSTCC) $(TSANFLAGS) $(DEP) -c -o $@ $<
 
 define fuzz_rule
 $B/fuzz/$1: $(call objects,fuzz,tests/fuzz/$1.c) | tools-test
@@ -332,7 +375,7 @@ TESTS	:= $(UNIT:tests/unit/%.c=$B/unit/%) $(wildcard tests/*.t) \
 	   $(wildcard tests/fuzz/*.t tests/guest/*.t tests/host/*.t) \
 	   $(wildcard tests/linux/*.t)
 
-check: $B/gen/seccomp/filter_table.h | tools-check
+check: $(OBJ) $(INIT_OBJ) $(NATIVE_BINS) $(ASL) | tools-check
 	@tests/check/run
 format: | tools-check
 	clang-format-14 -i $(shell tests/check/run files | grep '\.[ch]$$')
@@ -387,7 +430,7 @@ install: all
 		$(SHARE)/bash-completion/completions/mote
 	install -D -m 644 $B/_mote $(SHARE)/zsh/site-functions/_mote
 
-TREES	:= $(addprefix $B/,obj debug native gen unit fuzz guest-obj guest-tests bench tools)
+TREES	:= $(addprefix $B/,obj init-obj debug native gen unit fuzz tsan guest-obj guest-tests bench tools)
 clean:
 	rm -rf $(TREES) $B/mote $B/init $B/mote.1 $B/mote.bash $B/_mote $(MADE_OF) \
 		$B/cppcheck $B/summary $B/tap $B/tests

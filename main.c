@@ -1,25 +1,25 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * mote: one Linux guest in one process.
  *
  * main() goes through the stages of a run in order: parse the command line,
  * open what it names, lock in, and only then load what an image or a guest
- * controls, build the machine, run the loop until the guest ends, unwind. It is
- * the only place that decides the exit status, and the only one that exits.
- * What happens while the guest runs is in cpu/guest.c.
+ * controls, build the machine, run the loop until the guest ends,
+ * unwind. It is the only place that decides the exit status, and the only one
+ * that exits. What happens while the guest runs is in cpu/guest.c.
  */
 #include <errno.h>
 #include <signal.h>
 #include <unistd.h>
 
-#include "boot/archive.h"
-#include "boot/fds.h"
-#include "boot/files.h"
+#include "boot/initrd.h"
 #include "boot/layout.h"
 #include "boot/machine.h"
+#include "boot/options/files.h"
 #include "boot/options/options.h"
 #include "cpu/console/tty.h"
 #include "cpu/guest.h"
-#include "cpu/loop/features.h"
+#include "cpu/loop/thread.h"
 #include "cpu/vm.h"
 #include "mem/log.h"
 #include "mem/ram.h"
@@ -40,23 +40,13 @@ static struct mote {
 
 static int open_console(struct mote *m)
 {
-	static const enum console_kind kinds[] = {
-		[SERIAL_STDIO] = CONSOLE_STDIO, [SERIAL_OFF] = CONSOLE_OFF,
-		[SERIAL_PTY] = CONSOLE_PTY,	[SERIAL_FILE] = CONSOLE_FILE,
-		[SERIAL_UNIX] = CONSOLE_UNIX,	[SERIAL_FD] = CONSOLE_FD,
-	};
-	const struct option_serial *serial = &m->options.serial;
-	struct console_options options = {
-		.kind = kinds[serial->kind],
-		.path = serial->file.path,
-		.fd = serial->file.fd,
-		.check = m->options.check,
-		.sealed = m->options.sandbox != SANDBOX_OFF,
-	};
+	struct console_options options = m->options.serial;
 
-	if (m->options.command && serial->kind == SERIAL_STDIO) {
+	options.check = m->options.check;
+	options.sealed = m->options.sandbox != SANDBOX_OFF;
+	if (m->options.command && options.kind == CONSOLE_STDIO) {
 		options.kind = CONSOLE_FD;
-		options.fd = m->guest.command.serial_fd;
+		options.file.fd = m->guest.command.serial_fd;
 	}
 	return console_open(&m->guest.console, &options);
 }
@@ -66,7 +56,7 @@ static int open_command(struct mote *m)
 {
 	const struct command_options options = {
 		.tty = m->options.tty,
-		.serial = m->options.serial.kind == SERIAL_STDIO,
+		.serial = m->options.serial.kind == CONSOLE_STDIO,
 	};
 	struct vsock_options *vsock = &m->options.devices.vsock;
 	int error, fd;
@@ -76,9 +66,9 @@ static int open_command(struct mote *m)
 	error = command_open(&m->guest.command, &options);
 	if (error)
 		return error;
-	vsock->own = true;
-	vsock->own_port = WIRE_PORT;
-	vsock->own_fd = command_take_vsock(&m->guest.command);
+	vsock->internal = true;
+	vsock->internal_port = PROTOCOL_PORT;
+	vsock->internal_fd = command_take_vsock(&m->guest.command);
 	fd = archive_create(&m->options, !options.serial);
 	if (fd < 0)
 		return fd;
@@ -160,10 +150,10 @@ static int filter_worker(void *arg, unsigned number)
 /* -- stages --------------------------------------------------------------- */
 
 /* What the caller has opened; and --events, so that a failure is one. */
-static int open_first(struct mote *m)
+static int open_descriptors_first(struct mote *m)
 {
 	const struct options *o = &m->options;
-	int error = fds_take(o, o->sandbox != SANDBOX_OFF), late = 0;
+	int error = files_take_fds(o, o->sandbox != SANDBOX_OFF), late = 0;
 
 	if (!error || o->events.path)
 		late = files_open_events(&m->files, o);
@@ -171,10 +161,10 @@ static int open_first(struct mote *m)
 	return error ? error : late;
 }
 
-static int open_all(struct mote *m)
+static int open_everything(struct mote *m)
 {
 	const struct options *o = &m->options;
-	int error = open_first(m);
+	int error = open_descriptors_first(m);
 
 	if (!error && !o->check)
 		error = jail_join_cgroup(&o->cgroup);
@@ -209,8 +199,8 @@ static uint64_t largest_file(const struct mote *m)
 	return largest;
 }
 
-static void with_sockets(const struct jail_options *jail,
-			 void (*act)(struct unixsock *))
+static void for_each_socket(const struct jail_options *jail,
+			    void (*act)(struct unixsock *))
 {
 	for (size_t i = 0; i < ARRAY_LEN(jail->sockets); i++)
 		if (jail->sockets[i])
@@ -218,13 +208,14 @@ static void with_sockets(const struct jail_options *jail,
 }
 
 /* What the guest's own connections take would lead to others as well: why. */
-static const char *why_barred(const struct options *o, unsigned holds)
+static const char *why_connections_barred(const struct options *o,
+					  unsigned holds)
 {
 	if (!(holds & JAIL_ALONE))
 		return "this host does not let mote keep away from its other "
 		       "sockets; start it as root, or have user namespaces "
 		       "allowed";
-	if (fds_have_foreign(o))
+	if (files_have_foreign(o))
 		return "a descriptor that mote was given is a socket that "
 		       "could be connected elsewhere";
 	return NULL;
@@ -240,9 +231,9 @@ static int lock_in(struct mote *m)
 		.uid = o->user.uid,
 		.gid = o->user.gid,
 		.sockets = { vsock ? vsock_file(vsock) : NULL,
-			     &m->guest.console.socket },
+			     &m->guest.console.host.socket },
 		.outputs = { STDERR_FILENO, m->files.events_fd,
-			     m->guest.console.out.source.fd,
+			     m->guest.console.host.out.source.fd,
 			     o->command ? STDOUT_FILENO : -1 },
 		.largest = largest_file(m),
 	};
@@ -251,48 +242,32 @@ static int lock_in(struct mote *m)
 
 	/* Afterwards there may be no right to remove them. */
 	if (o->check)
-		with_sockets(&jail, unixsock_remove);
+		for_each_socket(&jail, unixsock_remove);
 	if (o->sandbox == SANDBOX_OFF) {
 		guest_stage(&m->guest, "jail");
 		return 0;
 	}
-	fds_spare(o);
+	files_drop_standard(o);
 	error = jail_enter(&jail, &holds);
 	/* A call that removes these could remove any other file. */
 	if (!error && !(holds & JAIL_REMOVAL))
-		with_sockets(&jail, unixsock_forget);
+		for_each_socket(&jail, unixsock_forget);
 	if (!error)
 		error = filter_prepare(o->sandbox == SANDBOX_LOG, on_filtered);
 	if (!error && vsock && !o->check)
-		vsock_enter(vsock, why_barred(o, holds));
+		vsock_enter(vsock, why_connections_barred(o, holds));
 	guest_stage(&m->guest, "jail");
 	return error;
 }
 
-static int load(struct mote *m)
+static int load_machine(struct mote *m)
 {
-	const struct options *o = &m->options;
-	const struct machine_options machine = {
-		.kernel_fd = m->files.kernel_fd,
-		.kernel_name = m->files.kernel_name,
-		.kernel_copy = o->kernel_copy,
-		.initrds = m->files.initrd,
-		.initrd_count = m->files.initrd_count,
-		.cmdline = o->cmdline,
-		.append = o->append,
-		.append_count = o->append_count,
-		.cpus = o->cpus,
-		.serial = o->serial.kind != SERIAL_OFF,
-		.command = o->command,
-		.virtio = m->devices.count,
-		.disks = o->devices.disks,
-		.disk_count = o->devices.disk_count,
-	};
-	int error = ram_create(&m->ram, &o->ram);
+	int error = ram_create(&m->ram, &m->options.ram);
 
 	guest_stage(&m->guest, "memory");
 	if (!error)
-		error = machine_load(&m->machine, &m->ram, &machine);
+		error = machine_load(&m->machine, &m->ram, &m->options,
+				     &m->files, m->devices.count);
 	files_close_images(&m->files);
 	guest_stage(&m->guest, "load");
 	return error;
@@ -300,7 +275,7 @@ static int load(struct mote *m)
 
 static int create_devices(struct mote *m)
 {
-	const struct devices_place place = {
+	const struct devices_setup setup = {
 		.vm = &m->vm,
 		.loop = &m->guest.loop,
 		.ram = &m->ram,
@@ -317,11 +292,11 @@ static int create_devices(struct mote *m)
 	if (!error)
 		error = loop_create(&m->guest.loop);
 	if (!error)
-		error = devices_create(&m->devices, &place);
+		error = devices_create(&m->devices, &setup);
 	return error;
 }
 
-static int build(struct mote *m)
+static int build_machine(struct mote *m)
 {
 	const struct vcpu_options vcpus = {
 		.count = m->options.cpus,
@@ -351,7 +326,7 @@ static void unwind(struct mote *m)
 	vcpus_destroy(&m->guest.vcpus);
 	devices_destroy(&m->devices);
 	vm_destroy(&m->vm);
-	serial_destroy(&m->guest.serial);
+	uart_destroy(&m->guest.serial);
 	if (m->guest.serial_irq_fd >= 0)
 		close(m->guest.serial_irq_fd);
 	platform_destroy(&m->guest.platform);
@@ -364,18 +339,18 @@ static void unwind(struct mote *m)
 static struct ending run_stages(struct mote *m)
 {
 	struct ending ending = { END_ERROR, STATUS_ERROR };
-	int error = open_all(m);
+	int error = open_everything(m);
 
 	if (!error)
 		error = lock_in(m);
 	if (!error)
-		error = load(m);
+		error = load_machine(m);
 	if (!error && m->options.check)
 		return (struct ending){ END_NONE, 0 };
 	if (!error)
 		error = signals_hold(&m->guest.signals);
 	if (!error)
-		error = build(m);
+		error = build_machine(m);
 	m->guest.lock_in = (struct thread_hook){ filter_loop, m };
 	if (!error && guest_run(&m->guest, &ending))
 		ending = (struct ending){ END_ERROR, STATUS_ERROR };

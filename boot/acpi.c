@@ -1,26 +1,37 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * ACPI tables of reduced hardware (ACPI 6.4, 4.1): no PM timer, no SCI, no
  * fixed events; sleep and reset are ports of cpu/platform, the power button
- * comes through a Generic Event Device. Built in a buffer, then copied to the
- * guest. Owns nothing. Main thread, before the vCPUs run.
+ * comes through a Generic Event Device.
+ *
+ * What the interpreter runs is in dsdt.asl and, for one virtio-mmio slot, in
+ * ssdt.asl; iasl has made arrays of them. All else is put together here, in a
+ * buffer that is then copied to the guest: RSDP, DSDT, FADT, MADT, XSDT. Owns
+ * nothing. Main thread, before the vCPUs run.
  */
-#include "boot/acpi.h"
-
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
-#include "boot/aml.h"
+#include "boot/dsdt.hex"
 #include "boot/layout.h"
-#include "cpu/console/uart.h"
+#include "boot/ssdt.hex"
 #include "cpu/platform.h"
 #include "cpu/vm.h"
 #include "mem/log.h"
 #include "mem/util.h"
+#include "virtio/devices.h"
 
 #define HEADER_SIZE 36
 #define RSDP_SIZE   36
 #define FADT_SIZE   276
+#define MADT_MAX    (HEADER_SIZE + 8 + VM_CPUS_MAX * 8 + 12 + 6)
+#define XSDT_SIZE   (HEADER_SIZE + 2 * 8)
+#define SLOT_SIZE   (sizeof(ssdt_aml_code) - HEADER_SIZE)
+#define DSDT_MAX    (sizeof(dsdt_aml_code) + DEVICES_MAX * SLOT_SIZE)
+#define TABLES_MAX  (RSDP_SIZE + DSDT_MAX + FADT_SIZE + MADT_MAX + XSDT_SIZE)
+
+_Static_assert(TABLES_MAX <= LAYOUT_ACPI_SIZE, "the place of the tables");
 
 /* Offsets in the FADT: ACPI 6.4, table 5.9. */
 enum fadt {
@@ -44,18 +55,20 @@ enum fadt {
 #define BOOT_ARCH_NO_MSI   (1u << 3)
 #define BOOT_ARCH_NO_RTC   (1u << 5)
 
-static void close_table(uint8_t *table, size_t len, size_t sum_at)
-{
-	uint8_t sum = 0;
+struct acpi_tables {
+	uint8_t bytes[TABLES_MAX];
+	size_t len;
+};
 
-	table[sum_at] = 0;
-	for (size_t i = 0; i < len; i++)
-		sum = (uint8_t)(sum + table[i]);
-	table[sum_at] = (uint8_t)-sum;
+static void append_bytes(struct acpi_tables *t, const void *bytes, size_t len)
+{
+	memcpy(t->bytes + t->len, bytes, len);
+	t->len += len;
 }
 
 /* ACPI 6.4, 5.2.6: the header of every table but the RSDP. */
-static void put_header(struct aml *t, const char *signature, uint8_t revision)
+static void append_header(struct acpi_tables *t, const char *signature,
+			  uint8_t revision)
 {
 	uint8_t header[HEADER_SIZE] = { 0 };
 
@@ -66,15 +79,17 @@ static void put_header(struct aml *t, const char *signature, uint8_t revision)
 	put_le32(header + 24, 1);
 	memcpy(header + 28, "MOTE", 4);
 	put_le32(header + 32, 1);
-	aml_bytes(t, header, sizeof(header));
+	append_bytes(t, header, sizeof(header));
 }
 
-static void end_table(struct aml *t, size_t start)
+/* Length and checksum of the table that began at `start`; returns where. */
+static uint64_t close_table(struct acpi_tables *t, size_t start)
 {
-	if (t->overflow)
-		return;
-	put_le32(t->bytes + start + 4, (uint32_t)(t->len - start));
-	close_table(t->bytes + start, t->len - start, 9);
+	uint8_t *table = t->bytes + start;
+
+	put_le32(table + 4, (uint32_t)(t->len - start));
+	table[9] = layout_checksum(table, t->len - start);
+	return LAYOUT_ACPI.v + start;
 }
 
 /* ACPI 6.4, 5.2.3.2: a one-byte register among the ports. */
@@ -87,12 +102,13 @@ static void put_port_register(uint8_t *to, uint16_t port)
 	put_le64(to + 4, port);
 }
 
-static void put_fadt(struct aml *t, uint64_t dsdt)
+static uint64_t append_fadt(struct acpi_tables *t, uint64_t dsdt)
 {
-	uint8_t fadt[FADT_SIZE] = { 0 };
 	size_t start = t->len;
+	uint8_t *fadt = t->bytes + start;
 
-	put_header(t, "FACP", 6);
+	append_header(t, "FACP", 6);
+	t->len = start + FADT_SIZE;
 	put_le16(fadt + FADT_IAPC_BOOT_ARCH,
 		 BOOT_ARCH_NO_VGA | BOOT_ARCH_NO_MSI | BOOT_ARCH_NO_RTC);
 	put_le32(fadt + FADT_FLAGS,
@@ -105,183 +121,77 @@ static void put_fadt(struct aml *t, uint64_t dsdt)
 	put_port_register(fadt + FADT_SLEEP_CONTROL, PLATFORM_PORT_SLEEP);
 	put_port_register(fadt + FADT_SLEEP_STATUS, PLATFORM_PORT_STATUS);
 	memcpy(fadt + FADT_HYPERVISOR_ID, "MOTE", 4);
-	aml_bytes(t, fadt + HEADER_SIZE, sizeof(fadt) - HEADER_SIZE);
-	end_table(t, start);
+	return close_table(t, start);
 }
 
 /* ACPI 6.4, 5.2.12: local APICs, the IOAPIC, NMI on LINT1. */
-static void put_madt(struct aml *t, unsigned cpus)
+static uint64_t append_madt(struct acpi_tables *t, unsigned cpus)
 {
 	uint8_t fixed[8] = { 0 };
 	uint8_t ioapic[12] = { 1, sizeof(ioapic) };
 	const uint8_t nmi[6] = { 4, sizeof(nmi), 0xff, 0, 0, 1 };
 	size_t start = t->len;
 
-	put_header(t, "APIC", 5);
+	append_header(t, "APIC", 5);
 	put_le32(fixed, LAYOUT_LAPIC);
-	aml_bytes(t, fixed, sizeof(fixed));
+	append_bytes(t, fixed, sizeof(fixed));
 	for (unsigned i = 0; i < cpus; i++) {
 		const uint8_t lapic[8] = { 0, sizeof(lapic), (uint8_t)i,
 					   (uint8_t)i, 1 };
 
-		aml_bytes(t, lapic, sizeof(lapic));
+		append_bytes(t, lapic, sizeof(lapic));
 	}
 	put_le32(ioapic + 4, LAYOUT_IOAPIC);
-	aml_bytes(t, ioapic, sizeof(ioapic));
-	aml_bytes(t, nmi, sizeof(nmi));
-	end_table(t, start);
+	append_bytes(t, ioapic, sizeof(ioapic));
+	append_bytes(t, nmi, sizeof(nmi));
+	return close_table(t, start);
 }
 
-static void put_serial(struct aml *t)
+/* Writes `value` where ssdt.asl has four bytes that spell `stand_in`. */
+static void patch_slot(uint8_t *terms, const char *stand_in, uint32_t value)
 {
-	size_t device = aml_device(t, "COM1"), resources;
-
-	aml_name(t, "_HID");
-	aml_eisa_id(t, "PNP0501");
-	aml_name(t, "_UID");
-	aml_integer(t, 0);
-	resources = aml_resources(t);
-	aml_resource_port(t, SERIAL_PORT, SERIAL_REGISTERS);
-	aml_resource_irq(t, VM_GSI_SERIAL);
-	aml_resources_end(t, resources);
-	aml_end(t, device);
+	put_le32(memmem(terms, SLOT_SIZE, stand_in, 4), value);
 }
 
-static void put_pvpanic(struct aml *t)
+static void append_slot(struct acpi_tables *t, unsigned slot)
 {
-	size_t device = aml_device(t, "PEVT"), resources;
+	uint8_t *terms = t->bytes + t->len;
+	char name[5];
 
-	aml_name(t, "_HID");
-	aml_string(t, "QEMU0001");
-	resources = aml_resources(t);
-	aml_resource_port(t, PLATFORM_PORT_PVPANIC, 1);
-	aml_resources_end(t, resources);
-	aml_end(t, device);
+	append_bytes(t, ssdt_aml_code + HEADER_SIZE, SLOT_SIZE);
+	snprintf(name, sizeof(name), "VI%02X", slot & 0xff);
+	patch_slot(terms, "VI__", get_le32(name));
+	patch_slot(terms, "UID_", slot);
+	patch_slot(terms, "BASE", LAYOUT_VIRTIO + slot * LAYOUT_VIRTIO_SLOT);
+	patch_slot(terms, "GSI_", VM_GSI_VIRTIO + slot);
 }
 
 /*
- * ACPI 6.4, 5.6.9: the Generic Event Device runs _EVT when its interrupt
- * comes; it reads which events are pending and tells the power button.
+ * A table of AML is a header and a list of terms (ACPI 6.4, 20.2.1). So what
+ * iasl made goes without its header, and one list is appended to another.
  */
-static void put_power_button(struct aml *t)
-{
-	static const uint8_t region[] = { 0x5b, 0x80, 'E', 'V', 'R', 'G', 1 };
-	static const uint8_t field[] = { 'E', 'V', 'S', 'T', 8 };
-	/* If (EVST & 1) { Notify (PWRB, 0x80) } */
-	static const uint8_t test[] = { 0x7b, 'E', 'V', 'S', 'T', 1, 0 };
-	static const uint8_t notify[] = {
-		0x86, 'P', 'W', 'R', 'B', 0x0a, 0x80
-	};
-	size_t device, block, inner;
-
-	device = aml_device(t, "PWRB");
-	aml_name(t, "_HID");
-	aml_eisa_id(t, "PNP0C0C");
-	aml_name(t, "_UID");
-	aml_integer(t, 0);
-	aml_end(t, device);
-
-	device = aml_device(t, "GED0");
-	aml_name(t, "_HID");
-	aml_string(t, "ACPI0013");
-	aml_name(t, "_UID");
-	aml_integer(t, 0);
-	block = aml_resources(t);
-	aml_resource_irq(t, VM_GSI_BUTTON);
-	aml_resources_end(t, block);
-	aml_bytes(t, region, sizeof(region));
-	aml_integer(t, PLATFORM_PORT_BUTTON);
-	aml_integer(t, 1);
-	block = aml_field(t, "EVRG", 1); /* byte access */
-	aml_bytes(t, field, sizeof(field));
-	aml_end(t, block);
-	block = aml_method(t, "_EVT", 1);
-	inner = aml_if(t);
-	aml_bytes(t, test, sizeof(test));
-	aml_bytes(t, notify, sizeof(notify));
-	aml_end(t, inner);
-	aml_end(t, block);
-	aml_end(t, device);
-}
-
-/*
- * ACPI 6.4, 6.5.1: _INI runs when the interpreter starts, before it looks for
- * devices; it says that these tables are being read (see layout.h).
- */
-static void put_ini(struct aml *t)
-{
-	static const uint8_t region[] = { 0x5b, 0x80, 'I', 'N', 'I', 'R', 1 };
-	static const uint8_t field[] = { 'I', 'N', 'I', 'B', 8 };
-	/* Store (1, INIB) */
-	static const uint8_t store[] = { 0x70, 1, 'I', 'N', 'I', 'B' };
-	size_t block;
-
-	aml_bytes(t, region, sizeof(region));
-	aml_integer(t, PLATFORM_PORT_ACPI);
-	aml_integer(t, 1);
-	block = aml_field(t, "INIR", 1); /* byte access */
-	aml_bytes(t, field, sizeof(field));
-	aml_end(t, block);
-	block = aml_method(t, "_INI", 0);
-	aml_bytes(t, store, sizeof(store));
-	aml_end(t, block);
-}
-
-static void put_virtio(struct aml *t, unsigned slot)
-{
-	size_t device, resources;
-	char name[] = "VIxx";
-
-	snprintf(name + 2, 3, "%02X", slot & 0xff);
-	device = aml_device(t, name);
-	aml_name(t, "_HID");
-	aml_string(t, "LNRO0005");
-	aml_name(t, "_UID");
-	aml_integer(t, slot);
-	aml_name(t, "_CCA");
-	aml_integer(t, 1);
-	resources = aml_resources(t);
-	aml_resource_memory(t, LAYOUT_VIRTIO + slot * LAYOUT_VIRTIO_SLOT,
-			    LAYOUT_VIRTIO_SLOT);
-	aml_resource_irq(t, VM_GSI_VIRTIO + slot);
-	aml_resources_end(t, resources);
-	aml_end(t, device);
-}
-
-static void put_dsdt(struct aml *t, const struct acpi_options *options)
-{
-	size_t start = t->len, block;
-
-	put_header(t, "DSDT", 2);
-	aml_name(t, "_S5_");
-	block = aml_package(t, 4);
-	aml_integer(t, PLATFORM_S5_TYPE);
-	for (unsigned i = 1; i < 4; i++)
-		aml_integer(t, 0);
-	aml_end(t, block);
-	block = aml_scope(t, "\\_SB_");
-	put_serial(t);
-	put_pvpanic(t);
-	put_power_button(t);
-	if (options->virtio)
-		put_ini(t);
-	for (unsigned i = 0; i < options->virtio; i++)
-		put_virtio(t, i);
-	aml_end(t, block);
-	end_table(t, start);
-}
-
-static void put_xsdt(struct aml *t, const uint64_t *tables, unsigned count)
+static uint64_t append_dsdt(struct acpi_tables *t, unsigned slots)
 {
 	size_t start = t->len;
 
-	put_header(t, "XSDT", 1);
-	for (unsigned i = 0; i < count; i++)
-		aml_bytes(t, &tables[i], sizeof(tables[i]));
-	end_table(t, start);
+	append_header(t, "DSDT", 2);
+	append_bytes(t, dsdt_aml_code + HEADER_SIZE,
+		     sizeof(dsdt_aml_code) - HEADER_SIZE);
+	for (unsigned i = 0; i < slots; i++)
+		append_slot(t, i);
+	return close_table(t, start);
 }
 
-/* ACPI 6.4, 5.2.5.3 */
+static uint64_t append_xsdt(struct acpi_tables *t, const uint64_t tables[2])
+{
+	size_t start = t->len;
+
+	append_header(t, "XSDT", 1);
+	append_bytes(t, tables, 2 * sizeof(tables[0]));
+	return close_table(t, start);
+}
+
+/* ACPI 6.4, 5.2.5.3: one checksum for what ACPI 1.0 has of it, one for all. */
 static void put_rsdp(uint8_t *to, uint64_t xsdt)
 {
 	memcpy(to, "RSD PTR ", 8);
@@ -289,30 +199,24 @@ static void put_rsdp(uint8_t *to, uint64_t xsdt)
 	to[15] = 2;
 	put_le32(to + 20, RSDP_SIZE);
 	put_le64(to + 24, xsdt);
-	close_table(to, 20, 8);
-	close_table(to, RSDP_SIZE, 32);
+	to[8] = layout_checksum(to, 20);
+	to[32] = layout_checksum(to, RSDP_SIZE);
 }
 
-int acpi_write(const struct ram *ram, const struct acpi_options *options)
+int acpi_write(const struct ram *ram, unsigned cpus, unsigned slots)
 {
-	static uint8_t bytes[LAYOUT_ACPI_SIZE / 4];
-	static const uint8_t rsdp_room[RSDP_SIZE];
-	struct aml t = { .bytes = bytes, .max = sizeof(bytes) };
-	uint64_t dsdt, tables[2], xsdt;
+	static struct acpi_tables t;
+	uint64_t dsdt, tables[2];
 
-	memset(bytes, 0, RSDP_SIZE);
-	aml_bytes(&t, rsdp_room, sizeof(rsdp_room));
-	dsdt = LAYOUT_ACPI.v + t.len;
-	put_dsdt(&t, options);
-	tables[0] = LAYOUT_ACPI.v + t.len;
-	put_fadt(&t, dsdt);
-	tables[1] = LAYOUT_ACPI.v + t.len;
-	put_madt(&t, options->cpus);
-	xsdt = LAYOUT_ACPI.v + t.len;
-	put_xsdt(&t, tables, ARRAY_LEN(tables));
-	put_rsdp(bytes, xsdt);
-	if (t.overflow || ram_write(ram, LAYOUT_ACPI, bytes, t.len)) {
-		log_error("the ACPI tables do not fit");
+	memset(&t, 0, sizeof(t));
+	t.len = RSDP_SIZE;
+	dsdt = append_dsdt(&t, slots);
+	tables[0] = append_fadt(&t, dsdt);
+	tables[1] = append_madt(&t, cpus);
+	put_rsdp(t.bytes, append_xsdt(&t, tables));
+	if (ram_write(ram, LAYOUT_ACPI, t.bytes, t.len)) {
+		log_error("the ACPI tables do not fit into RAM; give "
+			  "a larger --memory");
 		return -ENOSPC;
 	}
 	return 0;

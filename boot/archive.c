@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Writes the archive that a guest with a command gets: a directory of its own
  * in the initramfs, which nobody else has a file in, with the init that
@@ -11,8 +12,6 @@
  * up to four bytes. Written twice: first to see how long it is. Trusts the
  * options. Main thread, before the sandbox closes in.
  */
-#include "boot/archive.h"
-
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -21,11 +20,12 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "boot/initrd.h"
+#include "boot/options/options.h"
 #include "cpu/command/protocol.h"
 #include "mem/log.h"
 #include "mem/util.h"
 
-#define FIELDS	 13
 #define MODE_DIR 0040700u
 #define MODE_RUN 0100700u
 #define MODE_TXT 0100600u
@@ -41,58 +41,52 @@ struct archive {
 	char tty[16]; /* rows and columns, or nothing */
 };
 
-static void put(struct archive *a, const void *from, size_t len)
+static void archive_put(struct archive *a, const void *from, size_t len)
 {
 	if (a->bytes)
 		memcpy(a->bytes + a->len, from, len);
 	a->len += len;
 }
 
-static void put_string(struct archive *a, const char *text)
+static void archive_put_string(struct archive *a, const char *text)
 {
-	put(a, text, strlen(text) + 1);
+	archive_put(a, text, strlen(text) + 1);
 }
 
-static void pad(struct archive *a)
+static void archive_pad(struct archive *a)
 {
 	static const char zeros[3];
 
-	put(a, zeros, round_up(a->len, 4) - a->len);
+	archive_put(a, zeros, round_up(a->len, 4) - a->len);
 }
 
-static void begin_file(struct archive *a, const char *name, unsigned mode,
-		       size_t size)
+static void archive_begin_file(struct archive *a, const char *name,
+			       unsigned mode, size_t size)
 {
-	/* user, group, time, devices and the check sum are 0 */
-	const uint32_t fields[FIELDS] = {
-		[0] = ++a->files,
-		[1] = mode,
-		[4] = 1, /* link */
-		[6] = (uint32_t)size,
-		[11] = (uint32_t)strlen(name) + 1,
-	};
-	char field[9];
+	char header[111];
 
-	put(a, "070701", 6);
-	for (size_t i = 0; i < FIELDS; i++) {
-		snprintf(field, sizeof(field), "%08X", fields[i]);
-		put(a, field, 8);
-	}
-	put_string(a, name);
-	pad(a);
+	/* inode, mode, user and group; links, time, size; four of devices; the
+	 * name's size with its NUL, check sum */
+	snprintf(header, sizeof(header),
+		 "070701%08X%08X%016X%08X%08X%08X%032X%08X%08X", ++a->files,
+		 mode, 0, 1, 0, (unsigned)size, 0, (unsigned)strlen(name) + 1,
+		 0);
+	archive_put(a, header, sizeof(header) - 1);
+	archive_put_string(a, name);
+	archive_pad(a);
 }
 
 /* -- the command ---------------------------------------------------------- */
 
-static void put_kind(struct archive *a, char kind, const char *text)
+static void put_typed_string(struct archive *a, char type, const char *text)
 {
-	put(a, &kind, 1);
-	put_string(a, text);
+	archive_put(a, &type, 1);
+	archive_put_string(a, text);
 }
 
 /* One of them from `first` on says what `name` is. */
-static bool has_env(const struct options *options, unsigned first,
-		    const char *name, size_t len)
+static bool has_env_from(const struct options *options, unsigned first,
+			 const char *name, size_t len)
 {
 	for (unsigned i = first; i < options->env_count; i++) {
 		const char *text = options->env[i];
@@ -106,12 +100,12 @@ static bool has_env(const struct options *options, unsigned first,
 
 static void put_env(struct archive *a, const char *name, const char *value)
 {
-	const char kind = RUN_ENV;
+	const char type = RUN_ENV;
 
-	put(a, &kind, 1);
-	put(a, name, strlen(name));
-	put(a, "=", 1);
-	put_string(a, value);
+	archive_put(a, &type, 1);
+	archive_put(a, name, strlen(name));
+	archive_put(a, "=", 1);
+	archive_put_string(a, value);
 }
 
 static void put_envs(struct archive *a, const struct options *options)
@@ -127,25 +121,26 @@ static void put_envs(struct archive *a, const struct options *options)
 	};
 
 	for (size_t i = 0; i < ARRAY_LEN(defaults); i++)
-		if (defaults[i].value && !has_env(options, 0, defaults[i].name,
-						  strlen(defaults[i].name)))
+		if (defaults[i].value &&
+		    !has_env_from(options, 0, defaults[i].name,
+				  strlen(defaults[i].name)))
 			put_env(a, defaults[i].name, defaults[i].value);
 	for (unsigned i = 0; i < options->env_count; i++) {
 		const char *text = options->env[i];
 		const char *value = getenv(text);
 
 		/* The last one counts, as for env(1). */
-		if (has_env(options, i + 1, text, strcspn(text, "=")))
+		if (has_env_from(options, i + 1, text, strcspn(text, "=")))
 			continue;
 		if (strchr(text, '='))
-			put_kind(a, RUN_ENV, text);
+			put_typed_string(a, RUN_ENV, text);
 		else if (value)
 			put_env(a, text, value);
 	}
 }
 
 /* Asked once: it may change while the archive is written. */
-static void get_size(struct archive *a)
+static void read_terminal_size(struct archive *a)
 {
 	struct winsize size = { 0 };
 
@@ -154,59 +149,59 @@ static void get_size(struct archive *a)
 			 size.ws_col);
 }
 
-static void put_command(struct archive *a, const struct options *options,
-			bool no_serial)
+static void put_command_file(struct archive *a, const struct options *options,
+			     bool no_serial)
 {
 	for (char **word = options->command; *word; word++)
-		put_kind(a, RUN_ARGUMENT, *word);
+		put_typed_string(a, RUN_ARGUMENT, *word);
 	put_envs(a, options);
 	if (options->workdir)
-		put_kind(a, RUN_WORKDIR, options->workdir);
+		put_typed_string(a, RUN_WORKDIR, options->workdir);
 	if (options->tty)
-		put_kind(a, RUN_TTY, a->tty);
+		put_typed_string(a, RUN_TTY, a->tty);
 	if (no_serial)
-		put_kind(a, RUN_NO_SERIAL, "");
+		put_typed_string(a, RUN_NO_SERIAL, "");
 }
 
 /* -- all of it ------------------------------------------------------------ */
 
-static bool names_root(const char *cmdline)
+static bool names_root_disk(const char *cmdline)
 {
 	return cmdline && strstr(cmdline, "root=");
 }
 
 /* A kernel may have files of its own for a command to be found in; few have. */
-static void check_files(const struct options *options)
+static void warn_without_files(const struct options *options)
 {
 	bool found = !options->command || options->initrd_count ||
-		     names_root(options->cmdline);
+		     names_root_disk(options->cmdline);
 
 	for (unsigned i = 0; i < options->devices.disk_count; i++)
 		found = found || options->devices.disks[i].root;
 	for (unsigned i = 0; i < options->append_count; i++)
-		found = found || names_root(options->append[i]);
+		found = found || names_root_disk(options->append[i]);
 	if (!found)
 		log_warn("the command has no files in the guest but the "
 			 "kernel's own: --disk root.img,root or an --initrd "
 			 "gives it others");
 }
 
-static void put_all(struct archive *a, const struct options *options,
-		    bool no_serial)
+static void put_archive(struct archive *a, const struct options *options,
+			bool no_serial)
 {
 	struct archive command = *a;
 
 	command.bytes = NULL;
 	command.len = 0;
-	put_command(&command, options, no_serial);
-	begin_file(a, RUN_DIR, MODE_DIR, 0);
-	begin_file(a, RUN_INIT, MODE_RUN, archive_init_len);
-	put(a, archive_init, archive_init_len);
-	pad(a);
-	begin_file(a, RUN_FILE, MODE_TXT, command.len);
-	put_command(a, options, no_serial);
-	pad(a);
-	begin_file(a, "TRAILER!!!", 0, 0);
+	put_command_file(&command, options, no_serial);
+	archive_begin_file(a, RUN_DIR, MODE_DIR, 0);
+	archive_begin_file(a, RUN_INIT, MODE_RUN, archive_init_len);
+	archive_put(a, archive_init, archive_init_len);
+	archive_pad(a);
+	archive_begin_file(a, RUN_FILE, MODE_TXT, command.len);
+	put_command_file(a, options, no_serial);
+	archive_pad(a);
+	archive_begin_file(a, "TRAILER!!!", 0, 0);
 }
 
 int archive_create(const struct options *options, bool no_serial)
@@ -214,15 +209,15 @@ int archive_create(const struct options *options, bool no_serial)
 	struct archive a = { .len = 0 };
 	int error = 0, fd;
 
-	check_files(options);
-	get_size(&a);
-	put_all(&a, options, no_serial);
+	warn_without_files(options);
+	read_terminal_size(&a);
+	put_archive(&a, options, no_serial);
 	a.bytes = malloc(a.len);
 	if (!a.bytes)
 		return log_errno("malloc");
 	a.len = 0;
 	a.files = 0;
-	put_all(&a, options, no_serial);
+	put_archive(&a, options, no_serial);
 	fd = memfd_create("mote-command", MFD_CLOEXEC);
 	if (fd < 0 || write(fd, a.bytes, a.len) != (ssize_t)a.len) {
 		error = log_errno("memfd");

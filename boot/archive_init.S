@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The guest's init, as boot/init/ is built to: a file to hand on, not code.
  */

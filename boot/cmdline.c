@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The guest kernel's command line.
  *
@@ -23,13 +24,7 @@ struct word {
 	struct text key, value;
 };
 
-void cmdline_init(struct cmdline *line)
-{
-	line->text[0] = '\0';
-	line->len = 0;
-}
-
-static int check_text(const char *words, size_t len)
+static int check_words(const char *words, size_t len)
 {
 	size_t quotes = 0;
 
@@ -63,7 +58,7 @@ int cmdline_add(struct cmdline *line, const char *words)
 	len = strlen(words);
 	while (len && words[len - 1] == ' ')
 		len--;
-	error = check_text(words, len);
+	error = check_words(words, len);
 	if (error || !len)
 		return error;
 	if (len + gap > sizeof(line->text) - 1 - line->len) {
@@ -91,7 +86,7 @@ int cmdline_check(const struct cmdline *line, uint32_t max)
 	return -E2BIG;
 }
 
-static void strip_quotes(struct text *text)
+static void strip_word_quotes(struct text *text)
 {
 	if (text->len && text->at[0] == '"') {
 		text->at++;
@@ -102,7 +97,7 @@ static void strip_quotes(struct text *text)
 }
 
 /* The word at or after *at, which moves on; false at the end, or at "--". */
-static bool next_word(const char **at, struct word *word)
+static bool next_cmdline_word(const char **at, struct word *word)
 {
 	const char *start = *at + strspn(*at, " "), *end = start;
 	const char *equals = NULL;
@@ -121,9 +116,9 @@ static bool next_word(const char **at, struct word *word)
 		word->key.len = (size_t)(equals - start);
 		word->value =
 			(struct text){ equals + 1, (size_t)(end - equals - 1) };
-		strip_quotes(&word->value);
+		strip_word_quotes(&word->value);
 	}
-	strip_quotes(&word->key);
+	strip_word_quotes(&word->key);
 	return end > start && (end - start != 2 || memcmp(start, "--", 2));
 }
 
@@ -132,7 +127,7 @@ static char fold_dash(char c)
 	return c == '-' ? '_' : c;
 }
 
-static bool is_key(const struct word *word, const char *key)
+static bool word_has_key(const struct word *word, const char *key)
 {
 	size_t i = 0;
 
@@ -147,14 +142,14 @@ bool cmdline_has(const struct cmdline *line, const char *key)
 	const char *at = line->text;
 	struct word word;
 
-	while (next_word(&at, &word))
-		if (is_key(&word, key))
+	while (next_cmdline_word(&at, &word))
+		if (word_has_key(&word, key))
 			return true;
 	return false;
 }
 
 /* Takes the first item off a comma list; false where none is left. */
-static bool next_item(struct text *list, struct text *item)
+static bool next_comma_item(struct text *list, struct text *item)
 {
 	const char *comma;
 
@@ -170,29 +165,7 @@ static bool next_item(struct text *list, struct text *item)
 	return true;
 }
 
-bool cmdline_has_value(const struct cmdline *line, const char *key,
-		       const char *value)
-{
-	const char *at = line->text;
-	size_t len = strlen(value);
-	struct text item;
-	struct word word;
-
-	while (next_word(&at, &word)) {
-		struct text list = word.value;
-
-		if (!is_key(&word, key) || !list.at)
-			continue;
-		if (list.len == len && !memcmp(list.at, value, len))
-			return true;
-		while (next_item(&list, &item))
-			if (item.len == len && !memcmp(item.at, value, len))
-				return true;
-	}
-	return false;
-}
-
-static bool has_prefix(const struct text *text, const char *prefix)
+static bool text_has_prefix(const struct text *text, const char *prefix)
 {
 	size_t len = strlen(prefix);
 
@@ -203,11 +176,11 @@ static bool has_prefix(const struct text *text, const char *prefix)
  * One item of reboot= as reboot_setup() takes it (kernel/reboot.c): w(arm),
  * c(old), h(ard), s(oft) and g(pio) set a mode, s<CPU> and smp<CPU> do not.
  */
-static void take_reboot_item(struct text item, char *mode, char *panic_mode)
+static void parse_reboot_item(struct text item, char *mode, char *panic_mode)
 {
 	struct text digits;
 
-	if (has_prefix(&item, "panic_")) {
+	if (text_has_prefix(&item, "panic_")) {
 		mode = panic_mode;
 		item.at += 6;
 		item.len -= 6;
@@ -215,7 +188,7 @@ static void take_reboot_item(struct text item, char *mode, char *panic_mode)
 	if (!item.len || !strchr("wchsg", item.at[0]))
 		return;
 	digits = (struct text){ item.at + 1, item.len - 1 };
-	if (has_prefix(&item, "smp"))
+	if (text_has_prefix(&item, "smp"))
 		digits = (struct text){ item.at + 3, item.len - 3 };
 	if (item.at[0] == 's' && digits.len && digits.at[0] >= '0' &&
 	    digits.at[0] <= '9')
@@ -230,13 +203,13 @@ bool cmdline_tells_panic(const struct cmdline *line)
 	struct text item;
 	struct word word;
 
-	while (next_word(&at, &word)) {
+	while (next_cmdline_word(&at, &word)) {
 		struct text list = word.value;
 
-		if (!is_key(&word, "reboot"))
+		if (!word_has_key(&word, "reboot"))
 			continue;
-		while (next_item(&list, &item))
-			take_reboot_item(item, &mode, &panic_mode);
+		while (next_comma_item(&list, &item))
+			parse_reboot_item(item, &mode, &panic_mode);
 	}
 	return mode == 'w' && panic_mode && panic_mode != 'w';
 }

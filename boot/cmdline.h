@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The guest kernel's command line, built up from words, and questions about
  * what it says. Read as Linux reads it (kernel/params.c): words are parted by
@@ -13,12 +14,11 @@
 
 #define CMDLINE_SIZE 2048 /* x86 Linux's COMMAND_LINE_SIZE, NUL included */
 
+/* All zero is a line without words. */
 struct cmdline {
 	char text[CMDLINE_SIZE]; /* always ends in NUL */
 	size_t len;		 /* without the NUL */
 };
-
-void cmdline_init(struct cmdline *line);
 
 /*
  * Append `words`, parted from the rest by one space; spaces around them are
@@ -32,13 +32,6 @@ int cmdline_check(const struct cmdline *line, uint32_t max);
 
 /* Is there the word `key`, or a word `key=...`? */
 bool cmdline_has(const struct cmdline *line, const char *key);
-
-/*
- * Is `value` the value of a word `key=...`, or one item of its comma list?
- * Any of several words with that key will do.
- */
-bool cmdline_has_value(const struct cmdline *line, const char *key,
-		       const char *value);
 
 /*
  * Does the guest leave 0x1234 at physical 0x472 on a reboot and 0 on a panic?

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The initrd.
  *
@@ -16,16 +17,14 @@
 #include "mem/log.h"
 #include "mem/util.h"
 
-#define MIB (1ULL << 20)
-
 struct archives {
 	struct source source[INITRD_SOURCES_MAX];
 	unsigned count; /* opened */
 	uint64_t total; /* bytes, each archive in whole pages */
 };
 
-static int open_all(struct archives *all, const struct ram *ram,
-		    const struct initrd_source *list, unsigned count)
+static int open_archives(struct archives *all, const struct ram *ram,
+			 const struct initrd_source *list, unsigned count)
 {
 	for (unsigned i = 0; i < count; i++) {
 		struct source *source = &all->source[i];
@@ -37,38 +36,36 @@ static int open_all(struct archives *all, const struct ram *ram,
 		all->count++;
 		/* Keeps the sum far from wrapping: this is over the limit. */
 		if (source->size > RAM_GAP_START)
-			return source_error(
-				source, -ENOMEM,
-				"has %llu MiB, more than the 3 "
-				"GiB that an initrd can have; give "
-				"it with --disk",
-				(unsigned long long)(source->size / MIB));
+			return source_error(source, -ENOMEM,
+					    "has %llu MiB, more than the 3 "
+					    "GiB that an initrd can have; give "
+					    "it with --disk",
+					    (unsigned long long)source->size >>
+						    20);
 		all->total += round_up(source->size, RAM_PAGE);
 	}
 	return 0;
 }
 
-static void close_all(struct archives *all)
+static void close_archives(struct archives *all)
 {
 	while (all->count)
 		source_close(&all->source[--all->count]);
 }
 
 /* The first byte that the initrd may not take, and page-aligned. */
-static uint64_t find_top(uint64_t low_ram, gpa limit)
+static uint64_t find_initrd_top(uint64_t low_ram, gpa limit)
 {
-	uint64_t top = limit.v < low_ram ? limit.v + 1 : low_ram;
-
-	return (top < low_ram ? top : low_ram) & ~(RAM_PAGE - 1);
+	return (limit.v < low_ram ? limit.v + 1 : low_ram) & ~(RAM_PAGE - 1);
 }
 
-static int place(gpa *start, const struct archives *all, const struct ram *ram,
-		 gpa floor, gpa limit)
+static int place_archives(gpa *start, const struct archives *all,
+			  const struct ram *ram, gpa floor, gpa limit)
 {
 	const struct source *first = &all->source[0];
 	const char *more = all->count > 1 ? " with those after it" : "";
-	uint64_t top = find_top(ram->region[0].size, limit);
-	uint64_t highest = find_top(RAM_GAP_START, limit);
+	uint64_t top = find_initrd_top(ram->region[0].size, limit);
+	uint64_t highest = find_initrd_top(RAM_GAP_START, limit);
 	uint64_t bottom = floor.v < RAM_GAP_START ? round_up(floor.v, RAM_PAGE)
 						  : RAM_GAP_START;
 	uint64_t kib = all->total >> 10;
@@ -111,9 +108,9 @@ int initrd_load(struct initrd *out, struct ram *ram,
 			  count, INITRD_SOURCES_MAX);
 		return -E2BIG;
 	}
-	error = open_all(&all, ram, list, count);
+	error = open_archives(&all, ram, list, count);
 	if (!error)
-		error = place(&at, &all, ram, floor, limit);
+		error = place_archives(&at, &all, ram, floor, limit);
 	if (error)
 		goto out;
 	out->start = at;
@@ -127,6 +124,6 @@ int initrd_load(struct initrd *out, struct ram *ram,
 	if (error)
 		*out = (struct initrd){ .size = 0 };
 out:
-	close_all(&all);
+	close_archives(&all);
 	return error;
 }

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Puts the initrd into guest RAM: one or more cpio archives, compressed or
  * not, which the kernel unpacks one after another.
@@ -5,9 +6,9 @@
 #ifndef BOOT_INITRD_H
 #define BOOT_INITRD_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
-#include "mem/gpa.h"
 #include "mem/ram.h"
 
 #define INITRD_SOURCES_MAX 64
@@ -31,5 +32,14 @@ struct initrd {
 int initrd_load(struct initrd *out, struct ram *ram,
 		const struct initrd_source *list, unsigned count, gpa floor,
 		gpa limit);
+
+struct options;
+
+/*
+ * The archive that goes behind the user's where there is a command: mote's init
+ * for the guest, and what it is to run. In memory, as a descriptor that is the
+ * caller's; or -errno, logged. `no_serial`: init may not use the serial port.
+ */
+int archive_create(const struct options *options, bool no_serial);
 
 #endif

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Puts a kernel into guest RAM, an ELF vmlinux or a bzImage, and says where it
  * starts and what it accepts. Entered in long mode at `entry`, as
@@ -10,7 +11,6 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "mem/gpa.h"
 #include "mem/ram.h"
 
 /*
@@ -26,7 +26,6 @@ struct kernel_image {
 	uint64_t size;	/* ... in bytes, with its bss and unpacking room */
 	gpa initrd_max; /* the last byte that an initrd may take */
 	uint32_t cmdline_max; /* bytes of command line, its NUL not counted */
-	bool bzimage;
 	/* bzImage only: goes to boot_params as it is, at KERNEL_SETUP_START */
 	uint8_t setup_header[KERNEL_SETUP_MAX];
 	size_t setup_header_len; /* 0 for an ELF file */

@@ -1,12 +1,17 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Where things stand in a guest's address space. RAM ends at 3 GiB and goes on
- * at 4 GiB (mem/ram.h); ports are their devices' own (cpu/console/uart.h,
+ * Where things stand in a guest's address space, and what writes the tables
+ * that a kernel reads there. RAM ends at 3 GiB and goes on at 4 GiB
+ * (mem/ram.h); ports are their devices' own (cpu/console/uart.h,
  * cpu/platform.h).
  */
 #ifndef BOOT_LAYOUT_H
 #define BOOT_LAYOUT_H
 
-#include "mem/gpa.h"
+#include <stddef.h>
+#include <stdint.h>
+
+#include "mem/ram.h"
 
 /* GDT and first page tables: cpu/entry.h */
 #define LAYOUT_BOOT_PARAMS  GPA(0x7000)
@@ -32,5 +37,45 @@
  * kernel which reads both finds each device once.
  */
 #define LAYOUT_VIRTIO_ALIAS 0xd0100000U
+
+struct cmdline;
+struct initrd;
+struct kernel_image;
+
+/*
+ * All of these: 0 or -errno, logged. The main thread calls them before the
+ * vCPUs run. `cpus` are VM_CPUS_MAX at most and have the local APIC IDs from 0.
+ *
+ * ACPI of reduced hardware, so that stock kernels find the processors, the
+ * serial port, `slots` virtio-mmio slots (DEVICES_MAX at most, from the first
+ * one), the power button and how to switch off. The RSDP is at LAYOUT_ACPI,
+ * RSDP, DSDT, FADT, MADT and XSDT one behind the other.
+ */
+int acpi_write(const struct ram *ram, unsigned cpus, unsigned slots);
+
+/*
+ * The MultiProcessor table, for kernels built without ACPI, at LAYOUT_MPTABLE
+ * (Intel MultiProcessor Specification 1.4, chapter 4).
+ */
+int mptable_write(const struct ram *ram, unsigned cpus);
+
+/*
+ * The "zero page", boot_params, which says where all else is, at
+ * LAYOUT_BOOT_PARAMS (Linux, Documentation/arch/x86/boot.rst and
+ * zero-page.rst); the command line at LAYOUT_CMDLINE and a random seed at
+ * LAYOUT_SETUP_DATA.
+ */
+int params_write(const struct ram *ram, const struct kernel_image *kernel,
+		 const struct initrd *initrd, const struct cmdline *cmdline);
+
+/* The byte that makes a table sum to zero; where it goes, there is 0 so far. */
+static inline uint8_t layout_checksum(const uint8_t *table, size_t len)
+{
+	uint8_t sum = 0;
+
+	while (len--)
+		sum = (uint8_t)(sum + *table++);
+	return (uint8_t)-sum;
+}
 
 #endif

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The "zero page".
  *
@@ -5,13 +6,14 @@
  * one is made up. The memory map: RAM up to 0x9fc00, reserved for tables up to
  * 1 MiB, RAM around the gap below 4 GiB. Owns nothing. Main thread.
  */
-#include "boot/params.h"
-
 #include <asm/bootparam.h>
 #include <errno.h>
 #include <string.h>
 #include <sys/random.h>
 
+#include "boot/cmdline.h"
+#include "boot/initrd.h"
+#include "boot/kernel.h"
 #include "boot/layout.h"
 #include "mem/log.h"
 #include "mem/util.h"
@@ -22,16 +24,15 @@
 #define LOADER_UNKNOWN 0xff
 #define KERNEL_ALIGN   0x1000000
 
-#define SEED_BYTES     32
-#define SETUP_RNG_SEED 9 /* Linux 6.0 and later; older ones skip it */
+#define SEED_BYTES 32
 
 enum e820_type { E820_RAM = 1, E820_RESERVED = 2 };
 
 _Static_assert(offsetof(struct boot_params, hdr) == KERNEL_SETUP_START,
 	       "the setup header's place in the zero page");
 
-static void add_e820(struct boot_params *params, uint64_t start, uint64_t end,
-		     enum e820_type type)
+static void add_e820_range(struct boot_params *params, uint64_t start,
+			   uint64_t end, enum e820_type type)
 {
 	struct boot_e820_entry *e = &params->e820_table[params->e820_entries];
 
@@ -43,18 +44,20 @@ static void add_e820(struct boot_params *params, uint64_t start, uint64_t end,
 	params->e820_entries++;
 }
 
-static void set_memory_map(struct boot_params *params, const struct ram *ram)
+static void fill_memory_map(struct boot_params *params, const struct ram *ram)
 {
 	const struct ram_region *low = &ram->region[0], *high = &ram->region[1];
 
-	add_e820(params, 0, LAYOUT_LOW_END, E820_RAM);
-	add_e820(params, LAYOUT_LOW_END, LAYOUT_HIGH_START, E820_RESERVED);
-	add_e820(params, LAYOUT_HIGH_START, low->size, E820_RAM);
-	add_e820(params, high->start.v, high->start.v + high->size, E820_RAM);
+	add_e820_range(params, 0, LAYOUT_LOW_END, E820_RAM);
+	add_e820_range(params, LAYOUT_LOW_END, LAYOUT_HIGH_START,
+		       E820_RESERVED);
+	add_e820_range(params, LAYOUT_HIGH_START, low->size, E820_RAM);
+	add_e820_range(params, high->start.v, high->start.v + high->size,
+		       E820_RAM);
 }
 
-static void set_header(struct boot_params *params,
-		       const struct kernel_image *kernel)
+static void fill_setup_header(struct boot_params *params,
+			      const struct kernel_image *kernel)
 {
 	struct setup_header *header = &params->hdr;
 
@@ -71,9 +74,11 @@ static void set_header(struct boot_params *params,
 	header->type_of_loader = LOADER_UNKNOWN;
 }
 
-/* A seed for the guest's random numbers, so that they are good from the start.
+/*
+ * A seed for the guest's random numbers, so that they are good from the start.
+ * Linux 6.0 and later take it, older ones skip it.
  */
-static int write_seed(const struct ram *ram, struct boot_params *params)
+static int write_random_seed(const struct ram *ram, struct boot_params *params)
 {
 	uint8_t data[sizeof(struct setup_data) + SEED_BYTES] = { 0 };
 	const struct setup_data head = { .type = SETUP_RNG_SEED,
@@ -96,13 +101,13 @@ int params_write(const struct ram *ram, const struct kernel_image *kernel,
 	int error;
 
 	memset(&params, 0, sizeof(params));
-	set_header(&params, kernel);
-	set_memory_map(&params, ram);
+	fill_setup_header(&params, kernel);
+	fill_memory_map(&params, ram);
 	params.acpi_rsdp_addr = LAYOUT_ACPI.v;
 	params.hdr.cmd_line_ptr = (uint32_t)LAYOUT_CMDLINE.v;
 	params.hdr.ramdisk_image = (uint32_t)initrd->start.v;
 	params.hdr.ramdisk_size = (uint32_t)initrd->size;
-	error = write_seed(ram, &params);
+	error = write_random_seed(ram, &params);
 	if (!error)
 		error = ram_write(ram, LAYOUT_CMDLINE, cmdline->text,
 				  cmdline->len + 1);

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Files to boot from.
  *
@@ -39,7 +40,7 @@ int source_error(const struct source *source, int error, const char *format,
 	return error;
 }
 
-static int cannot_read(const struct source *source, int error)
+static int log_unreadable(const struct source *source, int error)
 {
 	return source_error(source, error, "cannot be read: %s%s",
 			    strerror(-error),
@@ -47,7 +48,7 @@ static int cannot_read(const struct source *source, int error)
 }
 
 /* As read(), also where the descriptor was left non-blocking by its owner. */
-static ssize_t read_stream(int fd, void *to, size_t len)
+static ssize_t read_stream_blocking(int fd, void *to, size_t len)
 {
 	for (;;) {
 		ssize_t n = read(fd, to, len);
@@ -64,22 +65,7 @@ static ssize_t read_stream(int fd, void *to, size_t len)
 	}
 }
 
-static int write_all(int fd, const uint8_t *from, size_t len)
-{
-	while (len) {
-		ssize_t n = write(fd, from, len);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n <= 0)
-			return n ? -errno : -EIO;
-		from += n;
-		len -= (size_t)n;
-	}
-	return 0;
-}
-
-static int copy_stream(struct source *source, int from, uint64_t most)
+static int copy_stream_to_memory(struct source *source, int from, uint64_t most)
 {
 	uint8_t step[STREAM_STEP];
 	ssize_t n = 0;
@@ -93,7 +79,7 @@ static int copy_stream(struct source *source, int from, uint64_t most)
 				    strerror(errno));
 	source->copied = true;
 	while (!error) {
-		n = read_stream(from, step, sizeof(step));
+		n = read_stream_blocking(from, step, sizeof(step));
 		if (n <= 0)
 			break;
 		source->size += (uint64_t)n;
@@ -103,23 +89,25 @@ static int copy_stream(struct source *source, int from, uint64_t most)
 					    "RAM cannot hold; give a larger "
 					    "--memory or a smaller file",
 					    (unsigned long long)(most / MIB));
-		error = write_all(source->fd, step, (size_t)n);
+		errno = ENOMEM; /* for a write that is cut short */
+		if (write(source->fd, step, (size_t)n) != n)
+			error = -errno;
 	}
 	if (error)
 		return source_error(source, error,
 				    "cannot be kept in memory: %s",
 				    strerror(-error));
-	return n < 0 ? cannot_read(source, (int)n) : 0;
+	return n < 0 ? log_unreadable(source, (int)n) : 0;
 }
 
 /* The size of what has one; 0 for a stream. */
-static int measure(struct source *source)
+static int measure_source(struct source *source)
 {
 	struct stat st;
 	off_t end;
 
 	if (fstat(source->fd, &st))
-		return cannot_read(source, -errno);
+		return log_unreadable(source, -errno);
 	if (S_ISDIR(st.st_mode))
 		return source_error(source, -EISDIR,
 				    "is a directory; give a file in it");
@@ -128,7 +116,7 @@ static int measure(struct source *source)
 	if (S_ISBLK(st.st_mode)) {
 		end = lseek(source->fd, 0, SEEK_END);
 		if (end < 0)
-			return cannot_read(source, -errno);
+			return log_unreadable(source, -errno);
 		source->size = (uint64_t)end;
 	}
 	return 0;
@@ -140,10 +128,10 @@ int source_open(struct source *source, const char *what, int fd,
 	int error;
 
 	*source = (struct source){ .fd = fd, .what = what, .name = name };
-	error = measure(source);
+	error = measure_source(source);
 	/* Files of /proc and /sys say 0 and are read as streams too. */
 	if (!error && !source->size)
-		error = copy_stream(source, fd, most);
+		error = copy_stream_to_memory(source, fd, most);
 	if (!error && !source->size)
 		error = source_error(source, -ENODATA,
 				     "is empty; give the whole file");
@@ -160,7 +148,7 @@ void source_close(struct source *source)
 	source->fd = -1;
 }
 
-static int ended_early(const struct source *source)
+static int log_cut_short(const struct source *source)
 {
 	return source_error(source, -ENODATA,
 			    "ended while it was read; is something still "
@@ -173,16 +161,16 @@ int source_read(const struct source *source, void *to, uint64_t offset,
 	uint8_t *at = to;
 
 	if (offset > source->size || len > source->size - offset)
-		return ended_early(source);
+		return log_cut_short(source);
 	while (len) {
 		ssize_t n = pread(source->fd, at, len, (off_t)offset);
 
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n < 0)
-			return cannot_read(source, -errno);
+			return log_unreadable(source, -errno);
 		if (!n)
-			return ended_early(source);
+			return log_cut_short(source);
 		at += n;
 		offset += (uint64_t)n;
 		len -= (size_t)n;
@@ -196,7 +184,7 @@ int source_load(const struct source *source, struct ram *ram, gpa at,
 	int error = ram_load(ram, at, source->fd, offset, len, copy);
 
 	if (error == -ENODATA)
-		return ended_early(source);
+		return log_cut_short(source);
 	if (error)
 		return source_error(source, error,
 				    "cannot be loaded at 0x%llx: %s",
@@ -209,8 +197,8 @@ uint64_t source_memory(uint64_t end)
 	return round_up(end < RAM_MIN_SIZE ? RAM_MIN_SIZE : end, MIB) / MIB;
 }
 
-int source_place(const struct source *source, const struct ram *ram, gpa at,
-		 uint64_t len, const char *part)
+int source_check_range(const struct source *source, const struct ram *ram,
+		       gpa at, uint64_t len, const char *part)
 {
 	unsigned long long start = at.v;
 	uint64_t end;

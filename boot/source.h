@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A file that the user gave to boot from: a kernel or one archive of the
  * initrd, by path or as fd=N. Opened by the caller, measured here, and read at
@@ -10,7 +11,6 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "mem/gpa.h"
 #include "mem/ram.h"
 
 #define SOURCE_LOW_END 0x100000ULL /* below it are mote's own tables: 1 MiB */
@@ -36,7 +36,7 @@ void source_close(struct source *source);
 int source_read(const struct source *source, void *to, uint64_t offset,
 		size_t len);
 
-/* ram_load from this file. The place was checked with source_place. */
+/* ram_load from this file. The range was checked with source_check_range. */
 int source_load(const struct source *source, struct ram *ram, gpa at,
 		uint64_t offset, uint64_t len, bool copy);
 
@@ -45,8 +45,8 @@ int source_load(const struct source *source, struct ram *ram, gpa at,
  * 1 MiB or above and below the gap. Else -EINVAL, or -ENOMEM where more RAM
  * would do: the smallest --memory is in the message. `part` names the range.
  */
-int source_place(const struct source *source, const struct ram *ram, gpa at,
-		 uint64_t len, const char *part);
+int source_check_range(const struct source *source, const struct ram *ram,
+		       gpa at, uint64_t len, const char *part);
 
 /* The smallest --memory, in MiB, that has RAM up to `end`, at most 3 GiB. */
 uint64_t source_memory(uint64_t end);

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Finds the device behind a port or an MMIO address.
  *
@@ -13,7 +14,7 @@
 #include <string.h>
 
 /* Index of the first range that starts above `address`. */
-static unsigned first_above(const struct bus *bus, uint64_t address)
+static unsigned first_range_above(const struct bus *bus, uint64_t address)
 {
 	unsigned low = 0, high = bus->count;
 
@@ -31,7 +32,7 @@ static unsigned first_above(const struct bus *bus, uint64_t address)
 int bus_add(struct bus *bus, uint64_t start, uint64_t size,
 	    const struct bus_ops *ops, void *device)
 {
-	unsigned at = first_above(bus, start);
+	unsigned at = first_range_above(bus, start);
 	const struct bus_range *before = at ? &bus->range[at - 1] : NULL;
 	const struct bus_range *after =
 		at < bus->count ? &bus->range[at] : NULL;
@@ -53,10 +54,10 @@ int bus_add(struct bus *bus, uint64_t start, uint64_t size,
 }
 
 /* The range that holds all of the access; NULL where there is none. */
-static const struct bus_range *find(const struct bus *bus, uint64_t address,
-				    unsigned len)
+static const struct bus_range *find_range(const struct bus *bus,
+					  uint64_t address, unsigned len)
 {
-	unsigned at = first_above(bus, address);
+	unsigned at = first_range_above(bus, address);
 	const struct bus_range *range = at ? &bus->range[at - 1] : NULL;
 	uint64_t offset = range ? address - range->start : 0;
 
@@ -68,7 +69,7 @@ static const struct bus_range *find(const struct bus *bus, uint64_t address,
 int bus_read(const struct bus *bus, uint64_t address, uint8_t *data,
 	     unsigned len)
 {
-	const struct bus_range *range = find(bus, address, len);
+	const struct bus_range *range = find_range(bus, address, len);
 
 	if (!range) {
 		memset(data, 0xff, len);
@@ -81,7 +82,7 @@ int bus_read(const struct bus *bus, uint64_t address, uint8_t *data,
 int bus_write(const struct bus *bus, uint64_t address, const uint8_t *data,
 	      unsigned len)
 {
-	const struct bus_range *range = find(bus, address, len);
+	const struct bus_range *range = find_range(bus, address, len);
 
 	if (!range)
 		return 0;

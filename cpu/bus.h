@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * An address space of devices: one struct bus for ports, one for MMIO. Filled
  * before the vCPUs run and constant from then on, so lookups need no lock; the

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * CPUID.
  *
@@ -7,7 +8,7 @@
  * Linux, Documentation/virt/kvm/x86/cpuid.rst. Trusts the host's kernel. Owns
  * nothing. Main thread, before the vCPUs run.
  */
-#include "cpu/cpuid.h"
+#include "cpu/entry.h"
 
 #include <errno.h>
 #include <string.h>
@@ -33,7 +34,7 @@ static unsigned id_bits(unsigned count)
 	return bits;
 }
 
-static void features(entry *e, const struct cpuid_options *o)
+static void mask_features(entry *e, const struct cpuid_options *o)
 {
 	unsigned logical = 1u << id_bits(o->count);
 
@@ -77,7 +78,7 @@ static void amd_cache(entry *e, const struct cpuid_options *o)
 		cache_sharing(e, o);
 }
 
-static void clear(entry *e, const struct cpuid_options *o)
+static void clear_leaf_bits(entry *e, const struct cpuid_options *o)
 {
 	(void)o;
 	e->eax = e->ebx = e->ecx = e->edx = 0;
@@ -94,10 +95,10 @@ static void amd_features(entry *e, const struct cpuid_options *o)
 		e->ecx |= BIT(1); /* CmpLegacy */
 }
 
-static void svm(entry *e, const struct cpuid_options *o)
+static void keep_or_hide_svm(entry *e, const struct cpuid_options *o)
 {
 	if (!o->nested)
-		clear(e, o);
+		clear_leaf_bits(e, o);
 }
 
 static void amd_cores(entry *e, const struct cpuid_options *o)
@@ -110,22 +111,22 @@ static void amd_cores(entry *e, const struct cpuid_options *o)
 /* Threads per core 1, node 0 of 1; the IDs are cpuid_set_id's. */
 static void amd_topology(entry *e, const struct cpuid_options *o)
 {
-	clear(e, o);
+	clear_leaf_bits(e, o);
 }
 
 static const struct leaf {
 	uint32_t function;
 	void (*apply)(entry *e, const struct cpuid_options *o);
 } leaves[] = {
-	{ 0x00000001, features },
+	{ 0x00000001, mask_features },
 	{ 0x00000004, intel_cache },
-	{ 0x0000000a, clear }, /* architectural PMU */
+	{ 0x0000000a, clear_leaf_bits }, /* architectural PMU */
 	{ 0x80000001, amd_features },
 	{ 0x80000008, amd_cores },
-	{ 0x8000000a, svm },
+	{ 0x8000000a, keep_or_hide_svm },
 	{ 0x8000001d, amd_cache },
 	{ 0x8000001e, amd_topology },
-	{ 0x80000022, clear }, /* AMD PMU version 2 */
+	{ 0x80000022, clear_leaf_bits }, /* AMD PMU version 2 */
 };
 
 static void drop_leaf(struct cpuid *c, uint32_t function)

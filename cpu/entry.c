@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The entry state of the boot processor. Sources: Intel SDM volume 3, 4.5 (page
  * tables), 3.4.5 (descriptors), 11.11 (MTRRs); boot.rst for what Linux expects:

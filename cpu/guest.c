@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The guest while it runs.
  *
@@ -28,9 +29,9 @@ void guest_init(struct guest *g)
 	g->platform.wake_fd = g->platform.button_fd = -1;
 }
 
-static void report_counts(struct guest *g)
+static void report_counter_values(struct guest *g)
 {
-	struct serial_counters serial = serial_counters(&g->serial);
+	struct uart_counters serial = uart_counters(&g->serial);
 	const struct report_counter counters[] = {
 		{ "exits", vcpus_counter(&g->vcpus, VCPU_EXITS) },
 		{ "pio", vcpus_counter(&g->vcpus, VCPU_PIO) },
@@ -44,7 +45,7 @@ static void report_counts(struct guest *g)
 	report_counters(&g->report, counters, ARRAY_LEN(counters));
 }
 
-static void on_stop(struct guest *g, int number)
+static void stop_by_signal(struct guest *g, int number)
 {
 	g->stopped = true;
 	platform_end(&g->platform, END_SIGNAL,
@@ -52,15 +53,15 @@ static void on_stop(struct guest *g, int number)
 }
 
 /* The first one presses the button, where there is still a guest to see it. */
-static void on_term(struct guest *g, int number)
+static void press_button_or_stop(struct guest *g, int number)
 {
 	if (g->terms++ || platform_ending(&g->platform).reason != END_NONE)
-		on_stop(g, number);
+		stop_by_signal(g, number);
 	else
 		platform_press_button(&g->platform);
 }
 
-static void on_snapshot(struct guest *g, int number)
+static void refuse_snapshot(struct guest *g, int number)
 {
 	(void)g;
 	(void)number;
@@ -68,13 +69,13 @@ static void on_snapshot(struct guest *g, int number)
 		 "version of mote cannot take");
 }
 
-static void on_counters(struct guest *g, int number)
+static void write_counters(struct guest *g, int number)
 {
 	(void)number;
-	report_counts(g);
+	report_counter_values(g);
 }
 
-static void on_suspend(struct guest *g, int number)
+static void suspend_by_terminal(struct guest *g, int number)
 {
 	(void)number;
 	console_suspend(&g->console);
@@ -82,7 +83,7 @@ static void on_suspend(struct guest *g, int number)
 	thread_stop_process();
 }
 
-static void on_resume(struct guest *g, int number)
+static void resume_after_stop(struct guest *g, int number)
 {
 	(void)number;
 	console_resume(&g->console);
@@ -90,7 +91,7 @@ static void on_resume(struct guest *g, int number)
 }
 
 /* The serial port does not know how large its terminal is. */
-static void on_nothing(struct guest *g, int number)
+static void ignore_signal(struct guest *g, int number)
 {
 	(void)g;
 	(void)number;
@@ -100,15 +101,15 @@ static const struct signal_action {
 	int number;
 	void (*act)(struct guest *g, int number);
 } signal_actions[] = {
-	{ SIGTERM, on_term },	  { SIGUSR1, on_snapshot },
-	{ SIGUSR2, on_counters }, { SIGTSTP, on_suspend },
-	{ SIGCONT, on_resume },	  { SIGWINCH, on_nothing },
+	{ SIGTERM, press_button_or_stop }, { SIGUSR1, refuse_snapshot },
+	{ SIGUSR2, write_counters },	   { SIGTSTP, suspend_by_terminal },
+	{ SIGCONT, resume_after_stop },	   { SIGWINCH, ignore_signal },
 }; /* all others stop mote */
 
 void guest_signal(void *arg, int number)
 {
 	struct guest *g = arg;
-	void (*act)(struct guest * g, int number) = on_stop;
+	void (*act)(struct guest * g, int number) = stop_by_signal;
 
 	if (platform_ending(&g->platform).reason == END_NONE &&
 	    command_signal(&g->command, number))
@@ -128,22 +129,22 @@ int guest_create_serial(struct guest *g, struct vm *vm)
 		return log_errno("eventfd");
 	error = vm_irqfd(vm, g->serial_irq_fd, VM_GSI_SERIAL);
 	if (!error)
-		error = serial_create(&g->serial, g->serial_irq_fd);
+		error = uart_create(&g->serial, g->serial_irq_fd);
 	if (!error)
-		error = bus_add(&vm->pio, SERIAL_PORT, SERIAL_REGISTERS,
-				&serial_bus_ops, &g->serial);
+		error = bus_add(&vm->pio, UART_PORT, UART_REGISTERS,
+				&uart_bus_ops, &g->serial);
 	return error;
 }
 
 void guest_stage(struct guest *g, const char *name)
 {
-	report_stage(&g->report, name, report_now());
+	report_stage(&g->report, name, loop_now());
 }
 
 uint64_t guest_time_left(const struct guest *g)
 {
 	uint64_t limit = g->timeout_ns;
-	uint64_t used = report_now() - g->report.exec_ns;
+	uint64_t used = loop_now() - g->report.exec_ns;
 
 	if (!limit)
 		return UINT64_MAX;
@@ -151,21 +152,21 @@ uint64_t guest_time_left(const struct guest *g)
 }
 
 /* Ctrl-A x: as if somebody had pulled the plug. */
-static void on_quit(void *arg)
+static void quit_by_key(void *arg)
 {
 	struct guest *g = arg;
 
 	platform_end(&g->platform, END_SIGNAL, STATUS_SIGNAL + SIGINT);
 }
 
-static void on_timeout(void *arg)
+static void timeout_expired(void *arg)
 {
 	struct guest *g = arg;
 
 	platform_end(&g->platform, END_TIMEOUT, STATUS_TIMEOUT);
 }
 
-static void on_news(void *arg, uint32_t events)
+static void platform_changed(void *arg, uint32_t events)
 {
 	struct guest *g = arg;
 	uint64_t ready, count;
@@ -190,28 +191,30 @@ static int start_timeout(struct guest *g)
 
 	if (!g->timeout_ns)
 		return 0;
-	error = loop_timer_create(&g->loop, &g->timeout, on_timeout, g);
+	error = loop_timer_create(&g->loop, &g->timeout, timeout_expired, g);
 	if (!error)
 		loop_timer_set(&g->timeout, guest_time_left(g));
 	return error;
 }
 
-static int start(struct guest *g)
+static int start_guest(struct guest *g)
 {
 	int error = signals_start(&g->signals, &g->loop);
 
 	g->news = (struct loop_source){
 		.fd = g->platform.wake_fd,
-		.ready = on_news,
+		.ready = platform_changed,
 		.arg = g,
 	};
 	if (!error)
 		error = loop_add(&g->loop, &g->news, EPOLLIN);
 	if (!error)
 		error = start_timeout(g);
-	console_on_quit(&g->console, on_quit, g);
 	if (!error)
-		error = console_start(&g->console, &g->loop, &g->serial);
+		error = console_start(
+			&g->console, &g->loop, &g->serial,
+			(struct tty_escape){ .on_quit = quit_by_key,
+					     .arg = g });
 	if (!error)
 		error = command_start(&g->command, &g->loop, &g->platform,
 				      &g->report);
@@ -229,7 +232,7 @@ static int start(struct guest *g)
  * What the guest wrote last must be out before the status is, unless the user
  * has had enough: by a signal or by --timeout. Other signals are answered.
  */
-static void drain(struct guest *g, const struct ending *ending)
+static void drain_output(struct guest *g, const struct ending *ending)
 {
 	uint64_t lost;
 
@@ -258,7 +261,7 @@ int guest_run(struct guest *g, struct ending *ending)
 	int error;
 
 	report_started(&g->report);
-	error = start(g);
+	error = start_guest(g);
 	if (!error)
 		error = loop_run(&g->loop);
 	loop_end_calls(&g->loop); /* where it did not run */
@@ -268,7 +271,7 @@ int guest_run(struct guest *g, struct ending *ending)
 		return error;
 	*ending = platform_ending(&g->platform);
 	command_listen(&g->command);
-	drain(g, ending);
+	drain_output(g, ending);
 	command_finish(&g->command, ending);
 	return 0;
 }

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The guest while it runs: the event loop, what wakes it, and how it ends.
  */
@@ -26,7 +27,7 @@ struct guest {
 	struct loop_source news; /* the platform's wake_fd */
 	struct platform platform;
 	int serial_irq_fd;
-	struct serial serial;
+	struct uart serial;
 	struct console console;
 	struct command command;
 	struct vcpus vcpus;

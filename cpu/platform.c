@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The platform's event ports.
  *
@@ -19,6 +20,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include "cpu/loop/loop.h"
 #include "mem/log.h"
 #include "mem/util.h"
 
@@ -37,7 +39,7 @@
 
 #define I8042_PULSE_RESET 0xfe
 
-static void wake(struct platform *p)
+static void wake_event_loop(struct platform *p)
 {
 	const uint64_t one = 1;
 
@@ -52,7 +54,7 @@ void platform_end(struct platform *p, enum end_reason reason, unsigned status)
 
 	if (atomic_compare_exchange_strong(
 		    &p->ending, &none, (uint32_t)reason << 8 | (status & 0xff)))
-		wake(p);
+		wake_event_loop(p);
 }
 
 struct ending platform_ending(const struct platform *p)
@@ -113,8 +115,8 @@ static void write_ready(struct platform *p, uint8_t value)
 	uint64_t none = 0;
 
 	(void)value;
-	if (atomic_compare_exchange_strong(&p->ready_ns, &none, report_now()))
-		wake(p);
+	if (atomic_compare_exchange_strong(&p->ready_ns, &none, loop_now()))
+		wake_event_loop(p);
 }
 
 static void write_acpi(struct platform *p, uint8_t value)

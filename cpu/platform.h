@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The platform's event ports: what a guest says about its own life (panic,
  * exit status, ready, power off, reset) and the power button.

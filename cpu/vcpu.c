@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The guest's processors.
  *
@@ -19,12 +20,11 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "cpu/cpuid.h"
 #include "cpu/entry.h"
 #include "mem/log.h"
 #include "mem/util.h"
 
-static void count(struct vcpu *cpu, enum vcpu_counter counter)
+static void count_exit(struct vcpu *cpu, enum vcpu_counter counter)
 {
 	uint64_t n = atomic_load_explicit(&cpu->counter[counter],
 					  memory_order_relaxed);
@@ -39,7 +39,7 @@ static void exit_io(struct vcpu *cpu)
 	struct kvm_run *run = cpu->run;
 	uint8_t *data = (uint8_t *)run + run->io.data_offset;
 
-	count(cpu, VCPU_PIO);
+	count_exit(cpu, VCPU_PIO);
 	for (uint32_t i = 0; i < run->io.count; i++, data += run->io.size) {
 		if (run->io.direction == KVM_EXIT_IO_IN)
 			bus_read(&cpu->all->vm->pio, run->io.port, data,
@@ -54,7 +54,7 @@ static void exit_mmio(struct vcpu *cpu)
 {
 	struct kvm_run *run = cpu->run;
 
-	count(cpu, VCPU_MMIO);
+	count_exit(cpu, VCPU_MMIO);
 	if (run->mmio.is_write)
 		bus_write(&cpu->all->vm->mmio, run->mmio.phys_addr,
 			  run->mmio.data, run->mmio.len);
@@ -91,7 +91,8 @@ static uint64_t instruction_pointer(struct vcpu *cpu)
 	return ioctl(cpu->fd, KVM_GET_REGS, &regs) ? 0 : regs.rip;
 }
 
-static void crash(struct vcpu *cpu, const char *what, uint64_t detail)
+static void report_guest_crash(struct vcpu *cpu, const char *what,
+			       uint64_t detail)
 {
 	log_error("the guest crashed: vCPU %u, %s 0x%llx, at RIP 0x%llx",
 		  cpu->id, what, (unsigned long long)detail,
@@ -118,13 +119,13 @@ static void exit_internal(struct vcpu *cpu)
 	for (size_t i = 0; i < len; i++, at += 3)
 		snprintf(what + at, sizeof(what) - at, " %02x", insn[i]);
 	snprintf(what + at, sizeof(what) - at, ", internal error");
-	crash(cpu, what, run->internal.suberror);
+	report_guest_crash(cpu, what, run->internal.suberror);
 }
 
 static void exit_entry_failed(struct vcpu *cpu)
 {
-	crash(cpu, "entry refused by the processor, reason",
-	      cpu->run->fail_entry.hardware_entry_failure_reason);
+	report_guest_crash(cpu, "entry refused by the processor, reason",
+			   cpu->run->fail_entry.hardware_entry_failure_reason);
 }
 
 /* Signals only interrupt; a halt wakes up again by itself. */
@@ -149,11 +150,11 @@ static void handle_exit(struct vcpu *cpu)
 {
 	uint32_t reason = cpu->run->exit_reason;
 
-	count(cpu, VCPU_EXITS);
+	count_exit(cpu, VCPU_EXITS);
 	if (reason < ARRAY_LEN(exit_handlers) && exit_handlers[reason])
 		exit_handlers[reason](cpu);
 	else
-		crash(cpu, "unexpected KVM exit", reason);
+		report_guest_crash(cpu, "unexpected KVM exit", reason);
 }
 
 /* KVM_RUN failed: true where the vCPU can go on. */
@@ -165,19 +166,21 @@ static bool handle_error(struct vcpu *cpu, int error)
 		 * A kick, or SIGSTOP and SIGCONT: the guest's watchdogs are
 		 * told that time has passed. EINVAL: it has no kvmclock.
 		 */
-		count(cpu, VCPU_SIGNALS);
+		count_exit(cpu, VCPU_SIGNALS);
 		ioctl(cpu->fd, KVM_KVMCLOCK_CTRL, 0);
 		return true;
 	case EAGAIN:
 		return true;
 	case EFAULT:
-		crash(cpu,
-		      "memory that the host cannot give (is it full, or "
-		      "did an image file shrink?), errno",
-		      (uint64_t)error);
+		report_guest_crash(
+			cpu,
+			"memory that the host cannot give (is it full, or "
+			"did an image file shrink?), errno",
+			(uint64_t)error);
 		return false;
 	default:
-		crash(cpu, "KVM_RUN failed, errno", (uint64_t)error);
+		report_guest_crash(cpu, "KVM_RUN failed, errno",
+				   (uint64_t)error);
 		return false;
 	}
 }
@@ -201,7 +204,7 @@ static void vcpu_thread(void *arg)
 	}
 }
 
-static int create_one(struct vcpu *cpu, struct vm *vm)
+static int create_vcpu(struct vcpu *cpu, struct vm *vm)
 {
 	void *run;
 
@@ -250,7 +253,7 @@ int vcpus_create(struct vcpus *vcpus, struct vm *vm, struct platform *platform,
 
 		cpu->all = vcpus;
 		cpu->id = i;
-		error = create_one(cpu, vm);
+		error = create_vcpu(cpu, vm);
 	}
 	if (!error)
 		error = set_cpuid(vcpus, options);
@@ -262,7 +265,7 @@ int vcpus_create(struct vcpus *vcpus, struct vm *vm, struct platform *platform,
 	return error;
 }
 
-static int start_one(struct vcpus *vcpus, struct vcpu *cpu)
+static int start_vcpu(struct vcpus *vcpus, struct vcpu *cpu)
 {
 	int error;
 
@@ -282,7 +285,7 @@ int vcpus_start(struct vcpus *vcpus)
 	int error = 0;
 
 	for (unsigned i = 0; i < vcpus->count && !error; i++)
-		error = start_one(vcpus, &vcpus->cpu[i]);
+		error = start_vcpu(vcpus, &vcpus->cpu[i]);
 	return error;
 }
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The guest's processors: one thread each, which runs KVM_RUN and answers what
  * it exits with.
@@ -13,7 +14,7 @@
 #include "cpu/loop/thread.h"
 #include "cpu/platform.h"
 #include "cpu/vm.h"
-#include "mem/gpa.h"
+#include "mem/ram.h"
 
 struct kvm_run;
 struct vcpus;

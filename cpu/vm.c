@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * One KVM virtual machine.
  *
@@ -24,35 +25,28 @@
 /* Three pages that Intel's real mode emulation needs, outside of RAM. */
 #define TSS_ADDRESS 0xFFFBD000UL
 
-static const struct open_help {
-	int error;
-	const char *help;
-} open_help[] = {
-	{ ENOENT, "this machine has no KVM: load kvm-intel or kvm-amd, and "
-		  "switch virtualisation on in its firmware or its host" },
-	{ EACCES, "you may not use it: 'sudo usermod -aG kvm $USER', then log "
-		  "in again" },
-	{ EPERM, "you may not use it here: let this container or cgroup have "
-		 "the device" },
-	{ ENODEV, "its module finds no virtualisation in this processor: "
-		  "switch it on in this machine's firmware or its host" },
-	{ ENXIO, "its module is not loaded: load kvm-intel or kvm-amd" },
-};
-
 static int open_kvm(const struct option_file *kvm)
 {
-	const char *path = kvm->path ? kvm->path : "/dev/kvm";
-	int fd = kvm->fd >= 0 ? kvm->fd : open(path, O_RDWR | O_CLOEXEC);
-	int error = errno;
-	const char *help = "check the device";
+	static const struct file_advice advice[] = {
+		{ ENOENT,
+		  "this machine has no KVM: load kvm-intel or kvm-amd, and "
+		  "switch virtualisation on in its firmware or its host" },
+		{ EACCES, "you may not use it: 'sudo usermod -aG kvm $USER', "
+			  "then log in again" },
+		{ EPERM, "you may not use it here: let this container or "
+			 "cgroup have the device" },
+		{ ENODEV,
+		  "its module finds no virtualisation in this processor: "
+		  "switch it on in this machine's firmware or its host" },
+		{ ENXIO,
+		  "its module is not loaded: load kvm-intel or kvm-amd" },
+		{ 0, "check the device" },
+	};
+	const struct option_file by_default = { .path = "/dev/kvm", .fd = -1 };
 
-	if (fd >= 0)
-		return fd;
-	for (size_t i = 0; i < ARRAY_LEN(open_help); i++)
-		if (open_help[i].error == error)
-			help = open_help[i].help;
-	log_error("cannot open %s: %s; %s", path, strerror(error), help);
-	return -error;
+	if (kvm->fd >= 0)
+		return kvm->fd;
+	return file_open(kvm->path ? kvm : &by_default, "", O_RDWR, 0, advice);
 }
 
 static const struct needed_cap {

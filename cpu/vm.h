@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * One KVM virtual machine: memory slots, the in-kernel interrupt controllers
  * (IOAPIC and LAPIC; no PIT, the PIC masked) and the two device buses.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Messages for whoever started mote: one line each on stderr, written with one
  * system call, prefixed "mote: ". The place that fails logs once; its callers

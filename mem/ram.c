@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The guest's RAM.
  *
@@ -26,19 +27,6 @@
 #define MADV_POPULATE_WRITE 23
 #endif
 
-static const struct page_kind {
-	uint64_t size;
-	int map_flags;
-	const char *name;
-} page_kinds[] = {
-	[RAM_PAGES_OFF] = { RAM_PAGE, 0, "4K" },
-	[RAM_PAGES_THP] = { RAM_PAGE, 0, "4K" },
-	[RAM_PAGES_2M] = { 2ULL << 20, MAP_HUGETLB | (21 << MAP_HUGE_SHIFT),
-			   "2M" },
-	[RAM_PAGES_1G] = { 1ULL << 30, MAP_HUGETLB | (30 << MAP_HUGE_SHIFT),
-			   "1G" },
-};
-
 /* A host address whose large pages line up with the guest's. */
 #define HOST_ALIGN (2ULL << 20)
 
@@ -61,26 +49,28 @@ static uint8_t *map_small(uint64_t size)
 
 static int map_ram(struct ram *ram, const struct ram_options *options)
 {
-	const struct page_kind *kind = &page_kinds[options->pages];
+	const struct ram_page_type *type = ram_page_type(options->pages);
 	uint8_t *host;
 
-	if (kind->map_flags)
+	ram->page = 1ULL << type->shift;
+	if (ram->page != RAM_PAGE)
 		host = mmap(NULL, options->size, PROT_READ | PROT_WRITE,
-			    MAP_PRIVATE | MAP_ANONYMOUS | kind->map_flags, -1,
-			    0);
+			    MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB |
+				    (int)(type->shift << MAP_HUGE_SHIFT),
+			    -1, 0);
 	else
 		host = map_small(options->size);
 	if (host == MAP_FAILED) {
 		int error = errno;
 
-		if (kind->map_flags)
+		if (ram->page != RAM_PAGE)
 			log_error("cannot get %llu MiB of RAM in %s huge "
 				  "pages: %s; reserve them first, as in "
 				  "/sys/kernel/mm/hugepages/hugepages-%llukB/"
 				  "nr_hugepages",
 				  (unsigned long long)(options->size >> 20),
-				  kind->name, strerror(error),
-				  (unsigned long long)(kind->size >> 10));
+				  type->name, strerror(error),
+				  (unsigned long long)(ram->page >> 10));
 		else
 			log_error("cannot get %llu MiB of address space for "
 				  "RAM: %s; give a smaller --memory or raise "
@@ -89,7 +79,6 @@ static int map_ram(struct ram *ram, const struct ram_options *options)
 				  strerror(error));
 		return -error;
 	}
-	ram->page = kind->size;
 	ram->region[0].host = host;
 	return 0;
 }
@@ -106,7 +95,8 @@ static int prefault(uint8_t *host, uint64_t size)
 }
 
 /* Advice that the host cannot take is said once and does not stop us. */
-static void advise(uint8_t *host, uint64_t size, int advice, const char *what)
+static void advise_pages(uint8_t *host, uint64_t size, int advice,
+			 const char *what)
 {
 	if (madvise(host, size, advice))
 		log_warn("%s has no effect: this host's kernel says: %s", what,
@@ -115,13 +105,14 @@ static void advise(uint8_t *host, uint64_t size, int advice, const char *what)
 
 int ram_create(struct ram *ram, const struct ram_options *options)
 {
+	const struct ram_page_type *type = ram_page_type(options->pages);
 	uint64_t size = options->size, low;
 	int error;
 
 	*ram = (struct ram){ .size = size };
-	if (size < RAM_PAGE || size % page_kinds[options->pages].size) {
+	if (size < RAM_PAGE || size & ((1ULL << type->shift) - 1)) {
 		log_error("--memory is not a multiple of its %s pages",
-			  page_kinds[options->pages].name);
+			  type->name);
 		return -EINVAL;
 	}
 	error = map_ram(ram, options);
@@ -135,10 +126,11 @@ int ram_create(struct ram *ram, const struct ram_options *options)
 		.host = ram->region[0].host + low,
 	};
 	if (options->pages == RAM_PAGES_THP)
-		advise(ram->region[0].host, size, MADV_HUGEPAGE,
-		       "hugepages=thp");
+		advise_pages(ram->region[0].host, size, MADV_HUGEPAGE,
+			     "hugepages=thp");
 	if (options->mergeable)
-		advise(ram->region[0].host, size, MADV_MERGEABLE, "mergeable");
+		advise_pages(ram->region[0].host, size, MADV_MERGEABLE,
+			     "mergeable");
 	if (options->prefault)
 		error = prefault(ram->region[0].host, size);
 	if (error) {
@@ -200,7 +192,7 @@ int ram_clear(const struct ram *ram, gpa at, uint64_t len)
 	return 0;
 }
 
-static int read_all(int fd, uint8_t *to, uint64_t offset, uint64_t len)
+static int read_file_part(int fd, uint8_t *to, uint64_t offset, uint64_t len)
 {
 	while (len) {
 		ssize_t n = pread(fd, to, len, (off_t)offset);
@@ -220,7 +212,7 @@ static int read_all(int fd, uint8_t *to, uint64_t offset, uint64_t len)
  * Only a regular file that holds all of the range is mapped: a touch past a
  * file's end would be SIGBUS.
  */
-static int may_map(int fd, uint64_t offset, uint64_t len, bool *may)
+static int may_map_file(int fd, uint64_t offset, uint64_t len, bool *may)
 {
 	struct stat st;
 
@@ -253,21 +245,21 @@ int ram_load(struct ram *ram, gpa at, int fd, uint64_t offset, uint64_t len,
 		return len ? -EFAULT : 0;
 	if (offset > INT64_MAX - len)
 		return -ENODATA;
-	error = may_map(fd, offset, len, &may);
+	error = may_map_file(fd, offset, len, &may);
 	if (error)
 		return error;
 	head = -at.v & (RAM_PAGE - 1);
 	if (copy || !may || ram->page != RAM_PAGE ||
 	    (at.v ^ offset) % RAM_PAGE || len < head + RAM_PAGE)
-		return read_all(fd, host, offset, len);
+		return read_file_part(fd, host, offset, len);
 	body = (len - head) & ~(RAM_PAGE - 1);
-	error = read_all(fd, host, offset, head);
+	error = read_file_part(fd, host, offset, head);
 	if (!error)
 		error = map_pages(host + head, fd, offset + head, body);
 	if (error == -ENODEV) /* a file that cannot be mapped */
-		error = read_all(fd, host + head, offset + head, body);
+		error = read_file_part(fd, host + head, offset + head, body);
 	if (!error)
-		error = read_all(fd, host + head + body, offset + head + body,
-				 len - head - body);
+		error = read_file_part(fd, host + head + body,
+				       offset + head + body, len - head - body);
 	return error;
 }

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The guest's RAM: one private mapping of the host, shown to the guest as one
  * region from 0 and, where it is larger than 3 GiB, a second one from 4 GiB.
@@ -16,7 +17,22 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "mem/gpa.h"
+/*
+ * A guest physical address. A type of its own, so that it can be mixed up with
+ * neither a length nor a pointer; only ram_* (and virtio/queue.c, through
+ * ram_span) turn one into a pointer.
+ */
+typedef struct {
+	uint64_t v;
+} gpa;
+
+#define GPA(address) ((gpa){ (address) })
+
+/* `at` moved on by `bytes`; the caller knows that it does not wrap. */
+static inline gpa gpa_add(gpa at, uint64_t bytes)
+{
+	return GPA(at.v + bytes);
+}
 
 #define RAM_GAP_START  0xC0000000ULL  /* end of low RAM at most: 3 GiB */
 #define RAM_HIGH_START 0x100000000ULL /* start of high RAM: 4 GiB */
@@ -24,6 +40,24 @@
 #define RAM_MIN_SIZE   (32ULL << 20)
 
 enum ram_pages { RAM_PAGES_OFF, RAM_PAGES_THP, RAM_PAGES_2M, RAM_PAGES_1G };
+
+/* Of the host, behind the guest's. */
+struct ram_page_type {
+	unsigned shift; /* a page is 1 << shift bytes */
+	const char *name;
+};
+
+static inline const struct ram_page_type *ram_page_type(enum ram_pages pages)
+{
+	static const struct ram_page_type types[] = {
+		[RAM_PAGES_OFF] = { 12, "4K" },
+		[RAM_PAGES_THP] = { 12, "4K" },
+		[RAM_PAGES_2M] = { 21, "2M" },
+		[RAM_PAGES_1G] = { 30, "1G" },
+	};
+
+	return &types[pages];
+}
 
 struct ram_options {
 	uint64_t size;	      /* bytes, a multiple of 4096 */

@@ -1,14 +1,18 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Little-endian fields in byte buffers, and arithmetic that says when it wraps.
- * Values from files and guests are always read this way: no struct is laid
- * over bytes that somebody else wrote, so alignment never matters.
+ * Little-endian fields in byte buffers, arithmetic that says when it wraps, and
+ * memory for pools. Values from files and guests are always read this way: no
+ * struct is laid over bytes that somebody else wrote, so alignment never
+ * matters.
  */
 #ifndef MEM_UTIL_H
 #define MEM_UTIL_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #define BYTES_GET(name, type)                                                  \
 	static inline type name(const void *from)                              \
@@ -45,5 +49,29 @@ static inline uint64_t round_up(uint64_t value, uint64_t unit)
 }
 
 #define ARRAY_LEN(array) (sizeof(array) / sizeof((array)[0]))
+
+/*
+ * Memory for a pool: mapped once at start-up, for as many as there may ever be,
+ * and touched a page at a time, as deep as it is used. Never in huge pages,
+ * which many hosts give unasked: the first request of a disk would take 2 MiB.
+ * Zeroed; NULL and errno where there is no room. The caller unmaps it.
+ */
+static inline void *pool_map(size_t bytes)
+{
+	void *at = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
+			MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+	if (at == MAP_FAILED)
+		return NULL;
+	/* A kernel without huge pages does not know the advice. */
+	(void)madvise(at, bytes, MADV_NOHUGEPAGE);
+	return at;
+}
+
+static inline void pool_unmap(void *at, size_t bytes)
+{
+	if (at)
+		munmap(at, bytes);
+}
 
 #endif

@@ -1,5 +1,12 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Loads the filters, and says which call it was when one of them ends mote.
+ *
+ * gen_filter has compiled one program for each kind of thread while mote was
+ * built. Two things are known only when it is loaded: which features this run
+ * uses, and the number of this process. An action that depends on features is
+ * replaced by ALLOW or TRAP, a compare with the process's number gets that
+ * number; the rest is loaded as it was compiled.
  *
  * A filter answers SECCOMP_RET_TRAP: the call is not made, and SIGSYS comes
  * with its number. The handler puts the terminal back, writes one line, and
@@ -26,6 +33,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/syscall.h>
 #include <ucontext.h>
 #include <unistd.h>
@@ -33,16 +41,19 @@
 #include "cpu/console/tty.h"
 #include "mem/log.h"
 #include "mem/util.h"
-#include "seccomp/program.h"
+#include "seccomp/filter_table.h" /* made by gen_filter */
 
 #define NAMED_MAX 1024u /* numbers of calls that are remembered */
+#define PROLOGUE  7	/* instructions that log mode puts before a program */
+
+_Static_assert(PROGRAM_MAX + PROLOGUE <= FILTER_PROGRAM_ROOM, "it fits");
 
 #ifndef SYS_SECCOMP
 #define SYS_SECCOMP 1 /* si_code: asm-generic/siginfo.h */
 #endif
 
-static struct sigaction before; /* for SIGSYS that somebody sends */
-static bool logging;
+static struct sigaction action_before; /* for SIGSYS that somebody sends */
+static bool log_only;
 static void (*on_kill)(void);
 
 static _Thread_local enum filter_thread own_thread;
@@ -83,21 +94,61 @@ struct call {
 	long args[6];
 };
 
-static void describe(const struct call *call, char *text, size_t room)
-{
-	char name[PROGRAM_NAME_ROOM], number[12] = "";
+/*
+ * Names for what a library may make without having been asked, and for what
+ * one tries who has taken a thread over. Of others the number must do.
+ */
+#define CALL(name)                                                             \
+	{                                                                      \
+		SYS_##name, #name                                              \
+	}
+/* clang-format off */
+static const struct {
+	uint16_t number;
+	char name[18];
+} call_names[] = {
+	CALL(read), CALL(write), CALL(open), CALL(close), CALL(poll),
+	CALL(mmap), CALL(mprotect), CALL(rt_sigaction), CALL(rt_sigprocmask),
+	CALL(rt_sigreturn), CALL(ioctl), CALL(pread64), CALL(pwrite64),
+	CALL(readv), CALL(writev), CALL(mremap), CALL(madvise), CALL(shmat),
+	CALL(getpid), CALL(socket), CALL(connect), CALL(sendto),
+	CALL(recvfrom), CALL(sendmsg), CALL(recvmsg), CALL(bind),
+	CALL(socketpair), CALL(setsockopt), CALL(clone), CALL(fork),
+	CALL(vfork), CALL(execve), CALL(kill), CALL(fcntl), CALL(unlink),
+	CALL(chmod), CALL(ptrace), CALL(setuid), CALL(prctl), CALL(mount),
+	CALL(tkill), CALL(futex), CALL(epoll_ctl), CALL(tgkill), CALL(openat),
+	CALL(newfstatat), CALL(unlinkat), CALL(unshare), CALL(accept4),
+	CALL(setns), CALL(process_vm_readv), CALL(seccomp), CALL(getrandom),
+	CALL(memfd_create), CALL(bpf), CALL(execveat), CALL(userfaultfd),
+	CALL(pkey_mprotect), CALL(rseq), CALL(pidfd_send_signal),
+	CALL(io_uring_setup), CALL(io_uring_enter), CALL(io_uring_register),
+	CALL(clone3), CALL(openat2),
+};
+/* clang-format on */
 
-	program_call_name(call->number, name);
+const char *filter_call_name(long number)
+{
+	for (size_t i = 0; i < ARRAY_LEN(call_names); i++)
+		if (call_names[i].number == number)
+			return call_names[i].name;
+	return "?";
+}
+
+static void describe_call(const struct call *call, char *text, size_t room)
+{
+	char number[12] = "";
+
 	if (own_thread != FILTER_LOOP)
 		snprintf(number, sizeof(number), " %u", own_number);
 	snprintf(text, room,
 		 "thread %s%s, call %ld (%s), arguments 0x%lx 0x%lx 0x%lx",
-		 thread_names[own_thread], number, call->number, name,
-		 call->args[0], call->args[1], call->args[2]);
+		 thread_names[own_thread], number, call->number,
+		 filter_call_name(call->number), call->args[0], call->args[1],
+		 call->args[2]);
 }
 
 /* Once for each kind of thread: a loop would fill the screen. */
-static bool is_new(const struct call *call)
+static bool is_first_of_its_kind(const struct call *call)
 {
 	static _Atomic uint64_t named[FILTER_THREADS][NAMED_MAX / 64];
 	const unsigned n = (unsigned)call->number % NAMED_MAX;
@@ -106,7 +157,7 @@ static bool is_new(const struct call *call)
 	return !(atomic_fetch_or(&named[own_thread][n / 64], bit) & bit);
 }
 
-static long let_pass(const struct call *call)
+static long call_through_gate(const struct call *call)
 {
 	if (call->number == SYS_clone || call->number == SYS_clone3 ||
 	    call->number == SYS_vfork)
@@ -114,7 +165,7 @@ static long let_pass(const struct call *call)
 	return filter_gate(call->number, call->args);
 }
 
-static void on_trap(int number, siginfo_t *info, void *context)
+static void handle_sigsys(int number, siginfo_t *info, void *context)
 {
 	greg_t *regs = ((ucontext_t *)context)->uc_mcontext.gregs;
 	const struct call call = {
@@ -126,14 +177,14 @@ static void on_trap(int number, siginfo_t *info, void *context)
 	char text[160];
 
 	if (info->si_code != SYS_SECCOMP) {
-		before.sa_handler(number);
+		action_before.sa_handler(number);
 		return;
 	}
-	describe(&call, text, sizeof(text));
-	if (logging) {
-		if (is_new(&call))
+	describe_call(&call, text, sizeof(text));
+	if (log_only) {
+		if (is_first_of_its_kind(&call))
 			log_warn("the filter would end mote: %s", text);
-		regs[REG_RAX] = let_pass(&call);
+		regs[REG_RAX] = call_through_gate(&call);
 		errno = saved;
 		return;
 	}
@@ -142,6 +193,67 @@ static void on_trap(int number, siginfo_t *info, void *context)
 	on_kill();
 	syscall(SYS_execve, NULL, NULL, NULL);
 	_exit(128 + SIGSYS); /* not reached: there is no filter without it */
+}
+
+/* -- programs ------------------------------------------------------------- */
+
+static struct sock_filter resolve_instruction(struct sock_filter code,
+					      enum filter_thread thread,
+					      unsigned features)
+{
+	if (code.code == (BPF_JMP | BPF_JEQ | BPF_K) && code.k == PROGRAM_SELF)
+		code.k = (uint32_t)getpid();
+	if (code.code == (BPF_RET | BPF_K) &&
+	    (code.k & SECCOMP_RET_ACTION_FULL) == SECCOMP_RET_TRACE)
+		code.k = program_allows(thread, code.k & SECCOMP_RET_DATA,
+					features)
+				 ? SECCOMP_RET_ALLOW
+				 : SECCOMP_RET_TRAP;
+	return code;
+}
+
+/* Calls from the gate, and the return from a signal handler, pass. */
+static void make_log_prologue(struct sock_filter *to, const void *gate)
+{
+	const uint64_t at = (uintptr_t)gate;
+	const uint32_t ip = offsetof(struct seccomp_data, instruction_pointer);
+	const struct sock_filter code[PROLOGUE] = {
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS,
+			 offsetof(struct seccomp_data, nr)),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_rt_sigreturn, 4, 0),
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, ip),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (uint32_t)at, 0, 3),
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, ip + 4),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (uint32_t)(at >> 32), 0, 1),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+	};
+
+	memcpy(to, code, sizeof(code));
+}
+
+unsigned filter_program(enum filter_thread thread,
+			const struct filter_options *options, const void *gate,
+			struct sock_filter *to)
+{
+	const unsigned before = options->log ? PROLOGUE : 0;
+	const unsigned count = programs[thread].count;
+
+	if (options->log)
+		make_log_prologue(to, gate);
+	for (unsigned i = 0; i < count; i++)
+		to[before + i] = resolve_instruction(programs[thread].code[i],
+						     thread, options->features);
+	return before + count;
+}
+
+static unsigned count_rules(enum filter_thread thread, unsigned features)
+{
+	unsigned held = 0;
+
+	for (unsigned i = 0; i < RULES; i++)
+		held += rules[i].threads >> thread & 1 &&
+			(!rules[i].features || rules[i].features & features);
+	return held;
 }
 
 /* -- loading -------------------------------------------------------------- */
@@ -153,23 +265,25 @@ int filter_prepare(bool log, void (*killed)(void))
 	 * finds the default action; or, in log mode, the handler again.
 	 */
 	const struct sigaction action = {
-		.sa_sigaction = on_trap,
+		.sa_sigaction = handle_sigsys,
 		.sa_flags = SA_SIGINFO | (int)(log ? SA_NODEFER : SA_RESETHAND),
 	};
 
-	logging = log;
+	log_only = log;
 	on_kill = killed;
-	return sigaction(SIGSYS, &action, &before) ? log_errno("sigaction") : 0;
+	return sigaction(SIGSYS, &action, &action_before)
+		       ? log_errno("sigaction")
+		       : 0;
 }
 
 #ifdef __GLIBC__
 /* build/debug/mote: the policy is about musl's calls, not about ASan's. */
-static const bool is_foreign = true;
+static const bool is_glibc = true;
 #else
-static const bool is_foreign = false;
+static const bool is_glibc = false;
 #endif
 
-static int load(const struct sock_fprog *program)
+static int load_program(const struct sock_fprog *program)
 {
 	if (!syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, program))
 		return 0;
@@ -182,22 +296,22 @@ static int load(const struct sock_fprog *program)
 int filter_load(enum filter_thread thread, unsigned number,
 		const struct filter_options *options)
 {
-	struct sock_filter code[PROGRAM_ROOM];
+	struct sock_filter code[FILTER_PROGRAM_ROOM];
 	const struct sock_fprog program = {
-		.len = (unsigned short)program_make(thread, options,
-						    filter_gate_passed, code),
+		.len = (unsigned short)filter_program(thread, options,
+						      filter_gate_passed, code),
 		.filter = code,
 	};
 	int error = 0;
 
 	own_thread = thread;
 	own_number = number;
-	if (!is_foreign)
-		error = load(&program);
+	if (!is_glibc)
+		error = load_program(&program);
 	if (!error && !number)
 		log_info("sandbox: %s thread: %s%u rules for system calls",
 			 thread_names[thread],
-			 is_foreign ? "this build cannot hold its " : "",
-			 program_rules(thread, options->features));
+			 is_glibc ? "this build cannot hold its " : "",
+			 count_rules(thread, options->features));
 	return error;
 }

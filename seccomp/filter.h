@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The system call filter, one program for each kind of thread. Which calls they
  * allow and why is in policy.c.
@@ -5,12 +6,13 @@
 #ifndef SECCOMP_FILTER_H
 #define SECCOMP_FILTER_H
 
+#include <linux/filter.h>
 #include <stdbool.h>
 
 enum filter_thread { FILTER_LOOP, FILTER_VCPU, FILTER_WORKER, FILTER_THREADS };
 
 struct filter_options {
-	unsigned features; /* enum feature of cpu/loop/features.h */
+	unsigned features; /* enum feature of cpu/loop/thread.h */
 	bool log;	   /* name what would be killed, and let it pass */
 };
 
@@ -28,5 +30,22 @@ int filter_prepare(bool log, void (*killed)(void));
  */
 int filter_load(enum filter_thread thread, unsigned number,
 		const struct filter_options *options);
+
+/* -- for tests, too ------------------------------------------------------- */
+
+/* Instructions; a program that logs is a little longer than the longest. */
+#define FILTER_PROGRAM_ROOM 512
+
+/*
+ * Writes the program of `thread` to `to`: the number of its instructions. In
+ * log mode calls from `gate` (the address after the instruction), and the
+ * return from a signal handler, pass in any case.
+ */
+unsigned filter_program(enum filter_thread thread,
+			const struct filter_options *options, const void *gate,
+			struct sock_filter *to);
+
+/* The name of a system call of x86-64; "?" where the table lacks it. */
+const char *filter_call_name(long number);
 
 #endif

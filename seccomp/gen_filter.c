@@ -1,8 +1,9 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Compiles the policy (policy.c) to BPF with libseccomp, while mote is built:
  * at run time that would take longer than a guest takes to start.
  *
- *	gen_filter		the header that program.c and report.c include
+ *	gen_filter		the header that filter.c includes
  *	gen_filter rows		the same, for a mote whose rows can be taken out
  *				one by one (tests/strip/strip.h)
  *	gen_filter list		the policy as text: thread, what strip.h calls
@@ -11,8 +12,8 @@
  * A call that only some runs need is compiled with an action of its own,
  * SECCOMP_RET_TRACE, whose data says which set of features it is for. When mote
  * loads a program it knows its features: it makes each such action ALLOW or
- * TRAP, and changes nothing else. So one program for
- * a thread serves all combinations, and what libseccomp compiled is what runs.
+ * TRAP, and changes nothing else. So one program for a thread serves all
+ * combinations, and what libseccomp compiled is what runs.
  *
  * Any mistake in the table ends the build. Runs on the build machine.
  */
@@ -30,11 +31,10 @@
 #include "seccomp/policy.h"
 
 #define INSTRUCTIONS_MAX 1024
-#define CALLS_MAX	 1024
 #define PRIORITY_MAX	 255
 #define SETS_MAX	 256
 
-static const char *const thread_names[FILTER_THREADS] = {
+static const char *const thread_words[FILTER_THREADS] = {
 	[FILTER_LOOP] = "loop",
 	[FILTER_VCPU] = "vcpu",
 	[FILTER_WORKER] = "worker",
@@ -43,7 +43,7 @@ static const char *const thread_names[FILTER_THREADS] = {
 static bool rows; /* every row has an action of its own */
 
 __attribute__((format(printf, 1, 2), noreturn)) static void
-fail(const char *format, ...)
+fail_build(const char *format, ...)
 {
 	va_list args;
 
@@ -62,7 +62,7 @@ static char *call_name(int call)
 
 /* -- the table ------------------------------------------------------------ */
 
-static bool holds(const struct policy_rule *rule, unsigned thread)
+static bool rule_holds(const struct policy_rule *rule, unsigned thread)
 {
 	return rule->threads >> thread & 1;
 }
@@ -86,7 +86,8 @@ static bool same_args(const struct policy_rule *a, const struct policy_rule *b)
 static bool same_call(const struct policy_rule *a, const struct policy_rule *b,
 		      unsigned thread)
 {
-	return holds(a, thread) && holds(b, thread) && a->call == b->call;
+	return rule_holds(a, thread) && rule_holds(b, thread) &&
+	       a->call == b->call;
 }
 
 /* Rows of one call must not say twice, or otherwise, what another says. */
@@ -96,12 +97,12 @@ static void check_pair(const struct policy_rule *a, const struct policy_rule *b,
 	if (!same_call(a, b, thread))
 		return;
 	if (has_args(a) != has_args(b))
-		fail("%s, %s: allowed with any arguments, and with some",
-		     thread_names[thread], call_name(a->call));
+		fail_build("%s, %s: allowed with any arguments, and with some",
+			   thread_words[thread], call_name(a->call));
 	if (same_args(a, b) &&
 	    (!a->features || !b->features || a->features & b->features))
-		fail("%s, %s: two rows say the same", thread_names[thread],
-		     call_name(a->call));
+		fail_build("%s, %s: two rows say the same",
+			   thread_words[thread], call_name(a->call));
 }
 
 static void check_policy(void)
@@ -110,7 +111,7 @@ static void check_policy(void)
 		const struct policy_rule *rule = &policy_rules[i];
 
 		if (!rule->why || !*rule->why)
-			fail("row %zu has no reason", i);
+			fail_build("row %zu has no reason", i);
 		for (size_t j = 0; j < i; j++)
 			for (unsigned t = 0; t < FILTER_THREADS; t++)
 				check_pair(&policy_rules[j], rule, t);
@@ -118,7 +119,7 @@ static void check_policy(void)
 }
 
 /* The first row of the same call and arguments: the one that is compiled. */
-static size_t first_of(size_t row, unsigned thread)
+static size_t first_same_row(size_t row, unsigned thread)
 {
 	const struct policy_rule *rule = &policy_rules[row];
 
@@ -130,46 +131,47 @@ static size_t first_of(size_t row, unsigned thread)
 }
 
 /* Of all rows with its call and arguments: any of them will do. */
-static unsigned features_of(size_t row, unsigned thread)
+static unsigned features_of_row(size_t row, unsigned thread)
 {
 	unsigned features = 0;
 
 	for (size_t i = 0; i < policy_count; i++)
-		if (holds(&policy_rules[i], thread) &&
-		    first_of(i, thread) == first_of(row, thread))
+		if (rule_holds(&policy_rules[i], thread) &&
+		    first_same_row(i, thread) == first_same_row(row, thread))
 			features |= policy_rules[i].features;
 	return features;
 }
 
 /* -- compiling ------------------------------------------------------------ */
 
-static void must(int result, const char *what)
+static void must_succeed(int result, const char *what)
 {
 	if (result < 0)
-		fail("%s: %s", what, strerror(-result));
+		fail_build("%s: %s", what, strerror(-result));
 }
 
 /* What an action's data means: an index of sets of features. */
 static unsigned sets[SETS_MAX], set_count;
 
-static unsigned set_of(unsigned features)
+static unsigned index_of_set(unsigned features)
 {
 	for (unsigned i = 0; i < set_count; i++)
 		if (sets[i] == features)
 			return i;
 	if (set_count == SETS_MAX)
-		fail("more than %d sets of features", SETS_MAX);
+		fail_build("more than %d sets of features", SETS_MAX);
 	sets[set_count] = features;
 	return set_count++;
 }
 
-static uint32_t action_of(size_t row, unsigned thread)
+static uint32_t action_of_row(size_t row, unsigned thread)
 {
-	const unsigned features = features_of(row, thread);
+	const unsigned features = features_of_row(row, thread);
 
 	if (rows)
 		return SCMP_ACT_TRACE(row);
-	return features ? SCMP_ACT_TRACE(set_of(features)) : SCMP_ACT_ALLOW;
+	return features ? SCMP_ACT_TRACE(index_of_set(features))
+			: SCMP_ACT_ALLOW;
 }
 
 static void add_rule(scmp_filter_ctx filter, size_t row, unsigned thread)
@@ -186,44 +188,48 @@ static void add_rule(scmp_filter_ctx filter, size_t row, unsigned thread)
 				.datum_a = rule->arg[i].mask,
 				.datum_b = rule->arg[i].value,
 			};
-	must(seccomp_rule_add_exact_array(filter, action_of(row, thread),
-					  rule->call, count, compare),
-	     rule->why);
-	must(seccomp_syscall_priority(filter, rule->call,
-				      (uint8_t)(PRIORITY_MAX - row)),
-	     "priority");
+	must_succeed(seccomp_rule_add_exact_array(filter,
+						  action_of_row(row, thread),
+						  rule->call, count, compare),
+		     rule->why);
+	must_succeed(seccomp_syscall_priority(filter, rule->call,
+					      (uint8_t)(PRIORITY_MAX - row)),
+		     "priority");
 }
 
-static size_t export(scmp_filter_ctx filter, struct sock_filter *code)
+static size_t export_program(scmp_filter_ctx filter, struct sock_filter *code)
 {
 	FILE *file = tmpfile();
 	size_t count;
 
 	if (!file)
-		fail("tmpfile: %s", strerror(errno));
-	must(seccomp_export_bpf(filter, fileno(file)), "seccomp_export_bpf");
+		fail_build("tmpfile: %s", strerror(errno));
+	must_succeed(seccomp_export_bpf(filter, fileno(file)),
+		     "seccomp_export_bpf");
 	rewind(file);
 	count = fread(code, sizeof(*code), INSTRUCTIONS_MAX, file);
 	if (!count || count == INSTRUCTIONS_MAX)
-		fail("a program of %zu instructions", count);
+		fail_build("a program of %zu instructions", count);
 	fclose(file);
 	return count;
 }
 
-static size_t compile(unsigned thread, struct sock_filter *code)
+static size_t compile_program(unsigned thread, struct sock_filter *code)
 {
 	scmp_filter_ctx filter = seccomp_init(SCMP_ACT_TRAP);
 	size_t count;
 
 	if (!filter)
-		fail("seccomp_init");
+		fail_build("seccomp_init");
 	/* Calls of another architecture or ABI end mote like any other. */
-	must(seccomp_attr_set(filter, SCMP_FLTATR_ACT_BADARCH, SCMP_ACT_TRAP),
-	     "SCMP_FLTATR_ACT_BADARCH");
+	must_succeed(seccomp_attr_set(filter, SCMP_FLTATR_ACT_BADARCH,
+				      SCMP_ACT_TRAP),
+		     "SCMP_FLTATR_ACT_BADARCH");
 	for (size_t i = 0; i < policy_count; i++)
-		if (holds(&policy_rules[i], thread) && first_of(i, thread) == i)
+		if (rule_holds(&policy_rules[i], thread) &&
+		    first_same_row(i, thread) == i)
 			add_rule(filter, i, thread);
-	count = export(filter, code);
+	count = export_program(filter, code);
 	seccomp_release(filter);
 	return count;
 }
@@ -238,7 +244,7 @@ static void check_self(const struct sock_filter *code, size_t count,
 
 	for (size_t i = 0; i < policy_count; i++)
 		for (unsigned a = 0; a < POLICY_ARGS; a++)
-			wanted |= holds(&policy_rules[i], thread) &&
+			wanted |= rule_holds(&policy_rules[i], thread) &&
 				  policy_rules[i].arg[a].used &&
 				  policy_rules[i].arg[a].value == POLICY_SELF;
 	for (size_t i = 0; i < count; i++)
@@ -247,7 +253,8 @@ static void check_self(const struct sock_filter *code, size_t count,
 					 ? 1
 					 : UINT16_MAX;
 	if (wanted != (found > 0) || found >= UINT16_MAX)
-		fail("%s: POLICY_SELF is not unique", thread_names[thread]);
+		fail_build("%s: POLICY_SELF is not unique",
+			   thread_words[thread]);
 }
 
 static void print_programs(void)
@@ -256,10 +263,10 @@ static void print_programs(void)
 	size_t count[FILTER_THREADS], most = 0;
 
 	for (unsigned t = 0; t < FILTER_THREADS; t++) {
-		count[t] = compile(t, code);
+		count[t] = compile_program(t, code);
 		check_self(code, count[t], t);
 		printf("static const struct sock_filter program_%s[] = {\n",
-		       thread_names[t]);
+		       thread_words[t]);
 		for (size_t i = 0; i < count[t]; i++)
 			printf("\t{ 0x%02x, %u, %u, 0x%08x },\n", code[i].code,
 			       code[i].jt, code[i].jf, code[i].k);
@@ -271,7 +278,7 @@ static void print_programs(void)
 	       "\tunsigned count;\n} programs[] = {\n",
 	       most);
 	for (unsigned t = 0; t < FILTER_THREADS; t++)
-		printf("\t{ program_%s, %zu },\n", thread_names[t], count[t]);
+		printf("\t{ program_%s, %zu },\n", thread_words[t], count[t]);
 	printf("};\n#define RULES %zu\n"
 	       "static const struct {\n\tunsigned char threads;\n"
 	       "\tunsigned features;\n} rules[RULES] = {\n",
@@ -290,9 +297,9 @@ static void print_allows(void)
 		       (int)FILTER_THREADS);
 		for (size_t i = 0; i < policy_count; i++)
 			printf("\t{ %u, %u, %u },\n",
-			       features_of(i, FILTER_LOOP),
-			       features_of(i, FILTER_VCPU),
-			       features_of(i, FILTER_WORKER));
+			       features_of_row(i, FILTER_LOOP),
+			       features_of_row(i, FILTER_VCPU),
+			       features_of_row(i, FILTER_WORKER));
 		printf("};\n#include \"tests/strip/strip.h\"\n");
 		return;
 	}
@@ -305,66 +312,6 @@ static void print_allows(void)
 	       "\treturn (sets[set] & features) != 0;\n}\n");
 }
 
-/*
- * All names, one after the other, in codes of five bits: 0 ends a name, 1-26
- * are letters, 27 is '_', 28 comes before a digit.
- */
-static unsigned bits, bit_count;
-
-static void put_code(unsigned code)
-{
-	bits |= code << bit_count;
-	for (bit_count += 5; bit_count >= 8; bit_count -= 8, bits >>= 8)
-		printf("%u,", bits & 0xff);
-}
-
-static void put_name(const char *name)
-{
-	for (; name && *name; name++) {
-		if (*name >= 'a' && *name <= 'z') {
-			put_code((unsigned)(*name - 'a') + 1);
-		} else if (*name == '_') {
-			put_code(27);
-		} else if (*name >= '0' && *name <= '9') {
-			put_code(28);
-			put_code((unsigned)(*name - '0'));
-		} else {
-			fail("a call's name has a %c", *name);
-		}
-	}
-	put_code(0);
-}
-
-/* Two runs of numbers: x86_64's own, and those that all machines share. */
-static void print_names(void)
-{
-	const int shared = 424; /* arch/x86/entry/syscalls/syscall_64.tbl */
-	int own = shared, end = CALLS_MAX;
-	size_t longest = 0;
-
-	while (!call_name(own - 1))
-		own--;
-	while (!call_name(end - 1))
-		end--;
-	printf("#define NAMES_OWN %d\n#define NAMES_SHARED %d\n"
-	       "#define NAMES_END %d\n"
-	       "static const unsigned char call_names[] = {",
-	       own, shared, end);
-	for (int call = 0; call < end; call++) {
-		char *name = call_name(call);
-
-		if (call < own || call >= shared)
-			put_name(name);
-		if (name && strlen(name) > longest)
-			longest = strlen(name);
-		free(name);
-	}
-	/* The last name's codes are read as two bytes each, too. */
-	for (int i = 0; i < 3; i++)
-		put_code(0);
-	printf("};\n#define NAMES_LONGEST %zu\n", longest);
-}
-
 static void print_list(void)
 {
 	for (size_t i = 0; i < policy_count; i++)
@@ -375,10 +322,11 @@ static void print_list(void)
 				const unsigned features =
 					rule->features ? rule->features : 1;
 
-				if (!holds(rule, t) || !(features >> f & 1))
+				if (!rule_holds(rule, t) ||
+				    !(features >> f & 1))
 					continue;
-				printf("%s %u:%zu:%u %s %s\n", thread_names[t],
-				       t, first_of(i, t),
+				printf("%s %u:%zu:%u %s %s\n", thread_words[t],
+				       t, first_same_row(i, t),
 				       rule->features ? 1u << f : 0,
 				       call_name(rule->call), rule->why);
 			}
@@ -395,6 +343,5 @@ int main(int argc, char **argv)
 	printf("/* Made by gen_filter from seccomp/policy.c. */\n");
 	print_programs();
 	print_allows();
-	print_names();
 	return fflush(stdout) ? 1 : 0;
 }

@@ -1,5 +1,15 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Locks mote in: the order of the steps, and the small ones.
+ * Locks mote in. jail_enter, at the end of this file, says in which order:
+ *
+ *	no_new_privs, wiped environment
+ *	namespaces	its own mount, ipc, uts and network namespaces
+ *	root directory	a tmpfs without anything in it, for reading only
+ *	user		another one than root, without groups
+ *	(the first two again, in a user namespace, where they took root)
+ *	capabilities	none, the bounding set included
+ *	Landlock	no files, no TCP, no other processes
+ *	limits		of descriptors, of the size of files, no core
  *
  * Root has the right to make namespaces, uses it and drops it. An ordinary user
  * gets that right in a user namespace, where the host lets him, and has no
@@ -12,26 +22,256 @@
  * namespaces, and can get none: the bounding set is empty and no_new_privs is
  * set. What it still has are its descriptors.
  *
+ * What it joins rather than leaves comes before all of this: a network
+ * namespace, for its taps, and a cgroup, for what it uses.
+ *
  * Trusts the options. Owns nothing. Main thread, the only one then.
  */
 #include "seccomp/jail.h"
 
 #include <cap-ng.h>
 #include <errno.h>
+#include <fcntl.h>
+#include <linux/magic.h>
 #include <linux/securebits.h>
 #include <sched.h>
+#include <stdint.h>
+#include <stdio.h>
 #include <string.h>
+#include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include "mem/log.h"
 #include "mem/util.h"
-#include "seccomp/jail_parts.h"
 
-#define FILES_MAX 2048 /* 1023 streams of vsock, and what vsock.c leaves */
+#define FILES_MAX  2048 /* 1023 streams of vsock, and what vsock.c leaves */
+#define PATH_BYTES 4096
+
+#ifndef OPEN_TREE_CLONE
+#define OPEN_TREE_CLONE 1
+#endif
+#ifndef AT_RECURSIVE
+#define AT_RECURSIVE 0x8000
+#endif
+
+/* -- joining ----------------------------------------------------------------
+ */
+
+static int fail_join(const char *option, const struct option_file *file,
+		     int error, const char *help)
+{
+	char room[FILE_NAME_BYTES];
+
+	log_error("--%s %s: %s%s", option, file_name(file, room),
+		  strerror(error), help);
+	return -error;
+}
+
+int jail_join_netns(const struct option_file *netns)
+{
+	static const struct file_advice advice[] = {
+		{ 0, "as root: ip netns add NAME makes /run/netns/NAME" },
+	};
+	int fd, error = 0;
+
+	if (!file_is_given(netns))
+		return 0;
+	fd = file_open(netns, "--netns ", O_RDONLY, 0, advice);
+	if (fd < 0)
+		return fd;
+	if (setns(fd, CLONE_NEWNET))
+		error = errno;
+	close(fd);
+	if (error == EPERM)
+		return fail_join(
+			"netns", netns, error,
+			"; only root may enter it: have the tap opened "
+			"there, and give --net fd=N");
+	if (error)
+		return fail_join("netns", netns, error,
+				 "; it is no network namespace");
+	return 0;
+}
+
+int jail_join_cgroup(const struct option_file *cgroup)
+{
+	static const struct file_advice advice[] = {
+		{ ENOENT, "there is no cgroup: make it with mkdir" },
+		{ EBADF, "have its file cgroup.procs opened for that" },
+		{ 0, "have it given to your user" },
+	};
+	struct option_file procs = *cgroup;
+	char path[PATH_BYTES];
+	struct statfs fs;
+	int fd, error = 0;
+
+	if (!file_is_given(cgroup))
+		return 0;
+	if (cgroup->path) {
+		if (snprintf(path, sizeof(path), "%s/cgroup.procs",
+			     cgroup->path) >= (int)sizeof(path))
+			return fail_join("cgroup", cgroup, ENAMETOOLONG, "");
+		procs.path = path;
+	}
+	fd = file_open(&procs, "--cgroup ", O_WRONLY, 0, advice);
+	if (fd < 0)
+		return fd;
+	if (fstatfs(fd, &fs))
+		error = errno;
+	else if (fs.f_type != CGROUP2_SUPER_MAGIC &&
+		 fs.f_type != CGROUP_SUPER_MAGIC)
+		error = EINVAL;
+	/* cgroup.procs, in Documentation/admin-guide/cgroup-v2.rst: 0 is the
+	 * process that writes it. */
+	if (!error && write(fd, "0", 1) != 1)
+		error = errno;
+	close(fd);
+	if (error == EINVAL)
+		return fail_join("cgroup", cgroup, error,
+				 "; it is no cgroup that processes can be in");
+	return error ? fail_join("cgroup", cgroup, error, "") : 0;
+}
+
+/* -- namespaces ------------------------------------------------------------ */
+
+static const struct namespace
+{
+	int flag;
+	const char *name;
+}
+namespace_types[] = {
+	{ CLONE_NEWNS, "mount" },
+	{ CLONE_NEWIPC, "ipc" },
+	{ CLONE_NEWUTS, "uts" },
+	{ CLONE_NEWNET, "network" },
+};
+
+/* One by one, where they cannot be had together: which is it? */
+static int enter_each_namespace(void)
+{
+	int entered = 0;
+
+	for (size_t i = 0; i < ARRAY_LEN(namespace_types); i++)
+		if (unshare(namespace_types[i].flag))
+			log_info("sandbox: no %s namespace: %s",
+				 namespace_types[i].name, strerror(errno));
+		else
+			entered |= namespace_types[i].flag;
+	return entered;
+}
+
+/*
+ * Namespaces of mote's own: which, by their CLONE_NEW* flags, CLONE_NEWUSER
+ * aside; or -EPERM, unlogged, where they take a right that this process lacks,
+ * and that everybody has inside of a user namespace (`user`).
+ */
+static int enter_namespaces(bool user)
+{
+	int all = user ? CLONE_NEWUSER : 0;
+
+	for (size_t i = 0; i < ARRAY_LEN(namespace_types); i++)
+		all |= namespace_types[i].flag;
+	if (!unshare(all)) {
+		log_info("sandbox: mount, ipc, uts and network namespaces%s",
+			 user ? ", in a user namespace" : "");
+		return all & ~CLONE_NEWUSER;
+	}
+	if (!user && errno == EPERM)
+		return -EPERM;
+	if (!user || !unshare(CLONE_NEWUSER))
+		return enter_each_namespace();
+	log_info("sandbox: no namespaces: this host does not let this user "
+		 "make them: %s",
+		 strerror(errno));
+	return 0;
+}
+
+/* -- the sockets' directories ---------------------------------------------- */
+
+/*
+ * A directory that is to stay reachable is first cut out (open_tree(2), Linux
+ * 5.2): a mount of its own that hangs in no tree, so that ".." ends there. Its
+ * descriptor from before leads anywhere, and so does not stay in any case.
+ */
+static void isolate_directory(struct unixsock *file)
+{
+	static const unsigned flags[] = { 0, AT_RECURSIVE };
+	char dir[UNIXSOCK_PATH_MAX + 1];
+	int tree = -1;
+
+	unixsock_directory(file->path, dir);
+	/* Not by its descriptor: that is of the old namespace. EINVAL: what is
+	 * mounted below must come along. */
+	for (size_t i = 0; i < ARRAY_LEN(flags) && tree < 0; i++)
+		tree = (int)syscall(SYS_open_tree, AT_FDCWD, dir,
+				    OPEN_TREE_CLONE | O_CLOEXEC | flags[i]);
+	if (tree < 0)
+		log_info("sandbox: %s does not remain reachable: %s", dir,
+			 strerror(errno));
+	else
+		log_info("sandbox: what remains reachable: %s", dir);
+	close(file->dir_fd);
+	file->dir_fd = tree;
+}
+
+/* -- the root directory ---------------------------------------------------- */
+
+/*
+ * The new root is a tmpfs that is mounted for reading only. pivot_root(2) puts
+ * it in the place of the old one, which is then detached as a whole: no path,
+ * and no "..", leads back. Where the kernel runs from its own initramfs, which
+ * cannot be pivoted, the new root covers the old one, and chroot(2) does.
+ */
+static const char *change_root(void)
+{
+	static const unsigned long flags =
+		MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC;
+	int old = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	const char *failed = NULL;
+
+	if (old < 0)
+		return "open /";
+	/* It covers the old root, from where only ".." finds it. */
+	if (mount("mote", "/", "tmpfs", flags, "size=4k,mode=555"))
+		failed = "mount a tmpfs";
+	else if (chdir("/.."))
+		failed = "chdir";
+	else if (syscall(SYS_pivot_root, ".", "."))
+		failed = chroot(".") ? "chroot" : NULL;
+	else if (fchdir(old) || umount2(".", MNT_DETACH) || chdir("/"))
+		failed = "detach the old root";
+	close(old);
+	return failed;
+}
+
+/*
+ * In a mount namespace of mote's own: an empty root directory that nobody can
+ * write to, and the sockets' directories cut loose from all around them. True
+ * if all of that was done.
+ */
+static bool enter_empty_root(const struct jail_options *o)
+{
+	const char *failed = NULL;
+
+	if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL))
+		failed = "make mounts private";
+	for (size_t i = 0; i < ARRAY_LEN(o->sockets) && !failed; i++)
+		if (o->sockets[i] && o->sockets[i]->dir_fd >= 0)
+			isolate_directory(o->sockets[i]);
+	if (!failed)
+		failed = change_root();
+	if (failed)
+		log_info("sandbox: the root directory stays: cannot %s: %s",
+			 failed, strerror(errno));
+	else
+		log_info("sandbox: the root directory is empty and read-only");
+	return !failed;
+}
 
 /* -- who ------------------------------------------------------------------- */
 
@@ -40,7 +280,7 @@
  * and remove mote's own socket. Whom --user names is that user in all. In a
  * directory like /tmp, the owner would reach everybody's: mote does not.
  */
-static unsigned file_user(const struct jail_options *o)
+static unsigned user_for_sockets(const struct jail_options *o)
 {
 	struct stat status;
 	unsigned owner = o->uid;
@@ -69,9 +309,9 @@ static unsigned file_user(const struct jail_options *o)
  * bounding set, and that capabilities stay until they are dropped: both take
  * one, and so does it to have another user for files (credentials(7)).
  */
-static int become(const struct jail_options *o)
+static int become_unprivileged(const struct jail_options *o)
 {
-	const unsigned uid = o->uid, gid = o->gid, files = file_user(o);
+	const unsigned uid = o->uid, gid = o->gid, files = user_for_sockets(o);
 	bool groups;
 	int error;
 
@@ -104,7 +344,7 @@ static int become(const struct jail_options *o)
 static int become_user(const struct jail_options *o)
 {
 	if (!geteuid())
-		return become(o);
+		return become_unprivileged(o);
 	if (o->user_given && (o->uid != geteuid() || o->gid != getegid())) {
 		log_error("--user: only root can become another user, and this "
 			  "is uid %u",
@@ -149,7 +389,7 @@ static int drop_capabilities(bool user_namespace)
 
 /* -- limits ---------------------------------------------------------------- */
 
-static int limit_to(int resource, const char *name, rlim_t value)
+static int lower_limit(int resource, const char *name, rlim_t value)
 {
 	struct rlimit limit;
 
@@ -166,7 +406,7 @@ static int limit_to(int resource, const char *name, rlim_t value)
 	return log_errno(name);
 }
 
-static rlim_t largest_file(const struct jail_options *o)
+static rlim_t file_size_limit(const struct jail_options *o)
 {
 	struct stat status;
 
@@ -179,13 +419,13 @@ static rlim_t largest_file(const struct jail_options *o)
 
 static int set_limits(const struct jail_options *o)
 {
-	const rlim_t largest = largest_file(o);
-	int error = limit_to(RLIMIT_CORE, "RLIMIT_CORE", 0);
+	const rlim_t largest = file_size_limit(o);
+	int error = lower_limit(RLIMIT_CORE, "RLIMIT_CORE", 0);
 
 	if (!error)
-		error = limit_to(RLIMIT_NOFILE, "RLIMIT_NOFILE", FILES_MAX);
+		error = lower_limit(RLIMIT_NOFILE, "RLIMIT_NOFILE", FILES_MAX);
 	if (!error)
-		error = limit_to(RLIMIT_FSIZE, "RLIMIT_FSIZE", largest);
+		error = lower_limit(RLIMIT_FSIZE, "RLIMIT_FSIZE", largest);
 	if (error)
 		return error;
 	if (largest == RLIM_INFINITY)
@@ -208,7 +448,7 @@ static void wipe_environment(void)
 	}
 }
 
-static int set_flag(int flag, const char *name, unsigned long value)
+static int set_prctl(int flag, const char *name, unsigned long value)
 {
 	return prctl(flag, value, 0, 0, 0) ? log_errno(name) : 0;
 }
@@ -227,6 +467,91 @@ static void look_for_leaks(void)
 }
 #endif
 
+/* -- Landlock -------------------------------------------------------------- */
+
+/* linux/landlock.h of the build host may be older than the kernel. */
+#define CREATE_RULESET_VERSION 1u
+#define RULE_PATH_BENEATH      1
+#define FS_REMOVE_FILE	       (1ULL << 5)
+
+struct ruleset {
+	uint64_t fs, net, scoped;
+};
+
+struct path_beneath {
+	uint64_t allowed;
+	int32_t parent_fd;
+} __attribute__((packed));
+
+/* All rights that a version of the interface knows. */
+static const struct ruleset landlock_versions[] = {
+	{ 0, 0, 0 },	  { 0x1fff, 0, 0 }, /* Linux 5.13 */
+	{ 0x3fff, 0, 0 }, /* 5.19: to link and rename elsewhere */
+	{ 0x7fff, 0, 0 }, /* 6.2: to truncate */
+	{ 0x7fff, 3, 0 }, /* 6.7: TCP */
+	{ 0xffff, 3, 0 }, /* 6.10: ioctl of devices */
+	{ 0xffff, 3, 3 }, /* 6.12: abstract unix sockets, signals */
+};
+
+static long create_landlock_ruleset(const struct ruleset *rules, size_t size,
+				    unsigned flags)
+{
+	return syscall(SYS_landlock_create_ruleset, rules, size, flags);
+}
+
+/* Where that fails the file stays, and the next one replaces it. */
+static void allow_removal(int ruleset, const struct jail_options *o)
+{
+	for (size_t i = 0; i < ARRAY_LEN(o->sockets); i++) {
+		struct path_beneath rule = { .allowed = FS_REMOVE_FILE };
+
+		if (!o->sockets[i] || !unixsock_is_ours(o->sockets[i]))
+			continue;
+		rule.parent_fd = o->sockets[i]->dir_fd;
+		syscall(SYS_landlock_add_rule, ruleset, RULE_PATH_BENEATH,
+			&rule, 0);
+	}
+}
+
+/*
+ * Landlock (Documentation/userspace-api/landlock.rst) takes the rights to
+ * files, to TCP and to other processes from this process itself, which takes
+ * no privilege. It holds where there are no namespaces, and where there are, it
+ * holds once more. What is open stays open, with all its rights: they hang on
+ * the descriptor. (To connect to a socket by its path is none of its rights.)
+ * One right remains, to remove the sockets' files in their directories. The
+ * version of it that holds; 0: none.
+ */
+#define LANDLOCK_ABSTRACT 6 /* from then on: abstract sockets, too */
+static int restrict_by_landlock(const struct jail_options *o)
+{
+	const long newest = ARRAY_LEN(landlock_versions) - 1;
+	long version = create_landlock_ruleset(NULL, 0, CREATE_RULESET_VERSION);
+	int ruleset = -1;
+	bool held = false;
+
+	if (version > 0) {
+		const struct ruleset *rules =
+			&landlock_versions[version < newest ? version : newest];
+
+		ruleset =
+			(int)create_landlock_ruleset(rules, sizeof(*rules), 0);
+	}
+	if (ruleset >= 0) {
+		allow_removal(ruleset, o);
+		held = !syscall(SYS_landlock_restrict_self, ruleset, 0);
+	}
+	if (held)
+		log_info("sandbox: Landlock, version %ld: no files%s%s",
+			 version, version >= 4 ? ", no TCP" : "",
+			 version >= 6 ? ", no other processes" : "");
+	else
+		log_info("sandbox: no Landlock: %s", strerror(errno));
+	if (ruleset >= 0)
+		close(ruleset);
+	return held ? (int)version : 0;
+}
+
 /* -- entering it ----------------------------------------------------------- */
 
 int jail_enter(const struct jail_options *o, unsigned *holds)
@@ -237,27 +562,27 @@ int jail_enter(const struct jail_options *o, unsigned *holds)
 	*holds = 0;
 	look_for_leaks();
 	wipe_environment();
-	error = set_flag(PR_SET_NO_NEW_PRIVS, "PR_SET_NO_NEW_PRIVS", 1);
+	error = set_prctl(PR_SET_NO_NEW_PRIVS, "PR_SET_NO_NEW_PRIVS", 1);
 	if (error)
 		return error;
-	own = spaces = jail_namespaces(false);
+	own = spaces = enter_namespaces(false);
 	if (own > 0 && own & CLONE_NEWNS)
-		root = jail_root(o);
+		root = enter_empty_root(o);
 	error = become_user(o);
 	/* An ordinary user, or a container's root. After he became another
 	 * user: that one's number means nothing in a user namespace. */
 	if (!error && own == -EPERM) {
-		spaces = jail_namespaces(true);
-		root = spaces & CLONE_NEWNS && jail_root(o);
+		spaces = enter_namespaces(true);
+		root = spaces & CLONE_NEWNS && enter_empty_root(o);
 	}
 	if (!error)
 		error = drop_capabilities(own == -EPERM);
 	if (!error)
-		landlock = jail_landlock(o);
+		landlock = restrict_by_landlock(o);
 	if (!error)
 		error = set_limits(o);
 	if (!error)
-		error = set_flag(PR_SET_DUMPABLE, "PR_SET_DUMPABLE", 0);
+		error = set_prctl(PR_SET_DUMPABLE, "PR_SET_DUMPABLE", 0);
 	if (!error && !root && !landlock)
 		log_warn("sandbox: this host lets this user have neither "
 			 "namespaces nor Landlock: of the host's files, only "

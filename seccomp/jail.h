@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The jail: what mote gives up once everything is open and before it looks at
  * anything that an image or a guest controls. All of it but the filters of

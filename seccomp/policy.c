@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The policy: every system call that a thread of mote may make once it is
  * locked in, and what it is needed for. All others end the process.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Which system calls each kind of thread may make: one table, read by
  * gen_filter.c while building, and by tests. It is no part of mote itself.
@@ -9,7 +10,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "cpu/loop/features.h"
+#include "cpu/loop/thread.h"
 #include "seccomp/filter.h"
 
 #define POLICY_ARGS 3

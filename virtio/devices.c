@@ -1,46 +1,48 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The kinds of virtio devices, and which slot each device gets: in the order of
- * the table, and of one kind as the command line names them, so that the first
+ * The types of virtio devices, and which slot each device gets: in the order of
+ * the table, and of one type as the command line names them, so that the first
  * disk is always vda.
  *
- * Options are the user's and trusted; what they name is not, and each kind
+ * Options are the user's and trusted; what they name is not, and each type
  * checks it when it opens it. Owns the devices. Main thread.
  */
 #include "virtio/devices.h"
 
 #include <errno.h>
 
-#include "cpu/loop/features.h"
+#include "cpu/loop/thread.h"
 #include "cpu/loop/unixsock.h"
 #include "mem/log.h"
 #include "mem/util.h"
+#include "virtio/block/block.h"
 #include "virtio/mmio.h"
 
-struct device_kind {
+struct device_type {
 	unsigned (*count)(const struct device_options *options);
 	unsigned (*features)(const struct devices *devices,
-			     const struct devices_one *one);
+			     const struct device_slot *slot);
 	/* Opens the host's side: 0 or -errno, logged. */
 	int (*open)(struct devices *devices, unsigned number);
 	/* Sets self and device: 0 or -errno, logged. */
-	int (*create)(struct devices *devices, struct devices_one *one,
+	int (*create)(struct devices *devices, struct device_slot *slot,
 		      struct loop *loop);
 	void (*destroy)(void *self);
 };
 
-static unsigned disk_count(const struct device_options *options)
+static unsigned count_disks(const struct device_options *options)
 {
 	return options->disk_count;
 }
 
-static unsigned disk_features(const struct devices *d,
-			      const struct devices_one *one)
+static unsigned disk_device_features(const struct devices *d,
+				     const struct device_slot *slot)
 {
-	const struct block_backing *b = &d->disk[one->number];
+	const struct block_backing *b = &d->disk[slot->number];
 	unsigned features = FEATURE_DISK;
 
-	if (one->self)
-		features |= block_features(one->self);
+	if (slot->self)
+		features |= block_features(slot->self);
 	if (b->ephemeral)
 		features |= FEATURE_EPHEMERAL;
 	else if (!b->ro)
@@ -49,110 +51,113 @@ static unsigned disk_features(const struct devices *d,
 	return features;
 }
 
-static int disk_open(struct devices *d, unsigned number)
+static int open_disk_device(struct devices *d, unsigned number)
 {
 	return block_open(&d->disk[number], &d->options.disks[number], number);
 }
 
-static int disk_create(struct devices *d, struct devices_one *one,
-		       struct loop *loop)
+static int create_disk_device(struct devices *d, struct device_slot *slot,
+			      struct loop *loop)
 {
 	struct block *block = block_create(
-		&d->disk[one->number], &d->options.disks[one->number], loop);
+		&d->disk[slot->number], &d->options.disks[slot->number], loop);
 
 	if (!block)
 		return -EIO;
-	one->self = block;
-	one->device = block_device(block);
+	slot->self = block;
+	slot->device = block_device(block);
 	return 0;
 }
 
-static void disk_destroy(void *self)
+static void destroy_disk_device(void *self)
 {
 	block_destroy(self);
 }
 
-static unsigned net_count(const struct device_options *options)
+static unsigned count_nets(const struct device_options *options)
 {
 	return options->net_count;
 }
 
-static unsigned net_features(const struct devices *d,
-			     const struct devices_one *one)
+static unsigned net_device_features(const struct devices *d,
+				    const struct device_slot *slot)
 {
-	return net_is_stream(&d->net[one->number]) ? FEATURE_STREAM
-						   : FEATURE_TAP;
+	return net_is_stream(&d->net[slot->number]) ? FEATURE_STREAM
+						    : FEATURE_TAP;
 }
 
-static int open_net(struct devices *d, unsigned number)
+static int open_net_device(struct devices *d, unsigned number)
 {
 	return net_open(&d->net[number], &d->options.nets[number], number);
 }
 
-static int create_net(struct devices *d, struct devices_one *one,
-		      struct loop *loop)
+static int create_net_device(struct devices *d, struct device_slot *slot,
+			     struct loop *loop)
 {
-	struct net *net = &d->net[one->number];
+	struct net *net = &d->net[slot->number];
 
-	one->self = net;
-	one->device = &net->device;
+	slot->self = net;
+	slot->device = &net->device;
 	return net_create(net, loop);
 }
 
-static void destroy_net(void *self)
+static void destroy_net_device(void *self)
 {
 	net_destroy(self);
 }
 
-static unsigned vsock_count(const struct device_options *options)
+static unsigned count_vsocks(const struct device_options *options)
 {
-	return vsock_is_shared(&options->vsock) || options->vsock.own;
+	return vsock_is_shared(&options->vsock) || options->vsock.internal;
 }
 
-static unsigned vsock_features(const struct devices *d,
-			       const struct devices_one *one)
+static unsigned vsock_device_features(const struct devices *d,
+				      const struct device_slot *slot)
 {
-	(void)one;
+	(void)slot;
 	return (vsock_is_shared(&d->options.vsock) ? FEATURE_VSOCK : 0) |
 	       (vsock_dials(d->vsock) ? FEATURE_VSOCK_DIAL : 0) |
 	       (unixsock_is_ours(vsock_file(d->vsock)) ? FEATURE_SOCKET_FILE
 						       : 0) |
-	       (d->options.vsock.own ? FEATURE_COMMAND : 0);
+	       (d->options.vsock.internal ? FEATURE_COMMAND : 0);
 }
 
-static int open_vsock(struct devices *d, unsigned number)
+static int open_vsock_device(struct devices *d, unsigned number)
 {
 	int error = vsock_open(&d->vsock, &d->options.vsock);
 
 	(void)number;
 	/* From now on there is a file that must not stay behind. */
 	if (!error)
-		d->one[d->count - 1].self = d->vsock;
+		d->slot[d->count - 1].self = d->vsock;
 	return error;
 }
 
-static int create_vsock(struct devices *d, struct devices_one *one,
-			struct loop *loop)
+static int create_vsock_device(struct devices *d, struct device_slot *slot,
+			       struct loop *loop)
 {
-	one->device = vsock_device(d->vsock);
-	return vsock_create(one->self, loop);
+	slot->device = vsock_device(d->vsock);
+	return vsock_create(slot->self, loop);
 }
 
-static void destroy_vsock(void *self)
+static void destroy_vsock_device(void *self)
 {
 	vsock_destroy(self);
 }
 
-static const struct device_kind kinds[] = {
-	{ disk_count, disk_features, disk_open, disk_create, disk_destroy },
-	{ net_count, net_features, open_net, create_net, destroy_net },
-	{ vsock_count, vsock_features, open_vsock, create_vsock,
-	  destroy_vsock },
+static const struct device_type device_types[] = {
+	{ count_disks, disk_device_features, open_disk_device,
+	  create_disk_device, destroy_disk_device },
+	{ count_nets, net_device_features, open_net_device, create_net_device,
+	  destroy_net_device },
+	{ count_vsocks, vsock_device_features, open_vsock_device,
+	  create_vsock_device, destroy_vsock_device },
 };
 
-static int open_kind(struct devices *d, const struct device_kind *kind)
+static int open_devices_of_type(struct devices *d,
+				const struct device_type *type)
 {
-	const unsigned count = kind->count(&d->options);
+	const unsigned count = type->count(&d->options);
 	int error = 0;
 
 	for (unsigned i = 0; i < count && !error; i++) {
@@ -162,11 +167,11 @@ static int open_kind(struct devices *d, const struct device_kind *kind)
 				  DEVICES_MAX);
 			return -ENOSPC;
 		}
-		d->one[d->count++] = (struct devices_one){
-			.kind = kind,
+		d->slot[d->count++] = (struct device_slot){
+			.type = type,
 			.number = i,
 		};
-		error = kind->open(d, i);
+		error = type->open(d, i);
 	}
 	return error;
 }
@@ -181,32 +186,33 @@ int devices_open(struct devices *d, const struct device_options *options,
 	for (unsigned i = 0; i < options->disk_count; i++)
 		d->options.disks[i].queues =
 			cpus < DEVICE_QUEUES_MAX ? cpus : DEVICE_QUEUES_MAX;
-	for (size_t i = 0; i < ARRAY_LEN(kinds) && !error; i++)
-		error = open_kind(d, &kinds[i]);
+	for (size_t i = 0; i < ARRAY_LEN(device_types) && !error; i++)
+		error = open_devices_of_type(d, &device_types[i]);
 	return error;
 }
 
-int devices_create(struct devices *d, const struct devices_place *place)
+int devices_create(struct devices *d, const struct devices_setup *setup)
 {
 	int error = 0;
 
 	for (unsigned i = 0; i < d->options.disk_count; i++)
-		d->options.disks[i].hook = place->hook;
+		d->options.disks[i].hook = setup->hook;
 	for (unsigned i = 0; i < d->count && !error; i++) {
-		struct devices_one *one = &d->one[i];
+		struct device_slot *slot = &d->slot[i];
 		const uint64_t offset = (uint64_t)i * MMIO_SLOT_SIZE;
-		const struct mmio_place slot = {
-			.base = gpa_add(place->base, offset),
-			.alias = GPA(place->alias.v ? place->alias.v + offset
+		const struct mmio_slot registers = {
+			.base = gpa_add(setup->base, offset),
+			.alias = GPA(setup->alias.v ? setup->alias.v + offset
 						    : 0),
-			.alias_absent = place->alias_absent,
+			.alias_absent = setup->alias_absent,
 			.gsi = VM_GSI_VIRTIO + i,
 		};
 
-		error = one->kind->create(d, one, place->loop);
+		error = slot->type->create(d, slot, setup->loop);
 		if (!error)
-			error = mmio_attach(one->device, place->vm, place->loop,
-					    place->ram, &slot);
+			error = mmio_attach(slot->device, setup->vm,
+					    setup->loop, setup->ram,
+					    &registers);
 	}
 	return error;
 }
@@ -216,21 +222,21 @@ unsigned devices_features(const struct devices *d)
 	unsigned features = 0;
 
 	for (unsigned i = 0; i < d->count; i++)
-		features |= d->one[i].kind->features(d, &d->one[i]);
+		features |= d->slot[i].type->features(d, &d->slot[i]);
 	return features;
 }
 
 void devices_destroy(struct devices *d)
 {
 	for (unsigned i = 0; i < d->count; i++) {
-		struct devices_one *one = &d->one[i];
+		struct device_slot *slot = &d->slot[i];
 
-		if (!one->self)
+		if (!slot->self)
 			continue;
-		if (one->device)
-			mmio_detach(one->device);
-		one->kind->destroy(one->self);
-		one->self = one->device = NULL;
+		if (slot->device)
+			mmio_detach(slot->device);
+		slot->type->destroy(slot->self);
+		slot->self = slot->device = NULL;
 	}
 	d->count = 0;
 }

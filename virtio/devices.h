@@ -1,6 +1,7 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * All virtio devices of a guest: from what the command line asks for to slots
- * on the bus. A table of kinds (devices.c) is the only place that knows them.
+ * on the bus. A table of types (devices.c) is the only place that knows them.
  */
 #ifndef VIRTIO_DEVICES_H
 #define VIRTIO_DEVICES_H
@@ -11,8 +12,8 @@
 #include "cpu/loop/loop.h"
 #include "cpu/vm.h"
 #include "mem/ram.h"
-#include "virtio/block/block.h"
-#include "virtio/device.h"
+#include "virtio/block/file.h"
+#include "virtio/mmio.h"
 #include "virtio/net/net.h"
 #include "virtio/vsock/vsock.h"
 
@@ -20,7 +21,7 @@
 #define DEVICES_MAX (VM_GSI_COUNT - VM_GSI_VIRTIO)
 
 /*
- * Slots are given out in this order: disks, networks, the vsock; of one kind as
+ * Slots are given out in this order: disks, networks, the vsock; of one type as
  * they were named.
  */
 struct device_options {
@@ -31,17 +32,17 @@ struct device_options {
 	struct vsock_options vsock;
 };
 
-struct device_kind;
+struct device_type;
 
 /* Owned by main; zeroed before devices_open. */
 struct devices {
 	struct device_options options;
-	struct devices_one {
-		const struct device_kind *kind;
-		unsigned number;       /* among those of its kind */
-		void *self;	       /* what the kind made, */
+	struct device_slot {
+		const struct device_type *type;
+		unsigned number;       /* among those of its type */
+		void *self;	       /* what the type made, */
 		struct device *device; /* and the device in it */
-	} one[DEVICES_MAX];
+	} slot[DEVICES_MAX];
 	unsigned count; /* slots in use */
 	struct block_backing disk[DEVICES_MAX];
 	struct net net[NETS_MAX];
@@ -55,17 +56,17 @@ struct devices {
 int devices_open(struct devices *devices, const struct device_options *options,
 		 unsigned cpus);
 
-struct devices_place {
+struct devices_setup {
 	struct vm *vm;
 	struct loop *loop;
 	const struct ram *ram;
 	gpa base, alias; /* of slot 0, the others follow; 0: no alias */
-	const _Atomic bool *alias_absent; /* see mmio_place */
+	const _Atomic bool *alias_absent; /* see mmio_slot */
 	struct thread_hook hook;	  /* of the disks' threads */
 };
 
 /* Makes the devices and puts them on the bus. 0 or -errno, logged. */
-int devices_create(struct devices *devices, const struct devices_place *place);
+int devices_create(struct devices *devices, const struct devices_setup *setup);
 
 /*
  * Bits of enum feature that they need: after devices_open of all but

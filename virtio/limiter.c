@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Token buckets, for bw=, iops= and pps= of disks and nets.
  *
@@ -17,14 +18,14 @@ typedef unsigned __int128 wide;
 /* Neither a bucket nor a debt is larger: sums of two stay in an int64_t. */
 #define LEVEL_MAX (UINT64_C(1) << 62)
 
-static uint64_t at_most(uint64_t value, uint64_t max)
+static uint64_t smaller_of(uint64_t value, uint64_t max)
 {
 	return value < max ? value : max;
 }
 
 void limiter_init(struct limiter *limiter, uint64_t rate_per_s, uint64_t burst)
 {
-	burst = burst ? at_most(burst, LEVEL_MAX) : 1;
+	burst = burst ? smaller_of(burst, LEVEL_MAX) : 1;
 	*limiter = (struct limiter){
 		.rate = rate_per_s,
 		.burst = burst,
@@ -32,7 +33,7 @@ void limiter_init(struct limiter *limiter, uint64_t rate_per_s, uint64_t burst)
 	};
 }
 
-static void fill(struct limiter *limiter, uint64_t now_ns)
+static void add_tokens(struct limiter *limiter, uint64_t now_ns)
 {
 	uint64_t room = limiter->burst - (uint64_t)limiter->level;
 	wide parts;
@@ -61,26 +62,27 @@ static uint64_t wait_ns(const struct limiter *limiter)
 	return ns < LEVEL_MAX ? (uint64_t)ns : LEVEL_MAX;
 }
 
-static void take(struct limiter *limiter, uint64_t tokens)
+static void take_tokens(struct limiter *limiter, uint64_t tokens)
 {
 	const uint64_t room = (uint64_t)limiter->level + LEVEL_MAX;
 
-	limiter->level -= (int64_t)at_most(at_most(tokens, LEVEL_MAX), room);
+	limiter->level -=
+		(int64_t)smaller_of(smaller_of(tokens, LEVEL_MAX), room);
 }
 
 uint64_t limiter_take(struct limiter *limiter, uint64_t tokens, uint64_t now_ns)
 {
 	if (!limiter->rate)
 		return 0;
-	fill(limiter, now_ns);
+	add_tokens(limiter, now_ns);
 	if (limiter->level <= 0)
 		return wait_ns(limiter);
-	take(limiter, tokens);
+	take_tokens(limiter, tokens);
 	return 0;
 }
 
 void limiter_owe(struct limiter *limiter, uint64_t tokens)
 {
 	if (limiter->rate)
-		take(limiter, tokens);
+		take_tokens(limiter, tokens);
 }

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A token bucket: so many tokens (bytes, operations, packets) per second, and
  * a burst of so many at once. Arithmetic only: the caller brings the time, and

@@ -1,19 +1,45 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Slots of virtio-mmio on the bus: what is behind an address, how wide an
- * access may be, which descriptors a slot is wired with.
+ * The virtio-mmio transport: what the driver does with registers, and what a
+ * device hears of it.
+ *
+ *	vCPU thread	register access -> bus -> slot_write ->
+ *write_mmio_register
+ *			-> loop_call(transport_activate, _reset, _stop_queue)
+ *	loop's thread	ioeventfd -> kick_ready -> device->ops->kick
+ *			device_interrupt -> irqfd -> the guest
+ *
+ * Accesses come from vCPU threads, several at once if the guest likes. A lock
+ * for each slot orders what the driver writes; InterruptStatus, which is read
+ * and acknowledged once for each interrupt, is atomic and takes none. What
+ * starts or stops a device runs in the loop's thread while the vCPU waits with
+ * the lock held: so the write of 0 to Status returns when nothing of the device
+ * is in flight any more. Where the loop has ended the wait ends too, and mote
+ * with it.
  *
  * A register is accessed as virtio 1.2, 4.2.2.2 says (32 bits, aligned) or not
  * at all: other accesses read as zero and are ignored, except that QueueNotify
  * takes any width. Configuration bytes are read in any width, and zero past
  * their end. An ordinary notification never gets here: KVM writes the queue's
- * eventfd itself.
+ * eventfd itself. That is watched edge-triggered and never read: each write is
+ * an edge, and one that comes while the queue is being worked on is seen by the
+ * next epoll_wait. It saves a system call for each kick, and the counter cannot
+ * fill up in a lifetime.
+ *
+ * The driver is hostile: it may start and reset at any time and kick at any
+ * rate, also queues that it never set up; those are stopped, and a stopped
+ * queue is empty. What must not be written now (features after FEATURES_OK, a
+ * queue that is ready) is ignored. What cannot work is answered with
+ * DEVICE_NEEDS_RESET and one line in the log: features that were not offered,
+ * a queue that is not in RAM, DRIVER_OK without FEATURES_OK.
  *
  * Owns the transport, its eventfds and their place in the loop. Attached and
- * detached by the main thread; accesses come from vCPU threads.
+ * detached by the main thread.
  */
 #include "virtio/mmio.h"
 
 #include <errno.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -21,7 +47,501 @@
 
 #include "mem/log.h"
 #include "mem/util.h"
-#include "virtio/transport.h"
+
+#define MMIO_MAGIC     0x74726976u /* "virt" */
+#define MMIO_VERSION   2u
+#define MMIO_VENDOR_ID 0x45544f4du /* "MOTE" */
+
+/* virtio 1.2, table 4.1 */
+enum mmio_register {
+	MAGIC_VALUE = 0x000,
+	DEVICE_VERSION = 0x004,
+	DEVICE_ID = 0x008,
+	DEVICE_VENDOR = 0x00c,
+	DEVICE_FEATURES = 0x010,
+	DEVICE_FEATURES_SEL = 0x014,
+	DRIVER_FEATURES = 0x020,
+	DRIVER_FEATURES_SEL = 0x024,
+	QUEUE_SEL = 0x030,
+	QUEUE_NUM_MAX = 0x034,
+	QUEUE_NUM = 0x038,
+	QUEUE_READY = 0x044,
+	QUEUE_NOTIFY = 0x050,
+	INTERRUPT_STATUS = 0x060,
+	INTERRUPT_ACK = 0x064,
+	STATUS = 0x070,
+	QUEUE_DESC_LOW = 0x080,
+	QUEUE_DESC_HIGH = 0x084,
+	QUEUE_DRIVER_LOW = 0x090,
+	QUEUE_DRIVER_HIGH = 0x094,
+	QUEUE_DEVICE_LOW = 0x0a0,
+	QUEUE_DEVICE_HIGH = 0x0a4,
+	SHM_LEN_LOW = 0x0b0,
+	SHM_LEN_HIGH = 0x0b4,
+	SHM_BASE_LOW = 0x0b8,
+	SHM_BASE_HIGH = 0x0bc,
+	CONFIG_GENERATION = 0x0fc,
+	CONFIG = 0x100,
+};
+
+/* virtio 1.2, 2.1: device status */
+#define STATUS_ACKNOWLEDGE 1u
+#define STATUS_DRIVER	   2u
+#define STATUS_DRIVER_OK   4u
+#define STATUS_FEATURES_OK 8u
+#define STATUS_NEEDS_RESET 64u
+#define STATUS_FAILED	   128u
+
+/* virtio 1.2, 4.2.2: InterruptStatus */
+#define INTERRUPT_USED	 1u
+#define INTERRUPT_CONFIG 2u
+
+/* What the driver has written about a queue. */
+struct transport_queue {
+	uint32_t num;
+	bool ready;
+	uint64_t desc, driver, device;
+};
+
+/* What a queue's ioeventfd calls, and what a window hands to the bus. */
+struct transport_kick {
+	struct loop_source source;
+	struct transport *transport;
+	unsigned queue;
+};
+struct transport_window {
+	struct transport *transport;
+	const _Atomic bool *absent; /* see mmio_slot.alias_absent */
+};
+
+/*
+ * The state of one slot. Who may touch what:
+ *	constant after mmio_attach	any thread
+ *	_Atomic				any thread
+ *	under `lock`			vCPU threads; also the functions that
+ *					they have run by loop_call meanwhile
+ *	under `config_lock`		any thread, which then waits for nothing
+ */
+struct transport {
+	/* constant */
+	struct device *device;
+	struct loop *loop;
+	const struct ram *ram;
+	int irq_fd;
+	struct transport_window window[2]; /* base, alias */
+	struct transport_kick kick[DEVICE_QUEUES_MAX];
+
+	_Atomic uint32_t interrupt_status;
+	_Atomic bool needs_reset, driver_ok;
+	struct log_limit complaints;
+
+	/* under `lock` */
+	pthread_mutex_t lock;
+	uint32_t status; /* without NEEDS_RESET */
+	uint32_t device_features_sel, driver_features_sel, queue_sel;
+	uint64_t driver_features;
+	bool impossible_features; /* bits above 63 */
+	struct transport_queue queue[DEVICE_QUEUES_MAX];
+
+	/* under `config_lock`, as device->config is */
+	pthread_mutex_t config_lock;
+	uint32_t generation;
+};
+
+/* An eventfd's counter is one up: a kick, or the interrupt of an irqfd. */
+static void signal_eventfd(int fd)
+{
+	const uint64_t one = 1;
+
+	while (write(fd, &one, sizeof(one)) < 0 && errno == EINTR)
+		;
+}
+
+/* -- the device's side: interrupts, configuration, giving up --------------- */
+
+/* KVM raises the GSI, which is edge-triggered. */
+static void raise_interrupt(struct transport *t, uint32_t why)
+{
+	/* Before the interrupt: its handler reads what it was for. */
+	atomic_fetch_or(&t->interrupt_status, why);
+	signal_eventfd(t->irq_fd);
+}
+
+void device_interrupt(struct device *device)
+{
+	raise_interrupt(device->transport, INTERRUPT_USED);
+}
+
+void device_set_config(struct device *device, uint32_t offset,
+		       const void *bytes, uint32_t len)
+{
+	struct transport *t = device->transport;
+
+	if (offset > DEVICE_CONFIG_MAX || len > DEVICE_CONFIG_MAX - offset)
+		return;
+	if (!t) {
+		memcpy(device->config + offset, bytes, len);
+		return;
+	}
+	pthread_mutex_lock(&t->config_lock);
+	memcpy(device->config + offset, bytes, len);
+	t->generation++;
+	pthread_mutex_unlock(&t->config_lock);
+	if (device->active)
+		raise_interrupt(t, INTERRUPT_CONFIG);
+}
+
+/* NEEDS_RESET, once, from any thread. */
+static void set_needs_reset(struct transport *t, const char *why)
+{
+	if (atomic_exchange(&t->needs_reset, true))
+		return;
+	log_guest(&t->complaints,
+		  "%s: the guest's driver broke the rules: %s; the device "
+		  "does nothing until the driver resets it",
+		  t->device->name, why);
+	/* 2.1.2: only a driver that is running gets the notification. */
+	if (atomic_load(&t->driver_ok))
+		raise_interrupt(t, INTERRUPT_CONFIG);
+}
+
+void device_broken(struct device *device, const char *why)
+{
+	for (unsigned i = 0; i < device->queue_count; i++)
+		device->queue[i].broken = true;
+	set_needs_reset(device->transport, why);
+}
+
+/* -- starting and stopping, in the loop's thread --------------------------- */
+
+static void kick_ready(void *arg, uint32_t events)
+{
+	const struct transport_kick *kick = arg;
+	struct device *device = kick->transport->device;
+
+	(void)events;
+	/* Before activation, or after a reset or device_broken, it is stale. */
+	if (device->queue[kick->queue].ready &&
+	    !device->queue[kick->queue].broken)
+		device->ops->kick(device, kick->queue);
+}
+
+static struct queue_config queue_config_of(const struct transport *t,
+					   const struct transport_queue *q)
+{
+	return (struct queue_config){
+		.size = (uint16_t)q->num,
+		.desc = GPA(q->desc),
+		.driver = GPA(q->driver),
+		.device = GPA(q->device),
+		.event_idx = device_has(t->device, FEATURE_EVENT_IDX),
+		.indirect = device_has(t->device, FEATURE_INDIRECT_DESC),
+	};
+}
+
+static void stop_all_queues(struct device *device)
+{
+	for (unsigned i = 0; i < device->queue_count; i++)
+		queue_stop(&device->queue[i]);
+}
+
+static bool start_ready_queues(struct transport *t)
+{
+	struct device *device = t->device;
+
+	for (unsigned i = 0; i < device->queue_count; i++) {
+		const struct queue_config config =
+			queue_config_of(t, &t->queue[i]);
+
+		if (t->queue[i].ready &&
+		    queue_start(&device->queue[i], t->ram, &config))
+			return false;
+	}
+	return true;
+}
+
+/* For loop_call, as the next two are; the caller holds `lock`. */
+static void transport_activate(void *arg)
+{
+	struct transport *t = arg;
+	struct device *device = t->device;
+
+	device->acked = t->driver_features;
+	if (!start_ready_queues(t)) {
+		stop_all_queues(device);
+		set_needs_reset(t, "a queue is not in RAM any more");
+		return;
+	}
+	device->active = true;
+	device->ops->activate(device);
+	/* What was put there before would wait for a kick that has been. */
+	for (unsigned i = 0; i < device->queue_count; i++)
+		kick_ready(&t->kick[i], 0);
+}
+
+static void transport_reset(void *arg)
+{
+	struct transport *t = arg;
+	struct device *device = t->device;
+
+	if (device->active)
+		device->ops->reset(device);
+	device->active = false;
+	device->acked = 0;
+	stop_all_queues(device);
+}
+
+static void transport_stop_queue(void *arg)
+{
+	const struct transport_kick *kick = arg;
+	struct device *device = kick->transport->device;
+
+	if (device->active && device->ops->drain)
+		device->ops->drain(device, kick->queue);
+	queue_stop(&device->queue[kick->queue]);
+}
+
+/* -- registers, with the lock held ----------------------------------------- */
+
+static uint64_t offered_features(const struct device *device)
+{
+	return device->features | FEATURE_VERSION_1 | FEATURE_EVENT_IDX |
+	       FEATURE_INDIRECT_DESC;
+}
+
+/* The selected queue, or NULL where there is none. */
+static struct transport_queue *selected_queue(struct transport *t)
+{
+	return t->queue_sel < t->device->queue_count ? &t->queue[t->queue_sel]
+						     : NULL;
+}
+
+/* The selected queue where it may be changed now, else NULL. */
+static struct transport_queue *writable_queue(struct transport *t)
+{
+	struct transport_queue *queue = selected_queue(t);
+
+	return queue && !queue->ready && !(t->status & STATUS_DRIVER_OK) ? queue
+									 : NULL;
+}
+
+static uint32_t read_generation(struct transport *t)
+{
+	uint32_t generation;
+
+	pthread_mutex_lock(&t->config_lock);
+	generation = t->generation;
+	pthread_mutex_unlock(&t->config_lock);
+	return generation;
+}
+
+static uint32_t read_mmio_register(struct transport *t, unsigned offset)
+{
+	const struct transport_queue *queue = selected_queue(t);
+
+	switch (offset) {
+	case MAGIC_VALUE:
+		return MMIO_MAGIC;
+	case DEVICE_VERSION:
+		return MMIO_VERSION;
+	case DEVICE_ID:
+		return t->device->id;
+	case DEVICE_VENDOR:
+		return MMIO_VENDOR_ID;
+	case DEVICE_FEATURES:
+		return t->device_features_sel > 1
+			       ? 0
+			       : (uint32_t)(offered_features(t->device) >>
+					    32 * t->device_features_sel);
+	case QUEUE_NUM_MAX:
+		return queue ? t->device->queue_size : 0;
+	case QUEUE_READY:
+		return queue && queue->ready;
+	case STATUS:
+		return t->status |
+		       (atomic_load(&t->needs_reset) ? STATUS_NEEDS_RESET : 0);
+	case SHM_LEN_LOW: /* 4.2.2.1: of no region it is all ones */
+	case SHM_LEN_HIGH:
+	case SHM_BASE_LOW:
+	case SHM_BASE_HIGH:
+		return UINT32_MAX;
+	case CONFIG_GENERATION:
+		return read_generation(t);
+	default: /* write-only, or none */
+		return 0;
+	}
+}
+
+static void set_half(uint64_t *to, bool high, uint32_t value)
+{
+	*to &= high ? UINT32_MAX : ~(uint64_t)UINT32_MAX;
+	*to |= (uint64_t)value << (high ? 32 : 0);
+}
+
+static void write_driver_features(struct transport *t, uint32_t value)
+{
+	if (t->status & STATUS_FEATURES_OK)
+		return;
+	if (t->driver_features_sel > 1)
+		t->impossible_features |= value != 0;
+	else
+		set_half(&t->driver_features, t->driver_features_sel, value);
+}
+
+/* Would queue_start take it? It is asked again when it matters. */
+static bool queue_fits(const struct transport *t,
+		       const struct transport_queue *q)
+{
+	const struct queue_config config = queue_config_of(t, q);
+	struct queue queue;
+
+	return q->num <= t->device->queue_size &&
+	       !queue_start(&queue, t->ram, &config);
+}
+
+/*
+ * A queue is made ready before DRIVER_OK and only then; it can be stopped at
+ * any time, and then stays so until the reset (VIRTIO_F_RING_RESET is not
+ * offered).
+ */
+static void write_queue_ready(struct transport *t, uint32_t value)
+{
+	struct transport_queue *queue = selected_queue(t);
+	struct transport_queue *writable = writable_queue(t);
+
+	if (value == 1 && writable) {
+		writable->ready = queue_fits(t, writable);
+		if (!writable->ready)
+			set_needs_reset(t, "a queue's size or address is "
+					   "impossible");
+	} else if (!value && queue && queue->ready) {
+		if (t->status & STATUS_DRIVER_OK &&
+		    loop_call(t->loop, transport_stop_queue,
+			      &t->kick[t->queue_sel]))
+			return;
+		queue->ready = false;
+	}
+}
+
+static void reset_registers(struct transport *t)
+{
+	/* -ECANCELED: mote ends, and this register is not read again. */
+	if (t->status & STATUS_DRIVER_OK &&
+	    loop_call(t->loop, transport_reset, t))
+		return;
+	atomic_store(&t->driver_ok, false);
+	atomic_store(&t->needs_reset, false);
+	atomic_store(&t->interrupt_status, 0);
+	t->status = 0;
+	t->driver_features = 0;
+	t->impossible_features = false;
+	t->device_features_sel = t->driver_features_sel = t->queue_sel = 0;
+	for (unsigned i = 0; i < DEVICE_QUEUES_MAX; i++)
+		t->queue[i] = (struct transport_queue){
+			.num = t->device->queue_size,
+		};
+}
+
+/*
+ * 2.2.2, 3.1.1: a driver whose choice is refused finds FEATURES_OK unset. One
+ * that wants what was never offered does not read registers: it is broken.
+ */
+static bool accept_features(struct transport *t)
+{
+	const uint32_t before = STATUS_ACKNOWLEDGE | STATUS_DRIVER;
+
+	if (t->driver_features & ~offered_features(t->device) ||
+	    t->impossible_features) {
+		set_needs_reset(t, "it took features that were not offered");
+		return false;
+	}
+	return (t->status & before) == before &&
+	       t->driver_features & FEATURE_VERSION_1;
+}
+
+/* 2.1: bits are set one after the other, and cleared by a reset only. */
+static void write_status(struct transport *t, uint32_t value)
+{
+	const uint32_t added = value & ~t->status;
+
+	if (!value) {
+		reset_registers(t);
+		return;
+	}
+	t->status |=
+		value & (STATUS_ACKNOWLEDGE | STATUS_DRIVER | STATUS_FAILED);
+	if (added & STATUS_FEATURES_OK && accept_features(t))
+		t->status |= STATUS_FEATURES_OK;
+	if (!(added & STATUS_DRIVER_OK))
+		return;
+	if (!(t->status & STATUS_FEATURES_OK)) {
+		set_needs_reset(t, "it set DRIVER_OK without FEATURES_OK");
+		return;
+	}
+	t->status |= STATUS_DRIVER_OK;
+	atomic_store(&t->driver_ok, true);
+	if (!atomic_load(&t->needs_reset))
+		loop_call(t->loop, transport_activate, t);
+}
+
+/* The size and the addresses of the selected queue. */
+static void write_queue(struct transport *t, unsigned offset, uint32_t value)
+{
+	struct transport_queue *queue = writable_queue(t);
+	const bool high = offset & 4;
+
+	if (!queue)
+		return;
+	switch (offset) {
+	case QUEUE_NUM:
+		queue->num = value;
+		break;
+	case QUEUE_DESC_LOW:
+	case QUEUE_DESC_HIGH:
+		set_half(&queue->desc, high, value);
+		break;
+	case QUEUE_DRIVER_LOW:
+	case QUEUE_DRIVER_HIGH:
+		set_half(&queue->driver, high, value);
+		break;
+	case QUEUE_DEVICE_LOW:
+	case QUEUE_DEVICE_HIGH:
+		set_half(&queue->device, high, value);
+		break;
+	default: /* read-only, or none */
+		break;
+	}
+}
+
+static void write_mmio_register(struct transport *t, unsigned offset,
+				uint32_t value)
+{
+	switch (offset) {
+	case DEVICE_FEATURES_SEL:
+		t->device_features_sel = value;
+		break;
+	case DRIVER_FEATURES:
+		write_driver_features(t, value);
+		break;
+	case DRIVER_FEATURES_SEL:
+		t->driver_features_sel = value;
+		break;
+	case QUEUE_SEL:
+		t->queue_sel = value;
+		break;
+	case QUEUE_READY:
+		write_queue_ready(t, value);
+		break;
+	case STATUS:
+		write_status(t, value);
+		break;
+	default:
+		write_queue(t, offset, value);
+		break;
+	}
+}
+
+/* -- slots on the bus, in vCPU threads ------------------------------------- */
 
 /* 2.5: the driver reads ConfigGeneration before and after. */
 static void read_config(struct transport *t, uint64_t at, uint8_t *data,
@@ -36,68 +556,68 @@ static void read_config(struct transport *t, uint64_t at, uint8_t *data,
 	pthread_mutex_unlock(&t->config_lock);
 }
 
-static bool is_absent(const struct transport_window *window)
+static bool window_is_absent(const struct transport_window *window)
 {
 	return window->absent && atomic_load(window->absent);
 }
 
-static void slot_read(void *device, uint64_t offset, uint8_t *data,
+static void slot_read(void *window, uint64_t offset, uint8_t *data,
 		      unsigned len)
 {
-	const struct transport_window *window = device;
-	uint32_t value = 0;
+	const struct transport_window *w = window;
+	struct transport *t = w->transport;
+	uint32_t value;
 
 	memset(data, 0, len);
 	if (offset >= CONFIG) {
-		read_config(window->transport, offset - CONFIG, data, len);
-	} else if (len == 4 && offset % 4 == 0) {
-		if (offset != DEVICE_ID || !is_absent(window))
-			value = transport_read(window->transport,
-					       (unsigned)offset);
+		read_config(t, offset - CONFIG, data, len);
+	} else if (len == 4 && offset == INTERRUPT_STATUS) {
+		put_le32(data, atomic_load(&t->interrupt_status));
+	} else if (len == 4 && offset % 4 == 0 &&
+		   (offset != DEVICE_ID || !window_is_absent(w))) {
+		pthread_mutex_lock(&t->lock);
+		value = read_mmio_register(t, (unsigned)offset);
+		pthread_mutex_unlock(&t->lock);
 		put_le32(data, value);
 	}
 }
 
-static void kick(struct transport *t, unsigned queue)
-{
-	const uint64_t one = 1;
-
-	while (write(t->kick[queue].source.fd, &one, sizeof(one)) < 0 &&
-	       errno == EINTR)
-		;
-}
-
 /* Reached where no ioeventfd matched: another width, or no such queue. */
-static void notify(struct transport *t, const uint8_t *data, unsigned len)
+static void write_notify(struct transport *t, const uint8_t *data, unsigned len)
 {
 	uint64_t queue = 0;
 
 	memcpy(&queue, data, len);
 	if (queue < t->device->queue_count)
-		kick(t, (unsigned)queue);
+		signal_eventfd(t->kick[queue].source.fd);
 }
 
 /* No device here has configuration bytes that a driver may write. */
-static void slot_write(void *device, uint64_t offset, const uint8_t *data,
+static void slot_write(void *window, uint64_t offset, const uint8_t *data,
 		       unsigned len)
 {
-	const struct transport_window *window = device;
+	const struct transport_window *w = window;
+	struct transport *t = w->transport;
 
-	if (is_absent(window))
+	if (window_is_absent(w))
 		return;
-	if (offset == QUEUE_NOTIFY)
-		notify(window->transport, data, len);
-	else if (offset < CONFIG && len == 4 && offset % 4 == 0)
-		transport_write(window->transport, (unsigned)offset,
-				get_le32(data));
+	if (offset == QUEUE_NOTIFY) {
+		write_notify(t, data, len);
+	} else if (len == 4 && offset == INTERRUPT_ACK) {
+		atomic_fetch_and(&t->interrupt_status, ~get_le32(data));
+	} else if (offset < CONFIG && len == 4 && offset % 4 == 0) {
+		pthread_mutex_lock(&t->lock);
+		write_mmio_register(t, (unsigned)offset, get_le32(data));
+		pthread_mutex_unlock(&t->lock);
+	}
 }
 
 static const struct bus_ops slot_ops = { slot_read, slot_write };
 
-/* -- attaching ------------------------------------------------------------ */
+/* -- attaching ------------------------------------------------------------- */
 
-static void init(struct transport *t, struct device *device, struct loop *loop,
-		 const struct ram *ram)
+static void transport_init(struct transport *t, struct device *device,
+			   struct loop *loop, const struct ram *ram)
 {
 	*t = (struct transport){
 		.device = device,
@@ -110,11 +630,11 @@ static void init(struct transport *t, struct device *device, struct loop *loop,
 	for (unsigned i = 0; i < DEVICE_QUEUES_MAX; i++) {
 		struct transport_kick *k = &t->kick[i];
 
-		k->source = (struct loop_source){ -1, transport_kicked, k };
+		k->source = (struct loop_source){ -1, kick_ready, k };
 		k->transport = t;
 		k->queue = i;
 	}
-	transport_write(t, STATUS, 0);
+	reset_registers(t);
 	device->active = false;
 	device->acked = 0;
 }
@@ -133,17 +653,13 @@ static int add_window(struct transport *t, struct vm *vm, unsigned number,
 	return error;
 }
 
-/* One queue needs no comparison: the kernel's quickest kind of ioeventfd. */
-static int64_t notify_match(const struct device *device, unsigned queue)
-{
-	return device->queue_count == 1 ? VM_IOEVENTFD_ANY : (int64_t)queue;
-}
-
-static int add_queue(struct transport *t, struct vm *vm,
-		     const struct mmio_place *place, unsigned queue)
+static int add_ioeventfd(struct transport *t, struct vm *vm,
+			 const struct mmio_slot *slot, unsigned queue)
 {
 	struct transport_kick *k = &t->kick[queue];
-	const int64_t match = notify_match(t->device, queue);
+	/* One queue needs no comparison: the quickest kind of ioeventfd. */
+	const int64_t match =
+		t->device->queue_count == 1 ? VM_IOEVENTFD_ANY : (int64_t)queue;
 	int error;
 
 	k->source.fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
@@ -155,34 +671,33 @@ static int add_queue(struct transport *t, struct vm *vm,
 		return error;
 	}
 	error = vm_ioeventfd(vm, k->source.fd,
-			     gpa_add(place->base, QUEUE_NOTIFY), match);
-	if (!error && place->alias.v)
+			     gpa_add(slot->base, QUEUE_NOTIFY), match);
+	if (!error && slot->alias.v)
 		error = vm_ioeventfd(vm, k->source.fd,
-				     gpa_add(place->alias, QUEUE_NOTIFY),
-				     match);
+				     gpa_add(slot->alias, QUEUE_NOTIFY), match);
 	return error;
 }
 
 int mmio_attach(struct device *device, struct vm *vm, struct loop *loop,
-		const struct ram *ram, const struct mmio_place *place)
+		const struct ram *ram, const struct mmio_slot *slot)
 {
 	struct transport *t = malloc(sizeof(*t));
 	int error;
 
 	if (!t)
 		return log_errno("malloc");
-	init(t, device, loop, ram);
+	transport_init(t, device, loop, ram);
 	device->transport = t;
-	error = add_window(t, vm, 0, place->base, NULL);
-	if (!error && place->alias.v)
-		error = add_window(t, vm, 1, place->alias, place->alias_absent);
+	error = add_window(t, vm, 0, slot->base, NULL);
+	if (!error && slot->alias.v)
+		error = add_window(t, vm, 1, slot->alias, slot->alias_absent);
 	t->irq_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (!error && t->irq_fd < 0)
 		error = log_errno("eventfd");
 	if (!error)
-		error = vm_irqfd(vm, t->irq_fd, place->gsi);
+		error = vm_irqfd(vm, t->irq_fd, slot->gsi);
 	for (unsigned i = 0; i < device->queue_count && !error; i++)
-		error = add_queue(t, vm, place, i);
+		error = add_ioeventfd(t, vm, slot, i);
 	if (error)
 		mmio_detach(device);
 	return error;

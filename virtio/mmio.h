@@ -1,20 +1,111 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The virtio-mmio transport, version 2 (virtio 1.2, 4.2): one slot of the MMIO
- * window for each device, an ioeventfd for each queue, an irqfd for each slot.
+ * What every virtio device is (features, configuration bytes, queues, and the
+ * operations of its type), and the virtio-mmio transport, version 2 (virtio
+ * 1.2, 4.2), that drives it: one slot of the MMIO window for each device, an
+ * ioeventfd for each queue, an irqfd for each slot.
+ *
+ * Threads: everything that a device does happens in the event loop's thread:
+ * its operations are called there, and so are the functions below that say so.
+ * The driver's register accesses come from vCPU threads and never reach a
+ * device directly: the transport passes what matters on to the loop and waits.
+ * So a device needs no lock, and its data path takes none.
  */
 #ifndef VIRTIO_MMIO_H
 #define VIRTIO_MMIO_H
 
 #include <stdatomic.h>
 #include <stdbool.h>
+#include <stdint.h>
 
 #include "cpu/loop/loop.h"
 #include "cpu/vm.h"
-#include "mem/gpa.h"
 #include "mem/ram.h"
-#include "virtio/device.h"
+#include "virtio/queue.h"
 
-#define MMIO_SLOT_SIZE 0x1000U
+#define DEVICE_QUEUES_MAX 16
+#define DEVICE_CONFIG_MAX 64
+#define MMIO_SLOT_SIZE	  0x1000U
+
+/* virtio 1.2, 5: device IDs */
+enum device_id { DEVICE_NET = 1, DEVICE_BLOCK = 2, DEVICE_VSOCK = 19 };
+
+/* virtio 1.2, 6: reserved feature bits */
+#define FEATURE_INDIRECT_DESC (1ULL << 28)
+#define FEATURE_EVENT_IDX     (1ULL << 29)
+#define FEATURE_VERSION_1     (1ULL << 32)
+
+struct device;
+
+struct device_ops {
+	/*
+	 * DRIVER_OK: `acked` holds the negotiated features and the queues that
+	 * the driver made ready are started. Kicks follow.
+	 */
+	void (*activate)(struct device *device);
+	/* The driver has notified this queue (or may have). */
+	void (*kick)(struct device *device, unsigned queue);
+	/*
+	 * Reset: when it returns nothing touches guest memory any more and
+	 * nothing is in flight. The queues are stopped afterwards.
+	 */
+	void (*reset)(struct device *device);
+	/*
+	 * This queue is about to be stopped, the device goes on: when it
+	 * returns nothing that was taken from the queue is in flight. NULL
+	 * where nothing ever is.
+	 */
+	void (*drain)(struct device *device, unsigned queue);
+};
+
+struct device {
+	/* filled in by the type of device before mmio_attach */
+	const struct device_ops *ops;
+	enum device_id id;
+	const char *name;  /* for messages: "disk 0 (root.img)" */
+	uint64_t features; /* offered, besides those that all devices have */
+	unsigned queue_count;
+	uint16_t queue_size; /* offered, for each queue */
+	uint32_t config_len;
+
+	/* the transport's */
+	uint8_t config[DEVICE_CONFIG_MAX]; /* see device_set_config */
+	uint64_t acked;
+	bool active; /* between activate and reset */
+	struct queue queue[DEVICE_QUEUES_MAX];
+	struct transport *transport;
+};
+
+/* Has this feature been negotiated? */
+static inline bool device_has(const struct device *device, uint64_t feature)
+{
+	return (device->acked & feature) == feature;
+}
+
+/* -- for devices, in the loop's thread ------------------------------------ */
+
+/*
+ * Raises the used-buffer interrupt. Ordinary use, after a round of queue_push:
+ *	if (queue_publish(queue))
+ *		device_interrupt(device);
+ */
+void device_interrupt(struct device *device);
+
+/*
+ * New configuration bytes: counts the generation up and, while the driver is
+ * running, raises the configuration-change interrupt. Before attaching it just
+ * stores them.
+ */
+void device_set_config(struct device *device, uint32_t offset,
+		       const void *bytes, uint32_t len);
+
+/*
+ * The driver broke the rules: sets DEVICE_NEEDS_RESET, tells the driver, stops
+ * all queues of the device until it is reset. Says why, at most a few times.
+ */
+void device_broken(struct device *device, const char *why);
+
+/* -- slots ---------------------------------------------------------------- */
 
 /*
  * The registers appear at `base` and, where it is not 0, at `alias` too: the
@@ -23,7 +114,7 @@
  * 4.2.2: DeviceID 0) and ignores writes, so that a guest which reads both finds
  * each device once. NULL: never.
  */
-struct mmio_place {
+struct mmio_slot {
 	gpa base, alias;
 	const _Atomic bool *alias_absent;
 	unsigned gsi;
@@ -36,7 +127,7 @@ struct mmio_place {
  * device, must not run.
  */
 int mmio_attach(struct device *device, struct vm *vm, struct loop *loop,
-		const struct ram *ram, const struct mmio_place *place);
+		const struct ram *ram, const struct mmio_slot *slot);
 
 /*
  * After the vCPUs have stopped, from the loop's thread: resets the device,

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Split virtqueues (virtio 1.2, 2.7), the device's side.
  *
@@ -129,26 +130,26 @@ void queue_stop(struct queue *queue)
 	queue->ready = false;
 }
 
-static bool usable(const struct queue *queue)
+static bool is_queue_usable(const struct queue *queue)
 {
 	return queue->ready && !queue->broken;
 }
 
-static int broken(struct queue *queue)
+static int mark_queue_broken(struct queue *queue)
 {
 	queue->broken = true;
 	return -EPROTO;
 }
 
 /* Looks how far the driver has come: the number of chains that wait. */
-static int look(struct queue *queue)
+static int refresh_avail_index(struct queue *queue)
 {
 	uint16_t idx = load16_acquire(queue->avail + 2);
 	uint16_t waiting = (uint16_t)(idx - queue->next_avail);
 
 	/* 2.7.13.3: it cannot be more than a ring ahead of the device. */
 	if (waiting > queue->config.size)
-		return broken(queue);
+		return mark_queue_broken(queue);
 	queue->avail_seen = idx;
 	return waiting;
 }
@@ -157,7 +158,7 @@ static int look(struct queue *queue)
  * ram_span, without the call for low RAM, where most buffers are. An empty
  * buffer has no address.
  */
-static uint8_t *span(const struct ram *ram, gpa at, uint32_t len)
+static uint8_t *resolve_segment(const struct ram *ram, gpa at, uint32_t len)
 {
 	const struct ram_region *low = &ram->region[0];
 	uint64_t offset = at.v - low->start.v;
@@ -175,7 +176,7 @@ static bool enter_indirect(const struct queue *queue, struct table *table,
 	    desc->flags & DESC_NEXT || desc->len % DESC_SIZE)
 		return false;
 	*table = (struct table){
-		.at = span(queue->ram, desc->addr, desc->len),
+		.at = resolve_segment(queue->ram, desc->addr, desc->len),
 		.count = desc->len / DESC_SIZE,
 		.indirect = true,
 	};
@@ -186,7 +187,7 @@ static bool enter_indirect(const struct queue *queue, struct table *table,
  * Ends, whatever the driver wrote: no more than `size` buffers are taken, and a
  * table is entered at most once. What is counted stays in registers.
  */
-static bool walk(const struct queue *queue, struct chain *chain)
+static bool walk_descriptors(const struct queue *queue, struct chain *chain)
 {
 	struct table table = { queue->desc, queue->config.size, false };
 	unsigned count = 0, readable = 0;
@@ -207,7 +208,7 @@ static bool walk(const struct queue *queue, struct chain *chain)
 			next = 0;
 			continue;
 		}
-		host = span(queue->ram, desc.addr, desc.len);
+		host = resolve_segment(queue->ram, desc.addr, desc.len);
 		if (!host || count > queue->mask)
 			return false;
 		chain->segment[count++] = (struct iovec){ host, desc.len };
@@ -233,17 +234,17 @@ int queue_pop(struct queue *queue, struct chain *chain)
 {
 	int waiting;
 
-	if (!usable(queue))
+	if (!is_queue_usable(queue))
 		return queue->broken ? -EPROTO : 0;
 	if (queue->next_avail == queue->avail_seen) {
-		waiting = look(queue);
+		waiting = refresh_avail_index(queue);
 		if (waiting <= 0)
 			return waiting;
 	}
 	chain->head = load16(queue->avail + RING_HEADER +
 			     2u * (queue->next_avail & queue->mask));
-	if (!walk(queue, chain))
-		return broken(queue);
+	if (!walk_descriptors(queue, chain))
+		return mark_queue_broken(queue);
 	queue->next_avail++;
 	return 1;
 }
@@ -257,7 +258,7 @@ void queue_push(struct queue *queue, uint16_t head, uint32_t written)
 {
 	size_t entry = queue->next_used & queue->mask;
 
-	if (!usable(queue))
+	if (!is_queue_usable(queue))
 		return;
 	put_le64(queue->used + RING_HEADER + USED_SIZE * entry,
 		 head | (uint64_t)written << 32);
@@ -269,7 +270,7 @@ bool queue_publish(struct queue *queue)
 	const uint16_t now = queue->next_used, before = queue->published;
 	uint16_t event;
 
-	if (now == before || !usable(queue))
+	if (now == before || !is_queue_usable(queue))
 		return false;
 	queue->published = now;
 	store16_fence(queue->used + 2, now);
@@ -283,7 +284,7 @@ bool queue_publish(struct queue *queue)
 void queue_ignore_kicks(struct queue *queue)
 {
 	/* With EVENT_IDX nothing: the event that the driver has passed stays */
-	if (usable(queue) && !queue->config.event_idx)
+	if (is_queue_usable(queue) && !queue->config.event_idx)
 		store16(queue->used, USED_NO_NOTIFY);
 }
 
@@ -291,7 +292,7 @@ bool queue_want_kick(struct queue *queue)
 {
 	uint16_t seen = queue->avail_seen;
 
-	if (!usable(queue))
+	if (!is_queue_usable(queue))
 		return false;
 	if (queue->config.event_idx)
 		store16_fence(queue->used + RING_HEADER +
@@ -299,7 +300,7 @@ bool queue_want_kick(struct queue *queue)
 			      seen);
 	else
 		store16_fence(queue->used, 0);
-	return look(queue) < 0 || queue->avail_seen != seen;
+	return refresh_avail_index(queue) < 0 || queue->avail_seen != seen;
 }
 
 struct cursor chain_reader(const struct chain *chain)

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A split virtqueue (virtio 1.2, 2.7) as a device sees it: take chains of
  * buffers that the driver made available, give them back used. Knows guest RAM
@@ -18,7 +19,6 @@
 #include <stdint.h>
 #include <sys/uio.h>
 
-#include "mem/gpa.h"
 #include "mem/ram.h"
 
 #define QUEUE_SIZE_MAX 256 /* a power of two */

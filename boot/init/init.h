@@ -1,28 +1,62 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What the files of the guest's init share. It is a program of its own, linked
- * with nothing else: boot/init.S puts it into mote, boot/command.c hands it to
- * the guest.
- *
- *	main.c		the order of things, from the first mount to power off
- *	text.c		strings, files, words of the kernel's command line
- *	modules.c	drivers, where the initrd has them as modules
- *	root.c		the root disk, and going over to it
- *	net.c		lo and ip=
- *	wire.c		the stream to mote
- *	child.c		starts the command
- *	relay.c		carries bytes, signals and the status
- *
- * It trusts mote, the kernel and whoever made the disk and the initrd: all of
- * these may do with the guest as they like.
+ * What the files of the guest's init offer each other. Each uses those that
+ * stand above it here; main.c says what the program does.
  */
 #ifndef BOOT_INIT_INIT_H
 #define BOOT_INIT_INIT_H
 
+#include <asm/unistd.h>
+#include <fcntl.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
-/* -- text.c --------------------------------------------------------------- */
+/* -- system calls --------------------------------------------------------- */
+
+/*
+ * There is no libc: SYS(call, argument...) returns what the kernel returns, so
+ * an error is -errno. A call that takes no arguments is given a 0.
+ */
+#define SYS(call, ...) SYS_PADDED(call, __VA_ARGS__, 0, 0, 0, 0, 0)
+#define SYS_PADDED(call, a, b, c, d, e, ...)                                   \
+	sys_call(__NR_##call, (long)(a), (long)(b), (long)(c), (long)(d),      \
+		 (long)(e))
+
+static inline long sys_call(long number, long a, long b, long c, long d, long e)
+{
+	register long r10 __asm__("r10") = d;
+	register long r8 __asm__("r8") = e;
+	long result;
+
+	__asm__ volatile("syscall"
+			 : "=a"(result)
+			 : "a"(number), "D"(a), "S"(b), "d"(c), "r"(r10),
+			   "r"(r8)
+			 : "rcx", "r11", "memory");
+	return result;
+}
+
+/* The command inherits no descriptor. */
+static inline int sys_open(const char *path, int flags)
+{
+	return (int)SYS(open, path, flags | O_CLOEXEC);
+}
+
+static inline void __attribute__((noreturn)) sys_exit(void)
+{
+	for (;;)
+		SYS(exit_group, 0);
+}
+
+static inline void sys_sleep_ms(long ms)
+{
+	const long time[2] = { ms / 1000, ms % 1000 * 1000000 };
+
+	SYS(nanosleep, time, 0);
+}
+
+/* -- text.c: strings, small files, words of the kernel's command line ------ */
 
 void *memcpy(void *to, const void *from, size_t len);
 void *memset(void *to, int byte, size_t len);
@@ -45,9 +79,13 @@ struct text {
 struct text *text_add(struct text *text, const char *more);
 struct text *text_add_number(struct text *text, unsigned number);
 
+/* Zeroed memory that is never freed; NULL where there is no more. */
+void *text_alloc(size_t size);
+
 /* The bytes of a file, NUL at its end; -errno. Short for what fits in. */
 long text_read(const char *path, char *to, size_t room);
-void text_write(const char *path, const char *text);
+/* All of a file, in memory of its own, NUL at its end; "" for none. */
+char *text_load(const char *path, size_t *len);
 
 /*
  * Of the kernel's command line: the value of the last KEY=value, "" for a word
@@ -64,7 +102,60 @@ struct names {
 bool names_open(struct names *names, const char *path);
 const char *names_next(struct names *names); /* NULL: closed, too */
 
-/* -- main.c --------------------------------------------------------------- */
+/* -- stream.c: what mote is told, and what it says ------------------------- */
+
+/* By vsock, or else by the serial port; fails where there is neither. */
+void stream_dial(bool no_serial);
+int stream_fd(void); /* 0: not open */
+
+/* 0, or -errno: mote is gone. */
+long stream_send_bytes(unsigned type, const void *payload, size_t len);
+long stream_send_words(unsigned type, uint32_t a, uint32_t b);
+/* Reads `room` bytes at most and sends them on: what read(2) returned. */
+long stream_send_from(unsigned type, int fd, size_t room);
+
+struct frame {
+	uint32_t type, len;
+	const uint8_t *payload;
+	uint32_t word[2]; /* what a payload that is words says */
+};
+
+/* Reads what is there: 0, or -errno where the stream is over. */
+long stream_receive(void);
+/* The next frame that is complete; good until the next stream_receive. */
+bool stream_next(struct frame *frame);
+
+/* Tells mote's user. `what`: a name, or NULL; `error`: a -errno, or 0. */
+void stream_note(const char *why, const char *what, long error);
+
+/* Writes a byte to one of mote's I/O ports; best effort. */
+void stream_port(unsigned port, unsigned value);
+
+/* Ends the guest: with a status, or with a note why and status 125. */
+void stream_end(unsigned status) __attribute__((noreturn));
+void stream_fail(const char *why, const char *what, long error)
+	__attribute__((noreturn));
+
+/* -- root.c: drivers, file systems, the root disk -------------------------- */
+
+void root_mount_kernel(void);
+void root_load_drivers(void); /* of what mote has; none without modules */
+void root_enter(void);	      /* the disk that root= names, if it does */
+
+/*
+ * Everything is on the disks afterwards. `apart`: a process for each file
+ * system, and one for all else, so that none waits for another's disk.
+ */
+void root_leave(bool apart);
+
+/* Operations that the disks have completed so far. */
+unsigned long root_operations(void);
+
+/* -- net.c: lo and ip= ----------------------------------------------------- */
+
+void net_start(void);
+
+/* -- relay.c: the command -------------------------------------------------- */
 
 /* Strings of RUN_FILE; argv and env end in NULL. */
 struct run {
@@ -74,88 +165,10 @@ struct run {
 	bool no_serial;
 };
 
-/* Says why, with the name of what is wrong, and ends with status 125. */
-void init_fail(const char *why, const char *what, long error)
-	__attribute__((noreturn));
-
-/* Tells mote's user. `error`: a -errno, or 0. */
-void init_note(const char *why, const char *what, long error);
-
-/* Writes a byte to an I/O port; best effort. */
-void init_port(unsigned port, unsigned value);
-
-/* -- modules.c ------------------------------------------------------------ */
-
-/* Drivers of what mote has. Nothing where there are no modules. */
-void modules_load_drivers(void);
-void modules_load(const char *name);
-
-/* -- root.c --------------------------------------------------------------- */
-
-void root_mount_kernel(void);
-void root_enter(void); /* the disk that root= names, if it does */
-
-/*
- * Everything is on the disks afterwards. `apart`: a process for each file
- * system, and one for all else, so that none waits for another's disk.
- */
-void root_leave(bool apart);
-
-/* Operations that the disks have done so far. */
-unsigned long root_done(void);
-
-/* -- net.c ---------------------------------------------------------------- */
-
-void net_start(void);
-
-/* -- wire.c --------------------------------------------------------------- */
-
-/* By vsock, or else by the serial port; false where there is neither. */
-bool wire_open(bool no_serial);
-int wire_fd(void); /* 0: not open */
-
-/* 0, or -errno: mote is gone. */
-long wire_send(unsigned type, const void *payload, size_t len);
-long wire_send_words(unsigned type, uint32_t a, uint32_t b);
-
-/*
- * A frame with its payload still to be filled in, to which at most WIRE_PIECE
- * bytes go; wire_send_piece sends it.
- */
-uint8_t *wire_piece(void);
-long wire_send_piece(unsigned type, size_t len);
-
-struct frame {
-	uint32_t type, len;
-	const uint8_t *payload;
-	uint32_t word[2]; /* what a payload that is words says */
-};
-
-/* Reads what is there: 0, or -errno where the stream is over. */
-long wire_read(void);
-/* The next one that is complete. */
-bool wire_next(struct frame *frame);
-
-/* All that was sent has left. */
-void wire_drain(void);
-
-/* -- child.c, relay.c ----------------------------------------------------- */
-
-struct child {
-	int pid;
-	int in, out[3]; /* out[WIRE_STDOUT], out[WIRE_STDERR]; -1: closed */
-};
-
-/* Its status, where it cannot be started: 125 to 127; else -1. */
-int child_start(struct child *child, const struct run *run);
-
 /* Runs the command to its end, and all that it wrote is sent: its status. */
 unsigned relay_run(const struct run *run);
 
-/*
- * root_leave; where the command left what does not end, not for ever, if there
- * are processes to be had.
- */
+/* root_leave, which no process that cannot be killed holds up for ever. */
 void relay_leave(void);
 
 #endif

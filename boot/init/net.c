@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The network, as far as it needs no program: lo is up, and where the command
  * line has ip= the interface that it names gets its address, as a kernel with
@@ -15,29 +16,28 @@
 #include <sys/socket.h>
 
 #include "boot/init/init.h"
-#include "boot/init/sys.h"
 
-enum field { CLIENT, SERVER, GATEWAY, NETMASK, HOSTNAME, DEVICE, FIELDS };
+enum ip_field { CLIENT, SERVER, GATEWAY, NETMASK, HOSTNAME, DEVICE, FIELDS };
 
-static void set_name(char to[IFNAMSIZ], const char *name)
+static void net_copy_name(char to[IFNAMSIZ], const char *name)
 {
 	for (size_t i = 0; i < IFNAMSIZ - 1 && name[i]; i++)
 		to[i] = name[i];
 }
 
-static long bring_up(int fd, const char *name)
+static long net_bring_up(int fd, const char *name)
 {
 	struct ifreq request = { .ifr_flags = 0 };
 	long result;
 
-	set_name(request.ifr_name, name);
-	result = sys_ioctl(fd, SIOCGIFFLAGS, &request);
+	net_copy_name(request.ifr_name, name);
+	result = SYS(ioctl, fd, SIOCGIFFLAGS, &request);
 	request.ifr_flags |= IFF_UP;
-	return result ? result : sys_ioctl(fd, SIOCSIFFLAGS, &request);
+	return result ? result : SYS(ioctl, fd, SIOCSIFFLAGS, &request);
 }
 
 /* "192.0.2.1"; false where it is nothing of the kind. */
-static bool parse(const char *text, struct sockaddr *to)
+static bool net_parse_address(const char *text, struct sockaddr *to)
 {
 	struct sockaddr_in address = { .sin_family = AF_INET };
 	uint32_t value = 0;
@@ -55,23 +55,23 @@ static bool parse(const char *text, struct sockaddr *to)
 	return true;
 }
 
-static long set_address(int fd, const char *const field[FIELDS])
+static long net_set_address(int fd, const char *const field[FIELDS])
 {
 	struct ifreq request = { .ifr_flags = 0 };
 	struct rtentry route = { .rt_flags = RTF_UP | RTF_GATEWAY };
 	long result = -EINVAL;
 
-	set_name(request.ifr_name, field[DEVICE]);
-	if (parse(field[CLIENT], &request.ifr_addr))
-		result = sys_ioctl(fd, SIOCSIFADDR, &request);
-	if (!result && parse(field[NETMASK], &request.ifr_netmask))
-		result = sys_ioctl(fd, SIOCSIFNETMASK, &request);
+	net_copy_name(request.ifr_name, field[DEVICE]);
+	if (net_parse_address(field[CLIENT], &request.ifr_addr))
+		result = SYS(ioctl, fd, SIOCSIFADDR, &request);
+	if (!result && net_parse_address(field[NETMASK], &request.ifr_netmask))
+		result = SYS(ioctl, fd, SIOCSIFNETMASK, &request);
 	if (!result)
-		result = bring_up(fd, field[DEVICE]);
-	if (result || !parse(field[GATEWAY], &route.rt_gateway))
+		result = net_bring_up(fd, field[DEVICE]);
+	if (result || !net_parse_address(field[GATEWAY], &route.rt_gateway))
 		return result;
 	route.rt_dst.sa_family = route.rt_genmask.sa_family = AF_INET;
-	result = sys_ioctl(fd, SIOCADDRT, &route);
+	result = SYS(ioctl, fd, SIOCADDRT, &route);
 	return result == -EEXIST ? 0 : result;
 }
 
@@ -80,11 +80,11 @@ void net_start(void)
 	const char *ip = text_word("ip"), *field[FIELDS];
 	struct text fields = { .len = 0 };
 	char *at = fields.bytes;
-	int fd = (int)SYS_3(socket, AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	int fd = (int)SYS(socket, AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 	long result;
 
 	if (fd >= 0)
-		bring_up(fd, "lo");
+		net_bring_up(fd, "lo");
 	text_add(&fields, ip ? ip : "");
 	for (int i = 0; i < FIELDS; i++) {
 		field[i] = at;
@@ -97,12 +97,12 @@ void net_start(void)
 		field[DEVICE] = "eth0";
 	if (!*field[HOSTNAME])
 		field[HOSTNAME] = "mote";
-	SYS_2(sethostname, field[HOSTNAME], text_len(field[HOSTNAME]));
+	SYS(sethostname, field[HOSTNAME], text_len(field[HOSTNAME]));
 	if (*field[CLIENT] >= '0' && *field[CLIENT] <= '9') {
-		result = fd < 0 ? fd : set_address(fd, field);
+		result = fd < 0 ? fd : net_set_address(fd, field);
 		if (result)
-			init_note("cannot set up the network as in ip=", ip,
-				  result);
+			stream_note("cannot set up the network as in ip=", ip,
+				    result);
 	}
-	sys_close(fd);
+	SYS(close, fd);
 }

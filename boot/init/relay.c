@@ -1,23 +1,30 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Carries the command's bytes both ways until it has ended and all it wrote has
- * been sent; forwards signals and the terminal's size; is the parent of all
- * orphans, as process 1 has to be.
+ * The command: starts it, carries its bytes both ways until it has ended and
+ * all that it wrote has been sent, forwards signals and the terminal's size,
+ * and is the parent of all orphans, as process 1 has to be.
  *
- * Each way has a window (cpu/command/protocol.h). What mote sends goes to a
- * ring with room for all of the window, so nothing here ever waits for a
- * command that does not read. What the command writes is read when mote has
- * room.
+ * It starts with pipes or a terminal, in a session and process group of its
+ * own. What keeps it from starting is told to mote's user, never to its own
+ * stderr; a pipe that a good execve closes tells the parent which it was.
+ *
+ * Each direction has a credit (cpu/command/protocol.h). What mote sends goes
+ * to a ring with room for all of that, so nothing here ever waits for a command
+ * that does not read. What the command writes is read when mote has room.
  */
+#include <asm/termbits.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <sys/ioctl.h>
 #include <sys/wait.h>
 
 #include "boot/init/init.h"
-#include "boot/init/sys.h"
 #include "cpu/command/protocol.h"
+
+#define STATUS_FAILED	 125
+#define STATUS_NO_RIGHT	 126
+#define STATUS_NOT_FOUND 127
 
 #define LEAVE_MS 5000  /* for what was killed to be gone */
 #define DISK_MS	 30000 /* without any disk's doing anything */
@@ -25,192 +32,325 @@
 #define KEY_EOF	 4 /* Ctrl-D: end of file, in a terminal */
 #define RESTORER 0x04000000UL
 
-static struct child child;
-static bool tty, exited, input_over, input_told;
-static bool left; /* processes that cannot be killed */
-static int status;
-static uint32_t credit[WIRE_STREAMS];
+static struct {
+	int pid, status;
+	/* Its descriptors' other ends, -1: closed. A terminal's is twice here:
+	 * in and out[PROTOCOL_STDOUT]. */
+	int in, out[PROTOCOL_STREAMS];
+	bool tty, exited;
+	bool unkillable; /* processes are left that cannot be killed */
+	uint32_t credit[PROTOCOL_STREAMS];
 
-static uint8_t ring[WIRE_WINDOW];
-static uint32_t ring_at, ring_len, ring_taken; /* the latter: not told yet */
+	bool input_over;   /* no more comes from mote */
+	bool input_closed; /* nor need it: one of both has said so */
+	uint8_t ring[PROTOCOL_CREDIT];
+	uint32_t ring_at, ring_len;
+	uint32_t ring_read; /* by the command; mote does not know yet */
+} relay;
+
+/* -- the command's start -------------------------------------------------- */
+
+/* Where the file itself is there, what is not there is its interpreter. */
+static long child_execute_file(const struct run *run, const char *path)
+{
+	long error = SYS(execve, path, run->argv, run->env);
+
+	if (error == -ENOENT && SYS(access, path, 0) == 0)
+		error = -ELIBACC;
+	return error;
+}
+
+/* execvp, but that a file without #! is no script; the error that counts. */
+static long child_execute(const struct run *run)
+{
+	const char *name = run->argv[0], *dir = NULL;
+	long result, error = -ENOENT;
+
+	for (const char *at = name; *at; at++)
+		if (*at == '/')
+			return child_execute_file(run, name);
+	for (char **env = run->env; *env && !dir; env++)
+		dir = text_after(*env, "PATH=");
+	for (; *name && dir && *dir; dir += *dir == ':') {
+		struct text path = { .len = 0 };
+
+		for (; *dir && *dir != ':'; dir++)
+			text_add(&path, (const char[]){ *dir, 0 });
+		text_add(text_add(&path, path.len ? "/" : ""), name);
+		result = child_execute_file(run, path.bytes);
+		if (result != -ENOENT && result != -ENOTDIR)
+			error = result;
+	}
+	return error;
+}
+
+/* Does not return where all is well; else its status, and the user knows. */
+static uint8_t child_become(const struct run *run, const int fd[3])
+{
+	const uint64_t none = 0;
+	long error;
+
+	SYS(setsid, 0);
+	for (int i = 0; i < 3; i++)
+		SYS(dup2, fd[i], i);
+	if (run->tty)
+		SYS(ioctl, 0, TIOCSCTTY, 0);
+	SYS(rt_sigprocmask, SIG_SETMASK, &none, NULL, sizeof(none));
+	error = SYS(chdir, run->workdir);
+	if (error) {
+		stream_note("cannot change to --workdir", run->workdir, error);
+		return STATUS_FAILED;
+	}
+	error = child_execute(run);
+	if (error == -ENOENT || error == -ENOTDIR) {
+		stream_note("not found in the guest", run->argv[0], 0);
+		return STATUS_NOT_FOUND;
+	}
+	stream_note("cannot be run", run->argv[0], error);
+	return STATUS_NO_RIGHT;
+}
+
+/* The terminal: its master twice, for the relay; its slave for the child. */
+static long child_open_tty(const char *text, int slave[3])
+{
+	int master = sys_open("/dev/ptmx", O_RDWR | O_NOCTTY);
+	struct winsize size = { 24, 80, 0, 0 };
+	int unlock = 0;
+	long fd;
+
+	if (master < 0)
+		return master;
+	SYS(ioctl, master, TIOCSPTLCK, &unlock);
+	fd = SYS(ioctl, master, TIOCGPTPEER, O_RDWR | O_NOCTTY | O_CLOEXEC);
+	if (fd < 0)
+		return fd;
+	if (*text) {
+		size.ws_row = (unsigned short)text_number(&text);
+		text += *text == ' ';
+		size.ws_col = (unsigned short)text_number(&text);
+	}
+	SYS(ioctl, master, TIOCSWINSZ, &size);
+	slave[0] = slave[1] = slave[2] = (int)fd;
+	relay.in = master;
+	relay.out[PROTOCOL_STDOUT] =
+		(int)SYS(fcntl, master, F_DUPFD_CLOEXEC, 3);
+	relay.out[PROTOCOL_STDERR] = -1;
+	return 0;
+}
+
+static long child_open_pipes(int fd[3])
+{
+	int pipe[2] = { -1, -1 };
+	long result;
+
+	for (int i = 0; i < 3; i++) {
+		result = SYS(pipe2, pipe, O_CLOEXEC);
+		if (result < 0)
+			return result;
+		fd[i] = pipe[i != PROTOCOL_STDIN];
+		if (i == PROTOCOL_STDIN)
+			relay.in = pipe[1];
+		else
+			relay.out[i] = pipe[0];
+	}
+	return 0;
+}
+
+/* Its status, where it cannot be started: 125 to 127; else 0. */
+static unsigned child_start(const struct run *run)
+{
+	int fd[3] = { -1, -1, -1 }, report[2] = { -1, -1 };
+	uint8_t failed = 0;
+	long result =
+		run->tty ? child_open_tty(run->tty, fd) : child_open_pipes(fd);
+
+	if (result >= 0)
+		result = SYS(pipe2, report, O_CLOEXEC);
+	if (result >= 0)
+		relay.pid = (int)(result = SYS(fork, 0));
+	if (result < 0)
+		stream_fail(run->tty ? "there is no terminal for the command"
+				     : "cannot start the command",
+			    run->argv[0], result);
+	if (!relay.pid) {
+		failed = child_become(run, fd);
+		SYS(write, report[1], &failed, 1);
+		sys_exit();
+	}
+	for (int i = 0; i < (run->tty ? 1 : 3); i++)
+		SYS(close, fd[i]);
+	SYS(close, report[1]);
+	/* Only the relay's own ends: a pipe's other end is the command's. */
+	SYS(fcntl, relay.in, F_SETFL, O_WRONLY | O_NONBLOCK);
+	while (SYS(read, report[0], &failed, 1) == -EINTR)
+		;
+	SYS(close, report[0]);
+	return failed;
+}
 
 /* -- the command's input -------------------------------------------------- */
 
-/* Nobody will read it. Mote need not send more. */
-static void input_closed(void)
+static void relay_close(int *fd)
 {
-	if (child.in >= 0)
-		sys_close(child.in);
-	child.in = -1;
-	ring_len = 0;
-	if (!input_told)
-		wire_send_words(WIRE_CLOSED, WIRE_STDIN, 0);
-	input_told = true;
+	if (*fd >= 0)
+		SYS(close, *fd);
+	*fd = -1;
 }
 
-static void input_take(const uint8_t *data, uint32_t len)
+/* Nobody will read it. Mote need not send more. */
+static void input_close(void)
 {
-	if (child.in < 0)
+	relay_close(&relay.in);
+	relay.ring_len = 0;
+	if (!relay.input_closed)
+		stream_send_words(PROTOCOL_CLOSED, PROTOCOL_STDIN, 0);
+	relay.input_closed = true;
+}
+
+static void input_store(const uint8_t *data, uint32_t len)
+{
+	const uint32_t at = (relay.ring_at + relay.ring_len) % PROTOCOL_CREDIT;
+	uint32_t first = PROTOCOL_CREDIT - at;
+
+	if (relay.in < 0)
 		return;
-	if (len > WIRE_WINDOW - ring_len)
-		init_fail("mote sends more than it may", NULL, 0);
-	for (uint32_t i = 0; i < len; i++)
-		ring[(ring_at + ring_len + i) % WIRE_WINDOW] = data[i];
-	ring_len += len;
+	if (len > PROTOCOL_CREDIT - relay.ring_len)
+		stream_fail("mote sends more than it may", NULL, 0);
+	if (first > len)
+		first = len;
+	memcpy(relay.ring + at, data, first);
+	memcpy(relay.ring, data + first, len - first);
+	relay.ring_len += len;
 }
 
 static void input_end(void)
 {
 	static const uint8_t key = KEY_EOF;
 
-	input_over = input_told = true;
+	relay.input_over = relay.input_closed = true;
 	/* A terminal has no end. It may be full: then nobody reads. */
-	if (tty && ring_len < WIRE_WINDOW)
-		input_take(&key, 1);
+	if (relay.tty && relay.ring_len < PROTOCOL_CREDIT)
+		input_store(&key, 1);
 }
 
 static void input_write(void)
 {
-	uint32_t len = WIRE_WINDOW - ring_at;
+	uint32_t len = PROTOCOL_CREDIT - relay.ring_at;
 	long n;
 
-	if (len > ring_len)
-		len = ring_len;
-	if (len && child.in >= 0) {
-		n = sys_write(child.in, ring + ring_at, len);
+	if (len > relay.ring_len)
+		len = relay.ring_len;
+	if (len && relay.in >= 0) {
+		n = SYS(write, relay.in, relay.ring + relay.ring_at, len);
 		if (n < 0 && n != -EAGAIN && n != -EINTR) {
-			input_closed();
+			input_close();
 			return;
 		}
 		if (n > 0) {
-			ring_at = (ring_at + (uint32_t)n) % WIRE_WINDOW;
-			ring_len -= (uint32_t)n;
-			ring_taken += (uint32_t)n;
+			relay.ring_at += (uint32_t)n;
+			relay.ring_at %= PROTOCOL_CREDIT;
+			relay.ring_len -= (uint32_t)n;
+			relay.ring_read += (uint32_t)n;
 		}
 	}
 	/* Nothing more comes after the end, and its key was not mote's. */
-	if (ring_taken >= WIRE_WINDOW / 4 && !input_over) {
-		wire_send_words(WIRE_TAKEN, WIRE_STDIN, ring_taken);
-		ring_taken = 0;
+	if (relay.ring_read >= PROTOCOL_CREDIT / 4 && !relay.input_over) {
+		stream_send_words(PROTOCOL_TAKEN, PROTOCOL_STDIN,
+				  relay.ring_read);
+		relay.ring_read = 0;
 	}
-	if (!ring_len && input_over && !tty && child.in >= 0) {
-		sys_close(child.in);
-		child.in = -1;
-	}
+	if (!relay.ring_len && relay.input_over && !relay.tty)
+		relay_close(&relay.in);
 }
 
 /* -- its output ----------------------------------------------------------- */
 
-static void output_close(unsigned stream)
+static void output_send(unsigned stream)
 {
-	if (child.out[stream] >= 0)
-		sys_close(child.out[stream]);
-	child.out[stream] = -1;
-}
-
-static void output_read(unsigned stream)
-{
-	const size_t room =
-		credit[stream] < WIRE_PIECE ? credit[stream] : WIRE_PIECE;
 	long n;
 
-	if (child.out[stream] < 0 || !room)
+	if (relay.out[stream] < 0 || !relay.credit[stream])
 		return;
-	n = sys_read(child.out[stream], wire_piece(), room);
-	if (n == -EINTR || n == -EAGAIN)
-		return;
-	if (n <= 0) { /* a terminal that nobody has open any more: EIO */
-		output_close(stream);
-		return;
-	}
-	credit[stream] -= (uint32_t)n;
-	wire_send_piece(stream, (size_t)n);
+	n = stream_send_from(stream, relay.out[stream], relay.credit[stream]);
+	if (n > 0)
+		relay.credit[stream] -= (uint32_t)n;
+	else if (n != -EINTR && n != -EAGAIN)
+		/* EIO: a terminal that nobody has open any more */
+		relay_close(&relay.out[stream]);
 }
 
 /* -- mote's frames -------------------------------------------------------- */
 
-static void take_frame(const struct frame *frame)
+static void relay_obey(const struct frame *frame)
 {
 	const uint32_t one = frame->word[0], two = frame->word[1];
 	const struct winsize size = { (unsigned short)one, (unsigned short)two,
 				      0, 0 };
 
 	switch (frame->type) {
-	case WIRE_STDIN:
+	case PROTOCOL_STDIN:
 		if (frame->len)
-			input_take(frame->payload, frame->len);
+			input_store(frame->payload, frame->len);
 		else
 			input_end();
 		break;
-	case WIRE_TAKEN:
-		credit[one % WIRE_STREAMS] += two;
+	case PROTOCOL_TAKEN:
+		relay.credit[one % PROTOCOL_STREAMS] += two;
 		break;
-	case WIRE_CLOSED:
-		output_close(one % WIRE_STREAMS);
+	case PROTOCOL_CLOSED:
+		relay_close(&relay.out[one % PROTOCOL_STREAMS]);
 		break;
-	case WIRE_WINCH:
-		if (tty && child.in >= 0)
-			sys_ioctl(child.in, TIOCSWINSZ, &size);
+	case PROTOCOL_WINCH:
+		if (relay.tty && relay.in >= 0)
+			SYS(ioctl, relay.in, TIOCSWINSZ, &size);
 		break;
-	case WIRE_SIGNAL:
-		if (!exited)
-			sys_kill(-child.pid, (int)one);
+	case PROTOCOL_SIGNAL:
+		if (!relay.exited)
+			SYS(kill, -relay.pid, one);
 		break;
 	default:
 		break;
 	}
 }
 
-/* False where mote is gone. */
-static bool take_frames(void)
-{
-	struct frame frame;
-
-	if (wire_read() < 0)
-		return false;
-	while (wire_next(&frame))
-		take_frame(&frame);
-	return true;
-}
-
 /* -- processes ------------------------------------------------------------ */
 
-static void on_child(int number)
+static void on_sigchld(int number)
 {
 	(void)number; /* it is enough that ppoll returns */
 }
 
-__attribute__((naked)) static void restore(void)
+__attribute__((naked)) static void sigchld_restorer(void)
 {
 	__asm__("mov %0, %%eax\n\tsyscall" : : "i"(__NR_rt_sigreturn));
 }
 
 /* Process 1 need not ignore SIGPIPE: what has no handler does not kill it. */
-static void watch_children(void)
+static void children_watch(void)
 {
 	const struct {
 		void (*handler)(int number);
 		unsigned long flags;
 		void (*restorer)(void);
 		uint64_t mask;
-	} action = { on_child, RESTORER, restore, 0 };
+	} action = { on_sigchld, RESTORER, sigchld_restorer, 0 };
 	const uint64_t blocked = 1ULL << (SIGCHLD - 1);
 
-	SYS_4(rt_sigaction, SIGCHLD, &action, NULL, sizeof(uint64_t));
-	SYS_4(rt_sigprocmask, SIG_BLOCK, &blocked, NULL, sizeof(uint64_t));
+	SYS(rt_sigaction, SIGCHLD, &action, NULL, sizeof(uint64_t));
+	SYS(rt_sigprocmask, SIG_BLOCK, &blocked, NULL, sizeof(uint64_t));
 }
 
 /* False where there are no children left. */
-static bool reap(void)
+static bool children_reap(void)
 {
 	int how = 0;
 	long pid;
 
-	while ((pid = SYS_4(wait4, -1, &how, WNOHANG, NULL)) > 0)
-		if (pid == child.pid && !exited) {
-			exited = true;
-			status = WIFSIGNALED(how) ? 128 + WTERMSIG(how)
-						  : WEXITSTATUS(how);
+	while ((pid = SYS(wait4, -1, &how, WNOHANG, NULL)) > 0)
+		if (pid == relay.pid && !relay.exited) {
+			relay.exited = true;
+			relay.status = WIFSIGNALED(how) ? 128 + WTERMSIG(how)
+							: WEXITSTATUS(how);
 		}
 	return pid == 0;
 }
@@ -220,15 +360,15 @@ static bool reap(void)
  * the kernel holds on to (I/O that does not end) may have its output open: that
  * is not waited for.
  */
-static void kill_all(void)
+static void children_kill(void)
 {
-	sys_kill(-1, SIGKILL);
-	for (int ms = 0; (left = reap()) && ms < LEAVE_MS; ms += STEP_MS) {
+	SYS(kill, -1, SIGKILL);
+	for (int ms = 0; (relay.unkillable = children_reap()) && ms < LEAVE_MS;
+	     ms += STEP_MS)
 		if (ms)
 			sys_sleep_ms(STEP_MS);
 		else
-			SYS_0(sched_yield);
-	}
+			SYS(sched_yield, 0);
 }
 
 /* -- the loop ------------------------------------------------------------- */
@@ -237,62 +377,66 @@ static void kill_all(void)
  * Waits until there is something to do; does it. False where mote is gone, or
  * nothing more is to be waited for.
  */
-static bool turn(void)
+static bool relay_step(void)
 {
 	static const struct timespec at_once;
 	static const uint64_t none;
-	struct pollfd fd[1 + WIRE_STREAMS] = {
-		{ wire_fd(), POLLIN, 0 },
-		{ ring_len || !tty ? child.in : -1, ring_len ? POLLOUT : 0, 0 },
+	const bool input = relay.ring_len || !relay.tty;
+	struct pollfd fd[1 + PROTOCOL_STREAMS] = {
+		{ stream_fd(), POLLIN, 0 },
+		{ input ? relay.in : -1, relay.ring_len ? POLLOUT : 0, 0 },
 	};
-	bool wait = !left;
+	bool wait = !relay.unkillable;
+	struct frame frame;
 	long n;
 
-	for (unsigned i = WIRE_STDOUT; i < WIRE_STREAMS; i++) {
-		fd[1 + i].fd = credit[i] ? child.out[i] : -1;
+	for (unsigned i = PROTOCOL_STDOUT; i < PROTOCOL_STREAMS; i++) {
+		fd[1 + i].fd = relay.credit[i] ? relay.out[i] : -1;
 		fd[1 + i].events = POLLIN;
-		wait |= child.out[i] >= 0 && !credit[i];
+		wait |= relay.out[i] >= 0 && !relay.credit[i];
 	}
 	/* After the end there is but what is in the pipes. */
-	n = SYS_5(ppoll, fd, 1 + WIRE_STREAMS, wait ? NULL : &at_once,
-		  exited ? NULL : &none, sizeof(none));
+	n = SYS(ppoll, fd, 1 + PROTOCOL_STREAMS, wait ? NULL : &at_once,
+		relay.exited ? NULL : &none, sizeof(none));
 	if (!n)
 		return false;
 	if (n < 0)
 		return n == -EINTR || n == -EAGAIN;
-	if (fd[0].revents && !take_frames())
-		return false;
-	if (fd[1].revents & (POLLERR | POLLHUP) && !tty && child.in >= 0)
-		input_closed();
+	if (fd[0].revents) {
+		if (stream_receive() < 0)
+			return false;
+		while (stream_next(&frame))
+			relay_obey(&frame);
+	}
+	if (fd[1].revents & (POLLERR | POLLHUP) && !relay.tty && relay.in >= 0)
+		input_close();
 	input_write();
-	for (unsigned i = WIRE_STDOUT; i < WIRE_STREAMS; i++)
+	for (unsigned i = PROTOCOL_STDOUT; i < PROTOCOL_STREAMS; i++)
 		if (fd[1 + i].revents)
-			output_read(i);
+			output_send(i);
 	return true;
 }
 
 unsigned relay_run(const struct run *run)
 {
-	int failed;
+	unsigned failed;
 
-	tty = run->tty != NULL;
-	for (unsigned i = WIRE_STDOUT; i < WIRE_STREAMS; i++)
-		credit[i] = WIRE_WINDOW;
-	watch_children();
-	failed = child_start(&child, run);
-	if (failed >= 0)
-		return (unsigned)failed;
-	wire_send(WIRE_READY, "", 0);
-	while (!exited) {
-		if (!turn())
+	relay.tty = run->tty != NULL;
+	for (unsigned i = PROTOCOL_STDOUT; i < PROTOCOL_STREAMS; i++)
+		relay.credit[i] = PROTOCOL_CREDIT;
+	children_watch();
+	failed = child_start(run);
+	if (failed)
+		return failed;
+	stream_send_bytes(PROTOCOL_READY, "", 0);
+	while (!relay.exited && relay_step())
+		children_reap();
+	children_kill();
+	while (relay.out[PROTOCOL_STDOUT] >= 0 ||
+	       relay.out[PROTOCOL_STDERR] >= 0)
+		if (!relay_step())
 			break;
-		reap();
-	}
-	kill_all();
-	while (child.out[WIRE_STDOUT] >= 0 || child.out[WIRE_STDERR] >= 0)
-		if (!turn())
-			break;
-	return (unsigned)status;
+	return (unsigned)relay.status;
 }
 
 /*
@@ -301,7 +445,7 @@ unsigned relay_run(const struct run *run)
  */
 void relay_leave(void)
 {
-	const long pid = left ? SYS_0(fork) : -1;
+	const long pid = relay.unkillable ? SYS(fork, 0) : -1;
 	unsigned long before = 0, now;
 
 	if (pid <= 0)
@@ -311,15 +455,15 @@ void relay_leave(void)
 	if (!pid)
 		sys_exit();
 	for (int ms = 0; ms < DISK_MS; ms += STEP_MS) {
-		if (SYS_4(wait4, pid, NULL, WNOHANG, NULL) == pid)
+		if (SYS(wait4, pid, NULL, WNOHANG, NULL) == pid)
 			return;
 		sys_sleep_ms(STEP_MS);
-		now = root_done();
+		now = root_operations();
 		if (now != before)
 			ms = 0;
 		before = now;
 	}
-	init_note("a disk does not answer: what was written last may not be "
-		  "on it",
-		  NULL, 0);
+	stream_note("a disk does not answer: what was written last may not be "
+		    "on it",
+		    NULL, 0);
 }

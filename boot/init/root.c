@@ -1,6 +1,10 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
- * File systems: the kernel's own, the root disk, and what is done for the
- * disks' sake before the power goes off.
+ * Drivers and file systems: the kernel's own, the root disk, and what is done
+ * for the disks' sake before the power goes off.
+ *
+ * Modules are loaded as modprobe would: what a module needs first. There is no
+ * search by aliases: the handful of names is known.
  *
  * Which file system the disk has is seen from the disk: trying one after the
  * other would have each that it is not complain on the console. A root that
@@ -8,14 +12,13 @@
  * system that they expect; what they write is gone afterwards.
  */
 #include <errno.h>
-#include <fcntl.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/statfs.h>
 #include <sys/statvfs.h>
+#include <sys/utsname.h>
 
 #include "boot/init/init.h"
-#include "boot/init/sys.h"
 
 #define DIR   "/.mote/"
 #define DISK  DIR "disk"
@@ -24,6 +27,8 @@
 
 #define WAIT_MS 2000 /* for the disk's driver */
 #define STEP_MS 5
+
+#define COMPRESSED_FILE 4 /* finit_module(2): the kernel decompresses */
 
 static const struct kernel_fs {
 	const char *path, *type, *data;
@@ -41,10 +46,10 @@ static const struct kernel_fs {
 #define MOVED 3u /* the first of them go over to the root disk */
 #define EARLY 5u
 
-static void mount_fs(const struct kernel_fs *fs)
+static void root_mount_fs(const struct kernel_fs *fs)
 {
-	sys_mkdir(fs->path);
-	sys_mount(fs->type, fs->path, fs->type, fs->flags, fs->data);
+	SYS(mkdir, fs->path, 0755);
+	SYS(mount, fs->type, fs->path, fs->type, fs->flags, fs->data);
 }
 
 void root_mount_kernel(void)
@@ -57,18 +62,131 @@ void root_mount_kernel(void)
 	};
 
 	for (unsigned i = 0; i < EARLY; i++)
-		mount_fs(&kernel_fs[i]);
+		root_mount_fs(&kernel_fs[i]);
 	for (unsigned i = 0; i < sizeof(links) / sizeof(*links); i++)
-		SYS_2(symlink, links[i][0], links[i][1]);
+		SYS(symlink, links[i][0], links[i][1]);
+}
+
+/* -- drivers -------------------------------------------------------------- */
+
+static struct text modules_dir; /* "/lib/modules/RELEASE/" */
+
+/* Does the path up to `end` name that module? '-' and '_' are the same. */
+static bool module_is_named(const char *path, const char *end, const char *name)
+{
+	const char *base = path;
+
+	for (const char *at = path; at < end; at++)
+		if (*at == '/')
+			base = at + 1;
+	for (; *name && base < end; name++, base++)
+		if (*name != *base && !(*name == '_' && *base == '-'))
+			return false;
+	return !*name && end - base >= 3 && text_after(base, ".ko");
+}
+
+/* The module of a path under /lib/modules/RELEASE/. */
+static void module_insert(const char *path, size_t len)
+{
+	struct text file = modules_dir;
+	const bool plain = path[len - 1] == 'o' && path[len - 2] == 'k';
+	long result;
+	int fd;
+
+	if (file.len + len >= sizeof(file.bytes))
+		return;
+	memcpy(file.bytes + file.len, path, len);
+	file.bytes[file.len + len] = 0;
+	fd = sys_open(file.bytes, O_RDONLY);
+	if (fd < 0)
+		return; /* what needs it says so */
+	result = SYS(finit_module, fd, "", plain ? 0 : COMPRESSED_FILE);
+	if (result < 0 && result != -EEXIST)
+		stream_note("cannot load", file.bytes, result);
+	SYS(close, fd);
+}
+
+/* "PATH: PATH...\n": what it needs stands behind it, the first need last. */
+static void module_insert_line(const char *line)
+{
+	const char *end = line, *at;
+
+	while (*end && *end != '\n')
+		end++;
+	for (; end > line; end = at > line ? at - 1 : at) {
+		for (at = end; at > line && at[-1] != ' '; at--)
+			;
+		if (end > at)
+			module_insert(at, (size_t)(end - at) -
+						  (end[-1] == ':' ? 1 : 0));
+	}
+}
+
+static void module_load(const char *name)
+{
+	static const char *dep; /* modules.dep, whole */
+	struct utsname kernel;
+	struct text path;
+	const char *line, *end;
+	size_t len;
+
+	if (!dep) {
+		SYS(uname, &kernel);
+		text_add(text_add(&modules_dir, "/lib/modules/"),
+			 kernel.release);
+		path = *text_add(&modules_dir, "/");
+		dep = text_load(text_add(&path, "modules.dep")->bytes, &len);
+	}
+	for (line = dep; *line; line = end) {
+		for (end = line; *end && *end != ':' && *end != '\n'; end++)
+			;
+		if (module_is_named(line, end, name)) {
+			module_insert_line(line);
+			return;
+		}
+		while (*end && *end++ != '\n')
+			;
+	}
+}
+
+/* virtio 1.2, 5: device IDs */
+static const struct virtio_driver {
+	const char *id, *module;
+} virtio_drivers[] = {
+	{ "0x0001", "virtio_net" },
+	{ "0x0002", "virtio_blk" },
+	{ "0x0013", "vmw_vsock_virtio_transport" },
+	{ NULL, NULL },
+};
+
+void root_load_drivers(void)
+{
+	struct names devices;
+	const char *name;
+	char id[16];
+
+	module_load("virtio_mmio");
+	if (!names_open(&devices, "/sys/bus/virtio/devices"))
+		return;
+	while ((name = names_next(&devices))) {
+		struct text path = { .len = 0 };
+
+		text_add(&path, "/sys/bus/virtio/devices/");
+		text_add(text_add(&path, name), "/device");
+		text_read(path.bytes, id, sizeof(id));
+		for (const struct virtio_driver *d = virtio_drivers; d->id; d++)
+			if (text_after(id, d->id))
+				module_load(d->module);
+	}
 }
 
 /* -- which file system ---------------------------------------------------- */
 
-static const struct magic {
+static const struct disk_magic {
 	const char *type;
 	uint32_t at;
 	const char *bytes;
-} magics[] = {
+} disk_magics[] = {
 	{ "ext4", 0x438, "\x53\xef" },
 	{ "erofs", 0x400, "\xe2\xe1\xf5\xe0" },
 	{ "squashfs", 0, "hsqs" },
@@ -76,95 +194,93 @@ static const struct magic {
 	{ "btrfs", 0x10040, "_BHRfS_M" },
 	{ "f2fs", 0x400, "\x10\x20\xf5\xf2" },
 	{ "iso9660", 0x8001, "CD001" },
+	{ NULL, 0, NULL },
 };
 
-static const char *find_type(const char *device)
+static const char *root_find_type(const char *device)
 {
 	const char *type = text_word("rootfstype");
-	int fd = sys_open(device, O_RDONLY | O_CLOEXEC);
+	int fd = sys_open(device, O_RDONLY);
 	char bytes[8];
 	size_t len;
 
 	if (fd < 0)
-		init_fail("cannot open the root disk", device, fd);
-	for (size_t i = 0; i < sizeof(magics) / sizeof(*magics) && !type; i++) {
-		len = text_len(magics[i].bytes);
-		if (SYS_4(pread64, fd, bytes, len, magics[i].at) == (long)len &&
-		    !memcmp(bytes, magics[i].bytes, len))
-			type = magics[i].type;
+		stream_fail("cannot open the root disk", device, fd);
+	for (const struct disk_magic *m = disk_magics; m->type && !type; m++) {
+		len = text_len(m->bytes);
+		if (SYS(pread64, fd, bytes, len, m->at) == (long)len &&
+		    !memcmp(bytes, m->bytes, len))
+			type = m->type;
 	}
-	sys_close(fd);
+	SYS(close, fd);
 	if (!type)
-		init_fail("no file system that is known here is on the root "
-			  "disk",
-			  device, 0);
+		stream_fail("no file system that is known here is on the root "
+			    "disk",
+			    device, 0);
 	return type;
 }
 
 /* Loads the file system's module where the kernel does not know it. */
-static long mount_type(const char *source, const char *target, const char *type,
-		       unsigned long flags, const char *data)
+static long root_mount_type(const char *source, const char *target,
+			    const char *type, unsigned long flags,
+			    const char *data)
 {
-	long result = sys_mount(source, target, type, flags, data);
+	long result = SYS(mount, source, target, type, flags, data);
 
 	if (result == -ENODEV) {
-		modules_load(type);
-		result = sys_mount(source, target, type, flags, data);
+		module_load(type);
+		result = SYS(mount, source, target, type, flags, data);
 	}
 	return result;
 }
 
 /* -- the root disk -------------------------------------------------------- */
 
-static void await(const char *device)
+static void root_mount_disk(const char *device)
 {
-	for (int ms = 0; SYS_2(access, device, 0) < 0; ms += STEP_MS) {
-		if (ms >= WAIT_MS)
-			init_fail("there is no such disk (has the initrd the "
-				  "kernel's modules virtio_mmio and "
-				  "virtio_blk?)",
-				  device, 0);
-		sys_sleep_ms(STEP_MS);
-	}
-}
-
-static void mount_disk(const char *device)
-{
-	const char *type = find_type(device);
-	const char *data = text_word("rootflags");
-	unsigned long flags = MS_RDONLY;
+	const bool rw = text_word("rw") && !text_word("ro");
+	const unsigned long flags = rw ? 0 : MS_RDONLY;
+	const char *type, *data = text_word("rootflags");
 	long result;
 
-	if (text_word("rw") && !text_word("ro"))
-		flags = 0;
-	sys_mkdir(DISK);
-	result = mount_type(device, DISK, type, flags, data);
-	if (!flags && (result == -EACCES || result == -EROFS))
-		result = mount_type(device, DISK, type, MS_RDONLY, data);
+	for (int ms = 0; SYS(access, device, 0) < 0; ms += STEP_MS) {
+		if (ms >= WAIT_MS)
+			stream_fail("there is no such disk (has the initrd the "
+				    "kernel's modules virtio_mmio and "
+				    "virtio_blk?)",
+				    device, 0);
+		sys_sleep_ms(STEP_MS);
+	}
+	type = root_find_type(device);
+	SYS(mkdir, DISK, 0755);
+	result = root_mount_type(device, DISK, type, flags, data);
+	if (rw && (result == -EACCES || result == -EROFS))
+		result = root_mount_type(device, DISK, type, MS_RDONLY, data);
 	if (result < 0)
-		init_fail("cannot mount the root disk, as", type, result);
+		stream_fail("cannot mount the root disk, as", type, result);
 }
 
 /* Where the root is to be found: the disk, or a tmpfs over it. */
-static const char *writable(void)
+static const char *root_make_writable(void)
 {
 	struct statfs status = { .f_flags = 0 };
 	long result;
 
-	if (SYS_2(statfs, DISK, &status) || !(status.f_flags & ST_RDONLY))
+	if (SYS(statfs, DISK, &status) || !(status.f_flags & ST_RDONLY))
 		return DISK;
-	sys_mkdir(TMPFS);
-	sys_mkdir(OVER);
-	result = sys_mount("tmpfs", TMPFS, "tmpfs", 0, "mode=0755");
-	sys_mkdir(TMPFS "/upper");
-	sys_mkdir(TMPFS "/work");
+	SYS(mkdir, TMPFS, 0755);
+	SYS(mkdir, OVER, 0755);
+	result = SYS(mount, "tmpfs", TMPFS, "tmpfs", 0, "mode=0755");
+	SYS(mkdir, TMPFS "/upper", 0755);
+	SYS(mkdir, TMPFS "/work", 0755);
 	if (!result)
-		result = mount_type("overlay", OVER, "overlay", 0,
-				    "lowerdir=" DISK ",upperdir=" TMPFS
-				    "/upper,workdir=" TMPFS "/work");
+		result = root_mount_type("overlay", OVER, "overlay", 0,
+					 "lowerdir=" DISK ",upperdir=" TMPFS
+					 "/upper,workdir=" TMPFS "/work");
 	if (!result)
 		return OVER;
-	init_note("the root disk stays read-only: no overlayfs", NULL, result);
+	stream_note("the root disk stays read-only: no overlayfs", NULL,
+		    result);
 	return DISK;
 }
 
@@ -172,7 +288,7 @@ static const char *writable(void)
  * What the initrd brought is memory that nobody needs any more. Only what is
  * in its own file system; the directory is the current one.
  */
-static void empty(uint64_t device)
+static void root_empty(uint64_t device)
 {
 	struct names names;
 	struct stat status = { .st_dev = 0 };
@@ -181,19 +297,20 @@ static void empty(uint64_t device)
 	if (!names_open(&names, "."))
 		return;
 	while ((name = names_next(&names))) {
-		if (SYS_2(lstat, name, &status) || status.st_dev != device)
+		if (SYS(lstat, name, &status) || status.st_dev != device)
 			continue;
 		if (!S_ISDIR(status.st_mode)) {
-			SYS_1(unlink, name);
-		} else if (!SYS_1(chdir, name)) {
-			empty(device);
-			SYS_1(chdir, "..");
-			SYS_1(rmdir, name);
+			SYS(unlink, name);
+		} else if (!SYS(chdir, name)) {
+			root_empty(device);
+			SYS(chdir, "..");
+			SYS(rmdir, name);
 		}
 	}
 }
 
-static void go_over(const char *root)
+/* What switch_root does: the disk becomes /, the initrd's files are gone. */
+static void root_switch(const char *root)
 {
 	struct stat status = { .st_dev = 0 };
 
@@ -201,19 +318,19 @@ static void go_over(const char *root)
 		struct text path = { .len = 0 };
 
 		text_add(text_add(&path, root), kernel_fs[i].path);
-		sys_mkdir(path.bytes);
-		if (sys_mount(kernel_fs[i].path, path.bytes, NULL, MS_MOVE,
-			      NULL))
-			init_note("the root disk has no directory",
-				  kernel_fs[i].path, 0);
+		SYS(mkdir, path.bytes, 0755);
+		if (SYS(mount, kernel_fs[i].path, path.bytes, NULL, MS_MOVE,
+			NULL))
+			stream_note("the root disk has no directory",
+				    kernel_fs[i].path, 0);
 	}
-	SYS_1(chdir, "/");
-	if (!SYS_2(stat, "/", &status))
-		empty(status.st_dev);
-	SYS_1(chdir, root);
-	if (sys_mount(".", "/", NULL, MS_MOVE, NULL) || SYS_1(chroot, "."))
-		init_fail("cannot go over to the root disk", NULL, 0);
-	SYS_1(chdir, "/");
+	SYS(chdir, "/");
+	if (!SYS(stat, "/", &status))
+		root_empty(status.st_dev);
+	SYS(chdir, root);
+	if (SYS(mount, ".", "/", NULL, MS_MOVE, NULL) || SYS(chroot, "."))
+		stream_fail("cannot go over to the root disk", NULL, 0);
+	SYS(chdir, "/");
 }
 
 void root_enter(void)
@@ -222,25 +339,24 @@ void root_enter(void)
 
 	if (device && *device) {
 		if (!text_after(device, "/dev/"))
-			init_fail("root= is to be /dev/NAME, not", device, 0);
-		await(device);
-		mount_disk(device);
-		go_over(writable());
+			stream_fail("root= is to be /dev/NAME, not", device, 0);
+		root_mount_disk(device);
+		root_switch(root_make_writable());
 	}
-	mount_fs(&kernel_fs[EARLY]);
+	root_mount_fs(&kernel_fs[EARLY]);
 }
 
 /* What stays mounted is made read-only, so that its journal is clean. */
-static void leave(const char *path, bool apart)
+static void root_unmount(const char *path, bool apart)
 {
-	const long pid = apart ? SYS_0(fork) : -1;
+	const long pid = apart ? SYS(fork, 0) : -1;
 
 	if (pid > 0)
 		return;
 	if (!path)
-		SYS_0(sync);
-	else if (SYS_2(umount2, path, 0))
-		sys_mount(NULL, path, NULL, MS_REMOUNT | MS_RDONLY, NULL);
+		SYS(sync, 0);
+	else if (SYS(umount2, path, 0))
+		SYS(mount, NULL, path, NULL, MS_REMOUNT | MS_RDONLY, NULL);
 	if (!pid)
 		sys_exit();
 }
@@ -251,7 +367,7 @@ void root_leave(bool apart)
 	long len = text_read("/proc/self/mounts", mounts, sizeof(mounts));
 	char *at, *end;
 
-	leave(NULL, apart);
+	root_unmount(NULL, apart);
 	/* The last first: what is mounted in another is behind it. Apart they
 	 * may find it busy yet: then it is made read-only. */
 	for (end = mounts + (len > 0 ? len : 0); end > mounts; end = at) {
@@ -260,14 +376,14 @@ void root_leave(bool apart)
 				at[-1] = 0;
 		if (!text_after(at, "/dev/"))
 			continue;
-		leave(at + text_len(at) + 1, apart);
+		root_unmount(at + text_len(at) + 1, apart);
 	}
-	while (apart && SYS_4(wait4, -1, NULL, 0, NULL) > 0)
+	while (apart && SYS(wait4, -1, NULL, 0, NULL) > 0)
 		;
 }
 
 /* The fields of reads, writes, discards and flushes that are over (proc(5)). */
-unsigned long root_done(void)
+unsigned long root_operations(void)
 {
 	static const unsigned completed =
 		1U << 4 | 1U << 8 | 1U << 15 | 1U << 19;

@@ -1,11 +1,11 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Strings and small files. Fixed buffers everywhere: there is no allocator.
+ * Strings, small files and the kernel's command line. Buffers are of a fixed
+ * size, but for what a file says: that is loaded at the end of the heap.
  */
-#include <errno.h>
-#include <fcntl.h>
+#include <sys/stat.h>
 
 #include "boot/init/init.h"
-#include "boot/init/sys.h"
 
 /* What the compiler may call for by itself. */
 void *memcpy(void *to, const void *from, size_t len)
@@ -92,9 +92,16 @@ struct text *text_add_number(struct text *text, unsigned number)
 	return text_add(text, at);
 }
 
+void *text_alloc(size_t size)
+{
+	const long at = (SYS(brk, 0) + 15) & ~15L, end = at + (long)size;
+
+	return SYS(brk, end) < end ? NULL : (void *)at;
+}
+
 long text_read(const char *path, char *to, size_t room)
 {
-	int fd = sys_open(path, O_RDONLY | O_CLOEXEC);
+	int fd = sys_open(path, O_RDONLY);
 	size_t len = 0;
 	long n = fd;
 
@@ -102,46 +109,46 @@ long text_read(const char *path, char *to, size_t room)
 	if (fd < 0)
 		return n;
 	while (len < room - 1) {
-		n = sys_read(fd, to + len, room - 1 - len);
+		n = SYS(read, fd, to + len, room - 1 - len);
 		if (n <= 0)
 			break;
 		len += (size_t)n;
 	}
 	to[len] = 0;
-	sys_close(fd);
+	SYS(close, fd);
 	return n < 0 ? n : (long)len;
 }
 
-void text_write(const char *path, const char *text)
+char *text_load(const char *path, size_t *len)
 {
-	int fd = sys_open(path, O_WRONLY | O_CLOEXEC);
+	static char none[1];
+	struct stat status = { .st_size = 0 };
+	char *to;
 
-	if (fd >= 0)
-		sys_write(fd, text, text_len(text));
-	sys_close(fd);
+	*len = 0;
+	if (SYS(stat, path, &status) ||
+	    !(to = text_alloc((size_t)status.st_size + 1)))
+		return none;
+	text_read(path, to, (size_t)status.st_size + 1);
+	*len = (size_t)status.st_size;
+	return to;
 }
 
 /* -- the command line ----------------------------------------------------- */
 
-static char cmdline[4096]; /* each blank has become a NUL */
-static long cmdline_len;
-
-static void read_cmdline(void)
-{
-	cmdline_len = text_read("/proc/cmdline", cmdline, sizeof(cmdline));
-	for (long i = 0; i < cmdline_len; i++)
-		if (cmdline[i] == ' ' || cmdline[i] == '\n')
-			cmdline[i] = 0;
-}
-
 const char *text_word(const char *key)
 {
+	static char cmdline[4096]; /* each blank has become a NUL */
+	static long len;
 	const char *found = NULL, *rest;
 
-	if (!cmdline_len)
-		read_cmdline();
-	for (long i = 0; i < cmdline_len;
-	     i += (long)text_len(cmdline + i) + 1) {
+	if (!len) {
+		len = text_read("/proc/cmdline", cmdline, sizeof(cmdline));
+		for (long i = 0; i < len; i++)
+			if (cmdline[i] == ' ' || cmdline[i] == '\n')
+				cmdline[i] = 0;
+	}
+	for (long i = 0; i < len; i += (long)text_len(cmdline + i) + 1) {
 		if (text_same(cmdline + i, "--"))
 			break;
 		rest = text_after(cmdline + i, key);
@@ -155,7 +162,7 @@ const char *text_word(const char *key)
 
 bool names_open(struct names *names, const char *path)
 {
-	names->fd = sys_open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	names->fd = sys_open(path, O_RDONLY | O_DIRECTORY);
 	names->at = names->end = 0;
 	return names->fd >= 0;
 }
@@ -169,11 +176,11 @@ const char *names_next(struct names *names)
 
 		if (names->at >= names->end) {
 			names->at = 0;
-			names->end = SYS_3(getdents64, names->fd, names->bytes,
-					   sizeof(names->bytes));
+			names->end = SYS(getdents64, names->fd, names->bytes,
+					 sizeof(names->bytes));
 			if (names->end > 0)
 				continue;
-			sys_close(names->fd);
+			SYS(close, names->fd);
 			return NULL;
 		}
 		memcpy(&len, names->bytes + names->at + 16, sizeof(len));

@@ -1,156 +1,127 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The command line, parsed by the table, and the checks that look at more than
- * one option. Whether a file is there, and fit, is for those who open it.
+ * The checks of the command line that look at more than one value, and the
+ * values that have a form of their own: mac= and --user. Whether a file is
+ * there, and fit, is for those who open it.
  *
- * Trusts nobody: argv is the user's. Owns nothing and keeps nothing between
- * calls; the main thread runs it, before anything else.
+ * Trusts that each value is what the table says. Owns nothing and keeps nothing
+ * between calls; the main thread runs it, before anything else.
  */
 #include "boot/options/options.h"
 
+#include <ctype.h>
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
-#include "boot/options/values.h"
 #include "mem/util.h"
 
-#define MIB (1ULL << 20)
-
-static int check_boot(const struct options *options)
+static int check_boot(struct options *options)
 {
-	if (!options->kernel.path && options->kernel.fd < 0) {
-		log_error("no kernel is given: add -k PATH, an ELF vmlinux or "
-			  "a bzImage; 'mote --help' lists the options");
-		return -EINVAL;
-	}
-	if (options->cmdline && options->append_count) {
-		log_error("--append adds to the default command line, which "
-			  "--cmdline replaces: give one of the two");
-		return -EINVAL;
-	}
+	if (!file_is_given(&options->kernel))
+		return optparse_fail(NULL, NULL,
+				     "no kernel is given: add -k PATH, an ELF "
+				     "vmlinux or a bzImage; 'mote --help' "
+				     "lists the options");
+	if (options->cmdline && options->append_count)
+		return optparse_fail(NULL, NULL,
+				     "--append adds to the default command "
+				     "line, which --cmdline replaces: give one "
+				     "of the two");
 	return 0;
 }
 
-static int check_memory(const struct ram_options *ram)
+static int check_memory(struct options *options)
 {
-	static const struct {
-		uint64_t bytes;
-		const char *name;
-	} pages[] = {
-		[RAM_PAGES_OFF] = { RAM_PAGE, "4K" },
-		[RAM_PAGES_THP] = { RAM_PAGE, "4K" },
-		[RAM_PAGES_2M] = { 2 * MIB, "2M" },
-		[RAM_PAGES_1G] = { 1024 * MIB, "1G" },
-	};
-	bool reserved =
-		ram->pages == RAM_PAGES_2M || ram->pages == RAM_PAGES_1G;
+	static const struct option_where where = { "memory", NULL };
+	const struct ram_options *ram = &options->ram;
+	const struct ram_page_type *type = ram_page_type(ram->pages);
+	const uint64_t page = 1ULL << type->shift;
 
-	if (ram->size % pages[ram->pages].bytes) {
-		log_error("--memory: %lluK is not a multiple of its pages of "
-			  "%s",
-			  (unsigned long long)(ram->size >> 10),
-			  pages[ram->pages].name);
-		return -EINVAL;
-	}
-	if (ram->mergeable && reserved) {
-		log_error("--memory: mergeable has no effect on pages of %s: "
-			  "use hugepages=off or hugepages=thp with it",
-			  pages[ram->pages].name);
-		return -EINVAL;
-	}
+	if (ram->size % page)
+		return optparse_fail(&where, NULL,
+				     "%lluK is not a multiple of its pages of "
+				     "%s",
+				     (unsigned long long)(ram->size >> 10),
+				     type->name);
+	if (ram->mergeable && page != RAM_PAGE)
+		return optparse_fail(&where, NULL,
+				     "mergeable has no effect on pages of %s: "
+				     "use hugepages=off or hugepages=thp with "
+				     "it",
+				     type->name);
 	return 0;
 }
 
-static int check_root(const struct device_options *devices)
+static int check_root_disk(struct options *options)
 {
 	unsigned roots = 0;
 
-	for (unsigned i = 0; i < devices->disk_count; i++)
-		roots += devices->disks[i].root;
-	if (roots < 2)
-		return 0;
-	log_error("%u disks have `root`: only one can hold the root file "
-		  "system",
-		  roots);
-	return -EINVAL;
+	for (unsigned i = 0; i < options->devices.disk_count; i++)
+		roots += options->devices.disks[i].root;
+	return roots < 2 ? 0
+			 : optparse_fail(NULL, NULL,
+					 "%u disks have `root`: only one can "
+					 "hold the root file system",
+					 roots);
 }
 
-static bool good_env(const char *text)
-{
-	return *text && *text != '=';
-}
-
-static int check_command(const struct options *options)
+static int check_command(struct options *options)
 {
 	const char *alone = options->tty	 ? "tty"
 			    : options->workdir	 ? "workdir"
 			    : options->env_count ? "env"
 						 : NULL;
 
-	if (!options->command && alone) {
-		log_error("--%s is for a command, and there is none: it "
-			  "stands last, after --",
-			  alone);
-		return -EINVAL;
-	}
+	if (!options->command && alone)
+		return optparse_fail(NULL, NULL,
+				     "--%s is for a command, and there is "
+				     "none: it stands last, after --",
+				     alone);
 	for (unsigned i = 0; i < options->env_count; i++)
-		if (!good_env(options->env[i])) {
-			log_error("--env: a variable has no name; for "
-				  "example LANG=C.UTF-8");
-			return -EINVAL;
-		}
-	if (options->workdir && options->workdir[0] != '/') {
-		log_error("--workdir is a directory of the guest and begins "
-			  "with /, for example /src");
-		return -EINVAL;
-	}
+		if (!*options->env[i] || *options->env[i] == '=')
+			return optparse_fail(NULL, NULL,
+					     "--env: a variable has no name; "
+					     "for example LANG=C.UTF-8");
+	if (options->workdir && options->workdir[0] != '/')
+		return optparse_fail(NULL, NULL,
+				     "--workdir is a directory of the guest "
+				     "and begins with /, for example /src");
 	return 0;
 }
 
 /* What the guest prints must not pass for what mote reports. */
-static int check_stdio(const struct options *options)
+static int check_stdio(struct options *options)
 {
 	static const char *const names[] = { "stdin", "stdout" };
-	const struct option_entry *owner;
 
-	if (options->serial.kind != SERIAL_STDIO && !options->command)
+	if (options->serial.kind != CONSOLE_STDIO && !options->command)
 		return 0;
 	for (int fd = 0; fd < (int)ARRAY_LEN(names); fd++) {
-		owner = optparse_fd_owner(&options_set, options, fd);
-		if (!owner)
-			continue;
-		if (options->command)
-			log_error("--%s takes fd=%d, which is %s of the "
-				  "command: have it opened as another",
-				  owner->name, fd, names[fd]);
-		else
-			log_error("--%s takes fd=%d, which is %s of the "
-				  "serial port: move the port, for example "
-				  "with --serial off",
-				  owner->name, fd, names[fd]);
-		return -EINVAL;
+		const char *owner = optparse_fd_owner(&options->parsed, fd);
+
+		if (owner)
+			return optparse_fail(
+				NULL, NULL,
+				"--%s takes fd=%d, which is %s of the %s",
+				owner, fd, names[fd],
+				options->command
+					? "command: have it opened as another"
+					: "serial port: move the port, for "
+					  "example with --serial off");
 	}
 	return 0;
-}
-
-static int hex_digit(char c)
-{
-	static const char digits[] = "0123456789abcdef";
-	const char *at =
-		c ? strchr(digits, c | ('A' <= c && c <= 'F') << 5) : NULL;
-
-	return at ? (int)(at - digits) : -1;
 }
 
 /* "02:00:00:00:00:01": 0, or -EINVAL and nothing logged. */
 static int read_mac(const char *text, uint8_t mac[NET_MAC_BYTES])
 {
 	for (unsigned i = 0; i < NET_MAC_BYTES; i++, text += 3) {
-		int high = hex_digit(text[0]), low = hex_digit(text[1]);
-
-		if (high < 0 || low < 0 ||
+		if (!isxdigit((unsigned char)text[0]) ||
+		    !isxdigit((unsigned char)text[1]) ||
 		    text[2] != (i + 1 < NET_MAC_BYTES ? ':' : '\0'))
 			return -EINVAL;
-		mac[i] = (uint8_t)(high << 4 | low);
+		mac[i] = (uint8_t)strtoul(text, NULL, 16);
 	}
 	return 0;
 }
@@ -160,32 +131,29 @@ static int check_mac(struct net_options *nets, unsigned i)
 	static const struct option_where where = { "net", "mac" };
 	static const uint8_t none[NET_MAC_BYTES];
 	struct net_options *net = &nets[i];
-	char shown[OPTVALUE_SHOW_BYTES];
 
-	optvalue_show(shown, net->mac_text);
 	if (read_mac(net->mac_text, net->mac))
-		return optvalue_fail(&where,
-				     "%s is not six bytes in hexadecimal, for "
-				     "example 02:00:00:00:00:01",
-				     shown);
+		return optparse_fail(&where, net->mac_text,
+				     "is not six bytes in hexadecimal, for "
+				     "example 02:00:00:00:00:01");
 	/* IEEE 802: the lowest bit of the first byte. */
 	if (net->mac[0] & 1 || !memcmp(net->mac, none, sizeof(none)))
-		return optvalue_fail(&where,
-				     "%s is the address of no one interface; "
-				     "take one that begins with 02",
-				     shown);
+		return optparse_fail(&where, net->mac_text,
+				     "is the address of no one interface; "
+				     "take one that begins with 02");
 	while (i--)
 		if (nets[i].mac_text &&
 		    !memcmp(nets[i].mac, net->mac, sizeof(net->mac)))
-			return optvalue_fail(&where,
-					     "two interfaces have %s; give "
+			return optparse_fail(&where, NULL,
+					     "two interfaces have '%s'; give "
 					     "each its own",
-					     shown);
+					     net->mac_text);
 	return 0;
 }
 
-static int check_nets(struct device_options *devices)
+static int check_nets(struct options *options)
 {
+	struct device_options *devices = &options->devices;
 	int error = 0;
 
 	for (unsigned i = 0; i < devices->net_count && !error; i++)
@@ -194,32 +162,37 @@ static int check_nets(struct device_options *devices)
 	return error;
 }
 
-/* "UID" or "UID:GID"; the last number of 32 bits means nobody to the kernel. */
+/* The last number of 32 bits means nobody to the kernel. */
+static bool read_id(const char **text, unsigned *id)
+{
+	uint64_t value;
+	const bool good = optparse_digits(text, &value) && value < UINT32_MAX;
+
+	*id = (unsigned)value;
+	return good;
+}
+
+/* "UID" or "UID:GID". */
 static int check_user(struct option_user *user)
 {
 	static const struct option_where where = { "user", NULL };
-	char shown[OPTVALUE_SHOW_BYTES];
-	unsigned *const ids[] = { &user->uid, &user->gid };
 	const char *at = user->text;
+	bool good;
 
 	user->uid = user->gid = USER_NOBODY;
-	for (size_t i = 0; at && i < ARRAY_LEN(ids); i++) {
-		uint64_t value = 0;
-		const char *from = at;
-
-		for (; *at >= '0' && *at <= '9' && value < UINT32_MAX; at++)
-			value = value * 10 + (uint64_t)(*at - '0');
-		if (at == from || value >= UINT32_MAX ||
-		    (*at && (*at != ':' || i)))
-			return optvalue_fail(
-				&where,
-				"%s is not one or two numbers, for example "
-				"1000:1000; id(1) tells whose they are",
-				optvalue_show(shown, user->text));
-		*ids[i] = user->gid = (unsigned)value;
-		at = *at ? at + 1 : NULL;
+	if (!at)
+		return 0;
+	good = read_id(&at, &user->uid);
+	user->gid = user->uid;
+	if (good && *at == ':') {
+		at++;
+		good = read_id(&at, &user->gid);
 	}
-	return 0;
+	if (good && !*at)
+		return 0;
+	return optparse_fail(&where, user->text,
+			     "is not one or two numbers, for example "
+			     "1000:1000; id(1) tells whose they are");
 }
 
 static int check_sandbox(struct options *options)
@@ -228,36 +201,20 @@ static int check_sandbox(struct options *options)
 
 	if (error || !options->user.text || options->sandbox != SANDBOX_OFF)
 		return error;
-	log_error("--user is a part of the sandbox, and --sandbox off leaves "
-		  "that out: give one of the two");
-	return -EINVAL;
+	return optparse_fail(NULL, NULL,
+			     "--user is a part of the sandbox, and --sandbox "
+			     "off leaves that out: give one of the two");
 }
 
-int options_parse(struct options *options, int argc, char **argv)
+int options_check(struct options *options)
 {
-	struct option_pool pool = {
-		.bytes = options->pool,
-		.size = sizeof(options->pool),
+	static int (*const checks[])(struct options * options) = {
+		check_boot,    check_memory,  check_nets,  check_root_disk,
+		check_sandbox, check_command, check_stdio,
 	};
-	int done;
+	int error = 0;
 
-	*options = (struct options){ 0 };
-	done = optparse_run(&options_set, options, &pool, argc, argv);
-	if (!done)
-		done = check_boot(options);
-	if (!done)
-		done = check_memory(&options->ram);
-	if (!done)
-		done = check_nets(&options->devices);
-	if (!done)
-		done = check_root(&options->devices);
-	if (!done)
-		done = check_sandbox(options);
-	if (!done)
-		done = check_command(options);
-	if (!done)
-		done = optparse_check_fds(&options_set, options);
-	if (!done)
-		done = check_stdio(options);
-	return done;
+	for (size_t i = 0; i < ARRAY_LEN(checks) && !error; i++)
+		error = checks[i](options);
+	return error;
 }

@@ -1,75 +1,57 @@
-/* uses: boot/options/table.c boot/options/devices.c boot/options/help.c */
-/* uses: boot/options/values.c boot/options/nearest.c mem/log.c */
+/* SPDX-License-Identifier: Apache-2.0 */
+/* uses: boot/options/table.c boot/options/check.c boot/options/parse.c */
+/* uses: boot/options/help.c mem/log.c */
 /*
- * Writes the manual page or a shell's completion from the table of options.
+ * Fills in the manual page or a shell's completion from the table of options.
  *
- *	docs man|bash|zsh	onto stdout
+ *	docs <TEMPLATE >RESULT
  *
- * A program of the build host, run while mote is built, so that what is
- * written about an option cannot differ from what is parsed. Trusts the table,
- * which is constant data; owns nothing.
+ * Each @WORD@ in a template (*.in beside this file) that is a part (see the end
+ *of this file) is replaced by what the table says. A program of the build host,
+ *run while mote is built, so that what is written about an option cannot differ
+ *from what is parsed. Trusts the template and the table; owns nothing.
  */
 #include <ctype.h>
 #include <stdio.h>
 #include <string.h>
 
-#include "boot/options/docs.h"
-#include "boot/options/help.h"
 #include "boot/options/options.h"
-#include "boot/options/values.h"
 #include "mem/util.h"
 
-static bool takes_value(const struct option_entry *entry)
+static void put_version(void)
 {
-	return entry->field.kind != OPTION_FLAG &&
-	       entry->field.kind != OPTION_ACTION;
+	printf("%s", MOTE_VERSION);
 }
 
 /* -- mote.1, in man(7) ----------------------------------------------------- */
 
-/* Text in the current font; `bol` where it begins a line of roff. */
-static void man_put(const char *text, size_t len, bool bol)
+/* In the current font. */
+static void man_put(const char *text, size_t len)
 {
-	if (bol && len && (text[0] == '.' || text[0] == '\''))
-		printf("\\&");
 	for (size_t i = 0; i < len; i++)
 		if (text[i] == '\\')
 			printf("\\e");
-		else if (text[i] == '-' && (!i || text[i - 1] == '-'))
+		else if (text[i] == '-' && (!i || strchr(" -", text[i - 1])))
 			printf("\\-"); /* an option, not a hyphen */
 		else
 			putchar(text[i]);
 }
 
-/* Prose, one word at a time, in lines of at most 72 columns. */
+/* Lines of their own. `\&`: what may be a dot begins no line of roff. */
 static void man_text(const char *text)
 {
-	size_t column = 0;
-
-	while (*text) {
-		size_t len = strcspn(text, " ");
-
-		if (column && column + len > 72) {
-			putchar('\n');
-			column = 0;
-		} else if (column) {
-			putchar(' ');
-		}
-		man_put(text, len, !column);
-		column += len + 1;
-		text += len;
-		text += strspn(text, " ");
-	}
-	putchar('\n');
+	printf("%s", *text == '.' || *text == '\'' ? "\\&" : "");
+	man_put(text, strlen(text));
+	printf("\n");
 }
 
 /* PLACEHOLDERS slanted, what is typed bold, the rest plain. */
 static void man_syntax(const char *text)
 {
 	while (*text) {
-		size_t len = strcspn(text, "[]|"), upper;
+		size_t len = strcspn(text, "[]|"), upper = 0;
 
-		for (upper = 0; isupper((unsigned char)text[upper]);)
+		while (isupper((unsigned char)text[upper]))
 			upper++;
 		if (!len) {
 			printf("\\fR%c", *text++);
@@ -84,7 +66,7 @@ static void man_syntax(const char *text)
 			if (upper < len)
 				len = upper;
 		}
-		man_put(text, len, false);
+		man_put(text, len);
 		text += len;
 	}
 	printf("\\fR");
@@ -95,7 +77,7 @@ static void man_choices(const struct option_field *field)
 	for (const struct option_choice *choice = field->choices;
 	     choice && choice->name; choice++) {
 		printf(".TP\n\\fB%s", choice->name);
-		man_syntax(optvalue_arguments[choice->argument]);
+		man_syntax(optparse_arguments[choice->argument]);
 		printf("\n");
 		man_text(choice->help);
 	}
@@ -103,89 +85,56 @@ static void man_choices(const struct option_field *field)
 
 static void man_details(const struct option_entry *entry)
 {
-	if (!entry->keys && !entry->field.choices)
+	if (!entry->keys && !entry->own.choices)
 		return;
 	printf(".RS\n");
-	man_choices(&entry->field);
-	for (const struct option_key *key = entry->keys; key && key->name;
+	man_choices(&entry->own);
+	for (const struct option_field *key = entry->keys; key && key->name;
 	     key++) {
 		printf(".TP\n\\fB%s%s\\fR\n", key->name,
-		       key->field.kind == OPTION_FLAG ? "" : "=");
+		       option_takes_value(key) ? "=" : "");
 		man_text(key->help);
-		if (key->field.choices) {
+		if (key->choices) {
 			printf(".RS\n");
-			man_choices(&key->field);
+			man_choices(key);
 			printf(".RE\n");
 		}
 	}
 	printf(".RE\n");
 }
 
-static void man_entry(const struct option_entry *entry)
+static void man_option(const struct option_entry *entry)
 {
-	char syntax[OPTIONS_SYNTAX_BYTES], help[512], number[32];
-	const char *initial = options_default(&entry->field, number);
+	const char *help = entry->own.help, *initial;
+	char number[OPTPARSE_FORMAT_BYTES];
+	struct option_text syntax = { 0 };
 
+	if (option_opens_group(&options_set, entry))
+		printf(".SS %c%s\n", toupper((unsigned char)*entry->group),
+		       entry->group + 1);
 	printf(".TP\n");
 	if (entry->letter)
 		printf("\\fB\\-%c\\fR, ", entry->letter);
-	printf("\\fB\\-\\-%s\\fR ", entry->name);
-	man_syntax(options_syntax(entry, syntax));
-	printf("\n");
-	snprintf(help, sizeof(help), "%c%s.%s%s%s%s%s",
-		 toupper((unsigned char)entry->help[0]), entry->help + 1,
-		 initial ? " The default is " : "", initial ? initial : "",
-		 initial ? "." : "", entry->more ? " " : "",
-		 entry->more ? entry->more : "");
-	man_text(help);
+	printf("\\fB\\-\\-%s\\fR ", entry->own.name);
+	options_add_syntax(&syntax, entry);
+	man_syntax(syntax.text);
+	printf("\n%c", toupper((unsigned char)*help));
+	man_put(help + 1, strlen(help + 1));
+	printf(".");
+	initial = options_default(&entry->own, number);
+	if (initial)
+		printf(" The default is %s.", initial);
+	printf("%s", entry->more ? " " : "");
+	man_text(entry->more ? entry->more : "");
 	man_details(entry);
 }
 
-static void man_note(const char *name, const char *text)
+static void put_statuses(void)
 {
-	printf(".TP\n\\fB");
-	man_put(name, strlen(name), false);
-	printf("\\fR\n");
-	man_text(text);
-}
-
-static void put_man(void)
-{
-	printf(".\\\" Made from the table of options, boot/options/table.c.\n"
-	       ".TH MOTE 1 %s \"mote %s\" \"User Commands\"\n"
-	       ".SH NAME\nmote \\- boot one Linux guest on /dev/kvm\n"
-	       ".SH SYNOPSIS\n\\fBmote\\fR [\\fIoptions\\fR] "
-	       "[\\fB\\-\\-\\fR \\fIcommand\\fR [\\fIargument\\fR...]]\n"
-	       ".SH DESCRIPTION\n",
-	       MAN_DATE, MOTE_VERSION);
-	for (size_t i = 0; i < ARRAY_LEN(man_description); i++) {
-		printf(i ? ".PP\n" : "");
-		man_text(man_description[i]);
-	}
-	printf(".SH OPTIONS\n");
-	for (unsigned group = 0; group < options_set.group_count; group++) {
-		const char *name = options_set.groups[group];
-
-		printf(".SS %c%s\n", toupper((unsigned char)name[0]), name + 1);
-		for (size_t i = 0; i < options_set.entry_count; i++)
-			if (options_set.entries[i].group == group)
-				man_entry(&options_set.entries[i]);
-	}
-	printf(".SH EXIT STATUS\n");
-	for (const struct options_status *status = options_statuses;
-	     status->status; status++)
-		man_note(status->status, status->meaning);
-	printf(".SH SIGNALS\n");
-	for (size_t i = 0; i < ARRAY_LEN(man_signals); i++)
-		man_note(man_signals[i].name, man_signals[i].text);
-	printf(".SH EXAMPLES\n");
-	for (size_t i = 0; i < ARRAY_LEN(man_examples); i++) {
-		printf(i ? ".PP\n" : "");
-		man_text(man_examples[i].text);
-		printf(".PP\n.RS 4\n.EX\n");
-		man_put(man_examples[i].name, strlen(man_examples[i].name),
-			true);
-		printf("\n.EE\n.RE\n");
+	for (const struct option_status *status = options_statuses;
+	     status->status; status++) {
+		printf(".TP\n\\fB%s\\fR\n", status->status);
+		man_text(status->meaning);
 	}
 }
 
@@ -202,72 +151,51 @@ static void put_words(const char *prefix, const struct option_field *field)
 		printf("%sfd= ", prefix);
 }
 
-static void put_keys(const struct option_entry *entry)
+/* What both completions have of a value, as the words "FILES" "FIRST" "KEYS"
+ * "PATHS": 1 where it can be a path, what it can be, or begin with, the keys,
+ * and what of it is followed by a path ("file= unix="). */
+static void put_value(const struct option_entry *entry)
 {
-	char prefix[64];
+	const struct option_choice *choice = entry->own.choices;
 
-	for (const struct option_key *key = entry->keys; key && key->name;
+	printf("\"%s\" \"", entry->own.kind == OPTION_FILE ? "1" : "");
+	put_words("", &entry->own);
+	printf("\" \"");
+	for (const struct option_field *key = entry->keys; key && key->name;
 	     key++) {
-		snprintf(prefix, sizeof(prefix), "%s=", key->name);
-		if (key->field.kind == OPTION_FLAG)
-			printf("%s ", key->name);
-		else if (key->field.choices)
-			put_words(prefix, &key->field);
-		else
-			printf("%s ", prefix);
-	}
-}
+		char prefix[64];
 
-/* What of a value is followed by a path: "file= unix=". */
-static void put_paths(const struct option_entry *entry)
-{
-	for (const struct option_choice *choice = entry->field.choices;
-	     choice && choice->name; choice++)
+		snprintf(prefix, sizeof(prefix), "%s=", key->name);
+		if (key->choices)
+			put_words(prefix, key);
+		else
+			printf("%s%s ", key->name,
+			       option_takes_value(key) ? "=" : "");
+	}
+	printf("\" \"");
+	for (; choice && choice->name; choice++)
 		if (choice->argument == OPTION_ARG_PATH)
 			printf("%s= ", choice->name);
-	for (const struct option_key *key = entry->keys; key && key->name;
-	     key++)
-		if (key->field.kind == OPTION_FILE)
-			printf("%s= ", key->name);
+	printf("\"");
 }
 
-static void put_bash(void)
+static void bash_case(const struct option_entry *entry)
 {
-	printf("%s\t-[", bash_head);
-	for (size_t i = 0; i < options_set.entry_count; i++) {
-		const struct option_entry *entry = &options_set.entries[i];
+	if (!option_takes_value(&entry->own))
+		return;
+	printf("\t");
+	if (entry->letter)
+		printf("-%c | ", entry->letter);
+	printf("--%s) set -- ", entry->own.name);
+	put_value(entry);
+	printf(" ;;\n");
+}
 
-		if (entry->letter && takes_value(entry))
-			putchar(entry->letter);
-	}
-	printf("]?*) option=${cur:0:2} head=$option ;;\n"
-	       "\t*) option=$prev ;;\n\tesac\n\tcase $option in\n");
-	for (size_t i = 0; i < options_set.entry_count; i++) {
-		const struct option_entry *entry = &options_set.entries[i];
-
-		if (!takes_value(entry))
-			continue;
-		printf("\t");
-		if (entry->letter)
-			printf("-%c | ", entry->letter);
-		printf("--%s)\n\t\tfirst='", entry->name);
-		put_words("", &entry->field);
-		printf("' keys='");
-		put_keys(entry);
-		printf("'\n\t\tpaths='");
-		put_paths(entry);
-		printf("' files=%s ;;\n",
-		       entry->field.kind == OPTION_FILE ? "1" : "");
-	}
-	printf("\t*)\n\t\thead= first='");
-	for (size_t i = 0; i < options_set.entry_count; i++) {
-		const struct option_entry *entry = &options_set.entries[i];
-
-		if (entry->letter)
-			printf("-%c ", entry->letter);
-		printf("--%s ", entry->name);
-	}
-	printf("' ;;\n\tesac\n%s", bash_tail);
+static void bash_name(const struct option_entry *entry)
+{
+	if (entry->letter)
+		printf("-%c ", entry->letter);
+	printf("--%s ", entry->own.name);
 }
 
 /* In a spec of _arguments, within single quotes. */
@@ -284,63 +212,80 @@ static void zsh_text(const char *text)
 
 static void zsh_value(const struct option_entry *entry)
 {
-	char syntax[OPTIONS_SYNTAX_BYTES];
+	struct option_text syntax = { 0 };
 
+	options_add_syntax(&syntax, entry);
 	putchar(':');
-	zsh_text(options_syntax(entry, syntax));
-	printf(":{_mote_value \"%s\" \"",
-	       entry->field.kind == OPTION_FILE ? "1" : "");
-	put_words("", &entry->field);
-	printf("\" \"");
-	put_keys(entry);
-	printf("\" \"");
-	put_paths(entry);
-	printf("\"}");
+	zsh_text(syntax.text);
+	printf(":{_mote_value ");
+	put_value(entry);
+	putchar('}');
 }
 
-static void put_zsh(void)
+static void zsh_spec(const struct option_entry *entry)
 {
-	printf("%s", zsh_head);
-	for (size_t i = 0; i < options_set.entry_count; i++) {
-		const struct option_entry *entry = &options_set.entries[i];
-		bool value = takes_value(entry);
+	const bool value = option_takes_value(&entry->own);
+	const char *name = entry->own.name;
 
-		printf(" \\\n\t");
-		if (entry->field.kind == OPTION_ACTION)
-			printf("'(- *)'");
-		else if (entry->max)
-			printf("'*'");
-		else if (entry->letter)
-			printf("'(-%c --%s)'", entry->letter, entry->name);
-		if (entry->letter)
-			printf("{-%c%s,--%s%s}", entry->letter,
-			       value ? "+" : "", entry->name, value ? "=" : "");
-		else
-			printf("--%s%s", entry->name, value ? "=" : "");
-		printf("'[");
-		zsh_text(entry->help);
-		putchar(']');
-		if (value)
-			zsh_value(entry);
-		putchar('\'');
+	printf(" \\\n\t");
+	if (entry->own.kind == OPTION_ACTION)
+		printf("'(- *)'");
+	else if (entry->max)
+		printf("'*'");
+	else if (entry->letter)
+		printf("'(-%c --%s)'", entry->letter, name);
+	if (entry->letter)
+		printf("{-%c%s,--%s%s}", entry->letter, value ? "+" : "", name,
+		       value ? "=" : "");
+	else
+		printf("--%s%s", name, value ? "=" : "");
+	printf("'[");
+	zsh_text(entry->own.help);
+	putchar(']');
+	if (value)
+		zsh_value(entry);
+	putchar('\'');
+}
+
+/* -- templates ------------------------------------------------------------- */
+
+static const struct part {
+	const char *word;
+	void (*put)(void); /* or for each option: */
+	void (*put_option)(const struct option_entry *entry);
+} parts[] = {
+	{ "@VERSION@", put_version, NULL },   /* as --version says it */
+	{ "@OPTIONS@", NULL, man_option },    /* the manual's section */
+	{ "@STATUSES@", put_statuses, NULL }, /* and that on exit statuses */
+	{ "@CASES@", NULL, bash_case },	      /* what the value can be */
+	{ "@NAMES@", NULL, bash_name },	      /* letters and long names */
+	{ "@SPECS@", NULL, zsh_spec },	      /* as _arguments takes them */
+};
+
+/* What stands at `at`, which moves past it. */
+static void put_next(const char **at)
+{
+	const struct part *part = parts, *end = parts + ARRAY_LEN(parts);
+
+	while (part < end && strncmp(*at, part->word, strlen(part->word)) != 0)
+		part++;
+	if (part == end) {
+		putchar(*(*at)++);
+		return;
 	}
-	putchar('\n');
+	*at += strlen(part->word);
+	if (part->put)
+		part->put();
+	for (size_t i = 0; part->put_option && i < options_set.entry_count; i++)
+		part->put_option(&options_set.entries[i]);
 }
 
-int main(int argc, char **argv)
+int main(void)
 {
-	static const struct {
-		const char *name;
-		void (*put)(void);
-	} kinds[] = { { "man", put_man },
-		      { "bash", put_bash },
-		      { "zsh", put_zsh } };
+	char line[4096];
 
-	for (size_t i = 0; argc == 2 && i < ARRAY_LEN(kinds); i++)
-		if (!strcmp(argv[1], kinds[i].name)) {
-			kinds[i].put();
-			return fflush(stdout) || ferror(stdout) ? 1 : 0;
-		}
-	fprintf(stderr, "usage: docs man|bash|zsh\n");
-	return 1;
+	while (fgets(line, sizeof(line), stdin))
+		for (const char *at = line; *at;)
+			put_next(&at);
+	return ferror(stdin) || fflush(stdout) || ferror(stdout);
 }

@@ -1,27 +1,24 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
- * --help and --version, from the table of options.
+ * --help and --version, from the table of options; and the pieces that docs.c
+ * makes the manual from.
  *
  * The text goes to stdout through stdio and is flushed and checked here, so
  * that `mote --help >/dev/full` fails as it should. Trusts the table, which is
  * constant; owns nothing; the main thread runs it.
  */
-#include "boot/options/help.h"
-
 #include <errno.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "boot/options/options.h"
-#include "boot/options/values.h"
 
-#define WIDTH	   80
-#define VALUE_AT   6  /* column of the long name */
-#define HELP_AT	   30 /* column of the help */
-#define STATUS_AT  8
-#define LINE_BYTES 256
+#define WIDTH	  80
+#define NAME_AT	  6  /* column of the long name */
+#define HELP_AT	  30 /* column of the help */
+#define STATUS_AT 8
 
-const struct options_status options_statuses[] = {
+const struct option_status options_statuses[] = {
 	{ "0", "the guest powered off or rebooted (with a command: 123)" },
 	{ "0-255", "the byte that the guest wrote to port 0x506" },
 	{ "0-255", "the command's own; 126: not runnable, 127: not found, "
@@ -33,69 +30,43 @@ const struct options_status options_statuses[] = {
 	{ NULL, NULL },
 };
 
-/* Append to a buffer that was made large enough for every entry. */
-static void add(char buf[OPTIONS_SYNTAX_BYTES], const char *format, ...)
-	__attribute__((format(printf, 2, 3)));
-
-static void add(char buf[OPTIONS_SYNTAX_BYTES], const char *format, ...)
+static void add_value_syntax(struct option_text *to,
+			     const struct option_field *field)
 {
-	size_t used = strlen(buf);
-	va_list args;
+	const struct option_choice *choice = field->choices;
 
-	va_start(args, format);
-	vsnprintf(buf + used, OPTIONS_SYNTAX_BYTES - used, format, args);
-	va_end(args);
+	if (!choice && field->value)
+		optparse_add(to, "%s", field->value);
+	for (; choice && choice->name; choice++)
+		optparse_add(to, "%s%s%s", choice == field->choices ? "" : "|",
+			     choice->name,
+			     optparse_arguments[choice->argument]);
 }
 
-static void add_value(const struct option_field *field,
-		      char buf[OPTIONS_SYNTAX_BYTES])
+void options_add_syntax(struct option_text *to,
+			const struct option_entry *entry)
 {
-	if (!field->choices) {
-		add(buf, "%s", field->value ? field->value : "");
-		return;
-	}
-	for (const struct option_choice *choice = field->choices; choice->name;
-	     choice++)
-		add(buf, "%s%s%s", choice == field->choices ? "" : "|",
-		    choice->name, optvalue_arguments[choice->argument]);
-}
-
-const char *options_syntax(const struct option_entry *entry,
-			   char buf[OPTIONS_SYNTAX_BYTES])
-{
-	buf[0] = '\0';
-	add_value(&entry->field, buf);
-	for (const struct option_key *key = entry->keys; key && key->name;
+	add_value_syntax(to, &entry->own);
+	for (const struct option_field *key = entry->keys; key && key->name;
 	     key++) {
-		add(buf, "[,%s", key->name);
-		if (key->field.kind != OPTION_FLAG)
-			add(buf, "=");
-		add_value(&key->field, buf);
-		add(buf, "]");
+		optparse_add(to, "[,%s%s", key->name,
+			     option_takes_value(key) ? "=" : "");
+		add_value_syntax(to, key);
+		optparse_add(to, "]");
 	}
-	return buf;
 }
 
-const char *options_default(const struct option_field *field, char buf[32])
+const char *options_default(const struct option_field *field,
+			    char buf[OPTPARSE_FORMAT_BYTES])
 {
-	switch (field->kind) {
-	case OPTION_ENUM:
-	case OPTION_VARIANT:
-		return optvalue_format(field, field->initial, buf);
-	case OPTION_NUMBER:
-	case OPTION_SIZE:
-	case OPTION_DURATION:
-		if (field->initial)
-			return optvalue_format(field, field->initial, buf);
-		return NULL;
-	default:
-		return NULL;
-	}
+	return field->choices || field->initial
+		       ? optparse_format(field, field->initial, buf)
+		       : NULL;
 }
 
 /*
- * `text`, from column `at` of a line that holds `column` characters, broken
- * before one of `breaks`; lines after the first are indented by `indent`.
+ * `text`, on a line that holds `column` characters, broken before one of
+ * `before`; lines after the first are indented by `indent`. The column after.
  */
 static size_t print_folded(const char *text, size_t column, size_t indent,
 			   char before)
@@ -117,33 +88,34 @@ static size_t print_folded(const char *text, size_t column, size_t indent,
 	return column;
 }
 
-static void print_entry(const struct option_entry *entry)
+static void print_option(const struct option_entry *entry)
 {
-	char syntax[OPTIONS_SYNTAX_BYTES], number[32], help[LINE_BYTES];
-	const char *initial = options_default(&entry->field, number);
+	struct option_text syntax = { 0 }, help = { 0 };
+	char number[OPTPARSE_FORMAT_BYTES];
+	const char *initial = options_default(&entry->own, number);
 	size_t column;
 
-	options_syntax(entry, syntax);
+	options_add_syntax(&syntax, entry);
 	if (entry->letter)
 		printf("  -%c, ", entry->letter);
 	else
-		printf("%*s", VALUE_AT, "");
-	printf("--%s%s", entry->name, syntax[0] ? " " : "");
-	column = VALUE_AT + 2 + strlen(entry->name) + (syntax[0] != '\0');
-	column = print_folded(syntax, column, column, '[');
+		printf("%*s", NAME_AT, "");
+	printf("--%s%s", entry->own.name, syntax.used ? " " : "");
+	column = NAME_AT + 2 + strlen(entry->own.name) + !!syntax.used;
+	column = print_folded(syntax.text, column, column, '[');
 	if (column + 2 > HELP_AT) {
 		printf("\n");
 		column = 0;
 	}
 	printf("%*s", (int)(HELP_AT - column), "");
-	snprintf(help, sizeof(help), "%s%s%s%s", entry->help,
-		 initial ? " (default " : "", initial ? initial : "",
-		 initial ? ")" : "");
-	print_folded(help, HELP_AT, HELP_AT, ' ');
+	optparse_add(&help, "%s", entry->own.help);
+	if (initial)
+		optparse_add(&help, " (default %s)", initial);
+	print_folded(help.text, HELP_AT, HELP_AT, ' ');
 	printf("\n");
 }
 
-static int flush(void)
+static int flush_stdout(void)
 {
 	if (!fflush(stdout) && !ferror(stdout))
 		return 0;
@@ -153,18 +125,16 @@ static int flush(void)
 
 int options_print_help(const struct option_set *set)
 {
-	printf("usage: %s [options]%s%s\n"
+	printf("usage: %s [options] %s\n"
 	       "Boots one Linux guest on /dev/kvm and is that guest.\n",
-	       set->program, set->rest_syntax ? " " : "",
-	       set->rest_syntax ? set->rest_syntax : "");
-	for (unsigned group = 0; group < set->group_count; group++) {
-		printf("\n%s\n", set->groups[group]);
-		for (size_t i = 0; i < set->entry_count; i++)
-			if (set->entries[i].group == group)
-				print_entry(&set->entries[i]);
+	       set->program, set->rest_syntax);
+	for (size_t i = 0; i < set->entry_count; i++) {
+		if (option_opens_group(set, &set->entries[i]))
+			printf("\n%s\n", set->entries[i].group);
+		print_option(&set->entries[i]);
 	}
 	printf("\nexit status\n");
-	for (const struct options_status *status = options_statuses;
+	for (const struct option_status *status = options_statuses;
 	     status->status; status++)
 		printf("  %-*s%s\n", STATUS_AT, status->status,
 		       status->meaning);
@@ -172,11 +142,11 @@ int options_print_help(const struct option_set *set)
 	       "A size takes K, M, G or T; a duration ms, s, m or h. fd=N is a "
 	       "descriptor\nthat the caller opened. ,, is a comma in a path. "
 	       "See also mote(1).\n");
-	return flush();
+	return flush_stdout();
 }
 
 int options_print_version(const struct option_set *set)
 {
 	printf("%s %s\n", set->program, MOTE_VERSION);
-	return flush();
+	return flush_stdout();
 }

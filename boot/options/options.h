@@ -1,6 +1,7 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What mote is asked to do: its command line, parsed and checked. The table of
- * options is in options.c; adding one is one entry there and one field here.
+ * options is in table.c; adding one is one entry there and one field here.
  */
 #ifndef BOOT_OPTIONS_OPTIONS_H
 #define BOOT_OPTIONS_OPTIONS_H
@@ -9,6 +10,7 @@
 #include <stdint.h>
 
 #include "boot/options/parse.h"
+#include "cpu/console/open.h"
 #include "mem/log.h"
 #include "mem/ram.h"
 #include "virtio/devices.h"
@@ -20,16 +22,6 @@
 #define OPTIONS_INITRDS_MAX 16
 #define OPTIONS_APPENDS_MAX 16
 #define OPTIONS_ENVS_MAX    128
-#define OPTIONS_POOL_BYTES  16384
-
-enum option_serial_kind {
-	SERIAL_STDIO,
-	SERIAL_OFF,
-	SERIAL_PTY,
-	SERIAL_FILE,
-	SERIAL_UNIX,
-	SERIAL_FD,
-};
 
 enum sandbox_mode {
 	SANDBOX_ON,
@@ -44,11 +36,7 @@ struct option_user {
 
 #define USER_NOBODY 65534
 
-struct option_serial {
-	enum option_serial_kind kind;
-	struct option_file file; /* FILE, UNIX: path; FD: fd */
-};
-
+/* A file that is not given has path NULL and fd -1. */
 struct options {
 	struct option_file kernel; /* always given */
 	bool kernel_copy;
@@ -60,9 +48,9 @@ struct options {
 	struct ram_options ram;
 	unsigned cpus;
 	bool nested;
-	struct option_file kvm; /* path NULL and fd -1: /dev/kvm */
+	struct option_file kvm; /* not given: /dev/kvm */
 	struct device_options devices;
-	struct option_serial serial;
+	struct console_options serial;
 	char **command; /* with its arguments, up to a NULL; NULL: none */
 	const char *env[OPTIONS_ENVS_MAX];
 	unsigned env_count;
@@ -71,12 +59,12 @@ struct options {
 	uint64_t timeout_ns; /* 0: none */
 	enum sandbox_mode sandbox;
 	struct option_user user;
-	struct option_file netns, cgroup; /* path NULL and fd -1: none */
-	struct option_file events;	  /* path NULL and fd -1: none */
+	struct option_file netns, cgroup;
+	struct option_file events;
 	bool timing;
 	enum log_level log;
 	bool check;
-	char pool[OPTIONS_POOL_BYTES]; /* some of the strings above */
+	struct option_parsed parsed;
 };
 
 extern const struct option_set options_set;
@@ -87,5 +75,31 @@ extern const struct option_set options_set;
  * status 0; -EINVAL (or -errno of that printing), with one line logged.
  */
 int options_parse(struct options *options, int argc, char **argv);
+
+/*
+ * What options_parse does once each value is stored: the checks that look at
+ * more than one value; reads mac= and --user. 0, or -EINVAL, logged.
+ */
+int options_check(struct options *options);
+
+/* -- what the table says to people ----------------------------------------- */
+
+/* An exit status of mote. */
+struct option_status {
+	const char *status, *meaning;
+};
+extern const struct option_status options_statuses[]; /* to a NULL status */
+
+/* Onto stdout; 0, or -errno and a logged line where stdout does not take it. */
+int options_print_help(const struct option_set *set);
+int options_print_version(const struct option_set *set);
+
+/* "PATH|fd=N[,copy]"; each "[,...]" stays whole. Empty for a flag. */
+void options_add_syntax(struct option_text *to,
+			const struct option_entry *entry);
+
+/* "256M": the default of the option's own value; NULL where there is none. */
+const char *options_default(const struct option_field *field,
+			    char buf[OPTPARSE_FORMAT_BYTES]);
 
 #endif

@@ -1,79 +1,457 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The parser of the command line, driven by a table (boot/options/parse.h).
  *
  * One pass over argv: each word is a long option, a group of letters or a
  * mistake. A value is split at its commas, its first part is judged by the
- * entry's field and the others by the keys'. The first mistake is logged, with
- * the nearest thing that would have been right, and ends the parsing. Trusts
- * nobody: argv is the user's, of any bytes and any length. Owns nothing and
- * keeps nothing between calls; the main thread runs it.
+ * entry's own field and the others by the keys'. Everything is judged in full
+ * before it is stored: a sign, a blank, a fraction, an overflow or a value out
+ * of range is refused with the range and an example. The first mistake is
+ * logged, with the nearest thing that would have been right, and ends the
+ * parsing.
+ *
+ * The file goes from the small to the large: messages, the nearest word, one
+ * value, a value with its keys, the words of argv; last, what was stored.
+ *
+ * Trusts nobody: argv is the user's, of any bytes and any length. Owns nothing
+ * and keeps nothing between calls; the main thread runs it, before anything
+ * else exists.
  */
 #include "boot/options/parse.h"
 
+#include <ctype.h>
 #include <errno.h>
+#include <limits.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 
-#include "boot/options/values.h"
 #include "mem/log.h"
+#include "mem/util.h"
 
-#define LIST_BYTES 256
+#define MESSAGE_BYTES 640
+#define SHOWN_BYTES   60 /* of a value, in a message */
+#define QUOTED_BYTES  72
+#define WORD_MAX      32 /* longer words are not guessed at */
 
-struct parse {
-	const struct option_set *set;
-	char *target;
-	struct option_pool *pool;
-	char **argv;
-	int argc, next; /* the word after the one in hand */
-};
+/* -- messages -------------------------------------------------------------- */
 
-static int hint(const struct parse *parse, const char *what, const char *word,
-		const char *nearest)
+void optparse_add(struct option_text *to, const char *format, ...)
 {
-	char shown[OPTVALUE_SHOW_BYTES];
+	const size_t room = sizeof(to->text) - to->used;
+	va_list args;
+	int len;
 
-	log_error("%s %s%s%s%s '%s --help' lists the options", what,
-		  optvalue_show(shown, word),
-		  nearest ? "; did you mean '--" : "", nearest ? nearest : "",
-		  nearest ? "'?" : ";", parse->set->program);
+	va_start(args, format);
+	len = vsnprintf(to->text + to->used, room, format, args);
+	va_end(args);
+	if (len > 0)
+		to->used += (size_t)len < room ? (size_t)len : room - 1;
+}
+
+/* `text` in quotes, shortened where it is long. */
+static const char *quote_text(char buf[QUOTED_BYTES], const char *text)
+{
+	snprintf(buf, QUOTED_BYTES, "'%.*s%s'", SHOWN_BYTES, text,
+		 strnlen(text, SHOWN_BYTES + 1) > SHOWN_BYTES ? "..." : "");
+	return buf;
+}
+
+int optparse_fail(const struct option_where *where, const char *text,
+		  const char *format, ...)
+{
+	const char *key = where ? where->key : NULL;
+	char message[MESSAGE_BYTES], quoted[QUOTED_BYTES];
+	va_list args;
+
+	va_start(args, format);
+	vsnprintf(message, sizeof(message), format, args);
+	va_end(args);
+	log_error("%s%s%s%s%s%s%s%s", where ? "--" : "",
+		  where ? where->option : "", key ? " " : "", key ? key : "",
+		  where ? ": " : "", text ? quote_text(quoted, text) : "",
+		  text ? " " : "", message);
 	return -EINVAL;
 }
 
-static const struct option_entry *find_long(const struct parse *parse,
-					    const char *name, size_t len)
-{
-	for (size_t i = 0; i < parse->set->entry_count; i++) {
-		const struct option_entry *entry = &parse->set->entries[i];
+/* -- the nearest word ------------------------------------------------------ */
 
-		if (strlen(entry->name) == len &&
-		    !memcmp(entry->name, name, len))
-			return entry;
+static unsigned least_of_three(unsigned a, unsigned b, unsigned c)
+{
+	unsigned least = a < b ? a : b;
+
+	return least < c ? least : c;
+}
+
+static bool letters_equal(char a, char b)
+{
+	return tolower((unsigned char)a) == tolower((unsigned char)b);
+}
+
+/*
+ * Edits from a to b (optimal string alignment distance, letter case aside): a
+ * letter changed, left out, added, two swapped are 1 each.
+ */
+static unsigned edit_distance(const char *a, size_t a_len, const char *b,
+			      size_t b_len)
+{
+	unsigned rows[3][WORD_MAX + 1] = { { 0 } };
+
+	for (unsigned j = 0; j <= b_len; j++)
+		rows[0][j] = j;
+	for (unsigned i = 1; i <= a_len; i++) {
+		const unsigned *two = rows[(i + 1) % 3];
+		const unsigned *above = rows[(i + 2) % 3];
+		unsigned *row = rows[i % 3];
+
+		row[0] = i;
+		for (unsigned j = 1; j <= b_len; j++) {
+			bool equal = letters_equal(a[i - 1], b[j - 1]);
+
+			row[j] = least_of_three(row[j - 1] + 1, above[j] + 1,
+						above[j - 1] + !equal);
+			if (i > 1 && j > 1 &&
+			    letters_equal(a[i - 1], b[j - 2]) &&
+			    letters_equal(a[i - 2], b[j - 1]) &&
+			    two[j - 2] + 1 < row[j])
+				row[j] = two[j - 2] + 1;
+		}
 	}
+	return rows[a_len % 3][b_len];
+}
+
+void optparse_offer(struct option_guess *guess, const char *candidate)
+{
+	size_t len = strlen(candidate), longer;
+	unsigned distance;
+
+	if (!guess->len || guess->len > WORD_MAX || len > WORD_MAX)
+		return;
+	longer = len > guess->len ? len : guess->len;
+	distance = edit_distance(guess->word, guess->len, candidate, len);
+	/* The start of a word is as good as one slip. */
+	if (distance > 1 && len > guess->len &&
+	    !strncasecmp(candidate, guess->word, guess->len))
+		distance = 1;
+	if (distance >= longer || distance > longer / 3 + 1)
+		return;
+	/* Of equals the longer: letters are left out more than added. */
+	if (guess->best &&
+	    (guess->distance < distance ||
+	     (guess->distance == distance && strlen(guess->best) >= len)))
+		return;
+	guess->best = candidate;
+	guess->distance = distance;
+}
+
+/* `list` names what would have been right; to be freed of its ", " in front. */
+static int refuse_name(const struct option_where *where, const char *text,
+		       const char *what, const struct option_text *list,
+		       const struct option_guess *guess)
+{
+	return optparse_fail(
+		where, text, "is not one of %s%s%s%s%s", what, list->text + 2,
+		guess->best ? "; did you mean '" : "",
+		guess->best ? guess->best : "", guess->best ? "'?" : "");
+}
+
+/* -- numbers with units ---------------------------------------------------- */
+
+struct unit {
+	const char *name;
+	uint64_t scale;
+};
+
+/* Numbers, sizes and durations are one thing: digits and a unit of these. */
+static const struct scale {
+	const char *noun;
+	bool any_case;	      /* 128m is 128M, but 2M is not 2 minutes */
+	struct unit units[5]; /* the largest first, up to a NULL name */
+} scales[] = {
+	[OPTION_NUMBER] = { "a number", false, { { NULL, 0 } } },
+	[OPTION_SIZE] = { "a size",
+			  true,
+			  { { "T", 1ULL << 40 },
+			    { "G", 1ULL << 30 },
+			    { "M", 1ULL << 20 },
+			    { "K", 1ULL << 10 } } },
+	[OPTION_DURATION] = { "a duration",
+			      false,
+			      { { "h", 3600000000000ULL },
+				{ "m", 60000000000ULL },
+				{ "s", 1000000000ULL },
+				{ "ms", 1000000ULL } } },
+};
+
+bool optparse_digits(const char **text, uint64_t *value)
+{
+	const char *at = *text;
+
+	*value = 0;
+	if (*at < '0' || *at > '9')
+		return false;
+	for (; *at >= '0' && *at <= '9'; at++)
+		if (__builtin_mul_overflow(*value, 10, value) ||
+		    __builtin_add_overflow(*value, (uint64_t)(*at - '0'),
+					   value))
+			return false;
+	*text = at;
+	return true;
+}
+
+static bool read_scaled(const struct option_field *field, const char *text,
+			uint64_t *value)
+{
+	const struct scale *scale = &scales[field->kind];
+	const struct unit *unit = scale->units;
+	uint64_t by = field->unit ? field->unit : 1;
+
+	if (!optparse_digits(&text, value))
+		return false;
+	if (*text) {
+		while (unit->name &&
+		       (scale->any_case ? strcasecmp(unit->name, text)
+					: strcmp(unit->name, text)))
+			unit++;
+		if (!unit->name)
+			return false;
+		by = unit->scale;
+	}
+	return !__builtin_mul_overflow(*value, by, value) &&
+	       *value >= field->min && *value <= field->max;
+}
+
+/* " (units: T, G, M, K; without one: M)" */
+static void add_units(struct option_text *to, const struct option_field *field)
+{
+	const struct unit *unit = scales[field->kind].units;
+	const char *bare = "bytes", *before = " (units: ";
+
+	if (!unit->name)
+		return;
+	for (; unit->name; unit++, before = ", ") {
+		optparse_add(to, "%s%s", before, unit->name);
+		if (unit->scale == field->unit)
+			bare = unit->name;
+	}
+	optparse_add(to, "; without one: %s)", bare);
+}
+
+static int parse_scaled(const struct option_where *where,
+			const struct option_field *field, const char *text,
+			uint64_t *value)
+{
+	char min[OPTPARSE_FORMAT_BYTES], max[OPTPARSE_FORMAT_BYTES];
+	struct option_text units = { 0 };
+
+	if (read_scaled(field, text, value))
+		return 0;
+	add_units(&units, field);
+	return optparse_fail(where, text,
+			     "is not %s from %s to %s, for example %s%s",
+			     scales[field->kind].noun,
+			     optparse_format(field, field->min, min),
+			     optparse_format(field, field->max, max),
+			     field->example, units.text);
+}
+
+const char *optparse_format(const struct option_field *field, uint64_t value,
+			    char buf[OPTPARSE_FORMAT_BYTES])
+{
+	const struct option_choice *choice = field->choices;
+	const struct unit *unit;
+
+	if (choice) {
+		while (choice->name && choice->value != value)
+			choice++;
+		return choice->name;
+	}
+	unit = scales[field->kind].units;
+	while (unit->name && (!value || value % unit->scale))
+		unit++;
+	snprintf(buf, OPTPARSE_FORMAT_BYTES, "%llu%s",
+		 (unsigned long long)(unit->name ? value / unit->scale : value),
+		 unit->name ? unit->name : "");
+	return buf;
+}
+
+/* -- one value ------------------------------------------------------------- */
+
+const char *const optparse_arguments[] = {
+	[OPTION_ARG_NONE] = "",
+	[OPTION_ARG_PATH] = "=PATH",
+	[OPTION_ARG_NAME] = "=NAME",
+	[OPTION_ARG_FD] = "=N",
+};
+
+/* The choice called `text`, of `len` bytes; NULL, logged, where none is. */
+static const struct option_choice *find_choice(const struct option_where *where,
+					       const struct option_field *field,
+					       const char *text, size_t len)
+{
+	struct option_guess guess = { .word = text, .len = len };
+	struct option_text list = { 0 };
+
+	for (const struct option_choice *choice = field->choices; choice->name;
+	     choice++)
+		if (strlen(choice->name) == len &&
+		    !strncmp(choice->name, text, len))
+			return choice;
+	for (const struct option_choice *choice = field->choices; choice->name;
+	     choice++) {
+		optparse_offer(&guess, choice->name);
+		optparse_add(&list, ", %s%s", choice->name,
+			     optparse_arguments[choice->argument]);
+	}
+	refuse_name(where, text, "", &list, &guess);
 	return NULL;
 }
 
-static int unknown_long(const struct parse *parse, const char *word, size_t len)
+static int parse_path(const struct option_where *where, const char *text,
+		      struct option_file *file)
 {
-	struct optvalue_nearest guess = { .word = word, .len = len };
-
-	for (size_t i = 0; i < parse->set->entry_count; i++)
-		optvalue_offer(&guess, parse->set->entries[i].name);
-	return hint(parse, "there is no option", word - 2, guess.best);
+	*file = (struct option_file){ .path = text, .fd = -1 };
+	return *text ? 0 : optparse_fail(where, NULL, "the path is empty");
 }
 
-static const struct option_entry *find_letter(const struct parse *parse,
-					      char letter)
+/* `text` is "fd=N". */
+static int parse_fd(const struct option_where *where, const char *text,
+		    struct option_file *file)
 {
-	for (size_t i = 0; i < parse->set->entry_count; i++)
-		if (letter && parse->set->entries[i].letter == letter)
-			return &parse->set->entries[i];
-	return NULL;
+	const char *end = text + strlen("fd=");
+	uint64_t value;
+
+	if (!optparse_digits(&end, &value) || *end || value > INT_MAX)
+		return optparse_fail(where, text,
+				     "is not fd= and the number of an open "
+				     "descriptor, for example fd=3");
+	*file = (struct option_file){ .path = NULL, .fd = (int)value };
+	return 0;
 }
 
-static bool takes_value(const struct option_entry *entry)
+/* Of an OPTION_ENUM; of an OPTION_VARIANT also what follows its "=". */
+static int parse_choice(const struct option_where *where,
+			const struct option_field *field, const char *text,
+			uint64_t *value, struct option_file *file)
 {
-	return entry->field.kind != OPTION_FLAG &&
-	       entry->field.kind != OPTION_ACTION;
+	size_t len = field->kind == OPTION_VARIANT ? strcspn(text, "=")
+						   : strlen(text);
+	const struct option_choice *choice =
+		find_choice(where, field, text, len);
+	const char *argument;
+
+	if (!choice)
+		return -EINVAL;
+	argument = optparse_arguments[choice->argument];
+	if (text[len] && !*argument)
+		return optparse_fail(where, choice->name, "takes no value");
+	if (!text[len] && *argument)
+		return optparse_fail(where, choice->name, "needs a value: %s%s",
+				     choice->name, argument);
+	*value = choice->value;
+	if (!*argument)
+		return 0;
+	if (choice->argument == OPTION_ARG_FD)
+		return parse_fd(where, text, file);
+	return parse_path(where, text + len + 1, file);
+}
+
+static int check_length(const struct option_where *where,
+			const struct option_field *field, const char *text)
+{
+	const size_t len = strlen(text);
+
+	if (len >= field->min && len <= field->max)
+		return 0;
+	return optparse_fail(where, text,
+			     "is %zu bytes long; %llu to %llu are allowed, "
+			     "for example %s",
+			     len, (unsigned long long)field->min,
+			     (unsigned long long)field->max, field->example);
+}
+
+/* Stores a number or a pointer: the low bytes of `value` (x86 only). */
+static void store_value(const struct option_field *field, void *target,
+			uint64_t value)
+{
+	static const uint8_t bytes[] = {
+		[OPTION_FLAG] = sizeof(bool),
+		[OPTION_TEXT] = sizeof(const char *),
+		[OPTION_STRING] = sizeof(const char *),
+		[OPTION_NUMBER] = sizeof(unsigned),
+		[OPTION_SIZE] = sizeof(uint64_t),
+		[OPTION_DURATION] = sizeof(uint64_t),
+		[OPTION_ENUM] = sizeof(unsigned),
+		[OPTION_VARIANT] = sizeof(unsigned),
+		[OPTION_FILE] = 0,
+		[OPTION_ACTION] = 0,
+	};
+
+	memcpy((char *)target + field->offset, &value, bytes[field->kind]);
+}
+
+static bool stores_file(const struct option_field *field)
+{
+	return field->kind == OPTION_FILE || field->kind == OPTION_VARIANT;
+}
+
+/* Of a field that stores one. */
+static struct option_file *stored_file(const struct option_field *field,
+				       void *target)
+{
+	void *at = (char *)target + (field->kind == OPTION_VARIANT
+					     ? field->file_offset
+					     : field->offset);
+
+	return at;
+}
+
+static void store_default(const struct option_field *field, void *target)
+{
+	store_value(field, target, field->initial);
+	if (stores_file(field))
+		*stored_file(field, target) =
+			(struct option_file){ .path = NULL, .fd = -1 };
+}
+
+int optparse_value(const struct option_where *where,
+		   const struct option_field *field, const char *text,
+		   void *target)
+{
+	struct option_file *file = stored_file(field, target);
+	uint64_t value = 0;
+	int error = 0;
+
+	switch (field->kind) {
+	case OPTION_FLAG:
+		value = true;
+		break;
+	case OPTION_STRING:
+		error = check_length(where, field, text);
+		/* fallthrough */
+	case OPTION_TEXT:
+		value = (uintptr_t)text;
+		break;
+	case OPTION_NUMBER:
+	case OPTION_SIZE:
+	case OPTION_DURATION:
+		error = parse_scaled(where, field, text, &value);
+		break;
+	case OPTION_ENUM:
+	case OPTION_VARIANT:
+		error = parse_choice(where, field, text, &value, file);
+		break;
+	case OPTION_FILE:
+		error = strncmp(text, "fd=", 3) ? parse_path(where, text, file)
+						: parse_fd(where, text, file);
+		break;
+	case OPTION_ACTION:
+		break;
+	}
+	if (!error)
+		store_value(field, target, value);
+	return error;
 }
 
 /* -- VALUE,key=value,flag -------------------------------------------------- */
@@ -83,132 +461,132 @@ static bool takes_value(const struct option_entry *entry)
  * moves past the comma, or becomes NULL after the last part. A part that is
  * also the end of its argument, unchanged, is used where it is.
  */
-static int next_part(const struct option_where *where, struct option_pool *pool,
-		     const char **text, const char **part)
+static int split_part(const struct option_where *where,
+		      struct option_parsed *parsed, const char **text,
+		      const char **part)
 {
 	const char *from = *text;
 	size_t len = strcspn(from, ",");
-	char *to = pool->bytes + pool->used;
 	bool more;
 
 	*part = from;
 	*text = NULL;
 	if (!from[len])
 		return 0;
-	*part = to;
+	*part = parsed->pool + parsed->pool_used;
 	do {
-		if (pool->used == pool->size)
-			return optvalue_fail(where,
+		if (parsed->pool_used == sizeof(parsed->pool))
+			return optparse_fail(where, NULL,
 					     "the values of all options take "
 					     "more than %zu bytes",
-					     pool->size);
+					     sizeof(parsed->pool));
 		more = *from && (from[0] != ',' || from[1] == ',');
 		if (more && *from == ',')
 			from++;
-		pool->bytes[pool->used++] = more ? *from++ : '\0';
+		parsed->pool[parsed->pool_used++] = more ? *from++ : '\0';
 	} while (more);
 	if (*from)
 		*text = from + 1;
 	return 0;
 }
 
-static int unknown_key(const struct option_where *where,
-		       const struct option_entry *entry, const char *part,
-		       size_t len)
+/* The key that `part` names, by `len` bytes; NULL, logged, where none is. */
+static const struct option_field *find_key(const struct option_where *where,
+					   const struct option_entry *entry,
+					   const char *part, size_t len)
 {
-	struct optvalue_nearest nearest = { .word = part, .len = len };
-	char shown[OPTVALUE_SHOW_BYTES], list[LIST_BYTES] = "";
-	size_t used = 0;
+	struct option_guess guess = { .word = part, .len = len };
+	struct option_text list = { 0 };
 
-	if (!entry->keys)
-		return optvalue_fail(where,
-				     "%s follows a comma, but this option has "
-				     "no keys; a comma in a value is written "
-				     "',,'",
-				     optvalue_show(shown, part));
-	for (const struct option_key *key = entry->keys; key->name; key++) {
-		optvalue_offer(&nearest, key->name);
-		if (used < sizeof(list))
-			used += (size_t)snprintf(
-				list + used, sizeof(list) - used, "%s%s%s",
-				used ? ", " : "", key->name,
-				key->field.kind == OPTION_FLAG ? "" : "=");
-	}
-	return optvalue_fail(where, "%s is not one of the keys %s%s%s%s",
-			     optvalue_show(shown, part), list,
-			     nearest.best ? "; did you mean '" : "",
-			     nearest.best ? nearest.best : "",
-			     nearest.best ? "'?" : "");
-}
-
-static const struct option_key *find_key(const struct option_entry *entry,
-					 const char *name, size_t len)
-{
-	const struct option_key *key = entry->keys;
-
-	for (; key && key->name; key++)
-		if (strlen(key->name) == len && !memcmp(key->name, name, len))
+	for (const struct option_field *key = entry->keys; key && key->name;
+	     key++)
+		if (strlen(key->name) == len && !memcmp(key->name, part, len))
 			return key;
+	for (const struct option_field *key = entry->keys; key && key->name;
+	     key++) {
+		optparse_offer(&guess, key->name);
+		optparse_add(&list, ", %s%s", key->name,
+			     option_takes_value(key) ? "=" : "");
+	}
+	if (entry->keys)
+		refuse_name(where, part, "the keys ", &list, &guess);
+	else
+		optparse_fail(where, part,
+			      "follows a comma, but this option has no keys; a "
+			      "comma in a value is written ',,'");
 	return NULL;
 }
 
 static int set_key(const struct option_entry *entry, const char *part,
 		   uint64_t *seen, void *element)
 {
-	struct option_where where = { .option = entry->name };
+	struct option_where where = { .option = entry->own.name };
 	size_t len = strcspn(part, "=");
-	const struct option_key *key = find_key(entry, part, len);
+	const struct option_field *key = find_key(&where, entry, part, len);
 	uint64_t bit;
-	bool flag;
 
 	if (!key)
-		return unknown_key(&where, entry, part, len);
+		return -EINVAL;
 	bit = 1ULL << (key - entry->keys);
-	flag = key->field.kind == OPTION_FLAG;
 	if (*seen & bit)
-		return optvalue_fail(&where, "'%s' is given twice", key->name);
+		return optparse_fail(&where, key->name, "is given twice");
 	*seen |= bit;
-	if (flag && part[len])
-		return optvalue_fail(&where, "'%s' takes no value", key->name);
-	if (!flag && !part[len])
-		return optvalue_fail(&where,
-				     "'%s' needs a value, for example %s=%s",
-				     key->name, key->name, key->field.example);
+	if (!option_takes_value(key) && part[len])
+		return optparse_fail(&where, key->name, "takes no value");
+	if (option_takes_value(key) && !part[len])
+		return optparse_fail(&where, key->name,
+				     "needs a value, for example %s=%s",
+				     key->name, key->example);
 	where.key = key->name;
-	return optvalue_parse(&where, &key->field, flag ? NULL : part + len + 1,
-			      element);
+	return optparse_value(&where, key, part + len + !!part[len], element);
 }
 
-static void reset_element(const struct option_entry *entry, void *element)
+static int set_parts(const struct option_entry *entry,
+		     struct option_parsed *parsed, const char *text,
+		     void *element)
 {
-	optvalue_reset(&entry->field, element);
-	for (const struct option_key *key = entry->keys; key && key->name;
-	     key++)
-		optvalue_reset(&key->field, element);
-}
-
-static int set_parts(struct parse *parse, const struct option_entry *entry,
-		     const char *text, void *element)
-{
-	struct option_where where = { .option = entry->name };
+	struct option_where where = { .option = entry->own.name };
 	uint64_t seen = 0;
 	const char *part;
-	int error;
+	int error = split_part(&where, parsed, &text, &part);
 
-	error = next_part(&where, parse->pool, &text, &part);
 	if (!error)
-		error = optvalue_parse(&where, &entry->field, part, element);
+		error = optparse_value(&where, &entry->own, part, element);
 	while (!error && text) {
-		error = next_part(&where, parse->pool, &text, &part);
+		error = split_part(&where, parsed, &text, &part);
 		if (!error)
 			error = set_key(entry, part, &seen, element);
 	}
 	return error;
 }
 
-/* -- options --------------------------------------------------------------- */
+/* -- the words of argv ----------------------------------------------------- */
 
-static unsigned *count_of(const struct option_entry *entry, char *target)
+struct parse {
+	const struct option_set *set;
+	char *target;
+	struct option_parsed *parsed;
+	char **argv;
+	int argc, next; /* the word after the one in hand */
+};
+
+/* The option's own field, then those of its keys, then NULL. */
+static const struct option_field *field_at(const struct option_entry *entry,
+					   unsigned i)
+{
+	if (!i)
+		return &entry->own;
+	return entry->keys && entry->keys[i - 1].name ? &entry->keys[i - 1]
+						      : NULL;
+}
+
+static void reset_element(const struct option_entry *entry, void *element)
+{
+	for (unsigned i = 0; field_at(entry, i); i++)
+		store_default(field_at(entry, i), element);
+}
+
+static unsigned *element_count(const struct option_entry *entry, char *target)
 {
 	void *at = target + entry->count;
 
@@ -218,146 +596,244 @@ static unsigned *count_of(const struct option_entry *entry, char *target)
 static int set_option(struct parse *parse, const struct option_entry *entry,
 		      const char *text)
 {
-	struct option_where where = { .option = entry->name };
-	char *element = parse->target + entry->base;
+	struct option_where where = { .option = entry->own.name };
+	char *element = parse->target;
 
-	if (entry->field.kind == OPTION_ACTION) {
-		int error = entry->field.action(parse->set);
+	if (entry->own.kind == OPTION_ACTION) {
+		int error = entry->own.action(parse->set);
 
 		return error ? error : 1;
 	}
 	if (entry->max) {
-		unsigned *count = count_of(entry, parse->target);
+		unsigned *count = element_count(entry, parse->target);
 
 		if (*count >= entry->max)
-			return optvalue_fail(&where,
+			return optparse_fail(&where, NULL,
 					     "given more than %u times, which "
 					     "is the most there can be",
 					     entry->max);
 		element += (*count)++ * entry->stride;
 	}
 	reset_element(entry, element);
-	if (entry->field.kind == OPTION_FLAG ||
-	    entry->field.kind == OPTION_TEXT)
-		return optvalue_parse(&where, &entry->field, text, element);
-	return set_parts(parse, entry, text, element);
+	if (entry->own.kind == OPTION_FLAG || entry->own.kind == OPTION_TEXT)
+		return optparse_value(&where, &entry->own, text, element);
+	return set_parts(entry, parse->parsed, text, element);
 }
 
-/* The value of an option that stands last in its word. */
-static int take_value(struct parse *parse, const struct option_entry *entry,
-		      const char **text)
+/* `nearest` NULL: there is no guess at what was meant. */
+static int refuse_word(const struct parse *parse, const char *what,
+		       const char *word, const char *nearest)
 {
-	struct option_where where = { .option = entry->name };
+	char quoted[QUOTED_BYTES];
+
+	return optparse_fail(
+		NULL, NULL, "%s %s%s%s%s '%s --help' lists the options", what,
+		quote_text(quoted, word), nearest ? "; did you mean '--" : "",
+		nearest ? nearest : "", nearest ? "'?" : ";",
+		parse->set->program);
+}
+
+static const struct option_entry *find_long(const struct parse *parse,
+					    const char *name, size_t len)
+{
+	for (size_t i = 0; i < parse->set->entry_count; i++) {
+		const struct option_entry *entry = &parse->set->entries[i];
+
+		if (strlen(entry->own.name) == len &&
+		    !memcmp(entry->own.name, name, len))
+			return entry;
+	}
+	return NULL;
+}
+
+/* The name that comes nearest to one that is not there, or NULL. */
+static const char *guess_long(const struct parse *parse, const char *name,
+			      size_t len)
+{
+	struct option_guess guess = { .word = name, .len = len };
+
+	for (size_t i = 0; i < parse->set->entry_count; i++)
+		optparse_offer(&guess, parse->set->entries[i].own.name);
+	return guess.best;
+}
+
+static const struct option_entry *find_letter(const struct parse *parse,
+					      char letter)
+{
+	for (size_t i = 0; i < parse->set->entry_count; i++)
+		if (parse->set->entries[i].letter == letter)
+			return &parse->set->entries[i];
+	return NULL;
+}
+
+/* The value of an option that stands last in its word: the next word. */
+static int take_next_word(struct parse *parse, const struct option_entry *entry,
+			  const char **text)
+{
+	struct option_where where = { .option = entry->own.name };
 
 	if (parse->next < parse->argc) {
 		*text = parse->argv[parse->next++];
 		return 0;
 	}
-	return optvalue_fail(&where, "needs a value: --%s %s, for example %s",
-			     entry->name, entry->field.value,
-			     entry->field.example);
+	return optparse_fail(
+		&where, NULL, "needs a value: --%s %s, for example %s",
+		entry->own.name, entry->own.value, entry->own.example);
 }
 
+/* `word` is what follows the "--". */
 static int parse_long(struct parse *parse, const char *word)
 {
-	const char *text = NULL;
-	size_t len = strcspn(word, "=");
+	const size_t len = strcspn(word, "=");
 	const struct option_entry *entry = find_long(parse, word, len);
+	const char *text = word + len + !!word[len];
 	struct option_where where;
 	int error = 0;
 
 	if (!entry)
-		return unknown_long(parse, word, len);
-	where = (struct option_where){ .option = entry->name };
-	if (word[len] && !takes_value(entry))
-		return optvalue_fail(&where, "takes no value");
-	if (word[len])
-		text = word + len + 1;
-	else if (takes_value(entry))
-		error = take_value(parse, entry, &text);
+		return refuse_word(parse, "there is no option", word - 2,
+				   guess_long(parse, word, len));
+	where = (struct option_where){ .option = entry->own.name };
+	if (word[len] && !option_takes_value(&entry->own))
+		return optparse_fail(&where, NULL, "takes no value");
+	if (!word[len] && option_takes_value(&entry->own))
+		error = take_next_word(parse, entry, &text);
 	return error ? error : set_option(parse, entry, text);
 }
 
+/* `word` is what follows the "-". */
 static int parse_letters(struct parse *parse, const char *word)
 {
-	const struct option_entry *entry;
+	const struct option_entry *entry =
+		find_long(parse, word, strcspn(word, "="));
 	int done = 0;
 
 	/* -kernel is how other programs write --kernel; not a file "ernel". */
-	entry = find_long(parse, word, strcspn(word, "="));
 	if (entry && word[1])
-		return hint(parse, "there is no option", word - 1, entry->name);
+		return refuse_word(parse, "there is no option", word - 1,
+				   entry->own.name);
 	for (const char *at = word; *at && !done; at++) {
 		const char *text = at + 1;
 
 		entry = find_letter(parse, *at);
 		if (!entry)
-			return hint(parse, "there is no option",
-				    (char[]){ '-', *at, '\0' }, NULL);
-		if (!takes_value(entry)) {
-			done = set_option(parse, entry, NULL);
+			return refuse_word(parse, "there is no option",
+					   (char[]){ '-', *at, '\0' }, NULL);
+		if (!option_takes_value(&entry->own)) {
+			done = set_option(parse, entry, "");
 			continue;
 		}
 		if (!*text)
-			done = take_value(parse, entry, &text);
+			done = take_next_word(parse, entry, &text);
 		return done ? done : set_option(parse, entry, text);
 	}
 	return done;
 }
 
-/* argv ends in NULL (C11, 5.1.2.2.1). */
-static void take_rest(struct parse *parse)
-{
-	char **rest = parse->argv + parse->next;
-	void *to = parse->target + parse->set->rest;
-
-	memcpy(to, &rest, sizeof(rest));
-	parse->next = parse->argc;
-}
-
 static int parse_word(struct parse *parse, const char *word)
 {
+	static const char nowhere[] = "there is no place for the word";
+	char **rest = parse->argv + parse->next;
+	char ***to = (void *)(parse->target + parse->set->rest);
+
 	if (!strcmp(word, "--")) {
 		if (parse->next == parse->argc)
 			return 0;
-		if (parse->set->rest_syntax) {
-			take_rest(parse);
-			return 0;
-		}
-		return hint(parse, "there is no place for the word",
-			    parse->argv[parse->next], NULL);
+		if (!parse->set->rest_syntax)
+			return refuse_word(parse, nowhere, *rest, NULL);
+		*to = rest; /* argv ends in NULL (C11, 5.1.2.2.1) */
+		parse->next = parse->argc;
+		return 0;
 	}
 	if (word[0] != '-' || !word[1])
-		return hint(parse, "there is no place for the word", word,
-			    NULL);
+		return refuse_word(parse, nowhere, word, NULL);
 	if (word[1] == '-')
 		return parse_long(parse, word + 2);
 	return parse_letters(parse, word + 1);
 }
 
-int optparse_run(const struct option_set *set, void *target,
-		 struct option_pool *pool, int argc, char **argv)
+/* -- which option took which descriptor ------------------------------------ */
+
+/* The list stays in order of number. */
+static int list_fd(struct option_parsed *parsed, const char *option, int fd)
 {
+	struct option_fd *list = parsed->fds;
+	unsigned i = parsed->fd_count;
+
+	if (i == OPTION_FDS_MAX)
+		return optparse_fail(NULL, NULL,
+				     "more than %u descriptors are given by "
+				     "fd=N",
+				     OPTION_FDS_MAX);
+	for (; i && list[i - 1].fd >= fd; i--) {
+		if (list[i - 1].fd == fd)
+			return optparse_fail(NULL, NULL,
+					     "--%s and --%s both take fd=%d; "
+					     "give each its own descriptor",
+					     list[i - 1].option, option, fd);
+		list[i] = list[i - 1];
+	}
+	list[i] = (struct option_fd){ fd, option };
+	parsed->fd_count++;
+	return 0;
+}
+
+static int list_fds(struct parse *parse, const struct option_entry *entry)
+{
+	const unsigned count =
+		entry->max ? *element_count(entry, parse->target) : 1;
+	const struct option_field *field;
+	int error = 0, fd;
+
+	for (unsigned n = 0; n < count; n++)
+		for (unsigned i = 0; (field = field_at(entry, i)); i++) {
+			if (!stores_file(field) || error)
+				continue;
+			fd = stored_file(field,
+					 parse->target + n * entry->stride)
+				     ->fd;
+			if (fd >= 0)
+				error = list_fd(parse->parsed, entry->own.name,
+						fd);
+		}
+	return error;
+}
+
+const char *optparse_fd_owner(const struct option_parsed *parsed, int fd)
+{
+	for (unsigned i = 0; i < parsed->fd_count; i++)
+		if (parsed->fds[i].fd == fd)
+			return parsed->fds[i].option;
+	return NULL;
+}
+
+/* -- all of it ------------------------------------------------------------- */
+
+int optparse_run(const struct option_set *set, void *target,
+		 struct option_parsed *parsed, int argc, char **argv)
+{
+	const struct option_entry *end = set->entries + set->entry_count;
 	struct parse parse = {
 		.set = set,
 		.target = target,
-		.pool = pool,
+		.parsed = parsed,
 		.argv = argv,
 		.argc = argc,
 		.next = 1,
 	};
 	int done = 0;
 
-	for (size_t i = 0; i < set->entry_count; i++) {
-		const struct option_entry *entry = &set->entries[i];
-
-		if (entry->max)
-			*count_of(entry, target) = 0;
-		for (unsigned n = 0; n < (entry->max ? entry->max : 1); n++)
-			reset_element(entry, parse.target + entry->base +
-						     n * entry->stride);
+	parsed->pool_used = parsed->fd_count = 0;
+	for (const struct option_entry *at = set->entries; at < end; at++) {
+		if (at->max)
+			*element_count(at, target) = 0;
+		else
+			reset_element(at, parse.target);
 	}
 	while (!done && parse.next < argc)
 		done = parse_word(&parse, argv[parse.next++]);
+	for (const struct option_entry *at = set->entries; at < end; at++)
+		if (!done)
+			done = list_fds(&parse, at);
 	return done;
 }

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A command line described by one table. An entry says what an option is
  * called, what its value and its keys may be, and where they are stored; the
@@ -17,7 +18,10 @@
 
 #include "cpu/loop/file.h"
 
-/* What a field is in the text, and what is stored. A rate is an OPTION_SIZE. */
+#define OPTION_POOL_BYTES 16384
+#define OPTION_FDS_MAX	  64
+
+/* What a value is in the text, and what is stored. A rate is an OPTION_SIZE. */
 enum option_kind {
 	OPTION_FLAG,	 /* bool: true when named */
 	OPTION_TEXT,	 /* const char *: the whole argument, commas and all */
@@ -43,15 +47,17 @@ enum option_argument {
 struct option_choice {
 	const char *name;
 	unsigned value;
-	enum option_argument argument; /* after `=`; variants only */
 	const char *help;	       /* for the man page */
+	enum option_argument argument; /* after `=`; variants only */
 };
 
 struct option_set;
 
+/* What an option or one of its keys is called, takes and stores. */
 struct option_field {
+	const char *name, *help; /* a key's help is for the man page only */
 	enum option_kind kind;
-	size_t offset, file_offset; /* from the start of the element */
+	size_t offset, file_offset; /* in the struct that is filled */
 	uint64_t min, max, unit;
 	uint64_t initial;			     /* the default */
 	const char *value;			     /* placeholder: "SIZE" */
@@ -60,25 +66,18 @@ struct option_field {
 	int (*action)(const struct option_set *set); /* 0 or -errno, logged */
 };
 
-struct option_key {
-	const char *name;
-	struct option_field field;
-	const char *help; /* for the man page */
-};
-
 struct option_entry {
-	const char *name, *help; /* help: a line or two, for --help */
+	char letter;	   /* 0: none */
+	const char *group; /* headline of this and the next ones in --help */
+	struct option_field own; /* its help: a line or two for --help */
 	const char *more;	 /* what else the man page says, or NULL */
-	char letter;		 /* 0: none */
-	unsigned group;
-	struct option_field field;
-	const struct option_key *keys; /* up to a NULL name; NULL: none */
+	const struct option_field *keys; /* up to a NULL name; NULL: none */
 	/*
-	 * Offsets above are from `base`, in the struct that is filled. Where
-	 * `max` is not 0 the option repeats: `base` is an array of that many
-	 * elements of `stride` bytes and an unsigned at `count` counts them.
+	 * Where `max` is not 0 the option repeats: the offsets are those of the
+	 * first of `max` elements, which are `stride` bytes apart, and an
+	 * unsigned at `count` counts them.
 	 */
-	size_t base, stride, count;
+	size_t stride, count;
 	unsigned max;
 };
 
@@ -86,38 +85,101 @@ struct option_set {
 	const char *program;
 	const struct option_entry *entries;
 	size_t entry_count;
-	const char *const *groups;
-	size_t group_count;
 	/* Words that may follow "--": what --help calls them; NULL: none may.
 	 * A char ** at `rest` points to the first, and NULL is behind them. */
 	const char *rest_syntax;
 	size_t rest;
 };
 
-/* Room for values that are not the end of an argument or hold ",,". */
-struct option_pool {
-	char *bytes;
-	size_t size, used;
+static inline bool option_opens_group(const struct option_set *set,
+				      const struct option_entry *entry)
+{
+	return entry == set->entries || entry->group != entry[-1].group;
+}
+
+static inline bool option_takes_value(const struct option_field *field)
+{
+	return field->kind != OPTION_FLAG && field->kind != OPTION_ACTION;
+}
+
+/* What the parser keeps beside what it stores; all zero at first. */
+struct option_parsed {
+	/* Values that are not the end of an argument, or that hold ",,". */
+	char pool[OPTION_POOL_BYTES];
+	size_t pool_used;
+	/* Which option took which descriptor, the lowest first. */
+	struct option_fd {
+		int fd;
+		const char *option; /* its long name */
+	} fds[OPTION_FDS_MAX];
+	unsigned fd_count;
 };
 
 /*
  * Fill `target` with the defaults of every entry, then with what argv says.
  * An option that is given again replaces the first, its keys included. Values
- * point into argv and the pool, and live as long as these. 0; 1 where an
- * action ran; -EINVAL where something is wrong, in one logged line.
+ * point into argv and *parsed, and live as long as these. 0; 1 where an action
+ * ran; -EINVAL where something is wrong, in one logged line: also where two
+ * options take one descriptor, whose offset they would share.
  */
 int optparse_run(const struct option_set *set, void *target,
-		 struct option_pool *pool, int argc, char **argv);
+		 struct option_parsed *parsed, int argc, char **argv);
 
-/* 0, or -EINVAL and a logged line where two options name one descriptor. */
-int optparse_check_fds(const struct option_set *set, const void *target);
+/* The option that was given fd=`fd`; NULL where none was. */
+const char *optparse_fd_owner(const struct option_parsed *parsed, int fd);
 
-/* The lowest descriptor from `from` on that any option took; -1: no more. */
-int optparse_next_fd(const struct option_set *set, const void *target,
-		     int from);
+/* -- single values --------------------------------------------------------- */
 
-/* The entry that was given fd=`fd`; NULL where none was. */
-const struct option_entry *optparse_fd_owner(const struct option_set *set,
-					     const void *target, int fd);
+/* Which value is looked at, for messages; key NULL is the option's own. */
+struct option_where {
+	const char *option, *key;
+};
+
+/*
+ * Log "--option key: 'text' message", without what is NULL and with a long text
+ * shortened; -EINVAL.
+ */
+int optparse_fail(const struct option_where *where, const char *text,
+		  const char *format, ...)
+	__attribute__((format(printf, 3, 4)));
+
+/*
+ * Judge `text` and store it in the target, where it must stay valid; 0, or
+ * -EINVAL and a logged line. Not for OPTION_ACTION; OPTION_FLAG has no text.
+ */
+int optparse_value(const struct option_where *where,
+		   const struct option_field *field, const char *text,
+		   void *target);
+
+/* Digits at *text, which moves past them; false: none, or too many. */
+bool optparse_digits(const char **text, uint64_t *value);
+
+/* A text made piece by piece, from all zeros; what is too long is cut off. */
+struct option_text {
+	size_t used;
+	char text[512];
+};
+void optparse_add(struct option_text *to, const char *format, ...)
+	__attribute__((format(printf, 2, 3)));
+
+/* The size, duration, number or choice `value` as its user would write it. */
+#define OPTPARSE_FORMAT_BYTES 32
+const char *optparse_format(const struct option_field *field, uint64_t value,
+			    char buf[OPTPARSE_FORMAT_BYTES]);
+
+/* "=PATH": what follows a form of a variant, by its enum option_argument. */
+extern const char *const optparse_arguments[];
+
+/*
+ * The nearest of the words offered, by edit distance; `best` is NULL where
+ * none is near enough to be what was meant. Start with {.word = ..., .len = }.
+ */
+struct option_guess {
+	const char *word; /* `len` bytes of it */
+	size_t len;
+	const char *best;
+	unsigned distance;
+};
+void optparse_offer(struct option_guess *guess, const char *candidate);
 
 #endif

@@ -1,14 +1,24 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The options of mote, each declared once.
  *
  * The table below is all there is: parser, --help, mote.1 and the completions
- * of bash and zsh are made from it. Checks that look at more than one option
- * are in options_parse.c. Constant data, trusted by those who read it.
+ * of bash and zsh are made from it. An option is added by a member of struct
+ * options and an entry here, for example
+ *
+ *	OPTION('c', MACHINE, NUMBER("cpus", cpus, 1, 254, 1, "N", "2"),
+ *	       "the number of CPUs", .keys = cpus_keys),
+ *
+ * which are its letter (0: none), its place in --help, its name, the member,
+ * the range, the default, a placeholder and an example of a value, and what
+ * --help says; then what not every option has. Checks that look at more than
+ * one value are in check.c.
+ *
+ * Constant data, trusted by those who read it. options_parse owns nothing and
+ * keeps nothing between calls; the main thread runs it, before anything else.
  */
 #include "boot/options/options.h"
 
-#include "boot/options/devices.h"
-#include "boot/options/help.h"
 #include "cpu/vm.h"
 #include "mem/util.h"
 
@@ -17,425 +27,359 @@
 #define SECOND 1000000000ULL
 #define YEAR   (8760 * 3600 * SECOND)
 
-/* The parser stores an enum as an unsigned. */
-_Static_assert(sizeof(enum ram_pages) == sizeof(unsigned), "enum size");
-_Static_assert(sizeof(enum log_level) == sizeof(unsigned), "enum size");
-_Static_assert(sizeof(enum sandbox_mode) == sizeof(unsigned), "enum size");
+/* -- the words of the table ------------------------------------------------ */
 
-enum group { BOOT, MACHINE, DEVICES, COMMAND, SANDBOX, REPORT };
+/* What only the manual says is not in the program itself (see Makefile). */
+#ifdef OPTIONS_WITHOUT_MANUAL
+#define MANUAL(text) ""
+#else
+#define MANUAL(text) text
+#endif
 
-static const char *const group_names[] = {
-	[BOOT] = "boot",       [MACHINE] = "machine", [DEVICES] = "devices",
-	[COMMAND] = "command", [SANDBOX] = "sandbox", [REPORT] = "report",
-};
+#define MEMBER(member) (((struct options *)0)->member)
+
+/* Where a member lies, which must be as large as what the parser stores. */
+#define AT(member, stored)                                                     \
+	(offsetof(struct options, member) +                                    \
+	 0 * sizeof(char[sizeof(MEMBER(member)) == sizeof(stored) ? 1 : -1]))
+
+#define FIELD(kind_, stored, name_, member, ...)                               \
+	.kind = (kind_), .offset = AT(member, stored), .name = (name_),        \
+	__VA_ARGS__
+#define FLAG(name, member)                                                     \
+	FIELD(OPTION_FLAG, bool, name, member, .initial = false)
+#define TEXT(name, member, value_, example_)                                   \
+	FIELD(OPTION_TEXT, const char *, name, member, .value = (value_),      \
+	      .example = (example_))
+#define STRING(name, member, min_, max_, value_, example_)                     \
+	FIELD(OPTION_STRING, const char *, name, member, .min = (min_),        \
+	      .max = (max_), .value = (value_), .example = (example_))
+#define NUMBER(name, member, min_, max_, initial_, value_, example_)           \
+	FIELD(OPTION_NUMBER, unsigned, name, member, .min = (min_),            \
+	      .max = (max_), .initial = (initial_), .value = (value_),         \
+	      .example = (example_))
+#define SIZE(name, member, min_, max_, unit_, initial_, example_)              \
+	FIELD(OPTION_SIZE, uint64_t, name, member, .min = (min_),              \
+	      .max = (max_), .unit = (unit_), .initial = (initial_),           \
+	      .value = "SIZE", .example = (example_))
+#define RATE(name, member, value_, example_)                                   \
+	FIELD(OPTION_SIZE, uint64_t, name, member, .max = TIB, .unit = 1,      \
+	      .value = (value_), .example = (example_))
+#define DURATION(name, member, max_, example_)                                 \
+	FIELD(OPTION_DURATION, uint64_t, name, member, .max = (max_),          \
+	      .unit = SECOND, .value = "DURATION", .example = (example_))
+#define ENUM(name, member, choices_, initial_, example_)                       \
+	FIELD(OPTION_ENUM, unsigned, name, member, .choices = (choices_),      \
+	      .initial = (initial_), .example = (example_))
+#define PATH_OR_FD(name, member, example_)                                     \
+	FIELD(OPTION_FILE, struct option_file, name, member,                   \
+	      .value = "PATH|fd=N", .example = (example_))
+#define VARIANT(name, member, file, choices_, initial_, example_)              \
+	FIELD(OPTION_VARIANT, unsigned, name, member,                          \
+	      .file_offset = AT(file, struct option_file),                     \
+	      .choices = (choices_), .initial = (initial_),                    \
+	      .example = (example_))
+#define ACTION(name_, action_)                                                 \
+	.kind = OPTION_ACTION, .name = (name_), .action = (action_)
+
+/* `text` is for the manual. */
+#define CHOICE(name, value, text)                                              \
+	{                                                                      \
+		name, value, MANUAL(text), OPTION_ARG_NONE                     \
+	}
+#define FORM(name, argument, value, text)                                      \
+	{                                                                      \
+		name, value, MANUAL(text), OPTION_ARG_##argument               \
+	}
+#define KEY(field, text)                                                       \
+	{                                                                      \
+		field, .help = MANUAL(text)                                    \
+	}
+#define OPTION(letter_, group_, field, help_, ...)                             \
+	{                                                                      \
+		.letter = (letter_), .group = (group_),                        \
+		.own = { field, .help = (help_) }, __VA_ARGS__                 \
+	}
+#define MORE(text) .more = MANUAL(text)
+/* It repeats: `array` has the elements, `counter` says how many there are. */
+#define REPEATS(array, counter)                                                \
+	.stride = sizeof(MEMBER(array)[0]), .count = AT(counter, unsigned),    \
+	.max = ARRAY_LEN(MEMBER(array))
 
 /* -- choices --------------------------------------------------------------- */
 
 static const struct option_choice hugepages[] = {
-	{ "off", RAM_PAGES_OFF, OPTION_ARG_NONE, "whatever the host does" },
-	{ "thp", RAM_PAGES_THP, OPTION_ARG_NONE,
-	  "transparent huge pages, as far as the host has them" },
-	{ "2M", RAM_PAGES_2M, OPTION_ARG_NONE,
-	  "the host's reserved pages of 2 MiB" },
-	{ "1G", RAM_PAGES_1G, OPTION_ARG_NONE,
-	  "the host's reserved pages of 1 GiB" },
+	CHOICE("off", RAM_PAGES_OFF, "whatever the host does"),
+	CHOICE("thp", RAM_PAGES_THP,
+	       "transparent huge pages, as far as the host has them"),
+	CHOICE("2M", RAM_PAGES_2M, "the host's reserved pages of 2 MiB"),
+	CHOICE("1G", RAM_PAGES_1G, "the host's reserved pages of 1 GiB"),
+	{ 0 },
+};
+
+static const struct option_choice engines[] = {
+	CHOICE("auto", BLOCK_ENGINE_AUTO,
+	       "io_uring where the host allows it; a thread writes to files"),
+	CHOICE("uring", BLOCK_ENGINE_URING, "io_uring"),
+	CHOICE("threads", BLOCK_ENGINE_THREADS, "a thread"),
+	{ 0 },
+};
+
+static const struct option_choice net_forms[] = {
+	FORM("tap", NAME, NET_TAP,
+	     "a tap interface that exists: ip tuntap add dev NAME mode tap "
+	     "user $USER && ip link set NAME up"),
+	FORM("fd", FD, NET_FD,
+	     "an open descriptor: of a tap, or of a connected stream socket"),
+	FORM("unix", PATH, NET_UNIX,
+	     "a unix stream socket where passt(1) listens, or any program that "
+	     "takes frames as it does, each after its length in 32 bits; that "
+	     "needs no rights at all"),
+	{ 0 },
+};
+
+static const struct option_choice serial_forms[] = {
+	FORM("stdio", NONE, CONSOLE_STDIO,
+	     "standard input and output; a terminal is put into raw mode"),
+	FORM("off", NONE, CONSOLE_OFF, "output is dropped, there is no input"),
+	FORM("pty", NONE, CONSOLE_PTY,
+	     "a new pseudo-terminal, whose name goes to stderr"),
+	FORM("file", PATH, CONSOLE_FILE,
+	     "output goes to that file, which is emptied; no input"),
+	FORM("unix", PATH, CONSOLE_UNIX,
+	     "a unix socket that one client at a time connects to"),
+	FORM("fd", FD, CONSOLE_FD,
+	     "an open descriptor, for the ways that it allows; or a unix "
+	     "socket that listens, and is then served as with unix="),
 	{ 0 },
 };
 
 static const struct option_choice sandbox_modes[] = {
-	{ "on", SANDBOX_ON, OPTION_ARG_NONE,
-	  "mote gives up every right that it does not need, and ends if it is "
-	  "made to ask for more" },
-	{ "off", SANDBOX_OFF, OPTION_ARG_NONE,
-	  "a guest that breaks out of its machine has your rights" },
-	{ "log", SANDBOX_LOG, OPTION_ARG_NONE,
-	  "as on, but a system call that mote should not make is named and "
-	  "let pass: to find what is missing" },
+	CHOICE("on", SANDBOX_ON,
+	       "mote gives up every right that it does not need, and ends if "
+	       "it is made to ask for more"),
+	CHOICE("off", SANDBOX_OFF,
+	       "a guest that breaks out of its machine has your rights"),
+	CHOICE("log", SANDBOX_LOG,
+	       "as on, but a system call that mote should not make is named "
+	       "and let pass: to find what is missing"),
 	{ 0 },
 };
 
 static const struct option_choice log_levels[] = {
-	{ "error", LOG_ERROR, OPTION_ARG_NONE, "what made mote fail" },
-	{ "warn", LOG_WARN, OPTION_ARG_NONE,
-	  "and what is not as it should be" },
-	{ "info", LOG_INFO, OPTION_ARG_NONE, "and what mote does" },
-	{ "debug", LOG_DEBUG, OPTION_ARG_NONE, "and what helps to mend mote" },
+	CHOICE("error", LOG_ERROR, "what made mote fail"),
+	CHOICE("warn", LOG_WARN, "and what is not as it should be"),
+	CHOICE("info", LOG_INFO, "and what mote does"),
+	CHOICE("debug", LOG_DEBUG, "and what helps to mend mote"),
 	{ 0 },
 };
 
 /* -- keys ------------------------------------------------------------------ */
 
-static const struct option_key kernel_keys[] = {
-	{
-		.name = "copy",
-		.help = "Give the guest a copy of its own. Otherwise guests "
-			"that boot from one file share its pages in the "
-			"host's page cache until they write to them, which "
-			"could tell one guest what another has touched.",
-		.field = { .kind = OPTION_FLAG,
-			   .offset = offsetof(struct options, kernel_copy) },
-	},
+static const struct option_field kernel_keys[] = {
+	KEY(FLAG("copy", kernel_copy),
+	    "Give the guest a copy of its own. Otherwise guests that boot from "
+	    "one file share its pages in the host's page cache until they "
+	    "write to them, which could tell one guest what another has "
+	    "touched."),
 	{ 0 },
 };
 
-static const struct option_key memory_keys[] = {
-	{
-		.name = "hugepages",
-		.help = "The host's pages behind the guest's memory.",
-		.field = { .kind = OPTION_ENUM,
-			   .offset = offsetof(struct ram_options, pages),
-			   .initial = RAM_PAGES_OFF,
-			   .example = "2M",
-			   .choices = hugepages },
-	},
-	{
-		.name = "prefault",
-		.help = "Allocate all of it before the guest starts.",
-		.field = { .kind = OPTION_FLAG,
-			   .offset = offsetof(struct ram_options, prefault) },
-	},
-	{
-		.name = "mergeable",
-		.help = "Let the host merge equal pages (KSM). Guests can "
-			"find out by timing which pages others have.",
-		.field = { .kind = OPTION_FLAG,
-			   .offset = offsetof(struct ram_options, mergeable) },
-	},
+static const struct option_field memory_keys[] = {
+	KEY(ENUM("hugepages", ram.pages, hugepages, RAM_PAGES_OFF, "2M"),
+	    "The host's pages behind the guest's memory."),
+	KEY(FLAG("prefault", ram.prefault),
+	    "Allocate all of it before the guest starts."),
+	KEY(FLAG("mergeable", ram.mergeable),
+	    "Let the host merge equal pages (KSM). Guests can find out by "
+	    "timing which pages others have."),
 	{ 0 },
 };
 
-static const struct option_key cpus_keys[] = {
-	{
-		.name = "nested",
-		.help = "Let the guest use virtualisation itself, where the "
-			"host's KVM allows it.",
-		.field = { .kind = OPTION_FLAG,
-			   .offset = offsetof(struct options, nested) },
-	},
+static const struct option_field cpus_keys[] = {
+	KEY(FLAG("nested", nested),
+	    "Let the guest use virtualisation itself, where the host's KVM "
+	    "allows it."),
+	{ 0 },
+};
+
+#define DISK(member) devices.disks[0].member
+static const struct option_field disk_keys[] = {
+	KEY(FLAG("ro", DISK(ro)), "The guest cannot write to it."),
+	KEY(FLAG("root", DISK(root)),
+	    "It holds the root file system: root=/dev/vda (or whichever it is) "
+	    "and rw, or ro, go to the front of the kernel's command line. A "
+	    "root= of your own, for a partition, counts more."),
+	KEY(FLAG("ephemeral", DISK(ephemeral)),
+	    "What the guest writes vanishes when it ends; the image stays as "
+	    "it is, and many guests can share it."),
+	KEY(FLAG("direct", DISK(direct)),
+	    "Go past the host's page cache (O_DIRECT)."),
+	KEY(STRING("serial", DISK(serial), 1, BLOCK_SERIAL_BYTES, "ID",
+		   "root-1"),
+	    "A serial number that the guest can read."),
+	KEY(ENUM("engine", DISK(engine), engines, BLOCK_ENGINE_AUTO, "threads"),
+	    "What carries out the guest's requests."),
+	KEY(RATE("bw", DISK(bytes_per_s), "RATE", "100M"),
+	    "At most so many bytes a second."),
+	KEY(RATE("iops", DISK(ops_per_s), "N", "1000"),
+	    "At most so many requests a second."),
+	{ 0 },
+};
+
+#define NET(member) devices.nets[0].member
+static const struct option_field net_keys[] = {
+	KEY(STRING("mac", NET(mac_text), 17, 17, "MAC", "02:00:00:00:00:01"),
+	    "The interface's address in the guest. Without it each start makes "
+	    "a new, random one (of those that are administered locally), so "
+	    "that guests of one image differ."),
+	KEY(NUMBER("mtu", NET(mtu), 68, 65535, 0, "N", "9000"),
+	    "The largest packet, in bytes, that the guest is told to send; "
+	    "without it, as the tap says."),
+	KEY(RATE("bw", NET(bytes_per_s), "RATE", "10M"),
+	    "At most so many bytes a second, each way."),
+	KEY(NUMBER("pps", NET(packets_per_s), 0, 1000000000, 0, "N", "10000"),
+	    "At most so many packets a second, each way."),
+	{ 0 },
+};
+
+static const struct option_field vsock_keys[] = {
+	KEY(NUMBER("cid", devices.vsock.cid, VSOCK_CID_MIN, VSOCK_CID_MAX,
+		   VSOCK_CID_DEFAULT, "N", "42"),
+	    "The guest's context identifier, its address."),
 	{ 0 },
 };
 
 /* -- the table ------------------------------------------------------------- */
 
+static const char BOOT[] = "boot", MACHINE[] = "machine", DEVICES[] = "devices",
+		  COMMAND[] = "command", SANDBOX[] = "sandbox",
+		  REPORT[] = "report";
+
 static const struct option_entry options_table[] = {
-	{
-		.name = "kernel",
-		.letter = 'k',
-		.group = BOOT,
-		.help = "the kernel: an ELF vmlinux or a bzImage",
-		.field = { .kind = OPTION_FILE,
-			   .offset = offsetof(struct options, kernel),
-			   .value = "PATH|fd=N",
-			   .example = "vmlinux" },
-		.keys = kernel_keys,
-	},
-	{
-		.name = "initrd",
-		.letter = 'i',
-		.group = BOOT,
-		.help = "an initramfs; repeat to append more archives",
-		.field = { .kind = OPTION_FILE,
-			   .value = "PATH|fd=N",
-			   .example = "initrd.cpio" },
-		.base = offsetof(struct options, initrds),
-		.stride = sizeof(struct option_file),
-		.count = offsetof(struct options, initrd_count),
-		.max = OPTIONS_INITRDS_MAX,
-	},
-	{
-		.name = "append",
-		.letter = 'a',
-		.group = BOOT,
-		.help = "add to the default kernel command line; repeat to "
-			"add more",
-		.field = { .kind = OPTION_TEXT,
-			   .value = "TEXT",
-			   .example = "loglevel=7" },
-		.base = offsetof(struct options, append),
-		.stride = sizeof(const char *),
-		.count = offsetof(struct options, append_count),
-		.max = OPTIONS_APPENDS_MAX,
-	},
-	{
-		.name = "cmdline",
-		.group = BOOT,
-		.help = "replace the default kernel command line",
-		.more = "Keep \"reboot=warm,panic_cold\" in it: a guest "
-			"without a pvpanic driver shows a panic by that.",
-		.field = { .kind = OPTION_TEXT,
-			   .offset = offsetof(struct options, cmdline),
-			   .value = "TEXT",
-			   .example = "console=ttyS0" },
-	},
-	{
-		.name = "memory",
-		.letter = 'm',
-		.group = MACHINE,
-		.help = "the guest's memory",
-		.field = { .kind = OPTION_SIZE,
-			   .offset = offsetof(struct ram_options, size),
-			   .min = RAM_MIN_SIZE,
-			   .max = 4 * TIB,
-			   .unit = MIB,
-			   .initial = 256 * MIB,
-			   .value = "SIZE",
-			   .example = "512M" },
-		.keys = memory_keys,
-		.base = offsetof(struct options, ram),
-	},
-	{
-		.name = "cpus",
-		.letter = 'c',
-		.group = MACHINE,
-		.help = "the number of CPUs",
-		.field = { .kind = OPTION_NUMBER,
-			   .offset = offsetof(struct options, cpus),
-			   .min = 1,
-			   .max = VM_CPUS_MAX,
-			   .initial = 1,
-			   .value = "N",
-			   .example = "2" },
-		.keys = cpus_keys,
-	},
-	{
-		.name = "kvm",
-		.group = MACHINE,
-		.help = "the host's KVM, in place of /dev/kvm",
-		.field = { .kind = OPTION_FILE,
-			   .offset = offsetof(struct options, kvm),
-			   .value = "PATH|fd=N",
-			   .example = "fd=3" },
-	},
-	{
-		.name = "disk",
-		.letter = 'd',
-		.group = DEVICES,
-		.help = "a raw disk image or a block device; repeat for more",
-		.field = { .kind = OPTION_FILE,
-			   .offset = offsetof(struct block_options, file),
-			   .value = "PATH|fd=N",
-			   .example = "disk.img" },
-		.keys = options_disk_keys,
-		.base = offsetof(struct options, devices.disks),
-		.stride = sizeof(struct block_options),
-		.count = offsetof(struct options, devices.disk_count),
-		.max = DEVICES_MAX,
-	},
-	{
-		.name = "net",
-		.letter = 'n',
-		.group = DEVICES,
-		.help = "a network interface; repeat for more",
-		.field = { .kind = OPTION_VARIANT,
-			   .offset = offsetof(struct net_options, kind),
-			   .file_offset = offsetof(struct net_options, file),
-			   .initial = NET_NONE,
-			   .example = "tap=tap0",
-			   .choices = options_net_forms },
-		.keys = options_net_keys,
-		.base = offsetof(struct options, devices.nets),
-		.stride = sizeof(struct net_options),
-		.count = offsetof(struct options, devices.net_count),
-		.max = NETS_MAX,
-	},
-	{
-		.name = "vsock",
-		.group = DEVICES,
-		.help = "streams between guest and host by unix sockets",
-		.more = "A program of the host connects to PATH, writes "
-			"\"CONNECT 1234\" and a newline, reads \"OK\", a "
-			"number and a newline, and is connected to port 1234 "
-			"of the guest. A program in the guest that connects "
-			"to port 1234 of the host (CID 2) reaches whoever "
-			"listens on PATH_1234. fd=N is a socket that listens "
-			"already; PATH is then the path that it is bound to. "
-			"All that is in the directory of PATH remains in "
-			"mote's reach: give it one of its own.",
-		.field = { .kind = OPTION_FILE,
-			   .offset = offsetof(struct vsock_options, file),
-			   .value = "PATH|fd=N",
-			   .example = "guest.sock" },
-		.keys = options_vsock_keys,
-		.base = offsetof(struct options, devices.vsock),
-	},
-	{
-		.name = "serial",
-		.group = DEVICES,
-		.help = "where the guest's serial port leads",
-		.more = "With a command, stdio is the command's own: then "
-			"what the kernel says is shown only where it explains "
-			"why the guest died. fd=2 shows all of it.",
-		.field = { .kind = OPTION_VARIANT,
-			   .offset = offsetof(struct options, serial.kind),
-			   .file_offset = offsetof(struct options, serial.file),
-			   .initial = SERIAL_STDIO,
-			   .example = "file=console.log",
-			   .choices = options_serial_forms },
-	},
-	{
-		.name = "env",
-		.letter = 'e',
-		.group = COMMAND,
-		.help = "a variable for the command; repeat for more",
-		.more = "NAME alone takes its value from mote's own "
-			"environment, where it has one. Besides, the command "
-			"has PATH, HOME and, with a terminal, TERM.",
-		.field = { .kind = OPTION_TEXT,
-			   .value = "NAME=VALUE",
-			   .example = "LANG=C.UTF-8" },
-		.base = offsetof(struct options, env),
-		.stride = sizeof(const char *),
-		.count = offsetof(struct options, env_count),
-		.max = OPTIONS_ENVS_MAX,
-	},
-	{
-		.name = "workdir",
-		.group = COMMAND,
-		.help = "the command's directory in the guest",
-		.more = "Without it, /.",
-		.field = { .kind = OPTION_TEXT,
-			   .offset = offsetof(struct options, workdir),
-			   .value = "DIR",
-			   .example = "/src" },
-	},
-	{
-		.name = "tty",
-		.letter = 't',
-		.group = COMMAND,
-		.help = "the command gets a terminal; for a shell",
-		.more = "It is as large as the one that mote is run in, and "
-			"follows it. Ctrl-A x ends the guest.",
-		.field = { .kind = OPTION_FLAG,
-			   .offset = offsetof(struct options, tty) },
-	},
-	{
-		.name = "timeout",
-		.group = COMMAND,
-		.help = "stop the guest after that long, with status 124",
-		.more = "0 is no limit, as without this option.",
-		.field = { .kind = OPTION_DURATION,
-			   .offset = offsetof(struct options, timeout_ns),
-			   .max = YEAR,
-			   .unit = SECOND,
-			   .value = "DURATION",
-			   .example = "90s" },
-	},
-	{
-		.name = "sandbox",
-		.group = SANDBOX,
-		.help = "whether mote locks itself in before the guest runs",
-		.more = "--log info says what of it holds on this host.",
-		.field = { .kind = OPTION_ENUM,
-			   .offset = offsetof(struct options, sandbox),
-			   .initial = SANDBOX_ON,
-			   .example = "log",
-			   .choices = sandbox_modes },
-	},
-	{
-		.name = "user",
-		.group = SANDBOX,
-		.help = "whom root becomes (default 65534:65534, nobody)",
-		.more = "Two numbers; without the second, the group has the "
-			"number of the user. All files are open by then, but "
-			"the directories of unix sockets (--vsock, --serial) "
-			"are still needed: as that user, or without this "
-			"option as the owner of the directory. 0 stays root, "
-			"without any capability.",
-		.field = { .kind = OPTION_STRING,
-			   .offset = offsetof(struct options, user.text),
-			   .min = 1,
-			   .max = 21,
-			   .value = "UID[:GID]",
-			   .example = "1000:1000" },
-	},
-	{
-		.name = "netns",
-		.group = SANDBOX,
-		.help = "the network namespace that taps are found in",
-		.more = "For example /run/netns/NAME, as ip-netns(8) makes "
-			"them. mote itself runs in one of its own, which is "
-			"empty.",
-		.field = { .kind = OPTION_FILE,
-			   .offset = offsetof(struct options, netns),
-			   .value = "PATH|fd=N",
-			   .example = "/run/netns/guests" },
-	},
-	{
-		.name = "cgroup",
-		.group = SANDBOX,
-		.help = "the cgroup that mote moves into",
-		.more = "PATH is its directory, for example "
-			"/sys/fs/cgroup/guests; fd=N its file cgroup.procs, "
-			"open for writing.",
-		.field = { .kind = OPTION_FILE,
-			   .offset = offsetof(struct options, cgroup),
-			   .value = "PATH|fd=N",
-			   .example = "/sys/fs/cgroup/guests" },
-	},
-	{
-		.name = "events",
-		.group = REPORT,
-		.help = "write one line of JSON for each event",
-		.more = "A line is an object with the members event (start, "
-			"ready, counters or exit), t_us (microseconds since "
-			"mote was started) and, in the event exit, status and "
-			"reason (poweroff, reboot, panic, crash, exited, "
-			"signal, timeout or error). The guest is ready when "
-			"it writes to port 0x507. It is not made to wait for "
-			"whoever reads the events.",
-		.field = { .kind = OPTION_FILE,
-			   .offset = offsetof(struct options, events),
-			   .value = "PATH|fd=N",
-			   .example = "events.json" },
-	},
-	{
-		.name = "timing",
-		.group = REPORT,
-		.help = "say on stderr how long each stage took",
-		.field = { .kind = OPTION_FLAG,
-			   .offset = offsetof(struct options, timing) },
-	},
-	{
-		.name = "log",
-		.group = REPORT,
-		.help = "how much to say on stderr",
-		.field = { .kind = OPTION_ENUM,
-			   .offset = offsetof(struct options, log),
-			   .initial = LOG_WARN,
-			   .example = "info",
-			   .choices = log_levels },
-	},
-	{
-		.name = "check",
-		.group = REPORT,
-		.help = "validate options and files, and run nothing",
-		.field = { .kind = OPTION_FLAG,
-			   .offset = offsetof(struct options, check) },
-	},
-	{
-		.name = "help",
-		.letter = 'h',
-		.group = REPORT,
-		.help = "print this",
-		.field = { .kind = OPTION_ACTION,
-			   .action = options_print_help },
-	},
-	{
-		.name = "version",
-		.letter = 'V',
-		.group = REPORT,
-		.help = "print the version",
-		.field = { .kind = OPTION_ACTION,
-			   .action = options_print_version },
-	},
+	OPTION('k', BOOT, PATH_OR_FD("kernel", kernel, "vmlinux"),
+	       "the kernel: an ELF vmlinux or a bzImage", .keys = kernel_keys),
+	OPTION('i', BOOT, PATH_OR_FD("initrd", initrds[0], "initrd.cpio"),
+	       "an initramfs; repeat to append more archives",
+	       REPEATS(initrds, initrd_count)),
+	OPTION('a', BOOT, TEXT("append", append[0], "TEXT", "loglevel=7"),
+	       "add to the default kernel command line; repeat to add more",
+	       REPEATS(append, append_count)),
+	OPTION(0, BOOT, TEXT("cmdline", cmdline, "TEXT", "console=ttyS0"),
+	       "replace the default kernel command line",
+	       MORE("Keep \"reboot=warm,panic_cold\" in it: a guest without a "
+		    "pvpanic driver shows a panic by that.")),
+
+	OPTION('m', MACHINE,
+	       SIZE("memory", ram.size, RAM_MIN_SIZE, 4 * TIB, MIB, 256 * MIB,
+		    "512M"),
+	       "the guest's memory", .keys = memory_keys),
+	OPTION('c', MACHINE, NUMBER("cpus", cpus, 1, VM_CPUS_MAX, 1, "N", "2"),
+	       "the number of CPUs", .keys = cpus_keys),
+	OPTION(0, MACHINE, PATH_OR_FD("kvm", kvm, "fd=3"),
+	       "the host's KVM, in place of /dev/kvm"),
+
+	OPTION('d', DEVICES, PATH_OR_FD("disk", DISK(file), "disk.img"),
+	       "a raw disk image or a block device; repeat for more",
+	       .keys = disk_keys, REPEATS(devices.disks, devices.disk_count)),
+	OPTION('n', DEVICES,
+	       VARIANT("net", NET(kind), NET(file), net_forms, NET_NONE,
+		       "tap=tap0"),
+	       "a network interface; repeat for more", .keys = net_keys,
+	       REPEATS(devices.nets, devices.net_count)),
+	OPTION(0, DEVICES,
+	       PATH_OR_FD("vsock", devices.vsock.file, "guest.sock"),
+	       "streams between guest and host by unix sockets",
+	       .keys = vsock_keys,
+	       MORE("A program of the host connects to PATH, writes \"CONNECT "
+		    "1234\" and a newline, reads \"OK\", a number and a "
+		    "newline, and is connected to port 1234 of the guest. A "
+		    "program in the guest that connects to port 1234 of the "
+		    "host (CID 2) reaches whoever listens on PATH_1234. fd=N "
+		    "is a socket that listens already; PATH is then the path "
+		    "that it is bound to. All that is in the directory of PATH "
+		    "remains in mote's reach: give it one of its own.")),
+	OPTION(0, DEVICES,
+	       VARIANT("serial", serial.kind, serial.file, serial_forms,
+		       CONSOLE_STDIO, "file=console.log"),
+	       "where the guest's serial port leads",
+	       MORE("With a command, stdio is the command's own: then what the "
+		    "kernel says is shown only where it explains why the guest "
+		    "died. fd=2 shows all of it.")),
+
+	OPTION('e', COMMAND, TEXT("env", env[0], "NAME=VALUE", "LANG=C.UTF-8"),
+	       "a variable for the command; repeat for more",
+	       REPEATS(env, env_count),
+	       MORE("NAME alone takes its value from mote's own environment, "
+		    "where it has one. Besides, the command has PATH, HOME "
+		    "and, with a terminal, TERM.")),
+	OPTION(0, COMMAND, TEXT("workdir", workdir, "DIR", "/src"),
+	       "the command's directory in the guest", MORE("Without it, /.")),
+	OPTION('t', COMMAND, FLAG("tty", tty),
+	       "the command gets a terminal; for a shell",
+	       MORE("It is as large as the one that mote is run in, and "
+		    "follows it. Ctrl-A x ends the guest.")),
+	OPTION(0, COMMAND, DURATION("timeout", timeout_ns, YEAR, "90s"),
+	       "stop the guest after that long, with status 124",
+	       MORE("0 is no limit, as without this option.")),
+
+	OPTION(0, SANDBOX,
+	       ENUM("sandbox", sandbox, sandbox_modes, SANDBOX_ON, "log"),
+	       "whether mote locks itself in before the guest runs",
+	       MORE("--log info says what of it holds on this host.")),
+	OPTION(0, SANDBOX,
+	       STRING("user", user.text, 1, 21, "UID[:GID]", "1000:1000"),
+	       "whom root becomes (default 65534:65534, nobody)",
+	       MORE("Two numbers; without the second, the group has the number "
+		    "of the user. All files are open by then, but the "
+		    "directories of unix sockets (--vsock, --serial) are still "
+		    "needed: as that user, or without this option as the owner "
+		    "of the directory. 0 stays root, without any "
+		    "capability.")),
+	OPTION(0, SANDBOX, PATH_OR_FD("netns", netns, "/run/netns/guests"),
+	       "the network namespace that taps are found in",
+	       MORE("For example /run/netns/NAME, as ip-netns(8) makes them. "
+		    "mote itself runs in one of its own, which is empty.")),
+	OPTION(0, SANDBOX,
+	       PATH_OR_FD("cgroup", cgroup, "/sys/fs/cgroup/guests"),
+	       "the cgroup that mote moves into",
+	       MORE("PATH is its directory, for example /sys/fs/cgroup/guests; "
+		    "fd=N its file cgroup.procs, open for writing.")),
+
+	OPTION(0, REPORT, PATH_OR_FD("events", events, "events.json"),
+	       "write one line of JSON for each event",
+	       MORE("A line is an object with the members event (start, ready, "
+		    "counters or exit), t_us (microseconds since mote was "
+		    "started) and, in the event exit, status and reason "
+		    "(poweroff, reboot, panic, crash, exited, signal, timeout "
+		    "or error). The guest is ready when it writes to port "
+		    "0x507. It is not made to wait for whoever reads the "
+		    "events.")),
+	OPTION(0, REPORT, FLAG("timing", timing),
+	       "say on stderr how long each stage took"),
+	OPTION(0, REPORT, ENUM("log", log, log_levels, LOG_WARN, "info"),
+	       "how much to say on stderr"),
+	OPTION(0, REPORT, FLAG("check", check),
+	       "validate options and files, and run nothing"),
+	OPTION('h', REPORT, ACTION("help", options_print_help), "print this"),
+	OPTION('V', REPORT, ACTION("version", options_print_version),
+	       "print the version"),
 };
 
 const struct option_set options_set = {
 	.program = "mote",
 	.entries = options_table,
 	.entry_count = ARRAY_LEN(options_table),
-	.groups = group_names,
-	.group_count = ARRAY_LEN(group_names),
 	.rest_syntax = "[-- command [argument...]]",
 	.rest = offsetof(struct options, command),
 };
+
+int options_parse(struct options *options, int argc, char **argv)
+{
+	int done;
+
+	*options = (struct options){ 0 };
+	done = optparse_run(&options_set, options, &options->parsed, argc,
+			    argv);
+	return done ? done : options_check(options);
+}

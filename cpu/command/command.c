@@ -1,37 +1,353 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The host's end of a command in the guest.
+ * The host's end of a command in the guest: `mote ... -- command`.
  *
- * Links to the guest (command_link.c) bring what it says; its output goes out
- * by command_output.c, mote's own input and signals in by command_input.c. mote
- * is the guest's user from READY on; before it there is nobody who could obey a
- * signal, so signals end mote.
+ * mote's init in the guest (boot/init) runs the command, and this file is its
+ * counterpart. They speak frames over one stream (protocol.h); frames.c finds
+ * and judges them in what a guest sends.
  *
- * The guest tells the status last, when all is on its disks. When all that it
- * wrote before has been written, too, that ends the guest: nobody waits for it
- * to power off. A guest that ends without a status has died, whatever it calls
- * it; what the kernel said last is then shown.
+ *	mote's stdin --> command.c --> a link --> init --> command
+ *	mote's stdout, stderr <-- ring <-- frames.c <-- a link <-- init
  *
- * The guest is hostile: it may send anything. The main thread.
+ * Links. There are two, each a socket pair: one to the vsock device, whose
+ *first connection to PROTOCOL_PORT ends in it, and one to the serial port,
+ *where the kernel's messages come from and, after PROTOCOL_MAGIC, the same
+ *frames, if the guest's kernel has no vsock driver. The first that has a frame
+ *is the one. The serial port's last words are kept otherwise: they say why a
+ *guest died.
+ *
+ * Credit. Of each of the command's streams no more than PROTOCOL_CREDIT bytes
+ * may be on their way. Each output has a ring of that size, so a reader that
+ * stalls holds up the command that writes to it and nothing else; TAKEN gives
+ * credit for what was written. stdin is read as far as the guest's credit goes
+ * and not kept, so whoever writes to mote has to wait. What is urgent is sent
+ * first: a Ctrl-C never waits behind input that the command does not read.
+ *
+ * States:
+ *
+ *	boots    nothing said yet. There is nobody who could obey a signal, so
+ *	         signals end mote.
+ *	ready    READY came: the command runs, and mote is its terminal.
+ *	exited   EXIT came with the status (from `boots`: it could not be
+ *	         started). It is the last frame, when all is on the guest's
+ *disks. over     nothing is listened to any more. All was written, and that
+ *ends the guest: nobody waits for it to power off. Or the guest sent what makes
+ *no sense, which ends it as a crash; or it dropped its link, and has LOST_NS to
+ *end by itself, as that is what a reboot looks like.
+ *
+ * For example `mote ... -- cat`, and "hi\n" typed:
+ *
+ *	init connects, and sends READY (no payload): ready
+ *	stdin_came reads "hi\n":  STDIN "hi\n" goes out, in_credit falls by 3
+ *	init writes it to cat:    TAKEN stdin 3 comes later, with more
+ *	cat writes it:            STDOUT "hi\n" comes, queue_output,
+ *flush_output Ctrl-D ends stdin:        STDIN with no payload; cat exits init
+ *has synced:          EXIT 0: exited; the ring is empty: over, and
+ *	                          platform_end(END_EXITED, 0)
+ *
+ * The end. Whatever ended the guest, what waits on the links is taken, what is
+ * in the rings is written, and command_finish says how it ended: by the
+ * command's status, or else it has died, whatever it calls that, and what its
+ * kernel said last is shown.
+ *
+ * A terminal that is somebody else's just now (`mote ... &`) is not read: that
+ * would stop mote. A reader that is gone is the command's to know: its own end
+ * of the pipe is closed, and what is still on its way falls away.
+ *
+ * The guest is hostile: it may send anything. The loop's thread. Owns its ends
+ * of the links, and the others until they are taken.
  */
 #include "cpu/command/command.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
+#include <stdio.h>
 #include <string.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
-#include "cpu/console/tty.h"
-#include "cpu/loop/features.h"
+#include "cpu/loop/thread.h"
 #include "mem/log.h"
 #include "mem/util.h"
 
-#define DEAD_NS 2000000000ULL /* for readers of a dead guest's words */
+#define DEAD_NS	 2000000000ULL /* for readers of a dead guest's words */
+#define LOST_NS	 5000000000ULL /* for a guest to end after its link */
+#define RETRY_NS 10000000u
+
+/* -- output --------------------------------------------------------------- */
+
+static void drop_reader(struct command_output *output, int error)
+{
+	struct command *c = output->command;
+
+	if (error != EPIPE) {
+		log_error("cannot write what the command has written to its "
+			  "%s: %s",
+			  output == c->out ? "stdout" : "stderr",
+			  strerror(error));
+		c->lost_output = true;
+	}
+	stream_close(&output->stream);
+	output->len = 0;
+}
+
+static void flush_output(struct command_output *output)
+{
+	struct stream *stream = &output->stream;
+	uint32_t len;
+	ssize_t n;
+
+	while (output->len && stream->source.fd >= 0) {
+		len = PROTOCOL_CREDIT - output->start;
+		if (len > output->len)
+			len = output->len;
+		n = stream_write(stream, output->ring + output->start, len);
+		if (n == -EAGAIN) {
+			stream_watch(stream, EPOLLOUT);
+			/* What cannot be watched, and yet would wait. */
+			if (!stream->watched)
+				loop_timer_set(&output->command->retry,
+					       RETRY_NS);
+			return;
+		}
+		if (n < 0) {
+			drop_reader(output, (int)-n);
+			return;
+		}
+		output->start = (output->start + (uint32_t)n) % PROTOCOL_CREDIT;
+		output->len -= (uint32_t)n;
+		output->taken += (uint32_t)n;
+	}
+	/* With 0 it is still told of a reader that leaves: reader_changed. */
+	stream_watch(stream, 0);
+}
+
+/* 0, or -EPROTO where it is more than was allowed. */
+static int queue_output(struct command_output *output, const uint8_t *data,
+			size_t len)
+{
+	uint32_t at, first;
+
+	if (output->stream.source.fd < 0)
+		return 0; /* nobody reads it */
+	if (len > PROTOCOL_CREDIT - output->len - output->taken)
+		return -EPROTO;
+	at = (output->start + output->len) % PROTOCOL_CREDIT;
+	first = PROTOCOL_CREDIT - at;
+	if (first > len)
+		first = (uint32_t)len;
+	memcpy(output->ring + at, data, first);
+	memcpy(output->ring, data + first, len - first);
+	output->len += (uint32_t)len;
+	return 0;
+}
+
+static bool all_is_written(const struct command *c)
+{
+	return !c->out[0].len && !c->out[1].len;
+}
+
+/* -- to the guest --------------------------------------------------------- */
+
+/* One frame at a time: its payload is in c->send already. */
+static void queue_frame(struct command *c, unsigned type, size_t len)
+{
+	frames_header(c->send, type, len);
+	c->send_at = 0;
+	c->send_end = PROTOCOL_HEADER + len;
+}
+
+static void queue_words(struct command *c, unsigned type, uint32_t a,
+			uint32_t b)
+{
+	put_le32(c->send + PROTOCOL_HEADER, a);
+	put_le32(c->send + PROTOCOL_HEADER + 4, b);
+	queue_frame(c, type, 8);
+}
+
+static bool queue_signal(struct command *c)
+{
+	const int number = c->signals ? __builtin_ctzll(c->signals) : 0;
+
+	if (!number)
+		return false;
+	c->signals &= ~(1ULL << number);
+	queue_words(c, PROTOCOL_SIGNAL, (uint32_t)number, 0);
+	return true;
+}
+
+static bool queue_winch(struct command *c)
+{
+	struct winsize size;
+
+	if (!c->winch)
+		return false;
+	c->winch = false;
+	if (ioctl(STDIN_FILENO, TIOCGWINSZ, &size))
+		return false;
+	queue_words(c, PROTOCOL_WINCH, size.ws_row, size.ws_col);
+	return true;
+}
+
+static bool queue_credit(struct command *c)
+{
+	for (unsigned i = 0; i < ARRAY_LEN(c->out); i++) {
+		struct command_output *output = &c->out[i];
+
+		if (output->stream.source.fd < 0 && !output->told_closed) {
+			output->told_closed = true;
+			queue_words(c, PROTOCOL_CLOSED, PROTOCOL_STDOUT + i, 0);
+			return true;
+		}
+		if (output->taken >= PROTOCOL_CREDIT / 4) {
+			queue_words(c, PROTOCOL_TAKEN, PROTOCOL_STDOUT + i,
+				    output->taken);
+			output->taken = 0;
+			return true;
+		}
+	}
+	return false;
+}
+
+static bool may_read_stdin(const struct command *c)
+{
+	return c->ready && !c->in_over && !c->in_background && c->in_credit;
+}
+
+static bool queue_stdin(struct command *c)
+{
+	uint8_t *to = c->send + PROTOCOL_HEADER;
+	size_t len =
+		c->in_credit < PROTOCOL_CHUNK ? c->in_credit : PROTOCOL_CHUNK;
+	ssize_t n;
+
+	if (!may_read_stdin(c) ||
+	    !(c->in_readable || c->in.mode == STREAM_DIRECT))
+		return false;
+	c->in_readable = false;
+	n = stream_read(&c->in, to, len);
+	if (n == -EAGAIN)
+		return false;
+	if (n <= 0) {
+		if (n < 0)
+			log_warn("cannot read the command's stdin: %s",
+				 strerror((int)-n));
+		c->in_over = true;
+		stream_close(&c->in);
+		queue_frame(c, PROTOCOL_STDIN, 0);
+		return true;
+	}
+	len = (size_t)n;
+	if (c->tty && c->in_tty)
+		len = tty_filter(&c->escape, to, len);
+	if (!len)
+		return false;
+	c->in_credit -= (uint32_t)len;
+	queue_frame(c, PROTOCOL_STDIN, len);
+	return true;
+}
+
+/* What is due, the most urgent first; false where nothing is. */
+static bool queue_next(struct command *c)
+{
+	if (!c->ready)
+		return false;
+	return queue_signal(c) || queue_winch(c) || queue_credit(c) ||
+	       queue_stdin(c);
+}
+
+static void watch_stdin(struct command *c)
+{
+	if (c->in_tty)
+		c->in_background = !tty_is_ours(STDIN_FILENO);
+	if (may_read_stdin(c) && c->send_at == c->send_end)
+		stream_watch(&c->in, EPOLLIN);
+	else
+		stream_unwatch(&c->in);
+}
+
+static void link_ended(struct command *c)
+{
+	stream_close(c->link);
+	c->over = !c->exited;
+	if (c->over)
+		loop_timer_set(&c->lost, LOST_NS);
+}
+
+static void send_frames(struct command *c)
+{
+	ssize_t n;
+
+	if (!c->link || c->link->source.fd < 0 || c->over || !c->loop)
+		return;
+	while (c->send_at < c->send_end || queue_next(c)) {
+		n = stream_write(c->link, c->send + c->send_at,
+				 c->send_end - c->send_at);
+		if (n == -EAGAIN) {
+			stream_watch(c->link, EPOLLIN | EPOLLOUT);
+			watch_stdin(c);
+			return;
+		}
+		if (n < 0) {
+			link_ended(c);
+			return;
+		}
+		c->send_at += (size_t)n;
+	}
+	stream_watch(c->link, EPOLLIN);
+	watch_stdin(c);
+}
+
+/* All has been written that the command wrote: its status is mote's. */
+static void end_when_written(struct command *c)
+{
+	if (c->exited && !c->over && all_is_written(c)) {
+		c->over = true;
+		platform_end(c->platform, END_EXITED, c->status);
+	}
+}
+
+static void pass_all_on(void *arg)
+{
+	struct command *c = arg;
+
+	flush_output(&c->out[0]);
+	flush_output(&c->out[1]);
+	send_frames(c);
+	end_when_written(c);
+}
+
+static void stdin_came(void *arg, uint32_t events)
+{
+	struct command *c = arg;
+
+	(void)events; /* an end or an error shows in the read */
+	c->in_readable = !c->in_tty || tty_is_ours(STDIN_FILENO);
+	send_frames(c);
+}
+
+/*
+ * The reader takes more, or is gone. One that leaves while there is nothing for
+ * it is noticed as well: `yes` must not run on for nobody, nor must a command
+ * that waits for something else and would end by its SIGPIPE.
+ */
+static void reader_changed(void *arg, uint32_t events)
+{
+	struct command_output *output = arg;
+
+	if (events & (EPOLLERR | EPOLLHUP) && !output->len)
+		drop_reader(output, EPIPE);
+	pass_all_on(output->command);
+}
 
 /* -- signals and the terminal --------------------------------------------- */
 
 static const struct {
 	int number;
 	bool stops; /* the second one of these ends mote at once */
-} forwarded[] = {
+} command_signals[] = {
 	{ SIGINT, false },
 	{ SIGTERM, true },
 	{ SIGHUP, true },
@@ -44,27 +360,27 @@ bool command_signal(struct command *c, int number)
 		return false;
 	if (number == SIGWINCH) {
 		c->winch = c->tty && c->in_tty;
-		command_pump(c);
+		send_frames(c);
 		return true;
 	}
-	for (size_t i = 0; i < ARRAY_LEN(forwarded); i++) {
-		if (forwarded[i].number != number)
+	for (size_t i = 0; i < ARRAY_LEN(command_signals); i++) {
+		if (command_signals[i].number != number)
 			continue;
 		/* Nobody there yet, or not any more, or it does not obey. */
 		if (!c->ready || c->exited || c->over ||
-		    (forwarded[i].stops && c->stops++)) {
+		    (command_signals[i].stops && c->stops++)) {
 			platform_end(c->platform, END_SIGNAL,
 				     STATUS_SIGNAL + (unsigned)number);
 			return true;
 		}
 		c->signals |= 1ULL << number;
-		command_pump(c);
+		send_frames(c);
 		return true;
 	}
 	return false;
 }
 
-static void on_quit(void *arg)
+static void quit_command(void *arg)
 {
 	struct command *c = arg;
 
@@ -85,33 +401,277 @@ void command_resume(struct command *c)
 	if (c->winch)
 		tty_raw(STDIN_FILENO);
 	c->in_background = false;
-	command_pump(c);
+	send_frames(c);
+}
+
+/* -- frames from the guest ------------------------------------------------ */
+
+static void log_note(struct command *c)
+{
+	static struct log_limit limit;
+
+	if (c->note[0])
+		log_guest(&limit, "%s", c->note);
+	c->note[0] = 0;
+}
+
+static int output_came(struct command *c, unsigned stream, const uint8_t *data,
+		       size_t len)
+{
+	if (!c->ready)
+		return -EPROTO;
+	if (c->report)
+		report_stage(c->report, "output", loop_now());
+	c->report = NULL;
+	return queue_output(&c->out[stream - PROTOCOL_STDOUT], data, len);
+}
+
+/* One before READY is kept: EXIT may follow, and tell how grave it is. */
+static void note_came(struct command *c, const char *text)
+{
+	log_note(c);
+	snprintf(c->note, sizeof(c->note), "%s", text);
+	if (c->ready)
+		log_note(c);
+}
+
+static void exit_came(struct command *c, unsigned status)
+{
+	/* Why there is no command is no mere warning. */
+	if (!c->ready && c->note[0]) {
+		log_error("%s", c->note);
+		c->note[0] = 0;
+	}
+	log_note(c);
+	c->exited = true;
+	c->status = status & 0xff;
+}
+
+static int credit_came(struct command *c, unsigned stream, uint32_t count)
+{
+	if (stream != PROTOCOL_STDIN || count > PROTOCOL_CREDIT - c->in_credit)
+		return -EPROTO;
+	c->in_credit += count;
+	return 0;
+}
+
+static int frame_came(void *arg, unsigned type, const uint8_t *payload,
+		      size_t len)
+{
+	struct command *c = arg;
+
+	if (c->exited && type != PROTOCOL_NOTE)
+		return -EPROTO;
+	switch (type) {
+	case PROTOCOL_STDOUT:
+	case PROTOCOL_STDERR:
+		return output_came(c, type, payload, len);
+	case PROTOCOL_NOTE:
+		note_came(c, (const char *)payload);
+		return 0;
+	case PROTOCOL_READY:
+		if (c->ready)
+			return -EPROTO;
+		log_note(c);
+		c->ready = true;
+		if (c->tty)
+			command_resume(c);
+		return 0;
+	case PROTOCOL_EXIT:
+		exit_came(c, get_le32(payload));
+		return 0;
+	case PROTOCOL_CLOSED:
+		if (get_le32(payload) != PROTOCOL_STDIN)
+			return -EPROTO;
+		c->in_over = true;
+		stream_close(&c->in);
+		return 0;
+	default: /* TAKEN: frames.c lets no other through */
+		return credit_came(c, get_le32(payload), get_le32(payload + 4));
+	}
+}
+
+static void keep_tail(struct command *c, const uint8_t *data, size_t len)
+{
+	for (size_t i = 0; i < len; i++)
+		c->tail[c->tail_len++ % COMMAND_TAIL] = data[i];
+}
+
+static void feed_frames(struct command *c, const uint8_t *data, size_t len)
+{
+	if (c->over || !frames_feed(&c->frames, data, len, frame_came, c))
+		return;
+	c->over = true;
+	/* A panic's words, which a moment later it will have ended of? */
+	if (c->link == &c->serial) {
+		keep_tail(c, data, len);
+		loop_timer_set(&c->lost, LOST_NS);
+		return;
+	}
+	stream_unwatch(c->link);
+	log_error("the guest sends what makes no sense instead of the "
+		  "command's output");
+	platform_end(c->platform, END_CRASH, STATUS_CRASH);
+}
+
+/* -- links ---------------------------------------------------------------- */
+
+static void lost_expired(void *arg)
+{
+	struct command *c = arg;
+
+	log_error(c->link == &c->serial && c->link->source.fd >= 0
+			  ? "something else than the command's output came by "
+			    "the serial port; with a vsock driver in the "
+			    "guest it would not be needed"
+			  : "the guest has given up the command's stream");
+	platform_end(c->platform, END_CRASH, STATUS_CRASH);
+}
+
+/* The kernel's messages, up to the magic and with it: how many bytes. */
+static size_t find_magic(struct command *c, const uint8_t *data, size_t len)
+{
+	static const char magic[] = PROTOCOL_MAGIC;
+	size_t i = 0;
+
+	while (i < len && c->magic < sizeof(magic) - 1) {
+		const char byte = (char)data[i++];
+
+		if (byte == magic[c->magic])
+			c->magic++;
+		else
+			c->magic = byte == magic[0];
+	}
+	return i;
+}
+
+static void serial_data_came(struct command *c, const uint8_t *data, size_t len)
+{
+	size_t before;
+
+	if (c->link == &c->vsock || c->over) {
+		keep_tail(c, data, len);
+		return;
+	}
+	before = c->link ? 0 : find_magic(c, data, len);
+	keep_tail(c, data, before);
+	if (!c->link && c->magic == sizeof(PROTOCOL_MAGIC) - 1)
+		c->link = &c->serial;
+	if (c->link && before < len)
+		feed_frames(c, data + before, len - before);
+}
+
+/* One read; false where there was nothing. */
+static bool read_link(struct command *c, struct stream *from)
+{
+	uint8_t data[PROTOCOL_HEADER + PROTOCOL_CHUNK];
+	ssize_t n;
+
+	if (from->source.fd < 0)
+		return false;
+	n = stream_read(from, data, sizeof(data));
+	if (n == -EAGAIN)
+		return false;
+	if (n <= 0) {
+		if (from == c->link)
+			link_ended(c);
+		else
+			stream_unwatch(from);
+		return false;
+	}
+	if (!c->link && from == &c->vsock)
+		c->link = from;
+	if (from == &c->serial)
+		serial_data_came(c, data, (size_t)n);
+	else if (from == c->link)
+		feed_frames(c, data, (size_t)n);
+	return true;
+}
+
+static void vsock_changed(void *arg, uint32_t events)
+{
+	struct command *c = arg;
+
+	if (events & ~(uint32_t)EPOLLOUT)
+		read_link(c, &c->vsock);
+	pass_all_on(c);
+}
+
+static void serial_changed(void *arg, uint32_t events)
+{
+	struct command *c = arg;
+
+	if (events & ~(uint32_t)EPOLLOUT)
+		read_link(c, &c->serial);
+	pass_all_on(c);
 }
 
 /* -- life ----------------------------------------------------------------- */
 
+static int open_link(struct stream *stream, int *other)
+{
+	int pair[2];
+
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0,
+		       pair))
+		return log_errno("socketpair");
+	*stream = stream_own(pair[0]);
+	stream->mode = STREAM_SOCKET;
+	*other = pair[1];
+	return 0;
+}
+
 int command_open(struct command *c, const struct command_options *options)
 {
+	int error;
+
 	c->on = true;
 	c->tty = options->tty;
 	c->vsock_fd = c->serial_fd = -1;
-	c->vsock = c->serial = CONSOLE_END_NONE;
+	c->vsock = c->serial = STREAM_NONE;
 	c->lost.source.fd = c->retry.source.fd = -1;
-	command_input_open(c);
-	command_output_open(c);
-	return command_link_open(c, options->serial);
+	c->in = stream_open(STDIN_FILENO, O_RDONLY, false);
+	c->in_credit = PROTOCOL_CREDIT;
+	c->in_tty = isatty(STDIN_FILENO);
+	c->in_background = c->in_tty && !tty_is_ours(STDIN_FILENO);
+	c->out[0].stream = stream_open(STDOUT_FILENO, O_WRONLY, false);
+	c->out[1].stream = stream_open(STDERR_FILENO, O_WRONLY, false);
+	c->out[0].command = c->out[1].command = c;
+	error = open_link(&c->vsock, &c->vsock_fd);
+	if (!error && options->serial)
+		error = open_link(&c->serial, &c->serial_fd);
+	return error;
 }
 
 int command_start(struct command *c, struct loop *loop,
 		  struct platform *platform, struct report *report)
 {
+	int error;
+
 	if (!c->on)
 		return 0;
 	c->loop = loop;
 	c->platform = platform;
 	c->report = report;
-	c->escape = (struct escape){ .on_quit = on_quit, .arg = c };
-	return command_link_start(c);
+	c->escape = (struct tty_escape){ .on_quit = quit_command, .arg = c };
+	error = loop_timer_create(loop, &c->lost, lost_expired, c);
+	if (!error)
+		error = loop_timer_create(loop, &c->retry, pass_all_on, c);
+	if (error)
+		return error;
+	stream_attach(&c->vsock, loop, vsock_changed, c);
+	stream_attach(&c->serial, loop, serial_changed, c);
+	stream_attach(&c->in, loop, stdin_came, c);
+	for (size_t i = 0; i < ARRAY_LEN(c->out); i++)
+		stream_attach(&c->out[i].stream, loop, reader_changed,
+			      &c->out[i]);
+	stream_watch(&c->vsock, EPOLLIN);
+	stream_watch(&c->serial, EPOLLIN);
+	/* Can it be watched at all? /dev/null, for one, cannot. */
+	stream_watch(&c->in, EPOLLIN);
+	stream_unwatch(&c->in);
+	pass_all_on(c); /* are its readers still there? */
+	return 0;
 }
 
 int command_take_vsock(struct command *c)
@@ -126,28 +686,74 @@ unsigned command_features(const struct command *c)
 {
 	if (!c->on)
 		return 0;
-	return console_end_features(&c->vsock) | console_end_features(&c->in) |
-	       console_end_features(&c->out[0].end) |
-	       console_end_features(&c->out[1].end) | FEATURE_OUTPUT |
+	return stream_features(&c->vsock) | stream_features(&c->in) |
+	       stream_features(&c->out[0].stream) |
+	       stream_features(&c->out[1].stream) | FEATURE_OUTPUT |
 	       (c->in_tty ? FEATURE_TTY : 0);
 }
 
-static void stop(struct command *c)
+static void for_each_stream(struct command *c, void (*act)(struct stream *))
 {
-	struct console_end *ends[] = { &c->vsock, &c->serial, &c->in,
-				       &c->out[0].end, &c->out[1].end };
+	act(&c->vsock);
+	act(&c->serial);
+	act(&c->in);
+	act(&c->out[0].stream);
+	act(&c->out[1].stream);
+}
 
+/* Leaves the loop. */
+static void stop_command(struct command *c)
+{
 	tty_restore();
 	if (!c->loop)
 		return;
-	for (size_t i = 0; i < ARRAY_LEN(ends); i++)
-		console_end_unwatch(ends[i], c->loop);
+	for_each_stream(c, stream_unwatch);
 	loop_timer_destroy(c->loop, &c->lost);
 	loop_timer_destroy(c->loop, &c->retry);
 	c->loop = NULL;
 }
 
+void command_close(struct command *c)
+{
+	if (!c->on)
+		return;
+	stop_command(c);
+	for_each_stream(c, stream_close);
+	if (c->vsock_fd >= 0)
+		close(c->vsock_fd);
+	if (c->serial_fd >= 0)
+		close(c->serial_fd);
+	c->on = false;
+}
+
 /* -- the end -------------------------------------------------------------- */
+
+void command_listen(struct command *c)
+{
+	if (!c->on)
+		return;
+	while (read_link(c, &c->vsock) || read_link(c, &c->serial))
+		;
+}
+
+bool command_drain(struct command *c, uint64_t timeout_ns, int stop_fd)
+{
+	uint64_t deadline;
+
+	if (!c->on)
+		return true;
+	command_listen(c);
+	deadline = stream_deadline(
+		!c->exited && timeout_ns > DEAD_NS ? DEAD_NS : timeout_ns);
+	do {
+		flush_output(&c->out[0]);
+		flush_output(&c->out[1]);
+	} while (!all_is_written(c) &&
+		 stream_wait(c->out[0].len ? c->out[0].stream.source.fd : -1,
+			     c->out[1].len ? c->out[1].stream.source.fd : -1,
+			     deadline, stop_fd));
+	return all_is_written(c);
+}
 
 static void show_tail(const struct command *c)
 {
@@ -170,7 +776,7 @@ static void show_tail(const struct command *c)
 	}
 }
 
-static void explain(const struct command *c, struct ending *ending)
+static void explain_ending(const struct command *c, struct ending *ending)
 {
 	static const char *const why[] = {
 		[END_POWEROFF] = "the guest powered off before the command "
@@ -201,16 +807,6 @@ static void explain(const struct command *c, struct ending *ending)
 	show_tail(c);
 }
 
-bool command_drain(struct command *c, uint64_t timeout_ns, int stop_fd)
-{
-	if (!c->on)
-		return true;
-	command_listen(c);
-	if (!c->exited && timeout_ns > DEAD_NS)
-		timeout_ns = DEAD_NS;
-	return command_output_drain(c, timeout_ns, stop_fd);
-}
-
 void command_finish(struct command *c, struct ending *ending)
 {
 	if (!c->on)
@@ -222,27 +818,10 @@ void command_finish(struct command *c, struct ending *ending)
 	/* As of a program that notices: all is well only if it was written. */
 	if (ending->reason == END_EXITED && !ending->status && c->lost_output)
 		*ending = (struct ending){ END_ERROR, STATUS_ERROR };
-	stop(c);
-	command_log_note(c);
-	if (!command_output_empty(c))
+	stop_command(c);
+	log_note(c);
+	if (!all_is_written(c))
 		log_warn("some of the command's output is lost: nobody read "
 			 "it");
-	explain(c, ending);
-}
-
-void command_close(struct command *c)
-{
-	if (!c->on)
-		return;
-	stop(c);
-	console_end_close(&c->vsock, NULL);
-	console_end_close(&c->serial, NULL);
-	console_end_close(&c->in, NULL);
-	console_end_close(&c->out[0].end, NULL);
-	console_end_close(&c->out[1].end, NULL);
-	if (c->vsock_fd >= 0)
-		close(c->vsock_fd);
-	if (c->serial_fd >= 0)
-		close(c->serial_fd);
-	c->on = false;
+	explain_ending(c, ending);
 }

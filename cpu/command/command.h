@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The host's end of `mote ... -- command`: mote's own stdin, stdout and stderr
  * are the command's, its signals are forwarded, and its status is mote's.
@@ -10,8 +11,8 @@
 #include <stdint.h>
 
 #include "cpu/command/frames.h"
-#include "cpu/console/escape.h"
 #include "cpu/console/stream.h"
+#include "cpu/console/tty.h"
 #include "cpu/loop/loop.h"
 #include "cpu/loop/report.h"
 #include "cpu/platform.h"
@@ -21,11 +22,11 @@
 /* stdout or stderr: what the guest has sent and nobody has read yet. */
 struct command_output {
 	struct command *command;
-	struct console_end end;
+	struct stream stream;
 	uint32_t start, len; /* in the ring */
 	uint32_t taken;	     /* written, and the guest was not told yet */
 	bool told_closed;
-	uint8_t ring[WIRE_WINDOW];
+	uint8_t ring[PROTOCOL_CREDIT];
 };
 
 struct command {
@@ -34,30 +35,30 @@ struct command {
 	int vsock_fd, serial_fd; /* the other ends of the two links */
 	struct loop *loop;	 /* NULL: not started, or stopped */
 	struct platform *platform;
-	struct report *report;
+	struct report *report; /* NULL once it has the first output */
 
 	/* Two ways to the guest, sockets both; frames come by one of them. */
-	struct console_end vsock, serial;
-	struct console_end *link; /* that one; NULL: not known yet */
-	unsigned mark;		  /* bytes of WIRE_MARK seen on the serial */
+	struct stream vsock, serial;
+	struct stream *link; /* that one; NULL: not known yet */
+	unsigned magic;	     /* bytes of PROTOCOL_MAGIC seen on the serial */
 	struct frames frames;
 	struct loop_timer lost; /* the link is: how does the guest end? */
 	struct loop_timer retry;
 
-	bool ready, exited, over; /* over: nothing more is listened to */
+	bool ready, exited, over; /* see the states in command.c */
 	bool lost_output;	  /* it could not be written: a full disk */
 	unsigned status;
-	unsigned stops;		   /* signals that ask for the end */
-	char note[WIRE_PIECE + 1]; /* init's last, not logged yet */
+	unsigned stops;		      /* signals that ask for the end */
+	char note[PROTOCOL_TEXT + 1]; /* init's last, not logged yet */
 
-	struct console_end in;
-	struct escape escape;
+	struct stream in;
+	struct tty_escape escape;
 	bool in_tty, in_readable, in_over, in_background;
 	uint32_t in_credit;
 	struct command_output out[2]; /* stdout, stderr */
 
 	/* Frames for the guest: one that is being sent, and what is to be. */
-	uint8_t send[WIRE_HEADER + WIRE_PIECE];
+	uint8_t send[PROTOCOL_HEADER + PROTOCOL_CHUNK];
 	size_t send_at, send_end;
 	uint64_t signals; /* 1 << number */
 	bool winch;
@@ -83,7 +84,7 @@ int command_open(struct command *command,
 /* vsock_fd, which is not this command's own any more. */
 int command_take_vsock(struct command *command);
 
-/* What it needs of the host (cpu/loop/features.h). After command_open. */
+/* What it needs of the host (cpu/loop/thread.h). After command_open. */
 unsigned command_features(const struct command *command);
 
 int command_start(struct command *command, struct loop *loop,
@@ -97,8 +98,14 @@ void command_suspend(struct command *command);
 void command_resume(struct command *command);
 
 /*
- * After the guest has ended, and the loop: passes on what there still is, for
- * `timeout_ns` at most, or until `stop_fd` is readable. True where all is out.
+ * After the guest has ended, and the loop: takes what waits on the links, so
+ * that nobody has to wait for it; the console's last output goes there.
+ */
+void command_listen(struct command *command);
+
+/*
+ * Then passes on what there still is, for `timeout_ns` at most, or until
+ * `stop_fd` is readable. True where all is out.
  */
 bool command_drain(struct command *command, uint64_t timeout_ns, int stop_fd);
 
@@ -108,37 +115,6 @@ bool command_drain(struct command *command, uint64_t timeout_ns, int stop_fd);
  */
 void command_finish(struct command *command, struct ending *ending);
 
-/* Takes what waits on the links, so that nobody has to wait for it. */
-void command_listen(struct command *command);
-
 void command_close(struct command *command);
-
-/* -- between cpu/command*.c ----------------------------------------------- */
-
-/* command_output.c: 0, or -EPROTO where it is more than was allowed. */
-int command_output_take(struct command *command, unsigned stream,
-			const uint8_t *data, size_t len);
-void command_output_flush(struct command_output *output);
-bool command_output_empty(const struct command *command);
-/* Until all is out, or somebody has had enough; true where all is. */
-bool command_output_drain(struct command *command, uint64_t timeout_ns,
-			  int stop_fd);
-void command_output_open(struct command *command);
-
-/* command_input.c: sends what there is to send, the command's input too. */
-void command_pump(struct command *command);
-void command_input_open(struct command *command);
-void command_input_ready(void *arg, uint32_t events);
-
-/* command_link.c */
-void command_log_note(struct command *command);
-int command_link_open(struct command *command, bool serial);
-int command_link_start(struct command *command);
-
-/* All has been written that the command wrote: its status is mote's. */
-void command_settle(struct command *command);
-
-/* The guest's end is gone; it will end in a moment, or else it is to. */
-void command_lost(struct command *command);
 
 #endif

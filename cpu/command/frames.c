@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The parser of the guest's frames. It is fed pieces of any size, keeps no more
  * than a header or a short payload, and hands data on as it comes. Trusts
@@ -6,6 +7,7 @@
 #include "cpu/command/frames.h"
 
 #include <errno.h>
+#include <stdbool.h>
 #include <string.h>
 
 #include "mem/util.h"
@@ -13,75 +15,79 @@
 /* What a guest may send, and how much of it; all others are refused. */
 static const struct {
 	uint32_t min, max;
-} lengths[WIRE_TYPES] = {
-	[WIRE_STDIN] = { 1, 0 },	   [WIRE_STDOUT] = { 1, WIRE_PIECE },
-	[WIRE_STDERR] = { 1, WIRE_PIECE }, [WIRE_TAKEN] = { 8, 8 },
-	[WIRE_CLOSED] = { 8, 8 },	   [WIRE_WINCH] = { 1, 0 },
-	[WIRE_SIGNAL] = { 1, 0 },	   [WIRE_READY] = { 0, 0 },
-	[WIRE_NOTE] = { 0, WIRE_TEXT },	   [WIRE_EXIT] = { 8, 8 },
+} frame_lengths[PROTOCOL_TYPES] = {
+	[PROTOCOL_STDIN] = { 1, 0 },
+	[PROTOCOL_STDOUT] = { 1, PROTOCOL_CHUNK },
+	[PROTOCOL_STDERR] = { 1, PROTOCOL_CHUNK },
+	[PROTOCOL_TAKEN] = { 8, 8 },
+	[PROTOCOL_CLOSED] = { 8, 8 },
+	[PROTOCOL_WINCH] = { 1, 0 },
+	[PROTOCOL_SIGNAL] = { 1, 0 },
+	[PROTOCOL_READY] = { 0, 0 },
+	[PROTOCOL_NOTE] = { 0, PROTOCOL_TEXT },
+	[PROTOCOL_EXIT] = { 8, 8 },
 };
 
-static int begin(struct frames *f)
+static int begin_frame(struct frames *f)
 {
 	f->type = get_le32(f->header);
 	f->left = get_le32(f->header + 4);
 	f->payload_len = 0;
-	if (f->type >= WIRE_TYPES || f->left < lengths[f->type].min ||
-	    f->left > lengths[f->type].max)
+	if (f->type >= PROTOCOL_TYPES || f->left < frame_lengths[f->type].min ||
+	    f->left > frame_lengths[f->type].max)
 		return -EPROTO;
 	return 0;
 }
 
-static int end(struct frames *f, const struct frames_ops *ops, void *arg)
+static bool carries_output(const struct frames *f)
 {
-	uint32_t word[WIRE_WORDS] = { 0 };
+	return f->type == PROTOCOL_STDOUT || f->type == PROTOCOL_STDERR;
+}
 
+static int end_frame(struct frames *f, frames_take *take, void *arg)
+{
 	f->header_len = 0;
-	if (f->type == WIRE_STDOUT || f->type == WIRE_STDERR)
+	if (carries_output(f))
 		return 0;
 	f->payload[f->payload_len] = 0;
-	if (f->type == WIRE_NOTE)
-		return ops->note(arg, (const char *)f->payload);
-	for (unsigned i = 0; i < WIRE_WORDS && 4 * i < f->payload_len; i++)
-		word[i] = get_le32(f->payload + 4 * i);
-	return ops->words(arg, f->type, word);
+	return take(arg, f->type, f->payload, f->payload_len);
 }
 
 /* The next bytes that are of one kind: how many, or -errno. */
-static int take(struct frames *f, const uint8_t *data, size_t len,
-		const struct frames_ops *ops, void *arg)
+static int parse_part(struct frames *f, const uint8_t *data, size_t len,
+		      frames_take *take, void *arg)
 {
-	uint32_t want = f->header_len < WIRE_HEADER
-				? WIRE_HEADER - f->header_len
+	uint32_t want = f->header_len < PROTOCOL_HEADER
+				? PROTOCOL_HEADER - f->header_len
 				: f->left;
 	const uint32_t n = len < want ? (uint32_t)len : want;
 	int error = 0;
 
-	if (f->header_len < WIRE_HEADER) {
+	if (f->header_len < PROTOCOL_HEADER) {
 		memcpy(f->header + f->header_len, data, n);
 		f->header_len += n;
-		if (f->header_len < WIRE_HEADER)
+		if (f->header_len < PROTOCOL_HEADER)
 			return (int)n;
-		error = begin(f);
+		error = begin_frame(f);
 	} else {
 		f->left -= n;
-		if (f->type == WIRE_STDOUT || f->type == WIRE_STDERR) {
-			error = ops->data(arg, f->type, data, n);
+		if (carries_output(f)) {
+			error = take(arg, f->type, data, n);
 		} else {
 			memcpy(f->payload + f->payload_len, data, n);
 			f->payload_len += n;
 		}
 	}
 	if (!error && !f->left)
-		error = end(f, ops, arg);
+		error = end_frame(f, take, arg);
 	return error ? error : (int)n;
 }
 
 int frames_feed(struct frames *frames, const uint8_t *data, size_t len,
-		const struct frames_ops *ops, void *arg)
+		frames_take *take, void *arg)
 {
 	while (len) {
-		int taken = take(frames, data, len, ops, arg);
+		int taken = parse_part(frames, data, len, take, arg);
 
 		if (taken < 0)
 			return taken;
@@ -91,7 +97,7 @@ int frames_feed(struct frames *frames, const uint8_t *data, size_t len,
 	return 0;
 }
 
-void frames_header(uint8_t to[WIRE_HEADER], unsigned type, size_t len)
+void frames_header(uint8_t to[PROTOCOL_HEADER], unsigned type, size_t len)
 {
 	put_le32(to, type);
 	put_le32(to + 4, (uint32_t)len);

@@ -1,6 +1,7 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The host's end of the serial port: what --serial names. Opened before the
- * sandbox closes in, attached to the loop before the vCPUs run. Main thread.
+ * The host's end of the serial port. Opened before the sandbox closes in,
+ * attached to the loop before the vCPUs run. Main thread.
  */
 #ifndef CPU_CONSOLE_CONSOLE_H
 #define CPU_CONSOLE_CONSOLE_H
@@ -9,75 +10,43 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "cpu/console/escape.h"
-#include "cpu/console/stream.h"
+#include "cpu/console/open.h"
+#include "cpu/console/tty.h"
 #include "cpu/console/uart.h"
 #include "cpu/loop/loop.h"
-#include "cpu/loop/unixsock.h"
-
-enum console_kind {
-	CONSOLE_STDIO,
-	CONSOLE_OFF,  /* output is dropped, no input */
-	CONSOLE_PTY,  /* a new pseudo-terminal, its name goes to stderr */
-	CONSOLE_FILE, /* `path`, truncated; output only */
-	CONSOLE_UNIX, /* a socket at `path`; one client at a time */
-	CONSOLE_FD,   /* `fd`, whatever it can do; stays the caller's */
-};
-
-struct console_options {
-	enum console_kind kind;
-	const char *path; /* must last as long as the console */
-	int fd;
-	bool check;  /* it will not be started: leave all as it was */
-	bool sealed; /* nothing can be opened any more once it is */
-};
 
 #define CONSOLE_BUFFER 4096
 
 struct console {
 	bool opened; /* all zero is a console that was never opened */
-	enum console_kind kind;
+	struct console_host host;
 	struct loop *loop; /* NULL: not started, or stopped */
-	struct serial *serial;
-	struct console_end in, out;
+	struct uart *serial;
 	struct loop_source event; /* the serial port's event_fd */
+	struct loop_source wait;  /* for clients: host.wait_fd */
 	struct loop_timer flush;
 	uint64_t flushed_ns; /* when output was last written */
-
-	int wait_fd;		 /* listening socket, or inotify of the pty */
-	struct loop_source wait; /* watches wait_fd */
-	int pty_fd;		 /* the master */
-	bool sealed;		 /* as in console_options */
-	bool accept_later;	 /* there were no descriptors left */
-	bool input_over;	 /* the client has sent all that it will */
-
-	int tty_fd; /* stdin where it is a tty; else -1 */
-	struct escape escape;
-	bool background; /* the terminal is somebody else's just now */
+	bool accept_later;   /* there were no descriptors left for a client */
+	bool input_over;     /* the client has sent all that it will */
+	bool background;     /* the terminal is somebody else's just now */
+	struct tty_escape escape;
 
 	uint8_t input[CONSOLE_BUFFER]; /* read, not yet taken by the guest */
 	size_t input_start, input_end;
-
-	const char *path;
-	struct unixsock socket;
 };
 
 /*
- * All of these return 0 or -errno, logged. console_open opens the host's side
- * and creates nothing in the loop; it leaves the terminal as it is. After a
+ * These return 0 or -errno, logged. console_open opens the host's side and
+ * creates nothing in the loop; it leaves the terminal as it is. After a
  * failure, and at the end in any case, console_close.
  */
 int console_open(struct console *console,
 		 const struct console_options *options);
 int console_start(struct console *console, struct loop *loop,
-		  struct serial *serial);
+		  struct uart *serial, struct tty_escape escape);
 
 /* After console_open: bits of enum feature that it needs. */
 unsigned console_features(const struct console *console);
-
-/* Called in the loop's thread on Ctrl-A x. After console_open. */
-void console_on_quit(struct console *console, void (*on_quit)(void *arg),
-		     void *arg);
 
 /*
  * On SIGTSTP (before mote stops itself) and after SIGCONT: hand the terminal
@@ -98,10 +67,7 @@ uint64_t console_drain(struct console *console, uint64_t timeout_ns,
 /* Leaves the loop and restores the terminal. Harmless if not started. */
 void console_stop(struct console *console);
 
-/*
- * Closes what console_open opened and removes the socket's file (not where the
- * sandbox forbids it: the next mote replaces what is left).
- */
+/* Stops it and closes what console_open opened, the socket's file included. */
 void console_close(struct console *console);
 
 #endif

@@ -1,13 +1,12 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Opens and closes the host objects behind --serial.
  *
  * Everything that needs a path or a right is done here, before the sandbox
  * closes in; console.c goes on with descriptors alone. The main thread, before
- * there are others.
- *
- * Trusts the command line.
+ * there are others. Trusts the command line.
  */
-#include "cpu/console/console.h"
+#include "cpu/console/open.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -20,28 +19,22 @@
 #include <termios.h>
 #include <unistd.h>
 
-#include "cpu/loop/features.h"
+#include "cpu/loop/thread.h"
 #include "mem/log.h"
 
 #define BACKLOG 4
 
-static int open_stdio(struct console *console)
+static int open_serial_stdio(struct console_host *host)
 {
-	console->in = console_end_open(STDIN_FILENO, O_RDONLY, false);
-	console->out = console_end_open(STDOUT_FILENO, O_WRONLY, false);
+	host->in = stream_open(STDIN_FILENO, O_RDONLY, false);
+	host->out = stream_open(STDOUT_FILENO, O_WRONLY, false);
 	if (isatty(STDIN_FILENO))
-		console->tty_fd = STDIN_FILENO;
+		host->tty_fd = STDIN_FILENO;
 	return 0;
 }
 
-static int open_off(struct console *console)
-{
-	(void)console;
-	return 0;
-}
-
-/* What the option of SOL_SOCKET says; 0 where it is no socket. */
-static int socket_option(int fd, int option)
+/* What an option of SOL_SOCKET says; 0 where it is no socket. */
+static int get_socket_option(int fd, int option)
 {
 	int value = 0;
 	socklen_t len = sizeof(value);
@@ -49,89 +42,80 @@ static int socket_option(int fd, int option)
 	return getsockopt(fd, SOL_SOCKET, option, &value, &len) ? 0 : value;
 }
 
-static int open_fd(struct console *console, int fd)
+/* 0, or -errno, logged, where `fd` cannot be a serial port's other end. */
+static int check_serial_fd(int fd)
 {
-	const int flags = fcntl(fd, F_GETFL);
 	struct sockaddr peer;
 	socklen_t peer_len = sizeof(peer);
 	struct stat status;
-	int mode;
 
-	if (flags < 0 || flags & O_PATH) {
-		log_error("--serial fd=%d: not an open descriptor; have the "
-			  "caller open it for mote",
-			  fd);
-		return -EBADF;
-	}
 	if (!fstat(fd, &status) && S_ISDIR(status.st_mode)) {
 		log_error("--serial fd=%d: it is a directory", fd);
 		return -EISDIR;
 	}
-	if (socket_option(fd, SO_ACCEPTCONN)) {
-		console->kind = CONSOLE_UNIX;
-		console->wait_fd = fd;
-		return unixsock_take("--serial ", fd);
-	}
-	if (socket_option(fd, SO_TYPE) == SOCK_STREAM &&
+	if (!get_socket_option(fd, SO_ACCEPTCONN) &&
+	    get_socket_option(fd, SO_TYPE) == SOCK_STREAM &&
 	    getpeername(fd, &peer, &peer_len) < 0) {
 		log_error("--serial fd=%d: that socket is neither connected "
 			  "nor does it listen",
 			  fd);
 		return -ENOTCONN;
 	}
-	mode = flags & O_ACCMODE;
+	return 0;
+}
+
+static int open_serial_fd(struct console_host *host, int fd)
+{
+	const int flags = file_take(fd, "--serial "), mode = flags & O_ACCMODE;
+	const int error = flags < 0 ? flags : check_serial_fd(fd);
+
+	if (error)
+		return error;
+	if (get_socket_option(fd, SO_ACCEPTCONN)) {
+		host->kind = CONSOLE_UNIX;
+		host->wait_fd = fd;
+		return unixsock_take("--serial ", fd);
+	}
 	if (mode != O_WRONLY)
-		console->in = console_end_open(fd, O_RDONLY, false);
+		host->in = stream_open(fd, O_RDONLY, false);
 	if (mode == O_RDONLY)
 		return 0;
 	/* epoll takes a descriptor once: the output is watched by another. */
 	fd = fcntl(fd, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
 	if (fd < 0)
 		return log_errno("--serial fd=: dup");
-	console->out = console_end_open(fd, O_WRONLY, true);
+	host->out = stream_open(fd, O_WRONLY, true);
 	return 0;
 }
 
-/* Opens the file, or only tries to: then it is left, or left away, as it was.
- */
-static int try_file(const char *path, bool check)
+/* With `check` it is only tried: it is left, or left away, as it was. */
+static int open_serial_file(struct console_host *host,
+			    const struct console_options *options)
 {
+	const char *path = options->file.path;
+	struct stat status;
+	const bool missing =
+		options->check && stat(path, &status) < 0 && errno == ENOENT;
+	const int create = missing	    ? O_CREAT | O_EXCL
+			   : options->check ? 0
+					    : O_CREAT | O_TRUNC;
 	/* O_NONBLOCK: a FIFO that nobody reads must not hold mote up. */
-	const int flags = O_WRONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC;
-	int fd;
+	const int fd = file_open(&options->file, "--serial file=",
+				 O_WRONLY | O_NONBLOCK | create, 0600, NULL);
 
-	if (!check)
-		return open(path, flags | O_CREAT | O_TRUNC, 0600);
-	fd = open(path, flags);
-	if (fd < 0 && errno == ENOENT) {
-		fd = open(path, flags | O_CREAT | O_EXCL, 0600);
-		if (fd >= 0)
-			unlink(path);
-	}
-	return fd;
-}
-
-static int open_file(struct console *console, bool check)
-{
-	const int fd = try_file(console->path, check);
-	int error = errno;
-
-	if (fd < 0) {
-		log_error("--serial file=%s: %s%s", console->path,
-			  strerror(error),
-			  error == ENXIO ? "; a FIFO needs its reader first"
-					 : "");
-		return -error;
-	}
-	console->out = console_end_open(fd, O_WRONLY, true);
+	if (fd < 0)
+		return fd;
+	if (missing)
+		unlink(path);
+	host->out = stream_open(fd, O_WRONLY, true);
 	return 0;
 }
 
-static int pty_failed(const char *what, const char *mend)
+static int log_pty_error(const char *what, const char *advice)
 {
 	const int error = errno;
 
-	log_error("--serial pty: %s: %s; %s", what, strerror(error), mend);
+	log_error("--serial pty: %s: %s; %s", what, strerror(error), advice);
 	return -error;
 }
 
@@ -140,114 +124,97 @@ static int pty_failed(const char *what, const char *mend)
  * While it is closed (POLLHUP, from the first close on) output would pile up;
  * inotify says when it is opened.
  */
-static int watch_pty(struct console *console, const char *name)
+static int watch_pty_slave(struct console_host *host, const char *name)
 {
 	int slave = open(name, O_RDWR | O_NOCTTY | O_CLOEXEC);
 
 	if (slave < 0)
-		return pty_failed(name, "is devpts mounted at /dev/pts?");
+		return log_pty_error(name, "is devpts mounted at /dev/pts?");
 	close(slave);
-	console->wait_fd = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
-	if (console->wait_fd < 0 ||
-	    inotify_add_watch(console->wait_fd, name, IN_OPEN) < 0)
-		return pty_failed("inotify",
-				  "raise fs.inotify.max_user_instances");
+	host->wait_fd = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
+	if (host->wait_fd < 0 ||
+	    inotify_add_watch(host->wait_fd, name, IN_OPEN) < 0)
+		return log_pty_error("inotify",
+				     "raise fs.inotify.max_user_instances");
 	return 0;
 }
 
-static int open_pty(struct console *console, bool check)
+static int open_serial_pty(struct console_host *host, bool check)
 {
 	int unlock = 0, error;
 	unsigned number;
 	char name[32];
 
-	console->pty_fd =
+	host->pty_fd =
 		open("/dev/ptmx", O_RDWR | O_NOCTTY | O_NONBLOCK | O_CLOEXEC);
-	if (console->pty_fd < 0 ||
-	    ioctl(console->pty_fd, TIOCSPTLCK, &unlock) < 0 ||
-	    ioctl(console->pty_fd, TIOCGPTN, &number) < 0)
-		return pty_failed("/dev/ptmx", "is devpts mounted?");
+	if (host->pty_fd < 0 || ioctl(host->pty_fd, TIOCSPTLCK, &unlock) < 0 ||
+	    ioctl(host->pty_fd, TIOCGPTN, &number) < 0)
+		return log_pty_error("/dev/ptmx", "is devpts mounted?");
 	snprintf(name, sizeof(name), "/dev/pts/%u", number);
-	error = watch_pty(console, name);
-	if (error)
-		return error;
-	/* Not a log line: wanted at every --log level. */
-	if (!check)
+	error = watch_pty_slave(host, name);
+	/* Not a log line: it is wanted at every --log level. */
+	if (!error && !check)
 		dprintf(STDERR_FILENO, "mote: serial is on %s\n", name);
-	return 0;
+	return error;
 }
 
-static int open_unix(struct console *console)
+int console_host_open(struct console_host *host,
+		      const struct console_options *options)
 {
-	console->wait_fd = unixsock_listen(
-		&console->socket, "--serial unix=", console->path, BACKLOG);
-	return console->wait_fd < 0 ? console->wait_fd : 0;
-}
-
-int console_open(struct console *console, const struct console_options *options)
-{
-	memset(console, 0, sizeof(*console));
-	console->opened = true;
-	console->kind = options->kind;
-	console->path = options->path;
-	console->sealed = options->sealed;
-	console->in = console->out = CONSOLE_END_NONE;
-	console->wait_fd = console->pty_fd = console->tty_fd = -1;
-	console->socket = UNIXSOCK_NONE;
-	console->event.fd = console->wait.fd = console->flush.source.fd = -1;
-
+	*host = (struct console_host){
+		.kind = options->kind,
+		.in = STREAM_NONE,
+		.out = STREAM_NONE,
+		.wait_fd = -1,
+		.pty_fd = -1,
+		.tty_fd = -1,
+		.sealed = options->sealed,
+		.socket = UNIXSOCK_NONE,
+	};
 	switch (options->kind) {
 	case CONSOLE_STDIO:
-		return open_stdio(console);
+		return open_serial_stdio(host);
 	case CONSOLE_PTY:
-		return open_pty(console, options->check);
+		return open_serial_pty(host, options->check);
 	case CONSOLE_FILE:
-		return open_file(console, options->check);
+		return open_serial_file(host, options);
 	case CONSOLE_UNIX:
-		return open_unix(console);
+		host->wait_fd = unixsock_listen(&host->socket, "--serial unix=",
+						options->file.path, BACKLOG);
+		return host->wait_fd < 0 ? host->wait_fd : 0;
 	case CONSOLE_FD:
-		return open_fd(console, options->fd);
-	default:
-		return open_off(console);
+		return open_serial_fd(host, options->file.fd);
+	default: /* CONSOLE_OFF */
+		return 0;
 	}
 }
 
-unsigned console_features(const struct console *console)
+unsigned console_host_features(const struct console_host *host)
 {
-	static const unsigned kinds[] = {
-		[CONSOLE_PTY] = FEATURE_PTY | FEATURE_OUTPUT,
-		[CONSOLE_UNIX] = FEATURE_UNIX | FEATURE_OUTPUT,
-		[CONSOLE_FD] = 0,
-	};
-	const struct console_end *out = &console->out;
-	unsigned features = console_end_features(&console->in) |
-			    console_end_features(out) | kinds[console->kind];
+	unsigned features =
+		stream_features(&host->in) | stream_features(&host->out);
 
-	if (out->source.fd >= 0 && out->way != CONSOLE_DIRECT)
+	if (host->out.source.fd >= 0 && host->out.mode != STREAM_DIRECT)
 		features |= FEATURE_OUTPUT;
-	if (console->tty_fd >= 0)
+	if (host->kind == CONSOLE_PTY)
+		features |= FEATURE_PTY | FEATURE_OUTPUT;
+	if (host->kind == CONSOLE_UNIX)
+		features |= FEATURE_UNIX | FEATURE_OUTPUT;
+	if (host->tty_fd >= 0)
 		features |= FEATURE_TTY;
-	if (unixsock_is_ours(&console->socket))
+	if (unixsock_is_ours(&host->socket))
 		features |= FEATURE_SOCKET_FILE;
 	return features;
 }
 
-static void close_fd(int *fd)
+void console_host_close(struct console_host *host)
 {
-	if (*fd >= 0)
-		close(*fd);
-	*fd = -1;
-}
-
-void console_close(struct console *console)
-{
-	if (!console->opened)
-		return;
-	console->opened = false;
-	console_stop(console);
-	console_end_close(&console->in, NULL);
-	console_end_close(&console->out, NULL);
-	unixsock_remove(&console->socket);
-	close_fd(&console->wait_fd);
-	close_fd(&console->pty_fd);
+	stream_close(&host->in);
+	stream_close(&host->out);
+	unixsock_remove(&host->socket);
+	if (host->wait_fd >= 0)
+		close(host->wait_fd);
+	if (host->pty_fd >= 0)
+		close(host->pty_fd);
+	host->wait_fd = host->pty_fd = -1;
 }

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Reads and writes without waiting, on descriptors that are shared.
  *
@@ -21,19 +22,22 @@
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
-#include "cpu/loop/features.h"
+#include "cpu/loop/thread.h"
 #include "mem/log.h"
+#include "mem/util.h"
 
-#define PIECE	   65536
-#define TTY_PIECE  1	    /* poll promises room, but not how much */
-#define PIPE_PIECE PIPE_BUF /* pipe(7): poll promises a page */
+#define RETRY_NS 10000000u
 
-/*
- * A pseudo-terminal's master must not be opened anew: /dev/ptmx makes another.
- */
-static bool may_reopen(int fd, const struct stat *status)
+/* The most that one write is given, */
+#define WRITE_MAX      65536
+#define WRITE_MAX_TTY  1 /* where poll promises room, but not how much, */
+#define WRITE_MAX_PIPE PIPE_BUF /* and where it promises a page: pipe(7) */
+
+/* Not a pseudo-terminal's master: opening /dev/ptmx anew makes another. */
+static bool may_reopen_fd(int fd, const struct stat *status)
 {
 	unsigned number;
 
@@ -42,144 +46,170 @@ static bool may_reopen(int fd, const struct stat *status)
 	return isatty(fd) && ioctl(fd, TIOCGPTN, &number) < 0;
 }
 
-static int reopen(int fd, int direction)
+struct stream stream_open(int fd, int direction, bool owned)
 {
-	char name[32];
-
-	snprintf(name, sizeof(name), "/proc/self/fd/%d", fd);
-	return open(name, direction | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
-}
-
-struct console_end console_end_open(int fd, int direction, bool owned)
-{
-	struct console_end end = {
+	struct stream stream = {
 		.source = { .fd = fd },
-		.way = CONSOLE_POLL,
-		.piece = isatty(fd) ? TTY_PIECE : PIPE_PIECE,
+		.mode = STREAM_POLL,
+		.write_max = isatty(fd) ? WRITE_MAX_TTY : WRITE_MAX_PIPE,
 		.owned = owned,
 	};
+	const int flags = O_NONBLOCK | O_NOCTTY | O_CLOEXEC;
 	struct stat status;
+	char name[32];
 	int own;
 
 	if (fstat(fd, &status) < 0)
-		return CONSOLE_END_NONE;
+		return STREAM_NONE;
 	if (S_ISREG(status.st_mode) || S_ISBLK(status.st_mode)) {
-		end.way = CONSOLE_DIRECT;
-		end.piece = PIECE;
+		stream.mode = STREAM_DIRECT;
+		stream.write_max = WRITE_MAX;
 	} else if (S_ISSOCK(status.st_mode)) {
-		end.way = CONSOLE_SOCKET;
-		end.piece = PIECE / 2; /* must fit a datagram, if it is one */
-	} else if (may_reopen(fd, &status)) {
-		own = reopen(fd, direction);
+		stream.mode = STREAM_SOCKET;
+		/* It must fit a datagram, if it is one. */
+		stream.write_max = WRITE_MAX / 2;
+	} else if (may_reopen_fd(fd, &status)) {
+		snprintf(name, sizeof(name), "/proc/self/fd/%d", fd);
+		own = open(name, direction | flags);
 		if (own < 0)
-			return end;
+			return stream;
 		if (owned)
 			close(fd);
-		end = console_end_own(own);
+		stream = stream_own(own);
 	}
-	return end;
+	return stream;
 }
 
-struct console_end console_end_own(int fd)
+struct stream stream_own(int fd)
 {
-	return (struct console_end){
+	return (struct stream){
 		.source = { .fd = fd },
-		.way = CONSOLE_NONBLOCK,
-		.piece = PIECE,
+		.mode = STREAM_NONBLOCK,
+		.write_max = WRITE_MAX,
 		.owned = true,
 	};
 }
 
-unsigned console_end_features(const struct console_end *end)
+unsigned stream_features(const struct stream *stream)
 {
-	if (end->source.fd < 0)
+	if (stream->source.fd < 0)
 		return 0;
-	return (end->way == CONSOLE_POLL ? FEATURE_POLLED : 0) |
-	       (end->way == CONSOLE_SOCKET ? FEATURE_SOCKET : 0);
+	return (stream->mode == STREAM_POLL ? FEATURE_POLLED : 0) |
+	       (stream->mode == STREAM_SOCKET ? FEATURE_SOCKET : 0);
 }
 
-void console_end_close(struct console_end *end, struct loop *loop)
+void stream_close(struct stream *stream)
 {
-	if (end->source.fd < 0)
-		return;
-	if (loop)
-		console_end_unwatch(end, loop);
-	if (end->owned)
-		close(end->source.fd);
-	end->source.fd = -1;
+	stream_unwatch(stream);
+	if (stream->source.fd >= 0 && stream->owned)
+		close(stream->source.fd);
+	stream->source.fd = -1;
 }
 
-/* 0 where it may go on, else -EAGAIN. */
-static int await_nothing(const struct console_end *end, short events)
+/* A read or a write at this moment would, or might, wait. */
+static bool stream_is_busy(const struct stream *stream, short events)
 {
-	struct pollfd poll_fd = { .fd = end->source.fd, .events = events };
+	struct pollfd poll_fd = { .fd = stream->source.fd, .events = events };
 
-	if (end->way == CONSOLE_POLL && poll(&poll_fd, 1, 0) <= 0)
-		return -EAGAIN;
-	return 0;
+	return stream->mode == STREAM_POLL && poll(&poll_fd, 1, 0) <= 0;
 }
 
-static ssize_t result(ssize_t count)
+static ssize_t count_or_error(ssize_t count)
 {
 	if (count >= 0)
 		return count;
 	return errno == EINTR ? -EAGAIN : -errno;
 }
 
-ssize_t console_end_read(struct console_end *end, void *data, size_t len)
+ssize_t stream_read(struct stream *stream, void *data, size_t len)
 {
-	const int fd = end->source.fd;
-	const int busy = await_nothing(end, POLLIN);
+	const int fd = stream->source.fd;
 
-	if (busy)
-		return busy;
-	if (end->way == CONSOLE_SOCKET)
-		return result(recv(fd, data, len, MSG_DONTWAIT));
-	return result(read(fd, data, len));
+	if (stream_is_busy(stream, POLLIN))
+		return -EAGAIN;
+	if (stream->mode == STREAM_SOCKET)
+		return count_or_error(recv(fd, data, len, MSG_DONTWAIT));
+	return count_or_error(read(fd, data, len));
 }
 
-ssize_t console_end_write(struct console_end *end, const void *data, size_t len)
+ssize_t stream_write(struct stream *stream, const void *data, size_t len)
 {
-	const int fd = end->source.fd;
-	const int busy = await_nothing(end, POLLOUT);
+	const int fd = stream->source.fd;
 	ssize_t count;
 
-	if (busy)
-		return busy;
-	if (len > end->piece)
-		len = end->piece;
-	if (end->way == CONSOLE_SOCKET)
+	if (stream_is_busy(stream, POLLOUT))
+		return -EAGAIN;
+	if (len > stream->write_max)
+		len = stream->write_max;
+	if (stream->mode == STREAM_SOCKET)
 		count = send(fd, data, len, MSG_DONTWAIT | MSG_NOSIGNAL);
 	else
 		count = write(fd, data, len);
-	return count ? result(count) : -EAGAIN; /* so some drivers say it */
+	/* Some drivers say with 0 that there is no room. */
+	return count ? count_or_error(count) : -EAGAIN;
 }
 
-void console_end_watch(struct console_end *end, struct loop *loop,
-		       uint32_t events)
+void stream_attach(struct stream *stream, struct loop *loop,
+		   void (*ready)(void *arg, uint32_t events), void *arg)
 {
+	stream->loop = loop;
+	stream->source.ready = ready;
+	stream->source.arg = arg;
+}
+
+void stream_watch(struct stream *stream, uint32_t events)
+{
+	struct loop *loop = stream->loop;
 	int error;
 
-	if (end->source.fd < 0 || end->way == CONSOLE_DIRECT)
+	if (!loop || stream->source.fd < 0 || stream->mode == STREAM_DIRECT)
 		return;
-	if (end->watched && end->events == events)
+	if (stream->watched && stream->events == events)
 		return;
-	error = end->watched ? loop_change(loop, &end->source, events)
-			     : loop_add(loop, &end->source, events);
+	error = stream->watched ? loop_change(loop, &stream->source, events)
+				: loop_add(loop, &stream->source, events);
 	if (error == -EPERM) {
-		end->way = CONSOLE_DIRECT; /* such as /dev/null */
+		stream->mode = STREAM_DIRECT; /* such as /dev/null */
 		return;
 	}
 	if (error)
-		log_error("cannot watch the serial port's descriptor %d: %s",
-			  end->source.fd, strerror(-error));
-	end->watched = !error;
-	end->events = events;
+		log_error("cannot watch descriptor %d for the serial port or "
+			  "the command: %s",
+			  stream->source.fd, strerror(-error));
+	stream->watched = !error;
+	stream->events = events;
 }
 
-void console_end_unwatch(struct console_end *end, struct loop *loop)
+void stream_unwatch(struct stream *stream)
 {
-	if (end->watched)
-		loop_remove(loop, &end->source);
-	end->watched = false;
+	if (stream->watched)
+		loop_remove(stream->loop, &stream->source);
+	stream->watched = false;
+}
+
+/* -- after the loop ------------------------------------------------------- */
+
+uint64_t stream_deadline(uint64_t timeout_ns)
+{
+	uint64_t deadline;
+
+	return add_wraps(loop_now(), timeout_ns, &deadline) ? UINT64_MAX
+							    : deadline;
+}
+
+bool stream_wait(int fd, int other_fd, uint64_t deadline, int stop_fd)
+{
+	struct pollfd fds[] = { { .fd = fd, .events = POLLOUT },
+				{ .fd = other_fd, .events = POLLOUT },
+				{ .fd = stop_fd, .events = POLLIN } };
+	const uint64_t now = loop_now();
+	uint64_t ns = now < deadline ? deadline - now : 0;
+	struct timespec time = { 0 };
+
+	if (!ns)
+		return false;
+	time.tv_nsec = (long)(ns < RETRY_NS ? ns : RETRY_NS);
+	if (ppoll(fds, ARRAY_LEN(fds), &time, NULL) < 0 && errno != EINTR)
+		return false;
+	return !fds[2].revents;
 }

@@ -1,11 +1,14 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The terminal's raw mode and the way back from it, which there must be on
- * every way out: process-wide state, because signal handlers need it.
+ * mote's own terminal: its raw mode, the way back from it, which there must be
+ * on every way out, and the keys that are not meant for the guest.
  */
 #ifndef CPU_CONSOLE_TTY_H
 #define CPU_CONSOLE_TTY_H
 
 #include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
 
 /*
  * Puts `fd`'s terminal into raw mode (every byte as it is, both ways; no echo,
@@ -24,5 +27,15 @@ void tty_restore(void);
 
 /* Whether this process may read `fd`'s terminal without being stopped. */
 bool tty_is_ours(int fd);
+
+/* What is typed after Ctrl-A is for mote. */
+struct tty_escape {
+	bool begun;		    /* Ctrl-A came; the next byte says what */
+	void (*on_quit)(void *arg); /* Ctrl-A x; or NULL */
+	void *arg;
+};
+
+/* Takes these keys out of what was typed, and obeys; returns what is left. */
+size_t tty_filter(struct tty_escape *escape, uint8_t *data, size_t len);
 
 #endif

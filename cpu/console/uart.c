@@ -1,47 +1,245 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The registers of a 16550A (National Semiconductor PC16550D data sheet), as
- * Linux's 8250 driver and simpler ones expect them to behave.
+ * A 16550A serial port (National Semiconductor PC16550D data sheet), as Linux's
+ * 8250 driver and simpler ones expect it to behave.
  *
  * A byte written to THR leaves at once, and silence on the line passes at once:
- * there is no time in here. What happens to the bytes is serial_line.c's.
+ * there is no time in here.
  *
- * The guest's accesses are not trusted; nothing they do is an error. They come
- * from any vCPU thread and take the port's lock.
+ * Output. What the guest transmits goes into a ring that the main thread
+ * empties; no write by the guest ever waits. When the host takes the bytes
+ * more slowly than they come, there are two kinds of guest code:
+ *   - An interrupt-driven transmitter has IER.THRI set: user programs behind a
+ *     tty. It stops while LSR.THRE is clear, so THRE goes away when the ring is
+ *     above HIGH, and comes back, with its interrupt, below LOW. Nothing is
+ *     lost, and only the programs that print wait.
+ *   - A polled transmitter has it clear: Linux's kernel console (which clears
+ *     IER for as long as it prints, drivers/tty/serial/8250/8250_port.c), early
+ *     printk, small guests. It would spin with locks held, so it always sees
+ *     THRE, and what the ring cannot hold is dropped and counted. The quarter
+ *     above HIGH is kept for it.
+ * The main thread is woken when the ring stops being empty, not for each byte.
+ *
+ * Input. The line's far end decides when a byte arrives, so the host's bytes
+ * wait in a queue until the guest listens, and only then enter the FIFO: while
+ * the receive interrupt is enabled, or after LISTEN_POLLS reads of LSR in a row
+ * found nothing to do; never while RTS is off that was on before, nor in
+ * loopback. A driver's probes, which read RBR blindly and reset FIFOs, hence
+ * take nothing; and what a FIFO reset finds unread arrives again afterwards.
+ * Input typed before a shell is up, or pasted in any amount, comes whole.
+ *
+ * A guest's accesses are not trusted, and nothing that they do is an error.
+ * They come from any vCPU thread, the host's calls from the main thread; all
+ * take the port's lock. It owns event_fd; irq_fd is its creator's.
  */
 #include "cpu/console/uart.h"
 
-#include "cpu/console/uart_line.h"
+#include <errno.h>
+#include <linux/serial_reg.h>
+#include <stddef.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
 
-/* PC16550D, table II: registers by offset; DLAB swaps the first two. */
-enum { RBR_THR, IER, IIR_FCR, LCR, MCR, LSR, MSR, SCR };
+#include "mem/log.h"
+#include "mem/util.h"
 
-#define IIR_MSI	  0x00
-#define IIR_NONE  0x01
-#define IIR_THRE  0x02
-#define IIR_RDI	  0x04
-#define IIR_RLS	  0x06
-#define IIR_CTI	  0x0c /* received data, fewer than the trigger level */
+#define LISTEN_POLLS 16
+
+/* linux/serial_reg.h has the rest of the data sheet's names. */
+#define IER_ALL	  0x0f
 #define IIR_FIFOS 0xc0
+#define FCR_KEPT  0xc1 /* the other bits do something once */
+#define MCR_ALL	  0x1f
 
-#define FCR_RESET_R 0x02
+/*
+ * What happens while the lock is held. Unlocking tells whom it concerns: an
+ * edge for each cause of an interrupt that was not there before.
+ */
+struct uart_wake {
+	uint8_t causes_before;
+	bool irq;   /* an edge even so, if anything is pending */
+	bool event; /* for the main thread */
+};
 
-#define LCR_DLAB 0x80
-
-#define MCR_DTR	 0x01
-#define MCR_OUT1 0x04
-#define MCR_OUT2 0x08
-#define MCR_ALL	 0x1f
-
-#define MSR_TERI 0x04 /* RI went off */
-#define MSR_CTS	 0x10
-#define MSR_DSR	 0x20
-#define MSR_RI	 0x40
-#define MSR_DCD	 0x80
-
-static void write_thr(struct serial *serial, uint8_t byte,
-		      struct serial_wake *wake)
+static unsigned fifo_depth(const struct uart *uart)
 {
-	serial_line_send(serial, byte, wake);
+	return uart->fcr & UART_FCR_ENABLE_FIFO ? UART_FIFO : 1;
+}
+
+static uint32_t output_used(const struct uart *uart)
+{
+	return uart->output_tail - uart->output_head;
+}
+
+/* The interrupts that are pending and enabled, as bits of IER. */
+static uint8_t uart_causes(const struct uart *uart)
+{
+	uint8_t pending = 0;
+
+	if (uart->fifo_count || uart->loopback_count)
+		pending |= UART_IER_RDI;
+	if (uart->thre_pending)
+		pending |= UART_IER_THRI;
+	if (uart->line_errors)
+		pending |= UART_IER_RLSI;
+	if (uart->modem_deltas)
+		pending |= UART_IER_MSI;
+	return pending & uart->ier;
+}
+
+static void raise_eventfd(int fd)
+{
+	static const uint64_t one = 1;
+	ssize_t written;
+
+	/* EAGAIN: the counter is full, hence not zero; it is signalled. */
+	if (fd >= 0) {
+		written = write(fd, &one, sizeof(one));
+		(void)written;
+	}
+}
+
+static struct uart_wake lock_uart(struct uart *uart)
+{
+	pthread_mutex_lock(&uart->lock);
+	return (struct uart_wake){ .causes_before = uart_causes(uart) };
+}
+
+static void unlock_uart(struct uart *uart, struct uart_wake *wake)
+{
+	const uint8_t after = uart_causes(uart);
+	const bool irq = (after & ~wake->causes_before) || (wake->irq && after);
+
+	pthread_mutex_unlock(&uart->lock);
+	if (irq)
+		raise_eventfd(uart->irq_fd);
+	if (wake->event)
+		raise_eventfd(uart->event_fd);
+}
+
+/* -- receiver ------------------------------------------------------------- */
+
+static bool guest_listens(const struct uart *uart)
+{
+	if (uart->mcr & UART_MCR_LOOP || uart->loopback_count)
+		return false;
+	if (uart->rts_seen && !(uart->mcr & UART_MCR_RTS))
+		return false;
+	return uart->ier & UART_IER_RDI || uart->polls >= LISTEN_POLLS;
+}
+
+/* What the host has sent and is not in the FIFO. */
+static unsigned input_waiting(const struct uart *uart)
+{
+	return uart->input_count - uart->fifo_count;
+}
+
+/* After each access: what waits enters the FIFO, if the guest listens. */
+static void fill_fifo(struct uart *uart, struct uart_wake *wake)
+{
+	const unsigned depth = fifo_depth(uart);
+
+	if (!guest_listens(uart))
+		return;
+	/* The line was silent for a moment: handlers may rely on the edge. */
+	if (!uart->fifo_count && uart->input_count)
+		wake->irq = true;
+	uart->fifo_count =
+		uart->input_count < depth ? uart->input_count : depth;
+	if (uart->input_wanted && input_waiting(uart) <= UART_INPUT_QUEUE / 2) {
+		uart->input_wanted = false;
+		wake->event = true;
+	}
+}
+
+/* What came from the host is still in the queue, and will come again. */
+static void reset_fifo(struct uart *uart)
+{
+	uart->fifo_count = uart->loopback_count = 0;
+	uart->line_errors = 0;
+	uart->polls = 0;
+}
+
+static uint8_t read_rbr(struct uart *uart)
+{
+	uint8_t byte;
+
+	if (uart->loopback_count) {
+		uart->loopback_count--;
+		return uart->loopback[uart->loopback_head++ % UART_FIFO];
+	}
+	if (!uart->fifo_count)
+		return 0;
+	byte = uart->input[uart->input_head];
+	uart->input_head = (uart->input_head + 1) % ARRAY_LEN(uart->input);
+	uart->input_count--;
+	uart->fifo_count--;
+	uart->counters.in++;
+	return byte;
+}
+
+/* -- transmitter ---------------------------------------------------------- */
+
+static void loop_back_byte(struct uart *uart, uint8_t byte)
+{
+	const unsigned at = uart->loopback_head + uart->loopback_count;
+
+	if (uart->loopback_count == fifo_depth(uart)) {
+		uart->line_errors |= UART_LSR_OE;
+		return;
+	}
+	uart->loopback[at % UART_FIFO] = byte;
+	uart->loopback_count++;
+}
+
+static void transmit_byte(struct uart *uart, uint8_t byte,
+			  struct uart_wake *wake)
+{
+	const uint32_t used = output_used(uart);
+
+	uart->counters.out++;
+	if (uart->output_discard || used == UART_OUTPUT_RING) {
+		uart->counters.dropped++;
+		return;
+	}
+	uart->output[uart->output_tail++ % UART_OUTPUT_RING] = byte;
+	wake->event |= !used;
+	if (used + 1 > UART_OUTPUT_HIGH)
+		uart->output_blocked = true;
+}
+
+static void unblock_output(struct uart *uart)
+{
+	if (!uart->output_blocked || output_used(uart) >= UART_OUTPUT_LOW)
+		return;
+	uart->output_blocked = false;
+	uart->thre_pending = true;
+}
+
+static uint8_t read_lsr(struct uart *uart)
+{
+	uint8_t lsr = uart->line_errors;
+
+	uart->line_errors = 0;
+	if (uart->fifo_count || uart->loopback_count)
+		lsr |= UART_LSR_DR;
+	else if (uart->polls < LISTEN_POLLS)
+		uart->polls++;
+	if (!uart->output_blocked || !(uart->ier & UART_IER_THRI))
+		lsr |= UART_LSR_THRE | UART_LSR_TEMT;
+	return lsr;
+}
+
+/* -- registers ------------------------------------------------------------ */
+
+static void write_thr(struct uart *uart, uint8_t byte, struct uart_wake *wake)
+{
+	uart->polls = 0;
+	if (uart->mcr & UART_MCR_LOOP)
+		loop_back_byte(uart, byte);
+	else
+		transmit_byte(uart, byte, wake);
 	/*
 	 * Each write ends a pending THRE interrupt and, the byte having left at
 	 * once, begins the next, which is an edge. A guest that acknowledges by
@@ -49,179 +247,297 @@ static void write_thr(struct serial *serial, uint8_t byte,
 	 * there on (the following ones find that interrupt pending still); one
 	 * that never reads IIR needs them all.
 	 */
-	serial->thre_pending = !serial->output_blocked;
-	if (serial->thre_pending && !serial->thre_acknowledged)
-		wake->irq |= serial->ier & IER_THRI;
+	uart->thre_pending = !uart->output_blocked;
+	if (uart->thre_pending && !uart->thre_acknowledged)
+		wake->irq |= uart->ier & UART_IER_THRI;
 }
 
-static void write_ier(struct serial *serial, uint8_t value)
+static void write_ier(struct uart *uart, uint8_t value)
 {
-	const uint8_t risen = value & ~serial->ier & IER_THRI;
+	const uint8_t risen = value & ~uart->ier & UART_IER_THRI;
 
-	serial->ier = value & IER_ALL;
+	uart->ier = value & IER_ALL;
 	/* Enabling it while THR is empty raises it (Linux tests for this). */
 	if (risen) {
-		serial->thre_pending = !serial->output_blocked;
-		serial->thre_acknowledged = false;
+		uart->thre_pending = !uart->output_blocked;
+		uart->thre_acknowledged = false;
 	}
 }
 
-static uint8_t read_iir(struct serial *serial)
+static uint8_t read_iir(struct uart *uart)
 {
 	static const uint8_t trigger[] = { 1, 4, 8, 14 };
-	const uint8_t pending = serial_line_causes(serial);
-	const bool fifos = serial->fcr & FCR_ENABLE;
+	const uint8_t pending = uart_causes(uart);
+	const bool fifos = uart->fcr & UART_FCR_ENABLE_FIFO;
 	uint8_t iir = fifos ? IIR_FIFOS : 0;
 
 	/* By falling priority, PC16550D, table IV. */
-	if (pending & IER_RLSI)
-		return iir | IIR_RLS;
-	if (pending & IER_RDI) {
+	if (pending & UART_IER_RLSI)
+		return iir | UART_IIR_RLSI;
+	if (pending & UART_IER_RDI) {
 		/* Silence on the line passes at once: no timeout to wait. */
-		if (fifos && serial->fifo_count < trigger[serial->fcr >> 6])
-			return iir | IIR_CTI;
-		return iir | IIR_RDI;
+		if (fifos && uart->fifo_count + uart->loopback_count <
+				     trigger[uart->fcr >> 6])
+			return iir | UART_IIR_RX_TIMEOUT;
+		return iir | UART_IIR_RDI;
 	}
-	if (pending & IER_THRI) {
-		serial->thre_pending = false;
-		serial->thre_acknowledged = true;
-		return iir | IIR_THRE;
+	if (pending & UART_IER_THRI) {
+		uart->thre_pending = false;
+		uart->thre_acknowledged = true;
+		return iir | UART_IIR_THRI;
 	}
-	if (pending & IER_MSI)
-		return iir | IIR_MSI;
-	return iir | IIR_NONE;
+	if (pending & UART_IER_MSI)
+		return iir | UART_IIR_MSI;
+	return iir | UART_IIR_NO_INT;
 }
 
-static void write_fcr(struct serial *serial, uint8_t value)
+static void write_fcr(struct uart *uart, uint8_t value)
 {
-	const bool toggled = (value ^ serial->fcr) & FCR_ENABLE;
-	const bool enabled = value & FCR_ENABLE;
+	const bool toggled = (value ^ uart->fcr) & UART_FCR_ENABLE_FIFO;
+	const bool enabled = value & UART_FCR_ENABLE_FIFO;
 
-	serial->fcr = enabled ? value & 0xc1 : 0;
-	if (toggled || (enabled && value & FCR_RESET_R))
-		serial_line_reset_fifo(serial);
+	uart->fcr = enabled ? value & FCR_KEPT : 0;
+	if (toggled || (enabled && value & UART_FCR_CLEAR_RCVR))
+		reset_fifo(uart);
 }
 
-static uint8_t modem_lines(const struct serial *serial)
+static uint8_t modem_lines(const struct uart *uart)
 {
-	const uint8_t mcr = serial->mcr;
+	const uint8_t mcr = uart->mcr;
 
-	if (!(mcr & MCR_LOOP))
-		return MSR_CTS | MSR_DSR | MSR_DCD;
-	return (mcr & MCR_RTS ? MSR_CTS : 0) | (mcr & MCR_DTR ? MSR_DSR : 0) |
-	       (mcr & MCR_OUT1 ? MSR_RI : 0) | (mcr & MCR_OUT2 ? MSR_DCD : 0);
+	if (!(mcr & UART_MCR_LOOP))
+		return UART_MSR_CTS | UART_MSR_DSR | UART_MSR_DCD;
+	return (mcr & UART_MCR_RTS ? UART_MSR_CTS : 0) |
+	       (mcr & UART_MCR_DTR ? UART_MSR_DSR : 0) |
+	       (mcr & UART_MCR_OUT1 ? UART_MSR_RI : 0) |
+	       (mcr & UART_MCR_OUT2 ? UART_MSR_DCD : 0);
 }
 
-static void write_mcr(struct serial *serial, uint8_t value)
+static void write_mcr(struct uart *uart, uint8_t value)
 {
-	const uint8_t before = modem_lines(serial);
-	const bool looped = serial->mcr & MCR_LOOP;
+	const uint8_t before = modem_lines(uart);
+	const bool looped = uart->mcr & UART_MCR_LOOP;
 	uint8_t changed;
 
-	serial->mcr = value & MCR_ALL;
-	if (!looped && value & MCR_LOOP)
-		serial_line_reset_fifo(serial);
-	if (!(value & MCR_LOOP) && value & MCR_RTS)
-		serial->rts_seen = true;
-	changed = before ^ modem_lines(serial);
+	uart->mcr = value & MCR_ALL;
+	if (!looped && value & UART_MCR_LOOP)
+		reset_fifo(uart);
+	if (!(value & UART_MCR_LOOP) && value & UART_MCR_RTS)
+		uart->rts_seen = true;
+	changed = before ^ modem_lines(uart);
 	/* The ring indicator counts when it ends. */
-	if (!(before & MSR_RI))
-		changed &= ~MSR_RI;
-	serial->modem_deltas |= changed >> 4;
+	if (!(before & UART_MSR_RI))
+		changed &= ~UART_MSR_RI;
+	uart->modem_deltas |= changed >> 4;
 }
 
-static uint8_t read_msr(struct serial *serial)
+static uint8_t read_msr(struct uart *uart)
 {
-	const uint8_t msr = modem_lines(serial) | serial->modem_deltas;
+	const uint8_t msr = modem_lines(uart) | uart->modem_deltas;
 
-	serial->modem_deltas = 0;
+	uart->modem_deltas = 0;
 	return msr;
 }
 
-static uint8_t read_register(struct serial *serial, uint64_t offset)
+static uint8_t read_uart_register(struct uart *uart, uint64_t offset)
 {
-	const bool dlab = serial->lcr & LCR_DLAB;
+	const bool dlab = uart->lcr & UART_LCR_DLAB;
 
 	switch (offset) {
-	case RBR_THR:
-		return dlab ? serial->dll : serial_line_take(serial);
-	case IER:
-		return dlab ? serial->dlm : serial->ier;
-	case IIR_FCR:
-		return read_iir(serial);
-	case LCR:
-		return serial->lcr;
-	case MCR:
-		return serial->mcr;
-	case LSR:
-		return serial_line_status(serial);
-	case MSR:
-		return read_msr(serial);
+	case UART_RX:
+		return dlab ? uart->dll : read_rbr(uart);
+	case UART_IER:
+		return dlab ? uart->dlm : uart->ier;
+	case UART_IIR:
+		return read_iir(uart);
+	case UART_LCR:
+		return uart->lcr;
+	case UART_MCR:
+		return uart->mcr;
+	case UART_LSR:
+		return read_lsr(uart);
+	case UART_MSR:
+		return read_msr(uart);
 	default:
-		return serial->scr;
+		return uart->scr;
 	}
 }
 
-static void write_register(struct serial *serial, uint64_t offset,
-			   uint8_t value, struct serial_wake *wake)
+static void write_uart_register(struct uart *uart, uint64_t offset,
+				uint8_t value, struct uart_wake *wake)
 {
-	const bool dlab = serial->lcr & LCR_DLAB;
+	const bool dlab = uart->lcr & UART_LCR_DLAB;
 
 	switch (offset) {
-	case RBR_THR:
+	case UART_RX:
 		if (dlab)
-			serial->dll = value;
+			uart->dll = value;
 		else
-			write_thr(serial, value, wake);
+			write_thr(uart, value, wake);
 		break;
-	case IER:
+	case UART_IER:
 		if (dlab)
-			serial->dlm = value;
+			uart->dlm = value;
 		else
-			write_ier(serial, value);
+			write_ier(uart, value);
 		break;
-	case IIR_FCR:
-		write_fcr(serial, value);
+	case UART_IIR:
+		write_fcr(uart, value);
 		break;
-	case LCR:
-		serial->lcr = value;
+	case UART_LCR:
+		uart->lcr = value;
 		break;
-	case MCR:
-		write_mcr(serial, value);
+	case UART_MCR:
+		write_mcr(uart, value);
 		break;
-	case SCR:
-		serial->scr = value;
+	case UART_SCR:
+		uart->scr = value;
 		break;
-	default: /* LSR and MSR are for reading */
+	default: /* LSR and MSR cannot be written */
 		break;
 	}
 }
 
 /* A wide access is one to each of its registers, from the lowest up. */
-static void serial_read(void *device, uint64_t offset, uint8_t *data,
-			unsigned len)
+static void uart_read(void *device, uint64_t offset, uint8_t *data,
+		      unsigned len)
 {
-	struct serial *serial = device;
-	struct serial_wake wake = serial_line_lock(serial);
+	struct uart *uart = device;
+	struct uart_wake wake = lock_uart(uart);
 
 	for (unsigned i = 0; i < len; i++) {
-		data[i] = read_register(serial, offset + i);
-		serial_line_receive(serial, &wake);
+		data[i] = read_uart_register(uart, offset + i);
+		fill_fifo(uart, &wake);
 	}
-	serial_line_unlock(serial, &wake);
+	unlock_uart(uart, &wake);
 }
 
-static void serial_write(void *device, uint64_t offset, const uint8_t *data,
-			 unsigned len)
+static void uart_write(void *device, uint64_t offset, const uint8_t *data,
+		       unsigned len)
 {
-	struct serial *serial = device;
-	struct serial_wake wake = serial_line_lock(serial);
+	struct uart *uart = device;
+	struct uart_wake wake = lock_uart(uart);
 
 	for (unsigned i = 0; i < len; i++) {
-		write_register(serial, offset + i, data[i], &wake);
-		serial_line_receive(serial, &wake);
+		write_uart_register(uart, offset + i, data[i], &wake);
+		fill_fifo(uart, &wake);
 	}
-	serial_line_unlock(serial, &wake);
+	unlock_uart(uart, &wake);
 }
 
-const struct bus_ops serial_bus_ops = { serial_read, serial_write };
+const struct bus_ops uart_bus_ops = { uart_read, uart_write };
+
+/* -- the host's end ------------------------------------------------------- */
+
+int uart_create(struct uart *uart, int irq_fd)
+{
+	int error;
+
+	memset(uart, 0, offsetof(struct uart, output));
+	uart->irq_fd = irq_fd;
+	uart->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (uart->event_fd < 0) {
+		error = errno;
+		log_error("serial: eventfd: %s; raise the limit on open files "
+			  "(ulimit -n)",
+			  strerror(error));
+		return -error;
+	}
+	pthread_mutex_init(&uart->lock, NULL);
+	return 0;
+}
+
+void uart_destroy(struct uart *uart)
+{
+	if (uart->event_fd < 0)
+		return;
+	close(uart->event_fd);
+	uart->event_fd = -1;
+	pthread_mutex_destroy(&uart->lock);
+}
+
+size_t uart_input(struct uart *uart, const uint8_t *data, size_t len)
+{
+	struct uart_wake wake = lock_uart(uart);
+	const unsigned waiting = input_waiting(uart);
+	/* After a reset of the FIFO more than the queue's size may wait. */
+	const size_t room =
+		waiting < UART_INPUT_QUEUE ? UART_INPUT_QUEUE - waiting : 0;
+	const size_t taken = len < room ? len : room;
+	unsigned at = uart->input_head + uart->input_count;
+
+	for (size_t i = 0; i < taken; i++)
+		uart->input[at++ % ARRAY_LEN(uart->input)] = data[i];
+	uart->input_count += (unsigned)taken;
+	uart->input_wanted = taken < len;
+	fill_fifo(uart, &wake);
+	/*
+	 * More data are an edge of their own: Linux's handler gives up after
+	 * 512 rounds, with data left and no new cause to come.
+	 */
+	wake.irq = taken && uart_causes(uart) & UART_IER_RDI;
+	unlock_uart(uart, &wake);
+	return taken;
+}
+
+size_t uart_output_peek(struct uart *uart, const uint8_t **data)
+{
+	uint32_t at, used;
+
+	pthread_mutex_lock(&uart->lock);
+	at = uart->output_head % UART_OUTPUT_RING;
+	used = output_used(uart);
+	pthread_mutex_unlock(&uart->lock);
+	*data = &uart->output[at];
+	return used < UART_OUTPUT_RING - at ? used : UART_OUTPUT_RING - at;
+}
+
+static void consume_output(struct uart *uart, uint32_t len)
+{
+	uart->output_head += len;
+	/* Start over at the front: fewer pages are ever touched. */
+	if (!output_used(uart))
+		uart->output_head = uart->output_tail = 0;
+	unblock_output(uart);
+}
+
+void uart_output_consume(struct uart *uart, size_t len)
+{
+	struct uart_wake wake = lock_uart(uart);
+
+	consume_output(uart, (uint32_t)len);
+	unlock_uart(uart, &wake);
+}
+
+size_t uart_output_waiting(struct uart *uart)
+{
+	size_t used;
+
+	pthread_mutex_lock(&uart->lock);
+	used = output_used(uart);
+	pthread_mutex_unlock(&uart->lock);
+	return used;
+}
+
+void uart_output_discard(struct uart *uart, bool discard)
+{
+	struct uart_wake wake = lock_uart(uart);
+	const uint32_t used = output_used(uart);
+
+	uart->output_discard = discard;
+	if (discard) {
+		uart->counters.dropped += used;
+		consume_output(uart, used);
+	}
+	unlock_uart(uart, &wake);
+}
+
+struct uart_counters uart_counters(struct uart *uart)
+{
+	struct uart_counters counters;
+
+	pthread_mutex_lock(&uart->lock);
+	counters = uart->counters;
+	pthread_mutex_unlock(&uart->lock);
+	return counters;
+}

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The main thread's event loop over epoll.
  *
@@ -88,8 +89,8 @@ void loop_destroy(struct loop *loop)
 	loop->calls.fd = loop->epoll_fd = -1;
 }
 
-static int control(struct loop *loop, int operation, struct loop_source *source,
-		   uint32_t events)
+static int epoll_control(struct loop *loop, int operation,
+			 struct loop_source *source, uint32_t events)
 {
 	struct epoll_event event = { .events = events, .data.ptr = source };
 
@@ -100,24 +101,24 @@ static int control(struct loop *loop, int operation, struct loop_source *source,
 
 int loop_add(struct loop *loop, struct loop_source *source, uint32_t events)
 {
-	return control(loop, EPOLL_CTL_ADD, source, events);
+	return epoll_control(loop, EPOLL_CTL_ADD, source, events);
 }
 
 int loop_change(struct loop *loop, struct loop_source *source, uint32_t events)
 {
-	return control(loop, EPOLL_CTL_MOD, source, events);
+	return epoll_control(loop, EPOLL_CTL_MOD, source, events);
 }
 
 void loop_remove(struct loop *loop, struct loop_source *source)
 {
 	/* Fails only where it was not added, which is as good. */
-	control(loop, EPOLL_CTL_DEL, source, 0);
+	epoll_control(loop, EPOLL_CTL_DEL, source, 0);
 	for (int i = loop->batch_next; i < loop->batch_count; i++)
 		if (loop->batch[i].data.ptr == source)
 			loop->batch[i].data.ptr = NULL;
 }
 
-static int dispatch(struct loop *loop)
+static int dispatch_batch(struct loop *loop)
 {
 	int count = 0;
 
@@ -198,7 +199,7 @@ static int run_due(struct loop *loop)
 /* -- running -------------------------------------------------------------- */
 
 /* The next batch of events: 0, or -errno, logged. */
-static int fetch(struct loop *loop, int timeout_ms)
+static int wait_for_batch(struct loop *loop, int timeout_ms)
 {
 	int error;
 
@@ -227,15 +228,15 @@ int loop_turn(struct loop *loop, int timeout_ms)
 	if (loop->batch_next == loop->batch_count && !loop->due.first) {
 		loop->due = loop->deferred;
 		loop->deferred = (struct loop_work_list){ NULL, NULL };
-		error = fetch(loop, loop->due.first ? 0 : timeout_ms);
+		error = wait_for_batch(loop, loop->due.first ? 0 : timeout_ms);
 		if (error)
 			return error;
 	}
-	count = dispatch(loop);
+	count = dispatch_batch(loop);
 	return count + run_due(loop);
 }
 
-static int run(struct loop *loop)
+static int run_until_stop(struct loop *loop)
 {
 	int count;
 
@@ -247,7 +248,7 @@ static int run(struct loop *loop)
 
 int loop_run(struct loop *loop)
 {
-	int error = run(loop);
+	int error = run_until_stop(loop);
 
 	loop_end_calls(loop);
 	return error;
@@ -287,7 +288,7 @@ static void finish_call(struct loop *loop, struct loop_call *call, int result)
 	pthread_cond_broadcast(&loop->done);
 }
 
-static void wake(struct loop *loop)
+static void wake_for_calls(struct loop *loop)
 {
 	const uint64_t one = 1;
 
@@ -344,7 +345,7 @@ int loop_call(struct loop *loop, void (*function)(void *arg), void *arg)
 		*loop->last = &call;
 		/* cppcheck-suppress autoVariables */
 		loop->last = &call.next;
-		wake(loop);
+		wake_for_calls(loop);
 		while (!call.done)
 			pthread_cond_wait(&loop->done, &loop->lock);
 	}

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The event loop of the main thread: epoll over sources, each a file
  * descriptor with a function, and deferred work. One thread, and nothing here
@@ -97,7 +98,7 @@ int loop_turn(struct loop *loop, int timeout_ms);
 int loop_run(struct loop *loop);
 void loop_stop(struct loop *loop);
 
-/* Nanoseconds of CLOCK_MONOTONIC, which the timers count in. */
+/* Nanoseconds of CLOCK_MONOTONIC, which the timers and reports count in. */
 uint64_t loop_now(void);
 
 /*

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What mote tells about a run.
  *
@@ -16,6 +17,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "cpu/loop/loop.h"
 #include "mem/log.h"
 #include "mem/util.h"
 
@@ -27,24 +29,13 @@ static const char *const reason_names[] = {
 	[END_ERROR] = "error",
 };
 
-static uint64_t clock_ns(clockid_t clock)
-{
-	struct timespec t;
-
-	clock_gettime(clock, &t);
-	return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
-}
-
-uint64_t report_now(void)
-{
-	return clock_ns(CLOCK_MONOTONIC);
-}
-
 void report_init(struct report *report)
 {
-	uint64_t now = report_now();
-	uint64_t used = clock_ns(CLOCK_PROCESS_CPUTIME_ID);
+	struct timespec cpu;
+	uint64_t now = loop_now(), used;
 
+	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &cpu);
+	used = (uint64_t)cpu.tv_sec * 1000000000 + (uint64_t)cpu.tv_nsec;
 	*report = (struct report){
 		.exec_ns = now > used ? now - used : now,
 		.events_fd = -1,
@@ -113,11 +104,11 @@ void report_started(const struct report *report)
 
 	write_event(
 		report, line,
-		snprintf(line, sizeof(line),
-			 "{\"event\":\"start\",\"pid\":%ld,\"t_us\":%llu}\n",
-			 (long)getpid(),
-			 (unsigned long long)since_exec_us(report,
-							   report_now())));
+		snprintf(
+			line, sizeof(line),
+			"{\"event\":\"start\",\"pid\":%ld,\"t_us\":%llu}\n",
+			(long)getpid(),
+			(unsigned long long)since_exec_us(report, loop_now())));
 }
 
 void report_ready(const struct report *report, uint64_t ns)
@@ -140,7 +131,7 @@ void report_exit(const struct report *report, const struct ending *ending)
 			     "\"status\":%u,\"t_us\":%llu}\n",
 			     reason_names[ending->reason], ending->status,
 			     (unsigned long long)since_exec_us(report,
-							       report_now())));
+							       loop_now())));
 }
 
 void report_counters(const struct report *report,
@@ -154,9 +145,9 @@ void report_counters(const struct report *report,
 				",\"%s\":%llu", counters[i].name,
 				(unsigned long long)counters[i].value);
 	if (len < (int)sizeof(line))
-		len += snprintf(line + len, sizeof(line) - (size_t)len,
-				",\"t_us\":%llu}\n",
-				(unsigned long long)since_exec_us(
-					report, report_now()));
+		len += snprintf(
+			line + len, sizeof(line) - (size_t)len,
+			",\"t_us\":%llu}\n",
+			(unsigned long long)since_exec_us(report, loop_now()));
 	write_event(report, line, len);
 }

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * How a run ended, and what is told about it: --events (JSON lines) and
  * --timing (one line a stage on stderr). Times count from exec.
@@ -29,9 +30,6 @@ struct ending {
 	enum end_reason reason;
 	unsigned status; /* mote's exit status */
 };
-
-/* Nanoseconds of CLOCK_MONOTONIC. */
-uint64_t report_now(void);
 
 #define REPORT_STAGES_MAX 16
 

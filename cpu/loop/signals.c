@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Signals.
  *
@@ -57,7 +58,7 @@ static int (*on_early)(int number);
 static void (*on_crash)(int number);
 static int crash_status;
 
-static void on_early_signal(int number)
+static void handle_early_signal(int number)
 {
 	_exit(on_early(number));
 }
@@ -78,7 +79,7 @@ static bool is_ignored(int number)
 }
 
 /* Those that are handled: all, or only those that wait from the start. */
-static sigset_t make_set(const struct signals *signals, bool all)
+static sigset_t fill_signal_set(const struct signals *signals, bool all)
 {
 	sigset_t set;
 
@@ -90,7 +91,7 @@ static sigset_t make_set(const struct signals *signals, bool all)
 	return set;
 }
 
-static void ready(void *arg, uint32_t events)
+static void signals_ready(void *arg, uint32_t events)
 {
 	(void)events;
 	signals_take(arg);
@@ -103,7 +104,7 @@ int signals_create(struct signals *signals, int (*early)(int number),
 	int error = 0;
 
 	*signals = (struct signals){
-		.source = { .fd = -1, .ready = ready, .arg = signals },
+		.source = { .fd = -1, .ready = signals_ready, .arg = signals },
 		.received = received,
 		.arg = arg,
 		.hup_ignored = is_ignored(SIGHUP),
@@ -114,11 +115,12 @@ int signals_create(struct signals *signals, int (*early)(int number),
 	for (size_t i = 0; i < ARRAY_LEN(handled) && !error; i++)
 		if (handled[i].until_held == ENDS &&
 		    !(handled[i].number == SIGHUP && signals->hup_ignored))
-			error = set_handler(handled[i].number, on_early_signal);
+			error = set_handler(handled[i].number,
+					    handle_early_signal);
 	if (error)
 		return error;
 	/* Not added to what is blocked: mote's parent may have blocked any. */
-	set = make_set(signals, false);
+	set = fill_signal_set(signals, false);
 	return sigprocmask(SIG_SETMASK, &set, NULL) ? log_errno("sigprocmask")
 						    : 0;
 }
@@ -136,7 +138,7 @@ void signals_alarm(uint64_t ns)
 
 int signals_hold(struct signals *signals)
 {
-	const sigset_t set = make_set(signals, true);
+	const sigset_t set = fill_signal_set(signals, true);
 
 	/* In this order: an alarm that came later would be taken for a kill. */
 	signals_alarm(0);
@@ -176,7 +178,7 @@ void signals_destroy(struct signals *signals)
 	signals->source.fd = -1;
 }
 
-static void fault(int number)
+static void handle_fault(int number)
 {
 	on_crash(number);
 	_exit(crash_status);
@@ -185,7 +187,7 @@ static void fault(int number)
 void signals_on_crash(void (*crashed)(int number), int status)
 {
 	const struct sigaction action = {
-		.sa_handler = fault,
+		.sa_handler = handle_fault,
 		.sa_flags = (int)SA_RESETHAND,
 	};
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * mote's signals. While mote sets up, those that end it do so from a handler,
  * whatever it is waiting for just then. From signals_hold on all are kept for

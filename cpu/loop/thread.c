@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Threads beside the main one, and the gate that none of them passes alone.
  *
@@ -42,7 +43,7 @@ static void change_gate(int pending, int result)
 	pthread_mutex_unlock(&gate.lock);
 }
 
-static int enter(const struct thread_hook *hook, unsigned number)
+static int enter_by_hook(const struct thread_hook *hook, unsigned number)
 {
 	const int result = hook->enter ? hook->enter(hook->arg, number) : 0;
 
@@ -52,7 +53,7 @@ static int enter(const struct thread_hook *hook, unsigned number)
 
 int thread_enter_main(const struct thread_hook *hook)
 {
-	return enter(hook, 0);
+	return enter_by_hook(hook, 0);
 }
 
 int thread_await_all(void)
@@ -81,19 +82,19 @@ static void *thread_main(void *arg)
 	prctl(PR_SET_NAME, name);
 	t->tid = (pid_t)syscall(SYS_gettid);
 	/* Where that failed no guest runs, so it will have nothing to do. */
-	enter(&t->hook, t->number);
+	enter_by_hook(&t->hook, t->number);
 	t->run(t->arg);
 	return NULL;
 }
 
-static void on_kick(int number)
+static void ignore_kick_signal(int number)
 {
 	(void)number;
 }
 
 int thread_start(struct thread *t)
 {
-	const struct sigaction action = { .sa_handler = on_kick };
+	const struct sigaction action = { .sa_handler = ignore_kick_signal };
 	pthread_attr_t attr;
 	int error;
 

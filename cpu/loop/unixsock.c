@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Listening unix sockets: taking a path over from a program that is dead, and
  * leaving it as clean as it was.
@@ -18,9 +19,11 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "cpu/loop/file.h"
 #include "mem/log.h"
 
-static int failed(const struct unixsock *file, int error, const char *mend)
+static int unixsock_failed(const struct unixsock *file, int error,
+			   const char *mend)
 {
 	log_error("%s%s: %s%s", file->option, file->path, strerror(error),
 		  mend);
@@ -28,30 +31,31 @@ static int failed(const struct unixsock *file, int error, const char *mend)
 }
 
 /* What lies at the path: away with it if it is a socket that is dead. */
-static int remove_stale(const struct unixsock *file,
-			const struct sockaddr_un *address)
+static int unixsock_remove_stale(const struct unixsock *file,
+				 const struct sockaddr_un *address)
 {
 	struct stat status;
 	int fd, error = 0;
 
 	if (lstat(file->path, &status) < 0)
-		return failed(file, errno, "");
+		return unixsock_failed(file, errno, "");
 	if (!S_ISSOCK(status.st_mode))
-		return failed(file, EEXIST,
-			      " and is not a socket; name another");
+		return unixsock_failed(file, EEXIST,
+				       " and is not a socket; name another");
 	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	if (fd < 0)
-		return failed(file, errno, "");
+		return unixsock_failed(file, errno, "");
 	if (connect(fd, (const struct sockaddr *)address, sizeof(*address)) < 0)
 		error = errno;
 	close(fd);
 	/* 0 and EAGAIN (its backlog is full): somebody listens. */
 	if (error != ECONNREFUSED)
-		return failed(file, EADDRINUSE,
-			      "; another program serves it: name another or "
-			      "end that one");
+		return unixsock_failed(
+			file, EADDRINUSE,
+			"; another program serves it: name another or "
+			"end that one");
 	if (unlink(file->path) < 0)
-		return failed(file, errno, "; remove it");
+		return unixsock_failed(file, errno, "; remove it");
 	return 0;
 }
 
@@ -70,22 +74,7 @@ void unixsock_directory(const char *path, char dir[UNIXSOCK_PATH_MAX + 1])
 	memcpy(dir + len, ".", 2);
 }
 
-/* Remembers where the socket's file is and which it is. */
-static int note_file(struct unixsock *file)
-{
-	char dir[UNIXSOCK_PATH_MAX + 1];
-	struct stat status;
-
-	unixsock_directory(file->path, dir);
-	file->dir_fd = open(dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
-	if (file->dir_fd < 0 || stat(file->path, &status) < 0)
-		return failed(file, errno, "");
-	file->dev = status.st_dev;
-	file->ino = status.st_ino;
-	return 0;
-}
-
-static int bind_path(const struct unixsock *file, int fd)
+static int unixsock_bind(const struct unixsock *file, int fd)
 {
 	struct sockaddr_un address = { .sun_family = AF_UNIX };
 	const struct sockaddr *any = (const struct sockaddr *)&address;
@@ -95,59 +84,68 @@ static int bind_path(const struct unixsock *file, int fd)
 	if (!bind(fd, any, sizeof(address)))
 		return 0;
 	if (errno != EADDRINUSE)
-		return failed(file, errno, "");
-	error = remove_stale(file, &address);
+		return unixsock_failed(file, errno, "");
+	error = unixsock_remove_stale(file, &address);
 	if (!error && bind(fd, any, sizeof(address)) < 0)
-		error = failed(file, errno, "");
+		error = unixsock_failed(file, errno, "");
 	return error;
 }
 
 int unixsock_listen(struct unixsock *file, const char *option, const char *path,
 		    int backlog)
 {
+	char dir[UNIXSOCK_PATH_MAX + 1];
+	struct stat status;
 	int fd, error;
 
 	*file = (struct unixsock){ option, path, -1, 0, 0 };
 	if (strlen(path) >= UNIXSOCK_PATH_MAX)
-		return failed(file, ENAMETOOLONG, "; 107 bytes at most");
+		return unixsock_failed(file, ENAMETOOLONG,
+				       "; 107 bytes at most");
 	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	if (fd < 0)
-		return failed(file, errno, "");
-	error = bind_path(file, fd);
-	if (!error)
-		error = note_file(file);
-	if (!error && listen(fd, backlog) < 0)
-		error = failed(file, errno, "");
-	if (!error)
-		return fd;
+		return unixsock_failed(file, errno, "");
+	error = unixsock_bind(file, fd);
+	if (error) {
+		close(fd);
+		return error;
+	}
+	/* Where the socket's file is and which it is, to remove it by. */
+	unixsock_directory(path, dir);
+	file->dir_fd = open(dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (file->dir_fd >= 0 && !stat(path, &status)) {
+		file->dev = status.st_dev;
+		file->ino = status.st_ino;
+		if (!listen(fd, backlog))
+			return fd;
+	}
+	error = unixsock_failed(file, errno, "");
 	close(fd);
 	return error;
 }
 
 int unixsock_take(const char *option, int fd)
 {
-	int domain = 0, type = 0, listens = 0, flags;
+	const int flags = file_take(fd, option);
+	int domain = 0, type = 0, listens = 0;
 	socklen_t len = sizeof(int);
 	const char *wrong = NULL;
 
-	flags = fcntl(fd, F_GETFL);
 	if (flags < 0)
-		wrong = "no such descriptor is open; whoever starts mote must "
-			"leave it open";
-	else if (getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &len) ||
-		 getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &len) ||
-		 getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &len) ||
-		 domain != AF_UNIX || type != SOCK_STREAM)
+		return flags;
+	if (getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &len) ||
+	    getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &len) ||
+	    getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &len) ||
+	    domain != AF_UNIX || type != SOCK_STREAM)
 		wrong = "it is no unix stream socket";
 	else if (!listens)
 		wrong = "that socket does not listen: bind() and listen() come "
 			"first";
 	if (wrong) {
 		log_error("%sfd=%d: %s", option, fd, wrong);
-		return flags < 0 ? -EBADF : -EINVAL;
+		return -EINVAL;
 	}
-	if (fcntl(fd, F_SETFD, FD_CLOEXEC) ||
-	    fcntl(fd, F_SETFL, flags | O_NONBLOCK))
+	if (fcntl(fd, F_SETFL, flags | O_NONBLOCK))
 		return log_errno("fcntl of a socket");
 	return 0;
 }

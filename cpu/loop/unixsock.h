@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A listening unix socket at a path that the user named: the serial port's and
  * the vsock device's. Opened before the sandbox closes in. Main thread.

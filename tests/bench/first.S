@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The guest that `start` measures with: its first instructions send one byte
  * to the serial port, where the driver sees it come out of the monitor; the

@@ -1,11 +1,10 @@
-/* uses: virtio/block/block.c virtio/block/create.c virtio/block/file.c */
-/* uses: virtio/block/request.c virtio/block/step.c virtio/block/hold.c */
-/* uses: virtio/block/overlay.c */
-/* uses: virtio/limiter.c virtio/mmio.c virtio/mmio_regs.c virtio/device.c */
-/* uses: virtio/queue.c cpu/bus.c mem/ram.c mem/log.c */
+/* SPDX-License-Identifier: Apache-2.0 */
+/* uses: virtio/block/block.c virtio/block/request.c virtio/block/file.c */
+/* uses: virtio/limiter.c virtio/mmio.c */
+/* uses: virtio/queue.c cpu/bus.c mem/ram.c mem/log.c cpu/loop/file.c */
 /*
  * The block device between a driver that does what the input says
- * (mmio_input.h) and an engine that completes what it is given when the input
+ * (driver.h) and an engine that completes what it is given when the input
  * says so, in that order or the other, and fails as it likes. The first byte:
  * bit 0 ro, 1 ephemeral, 2 limited, 3 a block device, 4 three queues. The rest:
  *
@@ -18,7 +17,8 @@
 #include <sys/eventfd.h>
 #include <sys/mman.h>
 
-#include "tests/fuzz/mmio_input.h"
+/* uses: tests/fuzz/mmio_input.c */
+#include "tests/fuzz/driver.h"
 #include "virtio/block/block.h"
 #include "virtio/block/io.h"
 
@@ -57,7 +57,7 @@ static void check_io(const struct mock *m, const struct engine_io *io)
 {
 	uint64_t sum = 0;
 
-	must(io->file < ENGINE_FILES_MAX && m->options.fds[io->file] >= 0,
+	must(io->file < BLOCK_FILES && m->options.fds[io->file] >= 0,
 	     "the file");
 	if (io->op == ENGINE_FLUSH)
 		return;
@@ -91,22 +91,22 @@ static void finish(struct mock *m)
 {
 	struct engine_io *io = m->pending[backwards ? m->count - 1 : 0];
 	static const int errors[] = { EIO, ENOSPC, EOPNOTSUPP, EINVAL, EAGAIN };
+	int64_t result;
 
 	m->count--;
 	for (unsigned i = 0; i < m->count && !backwards; i++)
 		m->pending[i] = m->pending[i + 1];
 	check_io(m, io);
 	if (fault == 1 && io->iov_count) /* cut short */
-		io->result = (int64_t)(io->len / 2);
+		result = (int64_t)(io->len / 2);
 	else if (fault == 2 && io->iov_count) /* the file is shorter now */
-		io->result = 0;
+		result = 0;
 	else if (fault >= 3)
-		io->result = -errors[fault % 5];
+		result = -errors[fault % 5];
 	else
-		io->result = carry_out(m, io);
+		result = carry_out(m, io);
 	fault = 0;
-	m->head.in_flight--;
-	m->head.done(m->head.arg, io);
+	engine_complete(&m->head, io, result);
 }
 
 static struct mock *mock_of(struct engine *engine)
@@ -157,7 +157,7 @@ static void mock_destroy(struct engine *engine)
 	for (unsigned i = 0; i < 2; i++)
 		if (mocks[i] == m)
 			mocks[i] = NULL;
-	close(engine->poll_fd);
+	close(engine->source.fd);
 	free(m);
 }
 
@@ -184,11 +184,13 @@ static struct engine *mock_create(const struct engine_options *options,
 {
 	struct mock *m = calloc(1, sizeof(*m));
 
-	must(m && !mocks[index], "an engine");
+	if (!m)
+		abort();
+	must(!mocks[index], "one engine at a place");
 	m->head = (struct engine){
 		.ops = ops,
-		.poll_fd = eventfd(1, EFD_CLOEXEC | EFD_NONBLOCK),
-		.poll_events = EPOLLIN,
+		.source.fd = eventfd(1, EFD_CLOEXEC | EFD_NONBLOCK),
+		.events = EPOLLIN,
 		.done = options->done,
 		.arg = options->arg,
 	};
@@ -244,7 +246,7 @@ static void request(void)
 	reg_write(0x50, 0);
 }
 
-static void input_host(unsigned operation)
+void input_host(unsigned operation)
 {
 	switch (operation) {
 	case 0:

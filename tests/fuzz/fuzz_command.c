@@ -1,9 +1,8 @@
-/* uses: cpu/command/command.c cpu/command/link.c cpu/command/output.c */
-/* uses: cpu/command/input.c */
-/* uses: cpu/command/frames.c cpu/console/stream.c cpu/console/escape.c */
-/* uses: cpu/console/tty.c */
+/* SPDX-License-Identifier: Apache-2.0 */
+/* uses: cpu/command/command.c cpu/command/frames.c */
+/* uses: cpu/console/stream.c cpu/console/tty.c */
 /* uses: cpu/loop/loop.c mem/log.c */
-/* ldflags: -Wl,--wrap=console_end_open */
+/* ldflags: -Wl,--wrap=stream_open */
 /*
  * The host's end of a command, and a guest that sends what the input says. The
  * first byte says by which link; then, again and again, a byte that says what
@@ -14,7 +13,7 @@
  *	3 n			mote's stdin has so much for the command
  *	4 n			signal n comes
  *
- * The guest must not get more than the window of its input, nor mote's readers
+ * The guest must not get more than the credit of its input, nor mote's readers
  * a byte that it did not send, nor may it end without a word.
  */
 #include <fcntl.h>
@@ -28,8 +27,8 @@
 #include "mem/log.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-struct console_end __real_console_end_open(int fd, int direction, bool owned);
-struct console_end __wrap_console_end_open(int fd, int direction, bool owned);
+struct stream __real_stream_open(int fd, int direction, bool owned);
+struct stream __wrap_stream_open(int fd, int direction, bool owned);
 
 static struct command command;
 static struct platform platform;
@@ -50,15 +49,10 @@ void report_stage(struct report *report, const char *name, uint64_t ns)
 	(void)report, (void)name, (void)ns;
 }
 
-uint64_t report_now(void)
-{
-	return 0;
-}
-
 /* The fuzzer needs its own stderr. */
-struct console_end __wrap_console_end_open(int fd, int direction, bool owned)
+struct stream __wrap_stream_open(int fd, int direction, bool owned)
 {
-	return __real_console_end_open(pipes[fd][fd > 0], direction, owned);
+	return __real_stream_open(pipes[fd][fd > 0], direction, owned);
 }
 
 static void require(bool promise)
@@ -90,13 +84,12 @@ static void close_all(void)
 			close(pipes[i][j]);
 }
 
+/* Until nothing is left to do, or what is left waits for the other side. */
 static void turn(void)
 {
-	command_listen(&command);
-	command_input_ready(&command, 0);
-	command_output_flush(&command.out[0]);
-	command_output_flush(&command.out[1]);
-	command_settle(&command);
+	for (int i = 0; i < 4; i++)
+		if (loop_turn(&loop, 0) <= 0)
+			break;
 }
 
 static void read_output(size_t len)
@@ -128,7 +121,7 @@ static void drain(int fd)
 
 	while ((n = recv(fd, bytes, sizeof(bytes), MSG_DONTWAIT)) > 0)
 		got += (size_t)n;
-	require(got <= 2 * WIRE_WINDOW);
+	require(got <= 2 * PROTOCOL_CREDIT);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

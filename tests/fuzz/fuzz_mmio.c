@@ -1,13 +1,15 @@
-/* uses: virtio/mmio.c virtio/mmio_regs.c virtio/device.c virtio/queue.c */
+/* SPDX-License-Identifier: Apache-2.0 */
+/* uses: virtio/mmio.c virtio/queue.c */
 /* uses: cpu/bus.c mem/ram.c mem/log.c */
 /*
  * The virtio-mmio bus and rings, under a device that copies from what it may
- * read to what it may write. The input: see mmio_input.h; the host's end:
+ * read to what it may write. The input: see driver.h; the host's end:
  *
  *	11 offset16 value	the device changes its configuration
  *	12..15			the device raises an interrupt
  */
-#include "tests/fuzz/mmio_input.h"
+/* uses: tests/fuzz/mmio_input.c */
+#include "tests/fuzz/driver.h"
 
 #define QUEUES 3
 
@@ -74,7 +76,7 @@ static const struct device_ops ops = {
 	.reset = reset,
 };
 
-static void input_host(unsigned operation)
+void input_host(unsigned operation)
 {
 	if (!operation) {
 		const uint32_t offset = (uint32_t)take(2);

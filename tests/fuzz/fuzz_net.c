@@ -1,10 +1,10 @@
-/* uses: virtio/net/net.c virtio/net/rx.c virtio/net/tx.c */
+/* SPDX-License-Identifier: Apache-2.0 */
+/* uses: virtio/net/net.c virtio/net/tap.c virtio/net/stream.c */
 /* uses: virtio/net/rx_buffers.c */
-/* uses: virtio/net/tap.c virtio/net/tap_open.c virtio/net/stream.c */
-/* uses: virtio/limiter.c virtio/mmio.c virtio/mmio_regs.c virtio/device.c */
+/* uses: virtio/limiter.c virtio/mmio.c */
 /* uses: virtio/queue.c cpu/bus.c mem/ram.c mem/log.c */
 /*
- * virtio-net between a driver that does what the input says (mmio_input.h) and
+ * virtio-net between a driver that does what the input says (driver.h) and
  * a peer that does, too. The first byte chooses the backend: bit 0 a stream,
  * else a socket of packets in a tap's place; bit 1 a rate limit. The peer:
  *
@@ -16,7 +16,8 @@
  */
 #include <sys/socket.h>
 
-#include "tests/fuzz/mmio_input.h"
+/* uses: tests/fuzz/mmio_input.c */
+#include "tests/fuzz/driver.h"
 #include "virtio/net/backend.h"
 #include "virtio/net/net.h"
 
@@ -25,14 +26,14 @@ static int peer = -1;
 static bool stream;
 
 /* False where nothing more goes. */
-static bool send_bytes(const uint8_t *bytes, size_t len)
+static bool peer_send_bytes(const uint8_t *bytes, size_t len)
 {
 	return peer >= 0 &&
 	       send(peer, bytes, len, MSG_DONTWAIT | MSG_NOSIGNAL) >= 0;
 }
 
 /* Behind its length on a stream, behind a header on a tap. */
-static bool send_frame(size_t len)
+static bool peer_send_frame(size_t len)
 {
 	static uint8_t frame[4 + NET_HEADER + 65536];
 	const size_t head = stream ? 4 : NET_HEADER;
@@ -44,10 +45,10 @@ static bool send_frame(size_t len)
 		frame[2] = (uint8_t)(len >> 8);
 		frame[3] = (uint8_t)len;
 	}
-	return send_bytes(frame, head + len);
+	return peer_send_bytes(frame, head + len);
 }
 
-static void input_host(unsigned operation)
+void input_host(unsigned operation)
 {
 	static uint8_t bytes[65536];
 	size_t len;
@@ -56,12 +57,12 @@ static void input_host(unsigned operation)
 	case 0:
 		len = take(2);
 		len = len < input.left ? len : input.left;
-		send_bytes(input.at, len);
+		peer_send_bytes(input.at, len);
 		input.at += len;
 		input.left -= len;
 		break;
 	case 1:
-		send_frame(take(2));
+		peer_send_frame(take(2));
 		break;
 	case 2:
 		while (peer >= 0 &&
@@ -74,7 +75,7 @@ static void input_host(unsigned operation)
 		peer = -1;
 		break;
 	default:
-		for (len = take(1); len && send_frame(60); len--)
+		for (len = take(1); len && peer_send_frame(60); len--)
 			;
 	}
 }
@@ -104,13 +105,15 @@ static void make_net(uint8_t how)
 	} else {
 		/* net_open would find that it is no tap. */
 		memset(&net, 0, sizeof(net));
-		net.source.fd = ends[0];
-		net.timer.source.fd = -1;
+		net.source.fd = net.timer.source.fd = -1;
 		net.link_up = true;
-		net.backend = &net_tap_backend;
-		net.tap.header = NET_HEADER;
-		net.device.features = NET_F_CSUM | NET_F_GUEST_CSUM |
-				      NET_F_GUEST_TSO4 | NET_F_HOST_TSO4;
+		net.device.name = net.name;
+		net.backend.name = net.name;
+		net.backend.ops = &net_tap_ops;
+		net.backend.fd = ends[0];
+		net.backend.tap.header = NET_HEADER;
+		net.backend.features = NET_F_CSUM | NET_F_GUEST_CSUM |
+				       NET_F_GUEST_TSO4 | NET_F_HOST_TSO4;
 	}
 	must(!net_create(&net, &fake.loop), "create");
 }

@@ -1,12 +1,12 @@
-/* uses: virtio/net/net.c virtio/net/rx.c virtio/net/tx.c */
+/* SPDX-License-Identifier: Apache-2.0 */
+/* uses: virtio/net/net.c virtio/net/tap.c virtio/net/stream.c */
 /* uses: virtio/net/rx_buffers.c */
-/* uses: virtio/net/stream.c virtio/net/tap.c virtio/net/tap_open.c */
 /* uses: virtio/limiter.c virtio/queue.c cpu/loop/loop.c mem/ram.c mem/log.c */
 /*
  * virtio-net between a driver and a peer that both do as the input says, over
  * a socket pair. Besides what the sanitizers see: the device gives back no
  * more than it took, writes nothing once it is broken or reset, and the stream
- * to the peer stays in step, whatever was cut short.
+ * to the peer stays in step, whatever was interrupted.
  *
  *	byte 0	bit 0 MRG_RXBUF, 1 EVENT_IDX, 2 INDIRECT, 3 limits, 4-6 log2
  *		of the rings' size
@@ -22,7 +22,6 @@
 
 #include "mem/log.h"
 #include "tests/unit/ring.h"
-#include "virtio/net/backend.h"
 #include "virtio/net/net.h"
 
 #define RAM_SIZE (32ULL << 20)
@@ -49,7 +48,7 @@ static struct {
 	unsigned prefix_have;
 } f;
 
-static void must(bool good, const char *what)
+static void ring_must(bool good, const char *what)
 {
 	if (good)
 		return;
@@ -61,20 +60,21 @@ static void must(bool good, const char *what)
 
 void device_interrupt(struct device *device)
 {
-	must(device->active && !f.broken, "interrupt while it does not run");
+	ring_must(device->active && !f.broken,
+		  "interrupt while it does not run");
 }
 
 void device_set_config(struct device *device, uint32_t offset,
 		       const void *bytes, uint32_t len)
 {
-	must(offset + len <= device->config_len, "configuration");
+	ring_must(offset + len <= device->config_len, "configuration");
 	memcpy(device->config + offset, bytes, len);
 }
 
 void device_broken(struct device *device, const char *why)
 {
-	must(why && !f.broken, "broken once");
-	must(f.lied, "a polite driver breaks nothing");
+	ring_must(why && !f.broken, "broken once");
+	ring_must(f.lied, "a polite driver breaks nothing");
 	f.broken = true;
 	for (unsigned i = 0; i < device->queue_count; i++)
 		device->queue[i].broken = true;
@@ -82,7 +82,7 @@ void device_broken(struct device *device, const char *why)
 
 /* -- the input ------------------------------------------------------------- */
 
-static uint8_t next(void)
+static uint8_t next_byte(void)
 {
 	if (!f.left)
 		return 0;
@@ -90,16 +90,16 @@ static uint8_t next(void)
 	return *f.bytes++;
 }
 
-static uint32_t next16(void)
+static uint32_t next_u16(void)
 {
-	uint32_t low = next();
+	uint32_t low = next_byte();
 
-	return low | (uint32_t)next() << 8;
+	return low | (uint32_t)next_byte() << 8;
 }
 
 /* -- what the driver does -------------------------------------------------- */
 
-static void start(void)
+static void driver_start(void)
 {
 	static const gpa at[] = { { RX_RING }, { TX_RING } };
 	struct device *device = &f.net.device;
@@ -115,13 +115,14 @@ static void start(void)
 		f.ring[i].event_idx = f.features & FEATURE_EVENT_IDX;
 		f.ring[i].indirect = f.features & FEATURE_INDIRECT_DESC;
 		config = ring_config(&f.ring[i]);
-		must(!queue_start(&device->queue[i], &f.ram, &config), "start");
+		ring_must(!queue_start(&device->queue[i], &f.ram, &config),
+			  "start");
 	}
 	device->active = true;
 	device->ops->activate(device);
 }
 
-static void stop(void)
+static void driver_stop(void)
 {
 	struct device *device = &f.net.device;
 
@@ -133,7 +134,7 @@ static void stop(void)
 		queue_stop(&device->queue[i]);
 }
 
-static void kick(unsigned queue)
+static void ring_kick(unsigned queue)
 {
 	struct queue *q = &f.net.device.queue[queue];
 
@@ -148,13 +149,13 @@ static unsigned outstanding(unsigned queue)
 	uint32_t head, written;
 
 	while (ring_used(ring, &head, &written)) {
-		must(f.lied || head < ring->size, "a head that was given");
-		must(f.lied || written <= 4 * 0x20000u, "written");
+		ring_must(f.lied || head < ring->size, "a head that was given");
+		ring_must(f.lied || written <= 4 * 0x20000u, "written");
 	}
 	return (uint16_t)(ring->avail_idx - ring->used_idx);
 }
 
-static void add_chain(unsigned queue, uint8_t shape)
+static void ring_add_any(unsigned queue, uint8_t shape)
 {
 	struct ring *ring = &f.ring[queue];
 	struct ring_buffer buffer[4];
@@ -163,8 +164,8 @@ static void add_chain(unsigned queue, uint8_t shape)
 
 	for (unsigned i = 0; i < count; i++)
 		buffer[i] = (struct ring_buffer){
-			.at = GPA(DATA + (uint64_t)next16() * 64),
-			.len = (shape & 0x20 ? 32u : 1u) * next16() + 1,
+			.at = GPA(DATA + (uint64_t)next_u16() * 64),
+			.len = (shape & 0x20 ? 32u : 1u) * next_u16() + 1,
 			.write = queue == NET_RX,
 		};
 	if (shape & 0x40)
@@ -190,19 +191,19 @@ static void add_chain(unsigned queue, uint8_t shape)
 	ring->next_desc = (uint16_t)((ring->next_desc + 3) & ~3) % ring->size;
 }
 
-static void lie(void)
+static void ring_lie_byte(void)
 {
-	const uint32_t at = next16() % 0x22000;
-	uint8_t byte = next();
+	const uint32_t at = next_u16() % 0x22000;
+	uint8_t byte = next_byte();
 
 	f.lied = true;
 	ram_write(&f.ram, GPA(RX_RING + at), &byte, 1);
 }
 
-static void offer(unsigned queue)
+static void ring_lie_head(unsigned queue)
 {
 	f.lied = true;
-	ring_offer(&f.ring[queue], (uint16_t)next16());
+	ring_offer(&f.ring[queue], (uint16_t)next_u16());
 }
 
 /* -- what the peer does ---------------------------------------------------- */
@@ -223,7 +224,7 @@ static void peer_write(size_t len)
 	struct iovec iov = { bytes, len };
 
 	for (size_t i = 0; i < len; i++)
-		bytes[i] = next();
+		bytes[i] = next_byte();
 	peer_send(&iov, 1);
 }
 
@@ -238,7 +239,7 @@ static void peer_frame(uint32_t len)
 }
 
 /* Frames and nothing else come from the device. */
-static void parse(const uint8_t *at, size_t len)
+static void parse_frames(const uint8_t *at, size_t len)
 {
 	while (len) {
 		uint32_t part = f.frame < len ? f.frame : (uint32_t)len;
@@ -256,8 +257,8 @@ static void parse(const uint8_t *at, size_t len)
 		f.prefix_have = 0;
 		f.frame = (uint32_t)f.prefix[0] << 24 | f.prefix[1] << 16 |
 			  f.prefix[2] << 8 | f.prefix[3];
-		must(f.frame >= NET_FRAME_MIN && f.frame <= NET_FRAME_MAX,
-		     "the stream to the peer is in step");
+		ring_must(f.frame >= NET_FRAME_MIN && f.frame <= NET_FRAME_MAX,
+			  "the stream to the peer is in step");
 	}
 }
 
@@ -272,7 +273,7 @@ static void peer_read(size_t len)
 			   MSG_DONTWAIT);
 		if (got <= 0)
 			return;
-		parse(bytes, (size_t)got);
+		parse_frames(bytes, (size_t)got);
 		len -= (size_t)got;
 	}
 }
@@ -286,57 +287,52 @@ static void peer_close(void)
 
 /* -- and the loop ---------------------------------------------------------- */
 
-static void pump(void)
+static void run_loop(void)
 {
-	struct epoll_event event;
-	unsigned rounds = 0;
+	unsigned turns = 0;
 
 	/* A limit's timer may come again and again: enough is enough. */
-	while (rounds++ < 1000 &&
-	       epoll_wait(f.loop.epoll_fd, &event, 1, 0) > 0) {
-		const struct loop_source *source = event.data.ptr;
-
-		source->ready(source->arg, event.events);
-	}
+	while (turns++ < 1000 && loop_turn(&f.loop, 0) > 0)
+		;
 }
 
-static void operate(uint8_t operation)
+static void ring_operate(uint8_t operation)
 {
 	switch (operation % 16) {
 	case 0:
-		pump();
+		run_loop();
 		break;
 	case 1:
 	case 2:
 	case 3:
-		add_chain(operation / 16 % 2, next());
+		ring_add_any(operation / 16 % 2, next_byte());
 		break;
 	case 4:
-		kick(NET_RX);
+		ring_kick(NET_RX);
 		break;
 	case 5:
-		kick(NET_TX);
+		ring_kick(NET_TX);
 		break;
 	case 6:
 		peer_write(operation / 16);
 		break;
 	case 7:
-		peer_frame(next16());
+		peer_frame(next_u16());
 		break;
 	case 8:
-		peer_read(next16());
+		peer_read(next_u16());
 		break;
 	case 9:
-		stop();
+		driver_stop();
 		break;
 	case 10:
-		start();
+		driver_start();
 		break;
 	case 11:
-		lie();
+		ring_lie_byte();
 		break;
 	case 12:
-		offer(operation / 16 % 2);
+		ring_lie_head(operation / 16 % 2);
 		break;
 	case 13:
 		queue_stop(&f.net.device.queue[operation / 16 % 2]);
@@ -349,8 +345,8 @@ static void operate(uint8_t operation)
 		break;
 	default:
 		/* a whole packet, as an ordinary driver sends it */
-		add_chain(NET_TX, 0x20);
-		kick(NET_TX);
+		ring_add_any(NET_TX, 0x20);
+		ring_kick(NET_TX);
 		break;
 	}
 }
@@ -361,9 +357,9 @@ static void open_pair(uint8_t how)
 	const int small = 4608;
 	int ends[2];
 
-	must(!socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, ends),
-	     "socketpair");
-	/* so that frames are cut */
+	ring_must(!socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, ends),
+		  "socketpair");
+	/* so that frames go in parts */
 	setsockopt(ends[0], SOL_SOCKET, SO_SNDBUF, &small, sizeof(small));
 	options.file.fd = ends[0];
 	f.peer = ends[1];
@@ -371,8 +367,8 @@ static void open_pair(uint8_t how)
 		options.bytes_per_s = 1 << 20;
 		options.packets_per_s = 1000;
 	}
-	must(!net_open(&f.net, &options, 0), "open");
-	must(!net_create(&f.net, &f.loop), "create");
+	ring_must(!net_open(&f.net, &options, 0), "open");
+	ring_must(!net_create(&f.net, &f.loop), "create");
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len)
@@ -383,9 +379,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len)
 	memset(&f, 0, sizeof(f));
 	f.bytes = bytes;
 	f.left = len;
-	how = next();
+	how = next_byte();
 	log_set_level(LOG_ERROR);
-	must(!ram_create(&f.ram, &ram) && !loop_create(&f.loop), "set-up");
+	ring_must(!ram_create(&f.ram, &ram) && !loop_create(&f.loop), "set-up");
 	f.features = FEATURE_VERSION_1 | (how & 1 ? NET_F_MRG_RXBUF : 0) |
 		     (how & 2 ? FEATURE_EVENT_IDX : 0) |
 		     (how & 4 ? FEATURE_INDIRECT_DESC : 0);
@@ -393,13 +389,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len)
 				    ? QUEUE_SIZE_MAX
 				    : 4u << (how >> 4 & 7));
 	open_pair(how);
-	start();
+	driver_start();
 	while (f.left)
-		operate(next());
-	pump();
+		ring_operate(next_byte());
+	run_loop();
 	/* What is still in the socket is in step, too. */
 	peer_read(SIZE_MAX);
-	stop();
+	driver_stop();
 	net_destroy(&f.net);
 	peer_close();
 	loop_destroy(&f.loop);

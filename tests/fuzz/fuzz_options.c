@@ -1,6 +1,6 @@
-/* uses: boot/options/table.c boot/options/devices.c boot/options/check.c */
-/* uses: boot/options/help.c boot/options/parse.c boot/options/values.c */
-/* uses: boot/options/nearest.c boot/options/fds.c mem/log.c */
+/* SPDX-License-Identifier: Apache-2.0 */
+/* uses: boot/options/table.c boot/options/check.c boot/options/parse.c */
+/* uses: boot/options/help.c mem/log.c */
 /* ldflags: -Wl,--wrap=write */
 /*
  * Fuzzes the command line: the input is words that end in NUL bytes. What is
@@ -81,8 +81,8 @@ static void check(const struct options *options)
 	require(ram->pages <= RAM_PAGES_1G);
 	require(ram->pages != RAM_PAGES_1G || ram->size % (1ULL << 30) == 0);
 	require(options->cpus >= 1 && options->cpus <= VM_CPUS_MAX);
-	require(options->serial.kind <= SERIAL_FD);
-	if (options->serial.kind >= SERIAL_FILE)
+	require(options->serial.kind <= CONSOLE_FD);
+	if (options->serial.kind >= CONSOLE_FILE)
 		check_file(&options->serial.file);
 	if (options->events.path || options->events.fd >= 0)
 		check_file(&options->events);

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* uses: virtio/queue.c mem/ram.c mem/log.c */
 /*
  * The queue walk over a small RAM that the input fills: whatever the driver

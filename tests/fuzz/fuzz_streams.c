@@ -1,7 +1,7 @@
-/* uses: virtio/vsock/vsock.c virtio/vsock/rx.c virtio/vsock/conn.c */
-/* uses: virtio/vsock/pool.c virtio/vsock/host.c virtio/queue.c */
-/* uses: virtio/vsock/listen.c */
-/* uses: cpu/loop/loop.c cpu/loop/unixsock.c mem/ram.c */
+/* SPDX-License-Identifier: Apache-2.0 */
+/* uses: virtio/vsock/vsock.c virtio/vsock/conn.c virtio/vsock/host.c */
+/* uses: virtio/queue.c tests/unit/vsock_check.c */
+/* uses: cpu/loop/loop.c cpu/loop/unixsock.c mem/ram.c cpu/loop/file.c */
 /* ldflags: -Wl,--wrap=clock_gettime -Wl,--wrap=loop_timer_set */
 /*
  * A guest and programs of the host that do as the input says to one vsock
@@ -17,7 +17,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/eventfd.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <time.h>
@@ -25,17 +25,20 @@
 
 #include "mem/log.h"
 #include "tests/unit/ring.h"
-#include "virtio/vsock/conn.h"
+#include "tests/unit/vsock_check.h"
+#include "virtio/vsock/vsock.h"
 
 #define RAM_SIZE  (32u << 20)
+#define HEADER	  44u
 #define CID	  3u
 #define SIZE	  16u
 #define RINGS	  0x100000u /* RING_STEP each */
 #define RING_STEP 0x10000u
 #define RX_DATA	  0x200000u
 #define TX_DATA	  0x300000u
-#define ENDS	  8u /* programs of the host, at most */
-#define PORT	  1u /* somebody listens there */
+#define ENDS	  8u	      /* programs of the host, at most */
+#define FILES	  (64u + 64u) /* a table of 64 connections */
+#define PORT	  1u	      /* somebody listens there */
 #define S	  1000000000ULL
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len);
@@ -45,7 +48,6 @@ void __wrap_loop_timer_set(struct loop_timer *timer, uint64_t ns);
 static struct ram ram;
 static struct ring ring[VSOCK_QUEUES];
 static struct loop loop;
-static struct loop_source stopper;
 static struct vsock *vsock;
 static char path[64];
 static int listener, end[ENDS];
@@ -124,15 +126,8 @@ void __wrap_loop_timer_set(struct loop_timer *timer, uint64_t ns)
 static void pass(uint64_t ns)
 {
 	clock_ns += ns;
-	if (vsock->timer_ns && vsock->timer_ns <= clock_ns)
-		vsock->timer.expired(vsock->timer.arg);
-}
-
-static void stop_loop(void *arg, uint32_t events)
-{
-	(void)arg;
-	(void)events;
-	loop_stop(&loop);
+	if (vsock->conns.timer_ns && vsock->conns.timer_ns <= clock_ns)
+		vsock->conns.timer.expired(vsock->conns.timer.arg);
 }
 
 /* -- the input ------------------------------------------------------------ */
@@ -201,7 +196,7 @@ static void guest_stop(void)
 {
 	vsock->device.active = false;
 	vsock->device.ops->reset(&vsock->device);
-	must(vsock->count == 0);
+	must(vsock->conns.count == 0);
 	for (unsigned i = 0; i < VSOCK_QUEUES; i++)
 		queue_stop(&vsock->device.queue[i]);
 }
@@ -211,19 +206,19 @@ static uint32_t any_host_port(void)
 	uint32_t which = byte();
 
 	/* Some port that a client was given, mostly. */
-	return which < 4 ? which : vsock->last_port - which % 4;
+	return which < 4 ? which : vsock->conns.last_port - which % 4;
 }
 
 static void guest_packet(void)
 {
 	static uint8_t payload[65536];
 	const uint32_t strange = byte();
-	uint8_t header[VSOCK_HEADER] = { 0 };
+	uint8_t header[HEADER] = { 0 };
 	uint32_t real = byte() % 4 ? word() % 300 : word();
 	struct ring_buffer buffer[] = {
-		{ GPA(TX_DATA), strange & 1 ? byte() % 50 + 1 : VSOCK_HEADER,
+		{ GPA(TX_DATA), strange & 1 ? byte() % 50 + 1 : HEADER,
 		  strange & 2 },
-		{ GPA(TX_DATA + VSOCK_HEADER), real, false },
+		{ GPA(TX_DATA + HEADER), real, false },
 	};
 
 	put_le64(header, strange & 4 ? number() : CID);
@@ -237,7 +232,7 @@ static void guest_packet(void)
 	put_le32(header + 36, number());
 	put_le32(header + 40, number());
 	ram_write(&ram, GPA(TX_DATA), header, sizeof(header));
-	ram_write(&ram, GPA(TX_DATA + VSOCK_HEADER), payload, real);
+	ram_write(&ram, GPA(TX_DATA + HEADER), payload, real);
 	if (buffer[0].write)
 		honest = false; /* what is read comes first, 2.7.4.2 */
 	ring_add_chain(&ring[VSOCK_TX], buffer, real ? 2 : 1);
@@ -260,7 +255,7 @@ static void guest_buffer(void)
 		buffer[i] =
 			(struct ring_buffer){ GPA(RX_DATA + (uint64_t)i * size),
 					      size, true };
-	if (size * pieces <= VSOCK_HEADER)
+	if (size * pieces <= HEADER)
 		honest = false;
 	if (offered(&ring[VSOCK_RX]) >= SIZE / ARRAY_LEN(buffer))
 		return;
@@ -288,7 +283,7 @@ static void guest_takes(void)
 			if (honest)
 				must(head < SIZE &&
 				     (i == VSOCK_TX   ? !written
-				      : i == VSOCK_RX ? written >= VSOCK_HEADER
+				      : i == VSOCK_RX ? written >= HEADER
 						      : written == 4));
 }
 
@@ -395,7 +390,7 @@ static void time_passes(void)
 
 static void host_runs(void)
 {
-	must(!loop_run(&loop));
+	must(loop_turn(&loop, 0) >= 0);
 }
 
 /* -- an input ------------------------------------------------------------- */
@@ -413,7 +408,9 @@ static void make_all(void)
 	static struct vsock_options options = { .file = { path, -1 },
 						.cid = CID };
 	struct sockaddr_un address = { .sun_family = AF_UNIX };
+	const struct rlimit files = { FILES, FILES };
 
+	must(!setrlimit(RLIMIT_NOFILE, &files));
 	must(!ram_create(&ram, &(struct ram_options){ .size = RAM_SIZE }));
 	must(!loop_create(&loop));
 	snprintf(path, sizeof(path), "/tmp/mote-fuzz-%d", (int)getpid());
@@ -424,9 +421,6 @@ static void make_all(void)
 	listener = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0);
 	must(!bind(listener, (void *)&address, sizeof(address)) &&
 	     !listen(listener, 2));
-	/* One turn of the loop: always ready, and stops it. */
-	stopper = (struct loop_source){ eventfd(1, 0), stop_loop, NULL };
-	must(!loop_add(&loop, &stopper, EPOLLIN));
 	for (unsigned i = 0; i < ENDS; i++)
 		end[i] = -1;
 }
@@ -456,6 +450,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len)
 		commands[byte() % ARRAY_LEN(commands)]();
 		host_runs();
 		guest_takes();
+		must(!vsock_check(&vsock->conns));
 	}
 	guest_stop();
 	for (unsigned i = 0; i < ENDS; i++)
@@ -463,7 +458,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len)
 	while ((fd = accept(listener, NULL, NULL)) >= 0)
 		close(fd);
 	/* Clients that nobody let in are turned away next time: let them go. */
-	while ((fd = accept(vsock->listener.fd, NULL, NULL)) >= 0)
+	while ((fd = accept(vsock->conns.host.fd, NULL, NULL)) >= 0)
 		close(fd);
 	return 0;
 }

@@ -1,12 +1,11 @@
-/* uses: virtio/vsock/vsock.c virtio/vsock/rx.c virtio/vsock/conn.c */
-/* uses: virtio/vsock/pool.c virtio/vsock/host.c virtio/mmio.c */
-/* uses: virtio/vsock/listen.c */
-/* uses: virtio/mmio_regs.c virtio/device.c virtio/queue.c cpu/bus.c */
+/* SPDX-License-Identifier: Apache-2.0 */
+/* uses: virtio/vsock/vsock.c virtio/vsock/conn.c virtio/vsock/host.c */
+/* uses: virtio/mmio.c */
+/* uses: virtio/queue.c cpu/bus.c */
 /* uses: cpu/loop/unixsock.c mem/ram.c mem/log.c */
-/* ldflags: -Wl,--wrap=clock_gettime */
 /*
  * The vsock device between a driver that does what the input says
- * (mmio_input.h) and host programs that do, too: real unix sockets, whose
+ * (driver.h) and host programs that do, too: real unix sockets, whose
  * numbers are modulo PROGRAMS.
  *
  *	11 n			program n connects to the device's socket
@@ -21,9 +20,9 @@
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/un.h>
-#include <time.h>
 
-#include "tests/fuzz/mmio_input.h"
+/* uses: tests/fuzz/mmio_input.c cpu/loop/file.c */
+#include "tests/fuzz/driver.h"
 #include "virtio/vsock/vsock.h"
 
 #define PROGRAMS     6
@@ -38,16 +37,6 @@ static int program[PROGRAMS], listener = -1;
 static char directory[] = "/tmp/fuzz-vsock-XXXXXX";
 static char path[64], port_path[72];
 static unsigned packets;
-
-/* The device's clock is the loop's. */
-int __wrap_clock_gettime(clockid_t clock, struct timespec *now);
-int __wrap_clock_gettime(clockid_t clock, struct timespec *now)
-{
-	(void)clock;
-	now->tv_sec = (time_t)(fake.now / 1000000000);
-	now->tv_nsec = (long)(fake.now % 1000000000);
-	return 0;
-}
 
 static int unix_socket(const char *name, bool listens)
 {
@@ -129,7 +118,7 @@ static void client(unsigned operation, unsigned n)
 	}
 }
 
-static void input_host(unsigned operation)
+void input_host(unsigned operation)
 {
 	unsigned n = (unsigned)take(1);
 

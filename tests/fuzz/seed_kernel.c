@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Writes the fuzzer's first kernels, a few hundred bytes each, into the
  * directory given. Only to be run again when they should change:

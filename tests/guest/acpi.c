@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Walks every ACPI table, checks lengths and checksums, and prints what a
  * hardware-reduced kernel would act on.

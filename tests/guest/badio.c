@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Accesses what is not there: every port and unassigned MMIO, in every width,
  * aligned or not, at random (seed=N), and by string instructions. Nothing may

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Waits for the power button as a hardware-reduced kernel does (ACPI 6.4,
  * 5.6.9): the interrupt of the Generic Event Device, then the event port that

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Prints what CPUID says, one fact a line, for the test to judge.
  */

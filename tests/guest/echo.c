@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Echoes what the serial port receives, by polling, until it is a q.
  */

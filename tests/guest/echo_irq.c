@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Echoes what the serial port receives until it is a q, by interrupts alone: it
  * sleeps in HLT, takes received bytes into a ring and sends the ring by THRE

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Judges the state on entry: what the boot protocol asks for
  * (Documentation/arch/x86/boot.rst, "64-bit Boot Protocol") and what

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Runs code where there is no memory: KVM cannot emulate that and gives up.
  */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Writes kib=N KiB (1024 where not given) to the serial port as fast as it can,
  * as numbered lines of 64 bytes, then says ready and prints the number of

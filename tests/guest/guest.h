@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What the bare-metal guests share. They are freestanding programs, entered by
  * the 64-bit Linux boot protocol with boot_params in RSI, that use one part of

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Halts for ever with interrupts off: only a signal or a timeout ends it. With
  * loop=1 it burns the CPU instead.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Says hello and powers off: text, data and bss are where the ELF file says.
  */

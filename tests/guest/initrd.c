@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Prints the initrd's place, size and checksum (BSD's sum -r).
  */

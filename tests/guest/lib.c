@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What every bare-metal guest needs: a console, its command line, page tables
  * and ways to end. One CPU uses the console; the others report through memory.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The ACPI tables as a hardware-reduced kernel reads them (ACPI 6.4): RSDP,
  * XSDT, FADT, MADT and, of the DSDT's AML, the one package that S5 needs.

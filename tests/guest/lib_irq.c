@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Exceptions and interrupts of a bare-metal guest: an IDT over the stubs of
  * start.S, the local APIC in xAPIC mode, one IOAPIC at its usual address

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Starts another CPU as the MP specification 1.4, B.4 says: INIT, 10 ms, a
  * STARTUP to the page of a trampoline below 1 MiB, and another one if need be.

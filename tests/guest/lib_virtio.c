@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* A virtio-mmio driver for the tests; see virtio.h. */
 #include "tests/guest/virtio.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Reads e820 and uses RAM: each range is checked against its neighbours, and
  * the first page, the last page and a page every 16 MiB of every usable range

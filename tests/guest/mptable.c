@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Finds the MP configuration as a kernel without ACPI does (MP
  * specification 1.4, 4): floating pointer, header, entries; prints the CPUs and

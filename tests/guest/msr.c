@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Reads and writes MSRs that no CPU has: each raises #GP, and the machine goes
  * on.

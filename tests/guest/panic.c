@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Panics as a kernel with the pvpanic driver does
  * (docs/specs/pvpanic.rst of QEMU): asks which events there are, says PANICKED,

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Resets the machine: by=acpi (the FADT's reset register), by=i8042 (the reset
  * line of its port 0x64) or by=triple (a triple fault), with flag=N (decimal)

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Starts every CPU of the MADT; each says its APIC id, then adds to one counter
  * at the same time as the others. Of many CPUs only the first few do that, and

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Where every bare-metal guest begins: the 64-bit entry of the Linux boot
  * protocol (Documentation/arch/x86/boot.rst, "64-bit Boot Protocol"). The

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The clock that a kernel without PIT lives by: the local APIC's timer in
  * TSC-deadline mode wakes the CPU from HLT, again and again, never early; and

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * lib_virtio.c: a driver for bare-metal guests, as polite as its caller wants:
  * the registers of virtio-mmio slots, split rings, and block requests. What

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Writes to a disk for ever, block after block in a circle: the number of the
  * write, over and over; flushes; and only then says so. Whatever ends it, what

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Breaks the rules of virtio on the disk in slot 0, one after the other: each
  * time the device must ask for a reset and do nothing else, the disk in slot 1

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A disk driven as it should be, by interrupts: read, write, read again, flush,
  * name; directly and through indirect tables; reset and started anew; with and

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A network driven politely, by polling: sends a frame now and then and takes
  * what comes, until `frames=` have come (1) or, with `until=down`, the link is

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What a guest finds in the virtio-mmio slots: as many as the DSDT lists
  * (LNRO0005), at their places and at their aliases, which are gone once the

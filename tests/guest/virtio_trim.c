@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A disk's DISCARD and WRITE_ZEROES (virtio 1.2, 5.2.6): says what came of
  * each, and what the sectors hold afterwards.

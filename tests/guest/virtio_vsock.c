@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A vsock driven politely, by polling, one connection:
  *
@@ -160,30 +161,30 @@ static void talk(unsigned kib)
 static void send_frame(uint32_t type, const char *text, uint32_t word)
 {
 	const uint32_t len = text ? (uint32_t)strlen(text) : 8;
-	const uint32_t words[] = { type, type == WIRE_READY ? 0 : len, word,
+	const uint32_t words[] = { type, type == PROTOCOL_READY ? 0 : len, word,
 				   0 };
 
 	memcpy(out.data, words, sizeof(words));
 	if (text)
-		memcpy(out.data + WIRE_HEADER, text, len);
-	send(RW, WIRE_HEADER + words[1]);
+		memcpy(out.data + PROTOCOL_HEADER, text, len);
+	send(RW, PROTOCOL_HEADER + words[1]);
 }
 
 static void command(unsigned wanted)
 {
-	peer = WIRE_PORT;
+	peer = PROTOCOL_PORT;
 	send(REQUEST, 0);
 	if (receive() != RESPONSE)
 		fail("mote does not answer");
-	send_frame(WIRE_READY, NULL, 0);
+	send_frame(PROTOCOL_READY, NULL, 0);
 	if (cmdline_number("lost", 0)) {
 		send(SHUTDOWN, 0);
 		return;
 	}
-	send_frame(WIRE_STDOUT, "words of a command\n", 0);
+	send_frame(PROTOCOL_STDOUT, "words of a command\n", 0);
 	while (receive() != RW)
 		;
-	send_frame(WIRE_EXIT, NULL, wanted);
+	send_frame(PROTOCOL_EXIT, NULL, wanted);
 	halt_forever();
 }
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * One write to a disk and its read, for what the host's side makes of it: fills
  * `sectors=` from `sector=` on with `byte=`, and says what came of that.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A program in the guest that connects to port 1234 of the host, again and
  * again until somebody is there, sends a line and prints the answer.

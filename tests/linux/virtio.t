@@ -65,9 +65,12 @@ END
 common() {
 	ends 0 poweroff "$2: a guest boots and powers off"
 	is "$(got disks) $(got devices)" "$1 $1" "$2: each is found once"
-	is "$(got warns)" "" "$2: virtio drivers warn of nothing"
+	# Debian builds virtio_mmio without the parameter that names slots.
+	is "$(got warns | grep -vF "unknown parameter 'device' ignored")" "" \
+		"$2: virtio drivers warn of nothing but of words unknown to them"
 	is "$(got interrupts)" "$1" "$2: an interrupt of its own for each"
-	is "$(got words)" 0 "$2: the kernel knows all words of its command line"
+	is "$(got words)" "$1" \
+		"$2: the command line has a word for each, for kernels without ACPI"
 }
 
 disks 16

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Reads MOTE_STRIP before main() does anything, because mote drops its
  * environment. See strip.h.

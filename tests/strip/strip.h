@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * For build/tests/mote-rows, whose filter programs have an action of its own
  * for each row of the policy: rows can be taken out when it starts, by

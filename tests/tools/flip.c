@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Feeds damaged kernels to `mote --check`, one damaged byte at a time.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Has a thread of a running program make one system call, as if somebody had
  * taken the program over:

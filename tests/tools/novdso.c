@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Runs a command as on a host whose clock the vDSO cannot read: with no vDSO at
  * all, so that clock_gettime is a system call.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * For the tests of mem/ and of the loaders: files in memory, RAM, where a host
  * page comes from, and a log that is kept instead of written. Included by one

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Small good kernel files, for tests to load and to spoil; also the fuzzer's
  * first inputs (tests/fuzz/seed_kernel.c).

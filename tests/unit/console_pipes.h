@@ -1,135 +1,32 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The console on pipes and other descriptors: a pair of pipes, mote's stdio,
  * and data that can be told apart.
  */
-#ifndef TESTS_CONSOLE_PIPES_H
-#define TESTS_CONSOLE_PIPES_H
+#ifndef TESTS_UNIT_CONSOLE_PIPES_H
+#define TESTS_UNIT_CONSOLE_PIPES_H
 
 #include "tests/unit/console_help.h"
 
-static int to_guest[2], from_guest[2]; /* pipes: [0] read, [1] write */
-static int saved_stdio[2] = { -1, -1 };
+extern int to_guest[2], from_guest[2]; /* pipes: [0] read, [1] write */
 
-static inline int setup_pipes(void **state)
-{
-	if (pipe2(to_guest, O_CLOEXEC) || pipe2(from_guest, O_CLOEXEC))
-		return -1;
-	return setup(state);
-}
-
-static inline void close_fd(int *fd)
-{
-	if (*fd >= 0)
-		close(*fd);
-	*fd = -1;
-}
-
-static inline void restore_stdio(void)
-{
-	for (int i = 0; i < 2; i++) {
-		if (saved_stdio[i] >= 0)
-			dup2(saved_stdio[i], i);
-		close_fd(&saved_stdio[i]);
-	}
-}
-
-static inline int teardown_pipes(void **state)
-{
-	int error = teardown(state);
-
-	restore_stdio();
-	for (int i = 0; i < 2; i++) {
-		close_fd(&to_guest[i]);
-		close_fd(&from_guest[i]);
-	}
-	return error;
-}
+int setup_pipes(void **state);
+int teardown_pipes(void **state);
+void close_fd(int *fd);
 
 /* mote's stdin and stdout; -1: leave it closed. cmocka gets its own back. */
-static inline void start_stdio(int stdin_fd, int stdout_fd)
-{
-	const int fds[] = { stdin_fd, stdout_fd };
+void start_stdio(int stdin_fd, int stdout_fd);
 
-	for (int i = 0; i < 2; i++) {
-		saved_stdio[i] = fcntl(i, F_DUPFD_CLOEXEC, 3);
-		if (fds[i] < 0)
-			close(i);
-		else
-			dup2(fds[i], i);
-	}
-	start(CONSOLE_STDIO, NULL, -1);
-}
-
-static inline bool got_hello(void)
-{
-	guest_reads();
-	return guest_has("hello");
-}
-
-static inline bool nothing_waits(void)
-{
-	return !serial_output_waiting(&serial);
-}
-
-/* -- data ---------------------------------------------------------------- */
-
-static inline uint8_t pattern(size_t i)
-{
-	return (uint8_t)(i * 13 + i / 241);
-}
-
-static inline uint64_t pattern_sum(size_t len)
-{
-	uint64_t sum = 0;
-
-	for (size_t i = 0; i < len; i++)
-		sum = sum_byte(sum, pattern(i));
-	return sum;
-}
-
-static size_t program_sent;
-#define PROGRAM_BYTES 600000
+/* The byte at `i`, and guest_sum of the first `len`. */
+uint8_t pattern(size_t i);
+uint64_t pattern_sum(size_t len);
 
 /* A program behind the guest's tty: Linux's interrupt handler. */
-static inline bool program_sends(void)
-{
-	uint64_t count;
-
-	if (read(irq_fd, &count, sizeof(count)) < 0)
-		return program_sent == PROGRAM_BYTES && nothing_waits();
-	while (!(in(IIR)&1)) {
-		if (!(in(LSR)&0x20))
-			continue;
-		for (int i = 0; i < 16 && program_sent < PROGRAM_BYTES; i++)
-			out(TX, pattern(program_sent++));
-		if (program_sent == PROGRAM_BYTES)
-			out(IER, 1);
-	}
-	return false;
-}
+#define PROGRAM_BYTES 600000
+extern size_t program_sent;
+bool program_sends(void);
 
 /* A child that takes its time, and is content with `want` bytes of pattern. */
-static inline pid_t slow_reader(int fd, useconds_t pause, size_t want)
-{
-	static uint8_t data[3000];
-	uint64_t sum = 0;
-	size_t total = 0;
-	ssize_t len;
-	pid_t child = fork();
-
-	if (child)
-		return child;
-	alarm(60);
-	close(from_guest[1]); /* or there is no end of file */
-	if (console.opened)
-		close(console.out.source.fd);
-	while ((len = read(fd, data, sizeof(data))) > 0) {
-		for (ssize_t i = 0; i < len; i++)
-			sum = sum_byte(sum, data[i]);
-		total += (size_t)len;
-		usleep(pause);
-	}
-	_exit(total == want && sum == pattern_sum(total) ? 0 : 1);
-}
+pid_t slow_reader(int fd, useconds_t pause, size_t want);
 
 #endif

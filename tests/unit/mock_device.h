@@ -1,7 +1,7 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A device that gives back what it gets and counts what it is asked to do,
- * attached to the VM of device_help.h. Included by one C file of a test
- * program.
+ * attached to the VM of device_help.h.
  */
 #ifndef TESTS_UNIT_MOCK_DEVICE_H
 #define TESTS_UNIT_MOCK_DEVICE_H
@@ -14,7 +14,7 @@
 #define ALWAYS	  (FEATURE_VERSION_1 | FEATURE_EVENT_IDX | FEATURE_INDIRECT_DESC)
 #define RING_AT	  0x10000
 
-static struct mock {
+extern struct mock {
 	struct device device;
 	struct chain chain;
 	/* written in the loop's thread, read when the register access is over
@@ -26,108 +26,13 @@ static struct mock {
 	bool wrong_thread;
 } mock;
 
-static inline void check_thread(void)
-{
-	if (host.running && !pthread_equal(pthread_self(), host.thread))
-		mock.wrong_thread = true;
-}
+extern struct ring ring;
 
-static void mock_activate(struct device *device)
-{
-	check_thread();
-	mock.acked = device->acked;
-	mock.activated++;
-}
-
-/* Gives back what it gets, as far as the ring is good. */
-static void mock_kick(struct device *device, unsigned queue)
-{
-	struct queue *q = &device->queue[queue];
-	int more;
-
-	check_thread();
-	mock.kicks[queue]++;
-	do {
-		while ((more = queue_pop(q, &mock.chain)) > 0) {
-			queue_push(q, mock.chain.head, mock.chain.write_len);
-			mock.popped++;
-		}
-		if (more < 0) {
-			device_broken(device, "a malformed ring");
-			return;
-		}
-	} while (queue_want_kick(q));
-	if (queue_publish(q))
-		device_interrupt(device);
-}
-
-static void mock_reset(struct device *device)
-{
-	(void)device;
-	check_thread();
-	usleep(mock.reset_us);
-	mock.resets++;
-}
-
-static void mock_drain(struct device *device, unsigned queue)
-{
-	check_thread();
-	mock.drained[queue] += device->queue[queue].ready;
-}
-
-static const struct device_ops mock_ops = { mock_activate, mock_kick,
-					    mock_reset, mock_drain };
-
-static inline int setup(void **state)
-{
-	const uint8_t config[10] = { 1, 2, 3, 4, 5, 6, 7, 8, 9, 10 };
-
-	(void)state;
-	alarm(30);
-	logged.count = 0;
-	host_create(32 * MIB);
-	mock = (struct mock){
-		.device = {
-			.ops = &mock_ops,
-			.id = DEVICE_BLOCK,
-			.name = "mock 0",
-			.features = FEATURE_A | FEATURE_B,
-			.queue_count = QUEUES,
-			.queue_size = 64,
-			.config_len = sizeof(config),
-		},
-	};
-	device_set_config(&mock.device, 0, config, sizeof(config));
-	assert_int_equal(attach(&mock.device), 0);
-	host_run();
-	return 0;
-}
-
-static inline int teardown(void **state)
-{
-	(void)state;
-	host_stop();
-	mmio_detach(&mock.device);
-	assert_null(mock.device.transport);
-	mmio_detach(&mock.device);
-	host_destroy();
-	assert_false(mock.wrong_thread);
-	alarm(0);
-	return 0;
-}
-
-static struct ring ring;
+/* For cmocka: a VM with this device, and its loop, for each test. */
+int setup(void **state);
+int teardown(void **state);
 
 /* Ready to be used: queue 0 has `ring`, the others are not set up. */
-static inline void start(uint64_t features)
-{
-	ring_init(&ring, &host.ram, GPA(RING_AT), 16);
-	ring.event_idx = features & FEATURE_EVENT_IDX;
-	assert_true(driver_features(features));
-	assert_true(driver_queue(0, &ring));
-	driver_ok();
-	assert_int_equal(reg_read(R_STATUS), 15);
-	interrupts();
-}
+void start(uint64_t features);
 
 #endif

@@ -1,25 +1,17 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * An engine that does what the test tells it, in place of
  * virtio/block/io_uring.c and virtio/block/io_thread.c: what is submitted waits
- * in a list until the test completes it, with any result. Included by one C
- * file of a test program.
+ * in a list until the test completes it, with any result.
  */
 #ifndef TESTS_UNIT_MOCK_ENGINE_H
 #define TESTS_UNIT_MOCK_ENGINE_H
-
-#include <errno.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/epoll.h>
-#include <sys/eventfd.h>
-#include <sys/uio.h>
-#include <unistd.h>
 
 #include "virtio/block/io.h"
 
 struct mock_engine {
 	struct engine engine; /* first */
-	int fds[ENGINE_FILES_MAX];
+	int fds[BLOCK_FILES];
 	/* submitted and not completed, oldest first */
 	struct engine_io *waiting[ENGINE_DEPTH];
 	unsigned count;
@@ -27,129 +19,21 @@ struct mock_engine {
 };
 
 /* By the order in which they were made: uring's, the worker's. */
-static struct mock_engine mocks[2];
-static unsigned mock_count;
+extern struct mock_engine mocks[2];
+extern unsigned mock_count;
 
 /* No such engine is to be had: -errno. */
-static int mock_no_uring, mock_no_worker;
+extern int mock_no_uring, mock_no_worker;
 
 /* Called by wait: what becomes of the operation that is waited for. */
-static int64_t (*mock_result)(struct mock_engine *mock, struct engine_io *io);
+extern int64_t (*mock_result)(struct mock_engine *mock, struct engine_io *io);
 /* Called by flush, for engines that do things at once. */
-static void (*mock_flushed)(struct mock_engine *mock);
+extern void (*mock_flushed)(struct mock_engine *mock);
 
-static inline void mock_complete(struct mock_engine *mock, unsigned index,
-				 int64_t result)
-{
-	struct engine_io *io = mock->waiting[index];
-
-	mock->count--;
-	for (unsigned i = index; i < mock->count; i++)
-		mock->waiting[i] = mock->waiting[i + 1];
-	mock->engine.in_flight--;
-	io->result = result;
-	mock->engine.done(mock->engine.arg, io);
-}
-
-static inline void mock_submit(struct engine *engine, struct engine_io *io)
-{
-	struct mock_engine *mock = (struct mock_engine *)engine;
-
-	if (mock->count == ENGINE_DEPTH)
-		abort();
-	mock->waiting[mock->count++] = io;
-	mock->submitted++;
-	engine->in_flight++;
-}
-
-static inline void mock_flush(struct engine *engine)
-{
-	struct mock_engine *mock = (struct mock_engine *)engine;
-
-	mock->flushed = mock->submitted;
-	if (mock_flushed)
-		mock_flushed(mock);
-}
-
-static inline void mock_reap(struct engine *engine)
-{
-	(void)engine;
-}
-
-static inline void mock_wait(struct engine *engine)
-{
-	struct mock_engine *mock = (struct mock_engine *)engine;
-
-	if (mock->count)
-		mock_complete(mock, 0, mock_result(mock, mock->waiting[0]));
-}
-
-static inline void mock_destroy(struct engine *engine)
-{
-	close(engine->poll_fd);
-}
-
-static inline struct engine *mock_create(const struct engine_options *options,
-					 bool discards)
-{
-	static const struct engine_ops ops[] = {
-		{ "mock", false, 0, mock_submit, mock_flush, mock_reap,
-		  mock_wait, mock_destroy },
-		{ "mock worker", true, 0, mock_submit, mock_flush, mock_reap,
-		  mock_wait, mock_destroy },
-	};
-	struct mock_engine *mock = &mocks[mock_count++ % 2];
-
-	*mock = (struct mock_engine){
-		.engine = { .ops = &ops[discards],
-			    .poll_fd = eventfd(0, EFD_CLOEXEC),
-			    .poll_events = EPOLLIN,
-			    .done = options->done,
-			    .arg = options->arg },
-	};
-	memcpy(mock->fds, options->fds, sizeof(mock->fds));
-	return &mock->engine;
-}
-
-struct engine *uring_create(const struct engine_options *options, int *error)
-{
-	*error = mock_no_uring;
-	return *error ? NULL : mock_create(options, false);
-}
-
-struct engine *worker_create(const struct engine_options *options, int *error)
-{
-	*error = mock_no_worker;
-	return *error ? NULL : mock_create(options, true);
-}
+void mock_complete(struct mock_engine *mock, unsigned index, int64_t result);
 
 /* Carries it out, at most `most` bytes of a read or a write. */
-static inline int64_t mock_perform(const struct mock_engine *mock,
-				   const struct engine_io *io, uint64_t most)
-{
-	const int fd = mock->fds[io->file];
-	uint64_t left = io->len < most ? io->len : most;
-	off_t at = (off_t)io->offset;
-	int64_t moved = 0;
-	ssize_t n = 0;
-
-	if (io->op == ENGINE_FLUSH)
-		return 0;
-	if (io->op == ENGINE_ALLOCATE)
-		return fallocate(fd, io->mode, at, (off_t)io->len) ? -errno : 0;
-	for (unsigned i = 0; i < io->iov_count && left; i++) {
-		size_t len = io->iov[i].iov_len;
-
-		len = len < left ? len : left;
-		n = io->op == ENGINE_READ
-			    ? pread(fd, io->iov[i].iov_base, len, at + moved)
-			    : pwrite(fd, io->iov[i].iov_base, len, at + moved);
-		if (n <= 0)
-			break;
-		moved += n;
-		left -= (uint64_t)n;
-	}
-	return n < 0 && !moved ? -errno : moved;
-}
+int64_t mock_perform(const struct mock_engine *mock, const struct engine_io *io,
+		     uint64_t most);
 
 #endif

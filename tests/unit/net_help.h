@@ -1,27 +1,32 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * For tests of virtio-net: one device with its event loop, driven without a
  * transport; the driver's side of its two rings, with buffers; frames whose
- * every byte is told by a number. Included by one C file of a test program.
+ * every byte is told by a number.
  */
 #ifndef TESTS_UNIT_NET_HELP_H
 #define TESTS_UNIT_NET_HELP_H
 
 #include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
-#include "tests/unit/boot_help.h"
+#include <cmocka.h>
+
 #include "tests/unit/ring.h"
-#include "virtio/net/backend.h"
 #include "virtio/net/net.h"
 
-#define NET_RAM	  (48 * MIB)
-#define RX_RING	  0x10000
-#define TX_RING	  0x20000
-#define RX_DATA	  0x100000 /* a slot for each descriptor */
-#define TX_DATA	  0x1200000
-#define DATA_SLOT 0x11000 /* the largest packet, and more */
+#define MIB	(1ULL << 20)
+#define RX_DATA 0x100000 /* DATA_SLOT bytes for each descriptor */
+#define TX_DATA 0x1200000
 
-static struct {
+extern struct net_test {
 	struct ram ram;
 	struct loop loop;
 	struct net net;
@@ -29,223 +34,63 @@ static struct {
 	unsigned interrupts, broken, config_changes;
 } t;
 
-/* -- in place of the transport and the log --------------------------------- */
-
-void device_interrupt(struct device *device)
-{
-	assert_ptr_equal(device, &t.net.device);
-	t.interrupts++;
-}
-
-void device_set_config(struct device *device, uint32_t offset,
-		       const void *bytes, uint32_t len)
-{
-	assert_true(offset + len <= device->config_len);
-	memcpy(device->config + offset, bytes, len);
-	t.config_changes++;
-}
-
-void device_broken(struct device *device, const char *why)
-{
-	assert_non_null(why);
-	for (unsigned i = 0; i < device->queue_count; i++)
-		device->queue[i].broken = true;
-	t.broken++;
-}
-
-int log_errno(const char *call)
-{
-	int error = errno;
-
-	log_error("%s: %s", call, strerror(error));
-	return -error;
-}
-
 /* -- the device ------------------------------------------------------------ */
 
-/* Device, loop and RAM; `fd` is the host's side. */
-static inline int try_net(const struct net_options *options)
-{
-	int error;
+/* RAM, loop and device: what net_open says; and their end. */
+int try_net(const struct net_options *options);
+void end_net(void);
 
-	memset(&t, 0, sizeof(t));
-	make_ram(&t.ram, NET_RAM);
-	assert_int_equal(loop_create(&t.loop), 0);
-	error = net_open(&t.net, options, 0);
-	if (!error)
-		assert_int_equal(net_create(&t.net, &t.loop), 0);
-	return error;
-}
+/* Opening fails, leaves nothing open, and says so in one line with `why`. */
+void refuse_net(struct net_options options, const char *why);
 
-static inline void end_net(void)
-{
-	net_destroy(&t.net);
-	loop_destroy(&t.loop);
-	ram_destroy(&t.ram);
-}
+/* The call before this logged one line, in which `fragment` is; or none. */
+void expect_net_log(const char *fragment);
+void expect_no_net_log(void);
 
-/* The events that are there, until there are none. */
-static inline void pump(void)
-{
-	struct epoll_event event;
-	unsigned rounds = 0;
+/* The loop's turns until there is nothing to do; the same, for some time. */
+void run_loop(void);
+void run_loop_for(uint64_t ns);
 
-	while (epoll_wait(t.loop.epoll_fd, &event, 1, 0) > 0) {
-		const struct loop_source *source = event.data.ptr;
-
-		source->ready(source->arg, event.events);
-		assert_true(rounds++ < 100000);
-	}
-}
-
-/* The same, with the timer's, for some time. */
-static inline void pump_for(uint64_t ns)
-{
-	const uint64_t end = loop_now() + ns;
-
-	do {
-		pump();
-		usleep(200);
-	} while (loop_now() < end);
-}
+/* Is served in the loop's next turn, and sees the counts of that moment. */
+struct bystander {
+	struct loop_source source;
+	uint64_t in, out; /* packets */
+};
+void bystander_add(struct bystander *bystander);
+void bystander_remove(struct bystander *bystander);
 
 /* -- the driver ------------------------------------------------------------ */
 
-static inline void kick(unsigned queue)
-{
-	t.net.device.ops->kick(&t.net.device, queue);
-}
-
-static inline void drive_sized(uint64_t features, uint16_t size)
-{
-	static const gpa at[] = { { RX_RING }, { TX_RING } };
-	struct device *device = &t.net.device;
-
-	device->acked = features | FEATURE_VERSION_1;
-	for (unsigned i = 0; i < NET_QUEUES; i++) {
-		struct queue_config config;
-
-		ring_init(&t.ring[i], &t.ram, at[i], size);
-		t.ring[i].event_idx = features & FEATURE_EVENT_IDX;
-		t.ring[i].indirect = features & FEATURE_INDIRECT_DESC;
-		config = ring_config(&t.ring[i]);
-		assert_int_equal(
-			queue_start(&device->queue[i], &t.ram, &config), 0);
-	}
-	device->active = true;
-	device->ops->activate(device);
-	kick(NET_RX);
-	kick(NET_TX);
-}
-
-static inline void drive(uint64_t features)
-{
-	drive_sized(features, 64);
-}
-
-static inline void reset(void)
-{
-	struct device *device = &t.net.device;
-
-	device->ops->reset(device);
-	device->active = false;
-	for (unsigned i = 0; i < NET_QUEUES; i++)
-		queue_stop(&device->queue[i]);
-}
-
-/* -- frames and buffers ---------------------------------------------------- */
-
-static inline void make_frame(uint8_t *frame, size_t len, unsigned number)
-{
-	for (size_t i = 0; i < len; i++)
-		frame[i] = (uint8_t)(number * 31 + i * 7 + (i >> 8) * 3 + 1);
-}
+/* Starts the device with these features and rings of this size, or of 64. */
+void driver_start_sized(uint64_t features, uint16_t size);
+void driver_start(uint64_t features);
+void driver_kick(unsigned queue);
+void driver_reset(void);
 
 /* A packet for the device to send: header and frame, in `parts` buffers. */
-static inline uint16_t put_packet(size_t len, unsigned number, unsigned parts)
-{
-	static uint8_t bytes[NET_HEADER + NET_FRAME_MAX + 1];
-	struct ring *ring = &t.ring[NET_TX];
-	const uint64_t at = TX_DATA + (uint64_t)ring->next_desc * DATA_SLOT;
-	struct ring_buffer buffer[16];
-	uint32_t done = 0, all = (uint32_t)(NET_HEADER + len);
+uint16_t put_packet(size_t len, unsigned number, unsigned parts);
 
-	memset(bytes, 0, NET_HEADER);
-	make_frame(bytes + NET_HEADER, len, number);
-	assert_int_equal(ram_write(&t.ram, GPA(at), bytes, all), 0);
-	for (unsigned i = 0; i < parts; i++) {
-		/* the first ends within the header */
-		uint32_t part =
-			i + 1 < parts ? (i ? all / parts : 5) : all - done;
+/* So many packets have come back sent, and no more. */
+void expect_sent(unsigned count);
 
-		buffer[i] = (struct ring_buffer){ GPA(at + done), part, false };
-		done += part;
-	}
-	return ring_add_chain(ring, buffer, parts);
-}
+/* How many have; those are seen then. */
+unsigned count_sent(void);
+
+/* An empty receive buffer of so many bytes, full of 0xee: its head. */
+uint16_t put_buffer(uint32_t len);
 
 /* Where the receive buffer of this head begins. */
-static inline uint64_t rx_at(uint32_t head)
-{
-	return RX_DATA + head * (uint64_t)DATA_SLOT;
-}
+uint64_t rx_at(uint32_t head);
 
-/* An empty buffer of so many bytes, full of 0xee. */
-static inline uint16_t put_buffer(uint32_t len)
-{
-	struct ring *ring = &t.ring[NET_RX];
-	const struct ring_buffer buffer = { GPA(rx_at(ring->next_desc)), len,
-					    true };
+/* The next packet that the driver has got is this one: the chains it took. */
+unsigned expect_packet(size_t len, unsigned number);
+void expect_no_packet(void);
 
-	memset(ram_span(&t.ram, buffer.at, len), 0xee, len);
-	return ring_add_chain(ring, &buffer, 1);
-}
+/* Frames differ in each byte by number and place. */
+void make_frame(uint8_t *frame, size_t len, unsigned number);
 
-/* The next packet that the driver has got is this one; the chains it took. */
-static inline unsigned expect_packet(size_t len, unsigned number)
-{
-	static uint8_t got[NET_HEADER + NET_FRAME_MAX], wanted[NET_FRAME_MAX];
-	static const uint8_t zeros[NET_HEADER_NUM_BUFFERS];
-	size_t have = 0;
-	unsigned chains = 0;
-	uint32_t head = 0, written = 0;
-
-	while (have < NET_HEADER + len) {
-		if (!ring_used(&t.ring[NET_RX], &head, &written))
-			fail_msg("packet %u: %zu bytes of %zu", number, have,
-				 NET_HEADER + len);
-		assert_true(have + written <= sizeof(got));
-		assert_int_equal(
-			ram_read(&t.ram, got + have, GPA(rx_at(head)), written),
-			0);
-		have += written;
-		chains++;
-	}
-	make_frame(wanted, len, number);
-	assert_int_equal(have, NET_HEADER + len);
-	assert_memory_equal(got, zeros, sizeof(zeros));
-	assert_int_equal(get_le16(got + NET_HEADER_NUM_BUFFERS), chains);
-	assert_memory_equal(got + NET_HEADER, wanted, len);
-	return chains;
-}
-
-static inline void expect_no_packet(void)
-{
-	uint32_t head = 0, written = 0;
-
-	assert_false(ring_used(&t.ring[NET_RX], &head, &written));
-}
-
-/* So many packets have come back sent. */
-static inline void expect_sent(unsigned count)
-{
-	uint32_t head = 0, written = 0;
-
-	while (count--) {
-		assert_true(ring_used(&t.ring[NET_TX], &head, &written));
-		assert_int_equal(written, 0);
-	}
-	assert_false(ring_used(&t.ring[NET_TX], &head, &written));
-}
+/* The receive buffers' memory is the driver's alone from now on. */
+void mark_rx_data(void);
+void expect_rx_data_untouched(void);
 
 #endif

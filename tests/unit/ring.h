@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The driver's side of a split virtqueue in guest RAM, for tests and fuzzers of
  * devices: lays out a ring, offers chains, collects what came back. It can

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* uses: boot/archive.c mem/log.c */
 /*
  * The archive for a guest with a command: a cpio that cpio itself reads, and
@@ -15,7 +16,8 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "boot/archive.h"
+#include "boot/initrd.h"
+#include "boot/options/options.h"
 #include "cpu/command/protocol.h"
 
 /* In place of the guest's init: 9 bytes, so that something is filled up. */

@@ -1,14 +1,15 @@
-/* uses: virtio/block/block.c virtio/block/create.c virtio/block/file.c */
-/* uses: virtio/block/request.c virtio/block/step.c virtio/block/hold.c */
-/* uses: virtio/block/overlay.c */
+/* SPDX-License-Identifier: Apache-2.0 */
+/* uses: tests/unit/block_help.c cpu/loop/thread.c virtio/block/io.c */
 /* uses: virtio/block/io_uring.c virtio/block/io_thread.c */
-/* uses: virtio/block/io_now.c cpu/loop/thread.c */
-/* uses: virtio/limiter.c virtio/queue.c cpu/loop/loop.c mem/ram.c */
+/* ldflags: -Wl,--wrap=log_guest,--wrap=fdatasync */
 /*
  * The block device with each engine over real files: every kind of request,
  * and every way in which one can be wrong.
  */
+#include <stdio.h>
+#include <stdlib.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "tests/unit/block_help.h"
 
@@ -28,6 +29,20 @@ static struct way {
 	{ BLOCK_ENGINE_THREADS, IN_MEMORY },
 };
 
+/* What the host says of data that is to be safe; a ring does not ask here. */
+static int sync_error;
+
+int __real_fdatasync(int fd);
+int __wrap_fdatasync(int fd);
+
+int __wrap_fdatasync(int fd)
+{
+	if (!sync_error)
+		return __real_fdatasync(fd);
+	errno = sync_error;
+	return -1;
+}
+
 /* The test's own descriptor of the disk's file. */
 static int file;
 
@@ -35,8 +50,8 @@ static struct block_options options_of(void **state, uint64_t size)
 {
 	const struct way *way = *state;
 
-	file = way->place == ON_DISK ? file_open("/tmp", size)
-				     : memory_open(size);
+	file = way->place == ON_DISK ? unnamed_file("/tmp", size)
+				     : memory_file(size);
 	return (struct block_options){
 		.file.fd = dup(file),
 		.engine = way->engine,
@@ -48,7 +63,7 @@ static void start(void **state, uint64_t features)
 	struct block_options options = options_of(state, SIZE);
 
 	disk_make(&options, features);
-	assert_string_equal(t.block->disk.engine->ops->name,
+	assert_string_equal(t.block->disk.engines[0]->ops->name,
 			    options.engine == BLOCK_ENGINE_URING ? "io_uring"
 								 : "threads");
 }
@@ -232,6 +247,28 @@ static void test_flush_and_id(void **state)
 	memset(guest(DATA_AT, 20), 0x5a, 20);
 	assert_int_equal(do_request(BLOCK_GET_ID, 0, DATA_AT, 20), BLOCK_OK);
 	assert_true(all_are(guest(DATA_AT, 20), 20, 0));
+	end();
+}
+
+/* A FLUSH of the guest's asks the host, and what the host says reaches it. */
+static void test_flush_fails(void **state)
+{
+	start(state, FLUSH_FEATURE);
+	assert_int_equal(do_request(BLOCK_OUT, 0, DATA_AT, 4096), BLOCK_OK);
+	assert_int_equal(do_request(BLOCK_FLUSH, 0, 0, 0), BLOCK_OK);
+	sync_error = EIO;
+	assert_int_equal(do_request(BLOCK_FLUSH, 0, 0, 0), BLOCK_IOERR);
+	expect_log("may be lost");
+	/* Once told of, the host forgets it; it is lost all the same. */
+	sync_error = 0;
+	assert_int_equal(do_request(BLOCK_FLUSH, 0, 0, 0), BLOCK_IOERR);
+	end();
+	/* Without FLUSH the driver takes each write for safe. */
+	start(state, 0);
+	sync_error = EIO;
+	assert_int_equal(do_request(BLOCK_OUT, 0, DATA_AT, 512), BLOCK_IOERR);
+	expect_log("may be lost");
+	sync_error = 0;
 	end();
 }
 
@@ -579,24 +616,53 @@ static void test_config(void **state)
 	end();
 }
 
+/* What a disk had open is closed with it, and its lock is another's to take. */
+static void test_nothing_left_open(void **state)
+{
+	for (unsigned how = 0; how < 3; how++) {
+		struct block_options options = options_of(state, SIZE);
+		unsigned before = count_fds();
+		struct block_backing other;
+		int again = dup(file);
+
+		options.ro = how == 1;
+		options.ephemeral = how == 2;
+		disk_make(&options, FLUSH_FEATURE);
+		assert_int_equal(do_request(BLOCK_IN, 0, DATA_AT, 512),
+				 BLOCK_OK);
+		disk_destroy();
+		/* `again` came, and what the disk was given went. */
+		assert_int_equal(count_fds(), before);
+		options = (struct block_options){ .file.fd = again };
+		assert_int_equal(block_open(&other, &options, 1), 0);
+		block_close(&other);
+		assert_int_equal(count_fds(), before - 1);
+		close(file);
+		expect_no_log();
+	}
+}
+
 static const struct {
 	const char *name;
 	CMUnitTestFunction run;
+	bool threads_only;
 } bodies[] = {
-	{ "read and write", test_read_write },
-	{ "any layout", test_any_layout },
-	{ "flush and id", test_flush_and_id },
-	{ "discard", test_discard },
-	{ "write zeroes", test_write_zeroes },
-	{ "many ranges", test_many_ranges },
-	{ "wrong requests", test_wrong },
-	{ "malformed requests", test_malformed },
-	{ "read-only", test_read_only },
-	{ "a file that shrank", test_shrunk },
-	{ "many at once", test_many },
-	{ "event idx", test_event_idx },
-	{ "reset", test_reset },
-	{ "configuration", test_config },
+	{ "read and write", test_read_write, false },
+	{ "any layout", test_any_layout, false },
+	{ "flush and id", test_flush_and_id, false },
+	{ "a flush that fails", test_flush_fails, true },
+	{ "discard", test_discard, false },
+	{ "write zeroes", test_write_zeroes, false },
+	{ "many ranges", test_many_ranges, false },
+	{ "wrong requests", test_wrong, false },
+	{ "malformed requests", test_malformed, false },
+	{ "read-only", test_read_only, false },
+	{ "a file that shrank", test_shrunk, false },
+	{ "many at once", test_many, false },
+	{ "event idx", test_event_idx, false },
+	{ "reset", test_reset, false },
+	{ "configuration", test_config, false },
+	{ "nothing is left open", test_nothing_left_open, false },
 };
 
 #define TESTS (ARRAY_LEN(bodies) * ARRAY_LEN(ways))
@@ -612,12 +678,15 @@ int main(void)
 	size_t n = 0;
 
 	for (size_t w = 0; w < ARRAY_LEN(ways); w++)
-		for (size_t i = 0; i < ARRAY_LEN(bodies); i++, n++) {
+		for (size_t i = 0; i < ARRAY_LEN(bodies); i++) {
+			if (bodies[i].threads_only &&
+			    ways[w].engine != BLOCK_ENGINE_THREADS)
+				continue;
 			snprintf(text[n], sizeof(text[n]), "%s: %s", names[w],
 				 bodies[i].name);
 			tests[n].name = text[n];
 			tests[n].test_func = bodies[i].run;
-			tests[n].initial_state = &ways[w];
+			tests[n++].initial_state = &ways[w];
 		}
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,9 +1,7 @@
-/* uses: virtio/block/block.c virtio/block/create.c virtio/block/file.c */
-/* uses: virtio/block/request.c virtio/block/step.c virtio/block/hold.c */
-/* uses: virtio/block/overlay.c */
+/* SPDX-License-Identifier: Apache-2.0 */
+/* uses: tests/unit/block_help.c cpu/loop/thread.c virtio/block/io.c */
 /* uses: virtio/block/io_uring.c virtio/block/io_thread.c */
-/* uses: virtio/block/io_now.c cpu/loop/thread.c */
-/* uses: virtio/limiter.c virtio/queue.c cpu/loop/loop.c mem/ram.c */
+/* ldflags: -Wl,--wrap=log_guest */
 /* ldflags: -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=mmap */
 /*
  * What a request costs: no memory is allocated for it, and no system call is
@@ -11,7 +9,10 @@
  * child process that may not make any other (seccomp), and is killed if it
  * does.
  */
+#include <unistd.h>
+
 #include "tests/unit/block_help.h"
+/* uses: tests/unit/costs.c */
 #include "tests/unit/costs.h"
 
 #define SIZE (16 * MIB)
@@ -24,7 +25,7 @@ static enum block_engine engines[] = { BLOCK_ENGINE_URING,
 static void start(enum block_engine engine, bool ephemeral, uint64_t iops)
 {
 	struct block_options options = {
-		.file.fd = file_open("/tmp", SIZE),
+		.file.fd = unnamed_file("/tmp", SIZE),
 		.engine = engine,
 		.queues = 2,
 		.ephemeral = ephemeral,

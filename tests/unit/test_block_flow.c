@@ -1,7 +1,6 @@
-/* uses: virtio/block/block.c virtio/block/create.c virtio/block/file.c */
-/* uses: virtio/block/request.c virtio/block/step.c virtio/block/hold.c */
-/* uses: virtio/block/overlay.c */
-/* uses: virtio/limiter.c virtio/queue.c cpu/loop/loop.c mem/ram.c */
+/* SPDX-License-Identifier: Apache-2.0 */
+/* uses: tests/unit/block_help.c tests/unit/mock_engine.c */
+/* ldflags: -Wl,--wrap=log_guest */
 /*
  * How requests flow through the block device, with an engine that completes
  * what the test says, when it says, and with what result: whose turn it is,
@@ -31,7 +30,7 @@ static void start(struct block_options options, uint64_t features)
 	options.engine = BLOCK_ENGINE_URING;
 	mock_count = 0;
 	mock_result = as_asked;
-	options.file.fd = memory_open(SIZE);
+	options.file.fd = memory_file(SIZE);
 	disk_make(&options, features);
 }
 
@@ -45,7 +44,7 @@ static void end(void)
 static void complete(unsigned index, int64_t result)
 {
 	mock_complete(mock, index, result);
-	block_completed(&t.block->completions[0], EPOLLIN);
+	engine_reports(0);
 	collect();
 }
 
@@ -76,7 +75,7 @@ static void put_ranges(uint32_t type, unsigned count, uint32_t flags)
 	put_and_kick(type, 0, 16 * count);
 }
 
-/* -- turns ---------------------------------------------------------------- */
+/* -- budgets -------------------------------------------------------------- */
 
 static unsigned taken_of(unsigned queue)
 {
@@ -89,7 +88,7 @@ static void fill_queue(unsigned queue, unsigned count)
 		put_request_on(queue, BLOCK_IN, 0, DATA_AT, 512);
 }
 
-static void test_turns(void **state)
+static void test_queue_budgets(void **state)
 {
 	(void)state;
 	start((struct block_options){ .queues = 3 }, ALL);
@@ -158,6 +157,60 @@ static void test_endless_driver(void **state)
 	end();
 }
 
+static void do_one_step(struct mock_engine *m)
+{
+	if (m->count)
+		mock_complete(m, 0, 512);
+}
+
+/* Steps that are each done at once: so many in a turn, the rest in later ones.
+ */
+static void test_endless_steps(void **state)
+{
+	unsigned turns = 0;
+
+	(void)state;
+	start((struct block_options){ 0 }, ALL);
+	mock_flushed = do_one_step;
+	put_and_kick(BLOCK_IN, 0, 100 * 512);
+	assert_in_range(mock->submitted, 2, 20);
+	while (pump(0))
+		turns++;
+	assert_in_range(turns, 5, 50);
+	assert_int_equal(t.back_count, 1);
+	assert_int_equal(status_of(0), BLOCK_OK);
+	mock_flushed = NULL;
+	end();
+}
+
+/* What is done at once makes room for a queue that found no request. */
+static void test_starved(void **state)
+{
+	unsigned turns = 0;
+
+	(void)state;
+	start((struct block_options){ .queues = 3 }, ALL);
+	for (unsigned i = 0; i < 2; i++) {
+		fill_queue(i, 128);
+		kick_queue(i);
+	}
+	while (pump(0))
+		;
+	assert_int_equal(t.block->in_flight, 256);
+	fill_queue(2, 10);
+	kick_queue(2);
+	assert_int_equal(taken_of(2), 0);
+	mock_flushed = do_one_step;
+	complete(0, 512);
+	assert_in_range(taken_of(2), 1, 3);
+	while (pump(0))
+		turns++;
+	assert_in_range(turns, 2, 10);
+	assert_int_equal(taken_of(2), 10);
+	mock_flushed = NULL;
+	end();
+}
+
 /* -- reset ---------------------------------------------------------------- */
 
 static void test_reset_ends_steps(void **state)
@@ -206,9 +259,10 @@ static void test_reset_with_errors(void **state)
 	disk_activate(ALL);
 	fill_queue(0, 256);
 	kick_queue(0);
-	assert_true(t.block->stalled);
+	assert_true(t.block->unfinished);
 	disk_reset();
-	assert_false(t.block->stalled | t.block->starved | t.block->dirty);
+	assert_false(t.block->unfinished | t.block->starved | t.block->limited |
+		     t.block->dirty);
 	assert_false(pump(20));
 	end();
 }
@@ -542,7 +596,7 @@ static void test_flushes(void **state)
 	put_and_kick(BLOCK_FLUSH, 0, 0);
 	disk_reset();
 	assert_int_equal(t.block->in_flight, 0);
-	assert_null(t.block->disk.held);
+	assert_null(t.block->disk.deferred);
 	end();
 }
 
@@ -660,7 +714,7 @@ static void test_block_device(void **state)
 	disk_activate(ALL);
 	put_ranges(BLOCK_DISCARD, 2, 0);
 	mock_complete(&mocks[1], 0, -EOPNOTSUPP);
-	block_completed(&t.block->completions[1], EPOLLIN);
+	engine_reports(1);
 	collect();
 	assert_int_equal(status_of(2), BLOCK_OK);
 	put_ranges(BLOCK_WRITE_ZEROES, 1, 0);
@@ -680,7 +734,7 @@ static void test_block_device(void **state)
 static void start_auto(struct block_options options)
 {
 	mock_count = 0;
-	options.file.fd = memory_open(SIZE);
+	options.file.fd = memory_file(SIZE);
 	disk_make(&options, ALL);
 }
 
@@ -700,7 +754,7 @@ static void test_writes_by_worker(void **state)
 	complete(0, 512);
 	complete(0, 0);
 	mock_complete(&mocks[1], 0, 512);
-	block_completed(&t.block->completions[1], EPOLLIN);
+	engine_reports(1);
 	collect();
 	for (unsigned i = 0; i < 3; i++)
 		assert_int_equal(status_of(i), BLOCK_OK);
@@ -747,7 +801,7 @@ static void test_misaligned(void **state)
 
 	(void)state;
 	start((struct block_options){ 0 }, ALL);
-	t.block->backing.buffered_fd = memory_open(SIZE);
+	t.block->backing.buffered_fd = memory_file(SIZE);
 	slot = put_and_kick(BLOCK_OUT, 1, 512);
 	complete(0, -EINVAL);
 	assert_int_equal(newest()->file, BLOCK_FILE_BUFFERED);
@@ -769,7 +823,7 @@ static void test_misaligned(void **state)
 static int create_with(enum block_engine engine)
 {
 	struct block_options options = {
-		.file.fd = memory_open(SIZE),
+		.file.fd = memory_file(SIZE),
 		.engine = engine,
 	};
 
@@ -781,15 +835,15 @@ static void test_engine_choice(void **state)
 {
 	(void)state;
 	assert_int_equal(create_with(BLOCK_ENGINE_AUTO), 0);
-	assert_string_equal(t.block->disk.engine->ops->name, "mock");
+	assert_string_equal(t.block->disk.engines[0]->ops->name, "mock");
 	end();
 	assert_int_equal(create_with(BLOCK_ENGINE_THREADS), 0);
-	assert_string_equal(t.block->disk.engine->ops->name, "mock worker");
+	assert_string_equal(t.block->disk.engines[0]->ops->name, "mock worker");
 	end();
 	/* kernel.io_uring_disabled=2, or a container's filter */
 	mock_no_uring = -EPERM;
 	assert_int_equal(create_with(BLOCK_ENGINE_AUTO), 0);
-	assert_string_equal(t.block->disk.engine->ops->name, "mock worker");
+	assert_string_equal(t.block->disk.engines[0]->ops->name, "mock worker");
 	end();
 	assert_int_equal(create_with(BLOCK_ENGINE_URING), -EIO);
 	expect_log("leave engine=uring out");
@@ -806,8 +860,10 @@ static void test_engine_choice(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_turns),
+		cmocka_unit_test(test_queue_budgets),
 		cmocka_unit_test(test_endless_driver),
+		cmocka_unit_test(test_endless_steps),
+		cmocka_unit_test(test_starved),
 		cmocka_unit_test(test_reset_ends_steps),
 		cmocka_unit_test(test_reset_with_errors),
 		cmocka_unit_test(test_stop_queue),

@@ -1,7 +1,6 @@
-/* uses: virtio/block/block.c virtio/block/create.c virtio/block/file.c */
-/* uses: virtio/block/request.c virtio/block/step.c virtio/block/hold.c */
-/* uses: virtio/block/overlay.c */
-/* uses: virtio/limiter.c virtio/queue.c cpu/loop/loop.c mem/ram.c */
+/* SPDX-License-Identifier: Apache-2.0 */
+/* uses: tests/unit/block_help.c tests/unit/mock_engine.c */
+/* ldflags: -Wl,--wrap=log_guest */
 /* ldflags: -Wl,--wrap=loop_now,--wrap=loop_timer_set */
 /*
  * bw= and iops= of a disk, by a clock that the test winds: a driver that always
@@ -56,7 +55,7 @@ static void start(struct block_options options)
 	mock_result = perform;
 	now = 5 * SECOND;
 	moved = alarm_at = 0;
-	options.file.fd = memory_open(SIZE);
+	options.file.fd = memory_file(SIZE);
 	disk_make(&options, FEATURES);
 }
 
@@ -82,11 +81,11 @@ static unsigned run(unsigned seconds, uint32_t type, uint32_t len)
 					  t.ring[queue].used_idx) < 64)
 				put_request_on(queue, type, 0, DATA_AT, len);
 			kick_queue(queue);
-			collect();
+			pump(0);
 		}
 		now = alarm_at < until ? alarm_at : until;
 		alarm_at = 0;
-		block_timer_expired(t.block);
+		t.block->timer.expired(t.block);
 		collect();
 	}
 	return t.back_count - before;
@@ -164,7 +163,7 @@ static void test_zeros_count(void **state)
 	kick_queue(0);
 	while (t.block->in_flight) {
 		at_once(&mocks[0]);
-		block_completed(&t.block->completions[0], EPOLLIN);
+		engine_reports(0);
 	}
 	collect();
 	assert_int_equal(moved, 8 * MIB);

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* uses: cpu/bus.c */
 /*
  * The bus: which device an access reaches, with which offset, and what happens
@@ -45,7 +46,7 @@ static void fake_write(void *device, uint64_t offset, const uint8_t *data,
 
 static const struct bus_ops ops = { fake_read, fake_write };
 
-static void test_routes(void **state)
+static void test_bus_routes_by_address(void **state)
 {
 	struct fake low = { 0 }, high = { 0 };
 	uint8_t data[8] = { 1, 2, 3, 4 };
@@ -69,7 +70,7 @@ static void test_routes(void **state)
 	assert_int_equal(low.reads, 0);
 }
 
-static void test_nobody(void **state)
+static void test_bus_has_nobody_there(void **state)
 {
 	static const uint64_t outside[] = { 0,	   0x3f7, 0x400,
 					    0x3fd, 0x3fe, UINT64_MAX };
@@ -94,7 +95,7 @@ static void test_nobody(void **state)
 	assert_int_equal(fake.offset, 4);
 }
 
-static void test_overlap(void **state)
+static void test_bus_refuses_overlap(void **state)
 {
 	struct fake fake = { 0 };
 	struct bus bus = { 0 };
@@ -114,7 +115,7 @@ static void test_overlap(void **state)
 	assert_int_equal(bus.count, 3);
 }
 
-static void test_last_address(void **state)
+static void test_bus_reaches_last_address(void **state)
 {
 	struct fake fake = { 0 };
 	struct bus bus = { 0 };
@@ -132,7 +133,7 @@ static void test_last_address(void **state)
 	assert_true(bus_read(&bus, UINT64_MAX - 7, data, 8));
 }
 
-static void test_full(void **state)
+static void test_bus_refuses_when_full(void **state)
 {
 	struct fake fakes[BUS_DEVICES_MAX] = { 0 };
 	struct bus bus = { 0 };
@@ -157,11 +158,11 @@ static void test_full(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_routes),
-		cmocka_unit_test(test_nobody),
-		cmocka_unit_test(test_overlap),
-		cmocka_unit_test(test_last_address),
-		cmocka_unit_test(test_full),
+		cmocka_unit_test(test_bus_routes_by_address),
+		cmocka_unit_test(test_bus_has_nobody_there),
+		cmocka_unit_test(test_bus_refuses_overlap),
+		cmocka_unit_test(test_bus_reaches_last_address),
+		cmocka_unit_test(test_bus_refuses_when_full),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

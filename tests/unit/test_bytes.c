@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Little-endian fields and checked arithmetic (mem/util.h). */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -8,7 +9,7 @@
 
 #include "mem/util.h"
 
-static void test_fields(void **state)
+static void test_bytes_little_endian(void **state)
 {
 	const uint8_t bytes[9] = { 0xee, 1, 2, 3, 4, 5, 6, 7, 0x88 };
 	uint8_t out[9] = { 0 };
@@ -25,7 +26,7 @@ static void test_fields(void **state)
 	assert_int_equal(get_le32(out), 0xa1beefd4);
 }
 
-static void test_arithmetic(void **state)
+static void test_bytes_sums_and_rounding(void **state)
 {
 	uint64_t sum;
 
@@ -43,8 +44,8 @@ static void test_arithmetic(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_fields),
-		cmocka_unit_test(test_arithmetic),
+		cmocka_unit_test(test_bytes_little_endian),
+		cmocka_unit_test(test_bytes_sums_and_rounding),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,8 +1,6 @@
-/* uses: cpu/command/command.c cpu/command/link.c cpu/command/output.c */
-/* uses: cpu/command/input.c */
-/* uses: cpu/command/frames.c cpu/console/stream.c cpu/console/escape.c */
-/* uses: cpu/console/tty.c */
-/* uses: cpu/loop/loop.c */
+/* SPDX-License-Identifier: Apache-2.0 */
+/* uses: cpu/command/command.c cpu/command/frames.c */
+/* uses: cpu/console/stream.c cpu/console/tty.c cpu/loop/loop.c */
 /*
  * The host's end of a command, with a guest that is this test: what goes where,
  * who has to wait, which signals are whose, and how it ends.
@@ -48,11 +46,6 @@ void platform_end(struct platform *p, enum end_reason reason, unsigned status)
 void report_stage(struct report *report, const char *name, uint64_t ns)
 {
 	(void)report, (void)name, (void)ns;
-}
-
-uint64_t report_now(void)
-{
-	return loop_now();
 }
 
 static void keep(const char *format, va_list args)
@@ -113,12 +106,12 @@ static void spin(void)
 
 static void say(unsigned type, const void *payload, size_t len)
 {
-	uint8_t frame[WIRE_HEADER + WIRE_PIECE];
+	uint8_t frame[PROTOCOL_HEADER + PROTOCOL_CHUNK];
 
 	frames_header(frame, type, len);
-	memcpy(frame + WIRE_HEADER, payload, len);
-	assert_int_equal(send(link_fd, frame, WIRE_HEADER + len, 0),
-			 WIRE_HEADER + len);
+	memcpy(frame + PROTOCOL_HEADER, payload, len);
+	assert_int_equal(send(link_fd, frame, PROTOCOL_HEADER + len, 0),
+			 PROTOCOL_HEADER + len);
 	spin();
 }
 
@@ -134,7 +127,7 @@ static void say_words(unsigned type, uint32_t a, uint32_t b)
 /* The next frame for the guest: its type, or -1 where there is none. */
 static int hear(uint8_t *payload, uint32_t *len)
 {
-	uint8_t header[WIRE_HEADER];
+	uint8_t header[PROTOCOL_HEADER];
 	ssize_t n = recv(link_fd, header, sizeof(header), MSG_DONTWAIT);
 
 	if (n < 0)
@@ -153,7 +146,7 @@ static int hear(uint8_t *payload, uint32_t *len)
 
 static void expect_words(unsigned type, uint32_t a, uint32_t b)
 {
-	uint8_t payload[WIRE_PIECE];
+	uint8_t payload[PROTOCOL_CHUNK];
 	uint32_t len = 0;
 
 	spin();
@@ -165,7 +158,7 @@ static void expect_words(unsigned type, uint32_t a, uint32_t b)
 
 static void expect_nothing(void)
 {
-	uint8_t payload[WIRE_PIECE];
+	uint8_t payload[PROTOCOL_CHUNK];
 	uint32_t len = 0;
 
 	spin();
@@ -230,37 +223,37 @@ static int teardown(void **state)
 static void start(void)
 {
 	start_with(false, false);
-	say(WIRE_READY, "", 0);
+	say(PROTOCOL_READY, "", 0);
 }
 
 /* -- tests ----------------------------------------------------------------- */
 
 static void test_streams(void **state)
 {
-	uint8_t payload[WIRE_PIECE];
+	uint8_t payload[PROTOCOL_CHUNK];
 	uint32_t len;
 
 	(void)state;
 	start_with(false, false);
 	assert_int_equal(write(pipes[0][1], "early", 5), 5);
 	expect_nothing(); /* no command yet to read it */
-	say(WIRE_READY, "", 0);
-	assert_int_equal(hear(payload, &len), WIRE_STDIN);
+	say(PROTOCOL_READY, "", 0);
+	assert_int_equal(hear(payload, &len), PROTOCOL_STDIN);
 	assert_int_equal(len, 5);
 	assert_memory_equal(payload, "early", 5);
-	say(WIRE_STDOUT, "out\0\n", 5);
-	say(WIRE_STDERR, "err", 3);
+	say(PROTOCOL_STDOUT, "out\0\n", 5);
+	say(PROTOCOL_STDERR, "err", 3);
 	assert_int_equal(read(pipes[1][0], payload, sizeof(payload)), 5);
 	assert_memory_equal(payload, "out\0\n", 5);
 	expect_output(2, "err");
 	close(pipes[0][1]);
 	pipes[0][1] = -1;
 	spin();
-	assert_int_equal(hear(payload, &len), WIRE_STDIN);
+	assert_int_equal(hear(payload, &len), PROTOCOL_STDIN);
 	assert_int_equal(len, 0);
 	expect_nothing();
 	assert_int_equal(ended.reason, END_NONE);
-	say_words(WIRE_EXIT, 42, 0);
+	say_words(PROTOCOL_EXIT, 42, 0);
 	assert_int_equal(ended.reason, END_EXITED);
 	assert_int_equal(ended.status, 42);
 	command_drain(&command, UINT64_MAX, -1);
@@ -272,7 +265,7 @@ static void test_streams(void **state)
 /* What cannot be watched for input has all of it at once. */
 static void test_null(void **state)
 {
-	uint8_t payload[WIRE_PIECE];
+	uint8_t payload[PROTOCOL_CHUNK];
 	uint32_t len = 1;
 	int null = open("/dev/null", O_RDONLY | O_CLOEXEC);
 
@@ -280,14 +273,14 @@ static void test_null(void **state)
 	assert_int_equal(dup2(null, STDIN_FILENO), STDIN_FILENO);
 	close(null);
 	start();
-	assert_int_equal(hear(payload, &len), WIRE_STDIN);
+	assert_int_equal(hear(payload, &len), PROTOCOL_STDIN);
 	assert_int_equal(len, 0);
 }
 
 /* Input waits for the command, and nothing else waits for input. */
-static void test_input_window(void **state)
+static void test_input_credit(void **state)
 {
-	static uint8_t payload[WIRE_PIECE];
+	static uint8_t payload[PROTOCOL_CHUNK];
 	uint32_t len, sent = 0;
 
 	(void)state;
@@ -296,18 +289,18 @@ static void test_input_window(void **state)
 		while (write(pipes[0][1], payload, 4096) > 0)
 			;
 		spin();
-		while (hear(payload, &len) == WIRE_STDIN)
+		while (hear(payload, &len) == PROTOCOL_STDIN)
 			sent += len;
 	}
-	assert_int_equal(sent, WIRE_WINDOW);
+	assert_int_equal(sent, PROTOCOL_CREDIT);
 	assert_true(command_signal(&command, SIGINT));
-	expect_words(WIRE_SIGNAL, SIGINT, 0);
-	say_words(WIRE_TAKEN, WIRE_STDIN, 1000);
-	assert_int_equal(hear(payload, &len), WIRE_STDIN);
+	expect_words(PROTOCOL_SIGNAL, SIGINT, 0);
+	say_words(PROTOCOL_TAKEN, PROTOCOL_STDIN, 1000);
+	assert_int_equal(hear(payload, &len), PROTOCOL_STDIN);
 	assert_int_equal(len, 1000);
 	expect_nothing();
 	/* The command does not read any more: its writer learns of that. */
-	say_words(WIRE_CLOSED, WIRE_STDIN, 0);
+	say_words(PROTOCOL_CLOSED, PROTOCOL_STDIN, 0);
 	expect_nothing();
 	assert_int_equal(ended.reason, END_NONE);
 	assert_string_equal(logged, "");
@@ -327,23 +320,23 @@ static size_t fill_stdout(void)
 }
 
 /* A reader that stalls holds up its own stream alone. */
-static void test_output_window(void **state)
+static void test_output_stalls(void **state)
 {
-	static uint8_t payload[WIRE_PIECE];
+	static uint8_t payload[PROTOCOL_CHUNK];
 	size_t got;
 	ssize_t n;
 
 	(void)state;
 	start();
 	got = fill_stdout();
-	say(WIRE_STDOUT, payload, WIRE_PIECE);
-	say(WIRE_STDOUT, payload, WIRE_PIECE);
-	say(WIRE_STDERR, "err", 3);
+	say(PROTOCOL_STDOUT, payload, PROTOCOL_CHUNK);
+	say(PROTOCOL_STDOUT, payload, PROTOCOL_CHUNK);
+	say(PROTOCOL_STDERR, "err", 3);
 	expect_output(2, "err");
 	expect_nothing();
-	say_words(WIRE_EXIT, 3, 0);
+	say_words(PROTOCOL_EXIT, 3, 0);
 	assert_int_equal(ended.reason, END_NONE); /* not before all is out */
-	for (size_t left = got + 2 * WIRE_PIECE; left; left -= (size_t)n) {
+	for (size_t left = got + 2 * PROTOCOL_CHUNK; left; left -= (size_t)n) {
 		n = read(pipes[1][0], payload, sizeof(payload));
 		if (n < 0) {
 			n = 0;
@@ -356,14 +349,14 @@ static void test_output_window(void **state)
 
 static void test_output_credit(void **state)
 {
-	static uint8_t payload[WIRE_PIECE], got[65536];
+	static uint8_t payload[PROTOCOL_CHUNK], got[65536];
 
 	(void)state;
 	start();
-	say(WIRE_STDOUT, payload, 10000);
+	say(PROTOCOL_STDOUT, payload, 10000);
 	expect_nothing();
-	say(WIRE_STDOUT, payload, 10000);
-	expect_words(WIRE_TAKEN, WIRE_STDOUT, 20000);
+	say(PROTOCOL_STDOUT, payload, 10000);
+	expect_words(PROTOCOL_TAKEN, PROTOCOL_STDOUT, 20000);
 	assert_int_equal(read(pipes[1][0], got, sizeof(got)), 20000);
 	expect_nothing();
 }
@@ -374,12 +367,13 @@ static void test_reader_gone(void **state)
 	start();
 	close(pipes[1][0]);
 	pipes[1][0] = -1;
-	expect_words(WIRE_CLOSED, WIRE_STDOUT, 0); /* before it writes */
-	say(WIRE_STDOUT, "for nobody", 10);
-	say(WIRE_STDERR, "err", 3);
+	expect_words(PROTOCOL_CLOSED, PROTOCOL_STDOUT,
+		     0); /* before it writes */
+	say(PROTOCOL_STDOUT, "for nobody", 10);
+	say(PROTOCOL_STDERR, "err", 3);
 	expect_output(2, "err");
 	expect_nothing();
-	say_words(WIRE_EXIT, 141, 0);
+	say_words(PROTOCOL_EXIT, 141, 0);
 	assert_int_equal(ended.status, 141);
 	assert_string_equal(logged, "");
 }
@@ -394,13 +388,13 @@ static void test_signals(void **state)
 	assert_int_equal(ended.reason, END_SIGNAL);
 	assert_int_equal(ended.status, 128 + SIGINT);
 	ended.reason = END_NONE;
-	say(WIRE_READY, "", 0);
+	say(PROTOCOL_READY, "", 0);
 	for (int i = 0; i < 3; i++) {
 		assert_true(command_signal(&command, SIGINT));
-		expect_words(WIRE_SIGNAL, SIGINT, 0);
+		expect_words(PROTOCOL_SIGNAL, SIGINT, 0);
 	}
 	assert_true(command_signal(&command, SIGTERM));
-	expect_words(WIRE_SIGNAL, SIGTERM, 0);
+	expect_words(PROTOCOL_SIGNAL, SIGTERM, 0);
 	assert_int_equal(ended.reason, END_NONE);
 	assert_true(command_signal(&command, SIGHUP));
 	assert_int_equal(ended.status, 128 + SIGHUP);
@@ -413,12 +407,12 @@ static void test_hostile(void **state)
 		unsigned type;
 		uint32_t word[2];
 	} bad[] = {
-		{ WIRE_READY, { 0 } },
-		{ WIRE_TAKEN, { WIRE_STDIN, 1 } },
-		{ WIRE_TAKEN, { WIRE_STDIN, UINT32_MAX } },
-		{ WIRE_TAKEN, { WIRE_STDOUT, 1 } },
-		{ WIRE_CLOSED, { 77, 0 } },
-		{ WIRE_TYPES, { 0 } },
+		{ PROTOCOL_READY, { 0 } },
+		{ PROTOCOL_TAKEN, { PROTOCOL_STDIN, 1 } },
+		{ PROTOCOL_TAKEN, { PROTOCOL_STDIN, UINT32_MAX } },
+		{ PROTOCOL_TAKEN, { PROTOCOL_STDOUT, 1 } },
+		{ PROTOCOL_CLOSED, { 77, 0 } },
+		{ PROTOCOL_TYPES, { 0 } },
 	};
 
 	for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
@@ -427,14 +421,14 @@ static void test_hostile(void **state)
 			setup(state);
 		}
 		start();
-		if (bad[i].type == WIRE_READY)
-			say(WIRE_READY, "", 0);
+		if (bad[i].type == PROTOCOL_READY)
+			say(PROTOCOL_READY, "", 0);
 		else
 			say_words(bad[i].type, bad[i].word[0], bad[i].word[1]);
 		assert_int_equal(ended.reason, END_CRASH);
 		assert_int_equal(ended.status, STATUS_CRASH);
 		assert_non_null(strstr(logged, "makes no sense"));
-		say(WIRE_STDOUT, "more", 4);
+		say(PROTOCOL_STDOUT, "more", 4);
 		assert_int_equal(read(pipes[1][0], logged, 1), -1);
 	}
 }
@@ -442,15 +436,15 @@ static void test_hostile(void **state)
 /* More than there is room for. */
 static void test_too_much(void **state)
 {
-	static uint8_t payload[WIRE_PIECE];
+	static uint8_t payload[PROTOCOL_CHUNK];
 
 	(void)state;
 	start();
 	fill_stdout();
-	say(WIRE_STDOUT, payload, WIRE_PIECE);
-	say(WIRE_STDOUT, payload, WIRE_PIECE);
+	say(PROTOCOL_STDOUT, payload, PROTOCOL_CHUNK);
+	say(PROTOCOL_STDOUT, payload, PROTOCOL_CHUNK);
 	assert_int_equal(ended.reason, END_NONE);
-	say(WIRE_STDOUT, payload, 1);
+	say(PROTOCOL_STDOUT, payload, 1);
 	assert_int_equal(ended.reason, END_CRASH);
 }
 
@@ -458,15 +452,15 @@ static void test_before_ready(void **state)
 {
 	(void)state;
 	start_with(false, false);
-	say(WIRE_NOTE, "a warning", 9);
-	say(WIRE_NOTE, "cannot do \033[it", 15);
+	say(PROTOCOL_NOTE, "a warning", 9);
+	say(PROTOCOL_NOTE, "cannot do \033[it", 15);
 	assert_non_null(strstr(logged, "a warning"));
 	assert_int_equal(ended.reason, END_NONE);
-	say_words(WIRE_EXIT, 125, 0); /* could not start it */
+	say_words(PROTOCOL_EXIT, 125, 0); /* could not start it */
 	assert_non_null(strstr(logged, "cannot do"));
 	assert_int_equal(ended.reason, END_EXITED);
 	assert_int_equal(ended.status, 125);
-	say(WIRE_STDOUT, "x", 1); /* is not looked at any more */
+	say(PROTOCOL_STDOUT, "x", 1); /* is not looked at any more */
 	assert_int_equal(read(pipes[1][0], logged, 1), -1);
 }
 
@@ -486,12 +480,12 @@ static void test_serial(void **state)
 	start_with(false, true);
 	say_raw(mark, sizeof(mark) - 1);
 	say_raw("and\002", 4);
-	say(WIRE_READY, "", 0);
-	say(WIRE_STDOUT, "out", 3);
+	say(PROTOCOL_READY, "", 0);
+	say(PROTOCOL_STDOUT, "out", 3);
 	expect_output(1, "out");
 	command_signal(&command, SIGINT);
-	expect_words(WIRE_SIGNAL, SIGINT, 0);
-	say_words(WIRE_EXIT, 7, 0);
+	expect_words(PROTOCOL_SIGNAL, SIGINT, 0);
+	say_words(PROTOCOL_EXIT, 7, 0);
 	assert_int_equal(ended.status, 7);
 }
 
@@ -509,8 +503,8 @@ static void test_tail(void **state)
 
 		say_raw(line, (size_t)len);
 	}
-	say_raw(WIRE_MARK, sizeof(WIRE_MARK) - 1);
-	say_words(WIRE_EXIT, 0, 0);
+	say_raw(PROTOCOL_MAGIC, sizeof(PROTOCOL_MAGIC) - 1);
+	say_words(PROTOCOL_EXIT, 0, 0);
 	assert_int_equal(ended.reason, END_NONE);
 	ended = (struct ending){ END_PANIC, STATUS_CRASH };
 	command_drain(&command, UINT64_MAX, -1);
@@ -539,7 +533,7 @@ static void test_no_status(void **state)
 			setup(state);
 		}
 		start();
-		say(WIRE_STDOUT, "last words", 10);
+		say(PROTOCOL_STDOUT, "last words", 10);
 		ended = (struct ending){ cases[i].reason, 0 };
 		command_drain(&command, UINT64_MAX, -1);
 		command_finish(&command, &ended);
@@ -553,16 +547,16 @@ static void test_no_status(void **state)
 /* What was on its way when the guest ended is looked at. */
 static void test_on_its_way(void **state)
 {
-	uint8_t frame[WIRE_HEADER + 8] = { 0 };
+	uint8_t frame[PROTOCOL_HEADER + 8] = { 0 };
 
 	(void)state;
 	start();
-	frames_header(frame, WIRE_STDOUT, 3);
-	memcpy(frame + WIRE_HEADER, "end", 3);
-	assert_int_equal(send(link_fd, frame, WIRE_HEADER + 3, 0), 11);
-	frames_header(frame, WIRE_EXIT, 8);
-	put_le32(frame + WIRE_HEADER, 5);
-	put_le32(frame + WIRE_HEADER + 4, 0);
+	frames_header(frame, PROTOCOL_STDOUT, 3);
+	memcpy(frame + PROTOCOL_HEADER, "end", 3);
+	assert_int_equal(send(link_fd, frame, PROTOCOL_HEADER + 3, 0), 11);
+	frames_header(frame, PROTOCOL_EXIT, 8);
+	put_le32(frame + PROTOCOL_HEADER, 5);
+	put_le32(frame + PROTOCOL_HEADER + 4, 0);
 	assert_int_equal(send(link_fd, frame, sizeof(frame), 0), 16);
 	ended = (struct ending){ END_POWEROFF, 0 };
 	command_drain(&command, UINT64_MAX, -1);
@@ -576,12 +570,12 @@ static void test_on_its_way(void **state)
 /* A reader of a dead guest's words has some time, not for ever. */
 static void test_stalled_reader(void **state)
 {
-	static uint8_t payload[WIRE_PIECE];
+	static uint8_t payload[PROTOCOL_CHUNK];
 
 	(void)state;
 	start();
 	fill_stdout();
-	say(WIRE_STDOUT, payload, 100);
+	say(PROTOCOL_STDOUT, payload, 100);
 	ended = (struct ending){ END_PANIC, STATUS_CRASH };
 	command_drain(&command, 10000000, -1);
 	command_finish(&command, &ended);
@@ -595,7 +589,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		test(test_null),	   test(test_streams),
-		test(test_input_window),   test(test_output_window),
+		test(test_input_credit),   test(test_output_stalls),
 		test(test_output_credit),  test(test_reader_gone),
 		test(test_signals),	   test(test_hostile),
 		test(test_too_much),	   test(test_before_ready),

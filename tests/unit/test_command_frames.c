@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* uses: cpu/command/frames.c */
 /*
  * What a guest may send on a command's stream, in pieces of any size, and what
@@ -33,36 +34,29 @@ static void say(const char *format, ...)
 }
 
 /* Where the pieces of one frame end does not show. */
-static int on_data(void *arg, unsigned stream, const uint8_t *data, size_t len)
+static int take(void *arg, unsigned type, const uint8_t *payload, size_t len)
 {
 	assert_ptr_equal(arg, said);
-	assert_true(len > 0);
-	for (size_t i = 0; i < len; i++)
-		say("%u%c", stream, data[i]);
+	if (type == PROTOCOL_STDOUT || type == PROTOCOL_STDERR) {
+		assert_true(len > 0);
+		for (size_t i = 0; i < len; i++)
+			say("%u%c", type, payload[i]);
+		return answer;
+	}
+	assert_int_equal(payload[len], 0);
+	if (type == PROTOCOL_NOTE)
+		say("<%s>", (const char *)payload);
+	else
+		say("[%u %u %u]", type, len ? get_le32(payload) : 0,
+		    len ? get_le32(payload + 4) : 0);
 	return answer;
 }
-
-static int on_words(void *arg, unsigned type, const uint32_t word[WIRE_WORDS])
-{
-	(void)arg;
-	say("[%u %u %u]", type, word[0], word[1]);
-	return answer;
-}
-
-static int on_note(void *arg, const char *text)
-{
-	(void)arg;
-	say("<%s>", text);
-	return answer;
-}
-
-static const struct frames_ops ops = { on_data, on_words, on_note };
 
 static size_t put(uint8_t *to, unsigned type, const void *payload, size_t len)
 {
 	frames_header(to, type, len);
-	memcpy(to + WIRE_HEADER, payload, len);
-	return WIRE_HEADER + len;
+	memcpy(to + PROTOCOL_HEADER, payload, len);
+	return PROTOCOL_HEADER + len;
 }
 
 static size_t put_words(uint8_t *to, unsigned type, uint32_t a, uint32_t b)
@@ -82,13 +76,13 @@ static void test_pieces(void **state)
 	size_t len = 0;
 
 	(void)state;
-	len += put(bytes + len, WIRE_READY, "", 0);
-	len += put(bytes + len, WIRE_STDOUT, "abc", 3);
-	len += put_words(bytes + len, WIRE_TAKEN, WIRE_STDIN, 1000);
-	len += put(bytes + len, WIRE_STDERR, "def", 3);
-	len += put(bytes + len, WIRE_NOTE, "a note", 6);
-	len += put_words(bytes + len, WIRE_CLOSED, WIRE_STDIN, 0);
-	len += put_words(bytes + len, WIRE_EXIT, 42, 0);
+	len += put(bytes + len, PROTOCOL_READY, "", 0);
+	len += put(bytes + len, PROTOCOL_STDOUT, "abc", 3);
+	len += put_words(bytes + len, PROTOCOL_TAKEN, PROTOCOL_STDIN, 1000);
+	len += put(bytes + len, PROTOCOL_STDERR, "def", 3);
+	len += put(bytes + len, PROTOCOL_NOTE, "a note", 6);
+	len += put_words(bytes + len, PROTOCOL_CLOSED, PROTOCOL_STDIN, 0);
+	len += put_words(bytes + len, PROTOCOL_EXIT, 42, 0);
 	for (size_t piece = 1; piece <= len; piece++) {
 		struct frames frames = { .left = 0 };
 
@@ -97,7 +91,7 @@ static void test_pieces(void **state)
 			const size_t n = piece < len - at ? piece : len - at;
 
 			assert_int_equal(
-				frames_feed(&frames, bytes + at, n, &ops, said),
+				frames_feed(&frames, bytes + at, n, take, said),
 				0);
 		}
 		assert_string_equal(said, want);
@@ -109,24 +103,24 @@ static void test_refused(void **state)
 	static const struct {
 		uint32_t type, len;
 	} bad[] = {
-		{ WIRE_STDIN, 0 },
-		{ WIRE_STDIN, 1 },
-		{ WIRE_STDOUT, 0 },
-		{ WIRE_STDERR, 0 },
-		{ WIRE_STDOUT, WIRE_PIECE + 1 },
-		{ WIRE_STDERR, UINT32_MAX },
-		{ WIRE_TAKEN, 7 },
-		{ WIRE_TAKEN, 9 },
-		{ WIRE_CLOSED, 0 },
-		{ WIRE_WINCH, 8 },
-		{ WIRE_SIGNAL, 8 },
-		{ WIRE_READY, 1 },
-		{ WIRE_NOTE, WIRE_TEXT + 1 },
-		{ WIRE_EXIT, 4 },
-		{ WIRE_TYPES, 0 },
+		{ PROTOCOL_STDIN, 0 },
+		{ PROTOCOL_STDIN, 1 },
+		{ PROTOCOL_STDOUT, 0 },
+		{ PROTOCOL_STDERR, 0 },
+		{ PROTOCOL_STDOUT, PROTOCOL_CHUNK + 1 },
+		{ PROTOCOL_STDERR, UINT32_MAX },
+		{ PROTOCOL_TAKEN, 7 },
+		{ PROTOCOL_TAKEN, 9 },
+		{ PROTOCOL_CLOSED, 0 },
+		{ PROTOCOL_WINCH, 8 },
+		{ PROTOCOL_SIGNAL, 8 },
+		{ PROTOCOL_READY, 1 },
+		{ PROTOCOL_NOTE, PROTOCOL_TEXT + 1 },
+		{ PROTOCOL_EXIT, 4 },
+		{ PROTOCOL_TYPES, 0 },
 		{ UINT32_MAX, 8 },
 	};
-	uint8_t header[WIRE_HEADER];
+	uint8_t header[PROTOCOL_HEADER];
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
@@ -136,7 +130,7 @@ static void test_refused(void **state)
 		put_le32(header + 4, bad[i].len);
 		said[0] = '\0';
 		assert_int_equal(frames_feed(&frames, header, sizeof(header),
-					     &ops, said),
+					     take, said),
 				 -EPROTO);
 		assert_string_equal(said, "");
 	}
@@ -145,28 +139,30 @@ static void test_refused(void **state)
 /* The longest of each; and whoever is told may refuse it. */
 static void test_limits(void **state)
 {
-	static uint8_t bytes[WIRE_HEADER + WIRE_PIECE];
+	static uint8_t bytes[PROTOCOL_HEADER + PROTOCOL_CHUNK];
 	struct frames frames = { .left = 0 };
-	char note[WIRE_TEXT + 3] = "<";
+	char note[PROTOCOL_TEXT + 3] = "<";
 
 	(void)state;
 	memset(bytes, 'x', sizeof(bytes));
-	frames_header(bytes, WIRE_NOTE, WIRE_TEXT);
+	frames_header(bytes, PROTOCOL_NOTE, PROTOCOL_TEXT);
 	said[0] = '\0';
-	assert_int_equal(frames_feed(&frames, bytes, WIRE_HEADER + WIRE_TEXT,
-				     &ops, said),
+	assert_int_equal(frames_feed(&frames, bytes,
+				     PROTOCOL_HEADER + PROTOCOL_TEXT, take,
+				     said),
 			 0);
-	memset(note + 1, 'x', WIRE_TEXT);
-	note[WIRE_TEXT + 1] = '>';
+	memset(note + 1, 'x', PROTOCOL_TEXT);
+	note[PROTOCOL_TEXT + 1] = '>';
 	assert_string_equal(said, note);
-	frames_header(bytes, WIRE_STDOUT, WIRE_PIECE);
+	frames_header(bytes, PROTOCOL_STDOUT, PROTOCOL_CHUNK);
 	said[0] = '\0';
-	assert_int_equal(frames_feed(&frames, bytes, sizeof(bytes), &ops, said),
+	assert_int_equal(frames_feed(&frames, bytes, sizeof(bytes), take, said),
 			 0);
 	answer = -EPROTO;
-	frames_header(bytes, WIRE_READY, 0);
-	assert_int_equal(frames_feed(&frames, bytes, WIRE_HEADER, &ops, said),
-			 -EPROTO);
+	frames_header(bytes, PROTOCOL_READY, 0);
+	assert_int_equal(
+		frames_feed(&frames, bytes, PROTOCOL_HEADER, take, said),
+		-EPROTO);
 	answer = 0;
 }
 

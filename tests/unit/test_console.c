@@ -1,8 +1,9 @@
-/* uses: cpu/console/console.c cpu/console/escape.c cpu/console/clients.c */
-/* uses: cpu/console/drain.c cpu/console/tty.c */
-/* uses: cpu/console/stream.c cpu/console/open.c cpu/console/uart.c */
-/* uses: cpu/console/uart_line.c */
+/* SPDX-License-Identifier: Apache-2.0 */
+/* uses: cpu/console/console.c cpu/console/open.c cpu/console/stream.c */
+/* uses: cpu/console/tty.c cpu/console/uart.c */
 /* uses: cpu/loop/unixsock.c cpu/loop/loop.c mem/log.c */
+/* uses: tests/unit/console_help.c tests/unit/serial_help.c */
+/* uses: tests/unit/console_pipes.c cpu/loop/file.c */
 /*
  * The console on stdin and stdout: all bytes arrive, the shell's descriptions
  * are not changed, and no reader or writer holds the guest up.
@@ -57,7 +58,7 @@ static void test_few_writes(void **state)
 	/* Each write is a message here. */
 	assert_int_equal(
 		socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair), 0);
-	start(CONSOLE_FD, NULL, pair[0]);
+	start_console(CONSOLE_FD, NULL, pair[0]);
 	printed = 0;
 	clock_gettime(CLOCK_MONOTONIC, &began);
 	run_until(print_each_tick);
@@ -84,7 +85,7 @@ static void test_stdin_ends(void **state)
 	close_fd(&to_guest[1]);
 	run_until(got_hello);
 	run_for(10, NULL);
-	assert_int_equal(console.in.source.fd, -1);
+	assert_int_equal(console.host.in.source.fd, -1);
 	guest_prints("on");
 	run_until(nothing_waits);
 	read_all(from_guest[0], text, 2);
@@ -112,7 +113,7 @@ static void test_null(void **state)
 	start_stdio(null, null);
 	guest_prints("out");
 	run_until(nothing_waits);
-	assert_int_equal(serial_counters(&serial).dropped, 0);
+	assert_int_equal(uart_counters(&serial).dropped, 0);
 	assert_string_equal(logged(), "");
 	close(null);
 }
@@ -175,7 +176,7 @@ static void test_stdin_file(void **state)
 	assert_int_equal(guest_got_len, MUCH);
 	assert_true(guest_sum == pattern_sum(MUCH));
 	run_for(10, NULL);
-	assert_int_equal(console.in.source.fd, -1);
+	assert_int_equal(console.host.in.source.fd, -1);
 	close(fd);
 }
 
@@ -195,7 +196,7 @@ static void test_guest_does_not_read(void **state)
 			byte = pattern(++written);
 		run_for(2, NULL);
 	}
-	assert_in_range(written, CONSOLE_BUFFER + SERIAL_INPUT_QUEUE, 100000);
+	assert_in_range(written, CONSOLE_BUFFER + UART_INPUT_QUEUE, 100000);
 	/* The writer leaves; what it wrote is there all the same. */
 	close_fd(&to_guest[1]);
 	run_for(10, NULL);
@@ -224,17 +225,17 @@ static void test_full_pipe(void **state)
 			run_for(2, NULL);
 	}
 	/* The loop is alive, the guest went on, the rest is counted. */
-	assert_true(console.out.watched);
-	assert_true(serial_counters(&serial).dropped > 0);
+	assert_true(console.host.out.watched);
+	assert_true(uart_counters(&serial).dropped > 0);
 	fcntl(from_guest[0], F_SETFL, O_NONBLOCK);
 	for (int i = 0; i < 50; i++) {
 		while ((len = read(from_guest[0], text + total, 4096)) > 0)
 			total += (size_t)len;
 		run_for(1, NULL);
 	}
-	assert_int_equal(total, 500000 - serial_counters(&serial).dropped);
-	assert_false(console.out.watched);
-	for (size_t i = 0; i < SERIAL_OUTPUT_RING; i++)
+	assert_int_equal(total, 500000 - uart_counters(&serial).dropped);
+	assert_false(console.host.out.watched);
+	for (size_t i = 0; i < UART_OUTPUT_RING; i++)
 		assert_int_equal(text[i], 'a' + i % 26);
 	assert_string_equal(logged(), "");
 }
@@ -246,11 +247,11 @@ static void test_slow_reader_loses_nothing(void **state)
 
 	(void)state;
 	child = slow_reader(from_guest[0], 500, PROGRAM_BYTES);
-	start(CONSOLE_FD, NULL, from_guest[1]);
+	start_console(CONSOLE_FD, NULL, from_guest[1]);
 	program_sent = 0;
 	out(IER, 3);
 	run_until(program_sends);
-	assert_int_equal(serial_counters(&serial).dropped, 0);
+	assert_int_equal(uart_counters(&serial).dropped, 0);
 	console_close(&console);
 	close_fd(&from_guest[1]);
 	assert_int_equal(waitpid(child, &status, 0), child);
@@ -266,8 +267,8 @@ static void test_closed_stdout(void **state)
 		guest_prints("to whom?\r\n");
 		run_for(2, NULL);
 	}
-	assert_int_equal(serial_counters(&serial).dropped, 1000);
-	assert_int_equal(serial_output_waiting(&serial), 0);
+	assert_int_equal(uart_counters(&serial).dropped, 1000);
+	assert_int_equal(uart_output_waiting(&serial), 0);
 	assert_true(logged_lines() <= 1);
 	/* Input still works. */
 	assert_int_equal(write(to_guest[1], "hello", 5), 5);
@@ -287,7 +288,7 @@ static void test_full_disk(void **state)
 	}
 	assert_int_equal(logged_lines(), 1);
 	assert_non_null(strstr(logged(), "No space left"));
-	assert_int_equal(serial_counters(&serial).dropped, 100);
+	assert_int_equal(uart_counters(&serial).dropped, 100);
 	close(full);
 }
 

@@ -1,8 +1,9 @@
-/* uses: cpu/console/console.c cpu/console/escape.c cpu/console/clients.c */
-/* uses: cpu/console/drain.c cpu/console/tty.c */
-/* uses: cpu/console/stream.c cpu/console/open.c cpu/console/uart.c */
-/* uses: cpu/console/uart_line.c */
+/* SPDX-License-Identifier: Apache-2.0 */
+/* uses: cpu/console/console.c cpu/console/open.c cpu/console/stream.c */
+/* uses: cpu/console/tty.c cpu/console/uart.c */
 /* uses: cpu/loop/unixsock.c cpu/loop/loop.c mem/log.c */
+/* uses: tests/unit/console_help.c tests/unit/serial_help.c */
+/* uses: tests/unit/console_pipes.c cpu/loop/file.c */
 /*
  * The console on sockets, files and single descriptors, and the last output.
  */
@@ -18,7 +19,7 @@ static void test_socket(void **state)
 	(void)state;
 	assert_int_equal(
 		socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
-	start(CONSOLE_FD, NULL, pair[0]);
+	start_console(CONSOLE_FD, NULL, pair[0]);
 	assert_int_equal(write(pair[1], "hello", 5), 5);
 	run_until(got_hello);
 	guest_prints("there");
@@ -32,13 +33,13 @@ static void test_socket(void **state)
 		if (i % 50000 == 0)
 			run_for(2, NULL);
 	}
-	assert_true(console.out.watched);
+	assert_true(console.host.out.watched);
 	assert_false(is_nonblock(pair[0]));
 	/* Gone: dropped, no signal, no more events. */
 	close(pair[1]);
 	run_for(20, NULL);
-	assert_int_equal(serial_output_waiting(&serial), 0);
-	assert_int_equal(console.in.source.fd, -1);
+	assert_int_equal(uart_output_waiting(&serial), 0);
+	assert_int_equal(console.host.in.source.fd, -1);
 	close(pair[0]);
 }
 
@@ -60,8 +61,8 @@ static void test_cannot_reopen(void **state)
 	assert_int_equal(tcgetattr(slave, &settings), 0);
 	cfmakeraw(&settings);
 	assert_int_equal(tcsetattr(slave, TCSANOW, &settings), 0);
-	start(CONSOLE_FD, NULL, master);
-	assert_int_equal(console.out.way, CONSOLE_POLL);
+	start_console(CONSOLE_FD, NULL, master);
+	assert_int_equal(console.host.out.mode, STREAM_POLL);
 	assert_int_equal(write(slave, "hello", 5), 5);
 	run_until(got_hello);
 	/* The slave's owner does not read; the loop must not wait for it. */
@@ -70,17 +71,17 @@ static void test_cannot_reopen(void **state)
 		if (i % 50000 == 0)
 			run_for(2, NULL);
 	}
-	assert_true(console.out.watched);
+	assert_true(console.host.out.watched);
 	for (int i = 0; i < 20000 && !nothing_waits(); i++) {
 		while ((len = read(slave, text, sizeof(text))) > 0)
 			for (ssize_t j = 0; j < len; j++, total++)
-				assert_true(total >= SERIAL_OUTPUT_RING ||
+				assert_true(total >= UART_OUTPUT_RING ||
 					    (uint8_t)text[j] == pattern(total));
 		run_for(1, NULL);
 	}
 	while ((len = read(slave, text, sizeof(text))) > 0)
 		total += (size_t)len;
-	assert_int_equal(total, 200000 - serial_counters(&serial).dropped);
+	assert_int_equal(total, 200000 - uart_counters(&serial).dropped);
 	assert_false(is_nonblock(master));
 	close(slave);
 	console_close(&console);
@@ -92,8 +93,8 @@ static void test_one_way(void **state)
 	char text[4];
 
 	(void)state;
-	start(CONSOLE_FD, NULL, from_guest[1]);
-	assert_int_equal(console.in.source.fd, -1);
+	start_console(CONSOLE_FD, NULL, from_guest[1]);
+	assert_int_equal(console.host.in.source.fd, -1);
 	guest_prints("out");
 	run_until(nothing_waits);
 	read_all(from_guest[0], text, 3);
@@ -101,18 +102,18 @@ static void test_one_way(void **state)
 	/* The caller's descriptor is still open. */
 	assert_int_equal(write(from_guest[1], "x", 1), 1);
 
-	start(CONSOLE_FD, NULL, to_guest[0]);
-	assert_int_equal(console.out.source.fd, -1);
+	start_console(CONSOLE_FD, NULL, to_guest[0]);
+	assert_int_equal(console.host.out.source.fd, -1);
 	assert_int_equal(write(to_guest[1], "hello", 5), 5);
 	run_until(got_hello);
 	guest_prints("dropped");
-	assert_int_equal(serial_counters(&serial).dropped, 7);
+	assert_int_equal(uart_counters(&serial).dropped, 7);
 }
 
 static void test_bad_fd(void **state)
 {
 	const struct console_options options = { .kind = CONSOLE_FD,
-						 .fd = 999 };
+						 .file.fd = 999 };
 
 	(void)state;
 	assert_int_equal(console_open(&console, &options), -EBADF);
@@ -123,19 +124,20 @@ static void test_bad_fd(void **state)
 static void test_off(void **state)
 {
 	(void)state;
-	start(CONSOLE_OFF, NULL, -1);
+	start_console(CONSOLE_OFF, NULL, -1);
 	for (int i = 0; i < 200000; i++)
 		out(TX, 'x');
 	run_for(5, NULL);
-	assert_int_equal(serial_output_waiting(&serial), 0);
-	assert_int_equal(serial_counters(&serial).dropped, 200000);
+	assert_int_equal(uart_output_waiting(&serial), 0);
+	assert_int_equal(uart_counters(&serial).dropped, 200000);
 	assert_int_equal(console_drain(&console, UINT64_MAX, -1), 0);
 }
 
 static void test_file(void **state)
 {
 	char dir[] = "/tmp/mote-test-XXXXXX", path[64], text[64] = "";
-	struct console_options options = { .kind = CONSOLE_FILE, .path = path };
+	struct console_options options = { .kind = CONSOLE_FILE,
+					   .file.path = path };
 	struct stat status;
 	int fd;
 
@@ -143,7 +145,7 @@ static void test_file(void **state)
 	assert_non_null(mkdtemp(dir));
 	snprintf(path, sizeof(path), "%s/log", dir);
 	for (int run = 0; run < 2; run++) {
-		start(CONSOLE_FILE, path, -1);
+		start_console(CONSOLE_FILE, path, -1);
 		guest_prints(run ? "new" : "of the first run");
 		run_until(nothing_waits);
 		guest_prints("!");
@@ -171,7 +173,7 @@ static void test_file(void **state)
 	assert_int_equal(mkfifo(path, 0600), 0);
 	assert_int_equal(console_open(&console, &options), -ENXIO);
 	unlink(path);
-	options.path = dir;
+	options.file.path = dir;
 	assert_int_equal(console_open(&console, &options), -EISDIR);
 	assert_int_equal(logged_lines(), 2);
 	rmdir(dir);
@@ -182,7 +184,7 @@ static void test_file(void **state)
 /* As much as the ring holds, of the pattern from `start` on. */
 static void fill(size_t start_at)
 {
-	for (size_t i = 0; i < SERIAL_OUTPUT_RING; i++)
+	for (size_t i = 0; i < UART_OUTPUT_RING; i++)
 		out(TX, pattern(start_at + i));
 }
 
@@ -192,14 +194,13 @@ static void test_drain_waits(void **state)
 	pid_t child;
 
 	(void)state;
-	start(CONSOLE_FD, NULL, from_guest[1]);
+	start_console(CONSOLE_FD, NULL, from_guest[1]);
 	/* The guest has ended; the pipe is full, and the ring. */
 	fill(0);
 	run_until(nothing_waits);
-	fill(SERIAL_OUTPUT_RING);
-	assert_int_equal(console_drain(&console, 0, -1), SERIAL_OUTPUT_RING);
-	child = slow_reader(from_guest[0], 2000,
-			    (size_t)SERIAL_OUTPUT_RING * 2);
+	fill(UART_OUTPUT_RING);
+	assert_int_equal(console_drain(&console, 0, -1), UART_OUTPUT_RING);
+	child = slow_reader(from_guest[0], 2000, (size_t)UART_OUTPUT_RING * 2);
 	assert_int_equal(console_drain(&console, UINT64_MAX, -1), 0);
 	console_stop(&console);
 	console_close(&console);
@@ -216,15 +217,15 @@ static void test_drain_gives_up(void **state)
 	start_stdio(to_guest[0], from_guest[1]);
 	fill(0);
 	run_until(nothing_waits);
-	fill(SERIAL_OUTPUT_RING);
+	fill(UART_OUTPUT_RING);
 	/* Time is up; a signal; the reader leaves. */
 	assert_int_equal(console_drain(&console, 30000000, -1),
-			 SERIAL_OUTPUT_RING);
+			 UART_OUTPUT_RING);
 	assert_int_equal(console_drain(&console, UINT64_MAX, stop),
-			 SERIAL_OUTPUT_RING);
+			 UART_OUTPUT_RING);
 	close_fd(&from_guest[0]);
 	assert_int_equal(console_drain(&console, UINT64_MAX, -1),
-			 SERIAL_OUTPUT_RING);
+			 UART_OUTPUT_RING);
 	close(stop);
 }
 

@@ -1,8 +1,8 @@
-/* uses: cpu/console/console.c cpu/console/escape.c cpu/console/clients.c */
-/* uses: cpu/console/drain.c cpu/console/tty.c */
-/* uses: cpu/console/stream.c cpu/console/open.c cpu/console/uart.c */
-/* uses: cpu/console/uart_line.c */
+/* SPDX-License-Identifier: Apache-2.0 */
+/* uses: cpu/console/console.c cpu/console/open.c cpu/console/stream.c */
+/* uses: cpu/console/tty.c cpu/console/uart.c */
 /* uses: cpu/loop/unixsock.c cpu/loop/loop.c mem/log.c */
+/* uses: tests/unit/console_help.c tests/unit/serial_help.c cpu/loop/file.c */
 /*
  * The console on a pseudo-terminal: opened, left, stalled, opened again.
  */
@@ -10,40 +10,11 @@
 
 #include <termios.h>
 
-static bool nothing_waits(void)
-{
-	return !serial_output_waiting(&serial);
-}
-
-static bool got_hello(void)
-{
-	guest_reads();
-	return guest_has("hello");
-}
-
-static bool has_client(void)
-{
-	return console.in.source.fd >= 0 && !serial.output_discard;
-}
-
-static bool has_none(void)
-{
-	return console.in.source.fd < 0;
-}
-
-static void expect(int fd, const char *want)
-{
-	char text[64];
-
-	read_all(fd, text, strlen(want));
-	assert_memory_equal(text, want, strlen(want));
-}
-
 static char pty_name[64];
 
 static void start_pty(void)
 {
-	start(CONSOLE_PTY, NULL, -1);
+	start_console(CONSOLE_PTY, NULL, -1);
 	assert_int_equal(sscanf(logged(), "mote: serial is on %63s", pty_name),
 			 1);
 	assert_int_equal(logged_lines(), 1);
@@ -66,7 +37,7 @@ static void test_pty(void **state)
 	start_pty();
 	guest_prints("nobody there\r\n");
 	run_for(5, NULL);
-	assert_int_equal(serial_counters(&serial).dropped, 14);
+	assert_int_equal(uart_counters(&serial).dropped, 14);
 	for (int turn = 0; turn < 3; turn++) {
 		guest_got_len = 0;
 		fd = open_pty();
@@ -79,14 +50,14 @@ static void test_pty(void **state)
 		run_until(got_hello);
 		guest_prints("login: \n");
 		run_until(nothing_waits);
-		expect(fd, "login: \n");
+		expect_text(fd, "login: \n");
 		settings.c_lflag |= ECHO | ICANON;
 		tcsetattr(fd, TCSANOW, &settings);
 		close(fd);
 		run_until(has_none);
 	}
 	guest_prints("x");
-	assert_int_equal(serial_counters(&serial).dropped, 15);
+	assert_int_equal(uart_counters(&serial).dropped, 15);
 }
 
 /* Opened by `screen` before the guest runs. */
@@ -100,10 +71,12 @@ static void test_pty_opened_early(void **state)
 	assert_int_equal(sscanf(logged(), "mote: serial is on %63s", pty_name),
 			 1);
 	fd = open_pty();
-	assert_int_equal(console_start(&console, &loop, &serial), 0);
+	assert_int_equal(console_start(&console, &loop, &serial,
+				       (struct tty_escape){ 0 }),
+			 0);
 	guest_prints("first words");
 	run_until(nothing_waits);
-	expect(fd, "first words");
+	expect_text(fd, "first words");
 	close(fd);
 }
 
@@ -120,10 +93,10 @@ static void test_pty_stalled(void **state)
 		if (i % 50000 == 0)
 			run_for(2, NULL);
 	}
-	assert_true(console.out.watched);
+	assert_true(console.host.out.watched);
 	close(fd);
 	run_until(has_none);
-	assert_int_equal(serial_output_waiting(&serial), 0);
+	assert_int_equal(uart_output_waiting(&serial), 0);
 }
 
 /* Closing the master would take the last words from a reader that is slow. */
@@ -142,9 +115,9 @@ static void test_pty_last_words(void **state)
 	child = fork();
 	if (!child) {
 		alarm(30);
-		close(console.pty_fd);
-		close(console.in.source.fd);
-		close(console.out.source.fd);
+		close(console.host.pty_fd);
+		close(console.host.in.source.fd);
+		close(console.host.out.source.fd);
 		usleep(100000);
 		while ((len = read(fd, text, 100)) > 0) {
 			total += (size_t)len;
@@ -176,7 +149,8 @@ static void test_pty_last_words(void **state)
 int main(void)
 {
 #define TEST(function)                                                         \
-	cmocka_unit_test_setup_teardown(function, setup, teardown)
+	cmocka_unit_test_setup_teardown(function, console_setup,               \
+					console_teardown)
 	const struct CMUnitTest tests[] = {
 		TEST(test_pty),
 		TEST(test_pty_opened_early),

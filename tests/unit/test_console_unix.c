@@ -1,8 +1,8 @@
-/* uses: cpu/console/console.c cpu/console/escape.c cpu/console/clients.c */
-/* uses: cpu/console/drain.c cpu/console/tty.c */
-/* uses: cpu/console/stream.c cpu/console/open.c cpu/loop/unixsock.c */
-/* uses: cpu/console/uart.c */
-/* uses: cpu/console/uart_line.c cpu/loop/loop.c mem/log.c */
+/* SPDX-License-Identifier: Apache-2.0 */
+/* uses: cpu/console/console.c cpu/console/open.c cpu/console/stream.c */
+/* uses: cpu/console/tty.c cpu/console/uart.c */
+/* uses: cpu/loop/unixsock.c cpu/loop/loop.c mem/log.c */
+/* uses: tests/unit/console_help.c tests/unit/serial_help.c cpu/loop/file.c */
 /*
  * The console on a unix socket: clients that come, go, stall and come again.
  */
@@ -19,36 +19,15 @@ static int setup_dir(void **state)
 	if (!mkdtemp(dir))
 		return -1;
 	snprintf(path, sizeof(path), "%s/serial", dir);
-	return setup(state);
+	return console_setup(state);
 }
 
 static int teardown_dir(void **state)
 {
-	int error = teardown(state);
+	int error = console_teardown(state);
 
 	unlink(path);
 	return rmdir(dir) || error;
-}
-
-static bool nothing_waits(void)
-{
-	return !serial_output_waiting(&serial);
-}
-
-static bool got_hello(void)
-{
-	guest_reads();
-	return guest_has("hello");
-}
-
-static bool has_client(void)
-{
-	return console.in.source.fd >= 0 && !serial.output_discard;
-}
-
-static bool has_none(void)
-{
-	return console.in.source.fd < 0;
 }
 
 static struct sockaddr_un address_of(const char *name)
@@ -70,34 +49,26 @@ static int join(void)
 	return fd;
 }
 
-static void expect(int fd, const char *want)
-{
-	char text[64];
-
-	read_all(fd, text, strlen(want));
-	assert_memory_equal(text, want, strlen(want));
-}
-
 static void test_unix_client(void **state)
 {
 	int fd;
 
 	(void)state;
-	start(CONSOLE_UNIX, path, -1);
+	start_console(CONSOLE_UNIX, path, -1);
 	guest_prints("nobody there\r\n");
 	run_for(5, NULL);
-	assert_int_equal(serial_counters(&serial).dropped, 14);
+	assert_int_equal(uart_counters(&serial).dropped, 14);
 	fd = join();
 	run_until(has_client);
 	guest_prints("login: ");
 	assert_int_equal(write(fd, "hello", 5), 5);
 	run_until(got_hello);
 	run_until(nothing_waits);
-	expect(fd, "login: ");
+	expect_text(fd, "login: ");
 	close(fd);
 	run_until(has_none);
 	guest_prints("x");
-	assert_int_equal(serial_counters(&serial).dropped, 15);
+	assert_int_equal(uart_counters(&serial).dropped, 15);
 }
 
 static void test_unix_clients_queue(void **state)
@@ -106,13 +77,13 @@ static void test_unix_clients_queue(void **state)
 	int first, second;
 
 	(void)state;
-	start(CONSOLE_UNIX, path, -1);
+	start_console(CONSOLE_UNIX, path, -1);
 	first = join();
 	second = join();
 	run_until(has_client);
 	guest_prints("for the first");
 	run_until(nothing_waits);
-	expect(first, "for the first");
+	expect_text(first, "for the first");
 	poll_fd.fd = second;
 	assert_int_equal(poll(&poll_fd, 1, 0), 0);
 	/* What it sent last arrives, although it has left. */
@@ -123,7 +94,7 @@ static void test_unix_clients_queue(void **state)
 	run_for(5, NULL);
 	guest_prints("for the second");
 	run_until(nothing_waits);
-	expect(second, "for the second");
+	expect_text(second, "for the second");
 	close(second);
 	run_until(has_none);
 }
@@ -134,7 +105,7 @@ static void test_unix_half_closed(void **state)
 	int fd;
 
 	(void)state;
-	start(CONSOLE_UNIX, path, -1);
+	start_console(CONSOLE_UNIX, path, -1);
 	fd = join();
 	assert_int_equal(write(fd, "hello", 5), 5);
 	assert_int_equal(shutdown(fd, SHUT_WR), 0);
@@ -143,7 +114,7 @@ static void test_unix_half_closed(void **state)
 	assert_true(has_client());
 	guest_prints("and the answer");
 	run_until(nothing_waits);
-	expect(fd, "and the answer");
+	expect_text(fd, "and the answer");
 	close(fd);
 	run_until(has_none);
 	/* The next one may speak. */
@@ -163,7 +134,7 @@ static void test_unix_rude_client(void **state)
 	int fd;
 
 	(void)state;
-	start(CONSOLE_UNIX, path, -1);
+	start_console(CONSOLE_UNIX, path, -1);
 	out(IER, 0);
 	fd = join();
 	run_until(has_client);
@@ -175,11 +146,11 @@ static void test_unix_rude_client(void **state)
 			out(TX, 'x');
 		run_for(2, NULL);
 	}
-	assert_true(console.out.watched);
+	assert_true(console.host.out.watched);
 	close(fd);
 	run_for(10, NULL);
 	/* The guest's programs are not held up by it. */
-	assert_int_equal(serial_output_waiting(&serial), 0);
+	assert_int_equal(uart_output_waiting(&serial), 0);
 	/* Its bytes are all there, then the next one's. */
 	fd = join();
 	assert_int_equal(write(fd, "more", 4), 4);
@@ -213,7 +184,7 @@ static void test_unix_many_clients(void **state)
 	int fds_before, fds_after;
 
 	(void)state;
-	start(CONSOLE_UNIX, path, -1);
+	start_console(CONSOLE_UNIX, path, -1);
 	fds_before = dup(0);
 	run_until(many_done);
 	run_until(has_none);
@@ -232,7 +203,7 @@ static void test_unix_out_of_descriptors(void **state)
 	int fd;
 
 	(void)state;
-	start(CONSOLE_UNIX, path, -1);
+	start_console(CONSOLE_UNIX, path, -1);
 	fd = join();
 	assert_int_equal(getrlimit(RLIMIT_NOFILE, &limit), 0);
 	full = limit;
@@ -248,7 +219,7 @@ static void test_unix_out_of_descriptors(void **state)
 	run_until(has_client);
 	guest_prints("at last");
 	run_until(nothing_waits);
-	expect(fd, "at last");
+	expect_text(fd, "at last");
 	close(fd);
 }
 
@@ -269,7 +240,7 @@ static void test_unix_stale(void **state)
 {
 	(void)state;
 	leave_stale();
-	start(CONSOLE_UNIX, path, -1);
+	start_console(CONSOLE_UNIX, path, -1);
 	close(join());
 	console_close(&console);
 	assert_int_equal(access(path, F_OK), -1);
@@ -279,12 +250,12 @@ static void test_unix_stale(void **state)
 static void test_unix_live(void **state)
 {
 	const struct console_options options = { .kind = CONSOLE_UNIX,
-						 .path = path };
+						 .file.path = path };
 	static struct console other;
 	int fd;
 
 	(void)state;
-	start(CONSOLE_UNIX, path, -1);
+	start_console(CONSOLE_UNIX, path, -1);
 	assert_int_equal(console_open(&other, &options), -EADDRINUSE);
 	console_close(&other);
 	assert_int_equal(logged_lines(), 1);
@@ -294,13 +265,14 @@ static void test_unix_live(void **state)
 	run_for(10, NULL);
 	guest_prints("still here");
 	run_until(nothing_waits);
-	expect(fd, "still here");
+	expect_text(fd, "still here");
 	close(fd);
 }
 
 static void test_unix_refusals(void **state)
 {
-	struct console_options options = { .kind = CONSOLE_UNIX, .path = path };
+	struct console_options options = { .kind = CONSOLE_UNIX,
+					   .file.path = path };
 	char longer[200];
 	int fd = open(path, O_CREAT | O_WRONLY | O_CLOEXEC, 0600);
 
@@ -313,10 +285,10 @@ static void test_unix_refusals(void **state)
 	close(fd);
 	memset(longer, 'x', sizeof(longer));
 	longer[sizeof(longer) - 1] = 0;
-	options.path = longer;
+	options.file.path = longer;
 	assert_int_equal(console_open(&console, &options), -ENAMETOOLONG);
 	console_close(&console);
-	options.path = "/nowhere/at/all";
+	options.file.path = "/nowhere/at/all";
 	assert_int_equal(console_open(&console, &options), -ENOENT);
 	assert_int_equal(logged_lines(), 3);
 }
@@ -325,7 +297,7 @@ static void test_unix_refusals(void **state)
 static void test_unix_replaced(void **state)
 {
 	(void)state;
-	start(CONSOLE_UNIX, path, -1);
+	start_console(CONSOLE_UNIX, path, -1);
 	unlink(path);
 	leave_stale();
 	console_close(&console);
@@ -343,14 +315,14 @@ static void test_unix_by_descriptor(void **state)
 		bind(fd, (const struct sockaddr *)&address, sizeof(address)),
 		0);
 	assert_int_equal(listen(fd, 1), 0);
-	start(CONSOLE_FD, NULL, fd);
-	assert_int_equal(console.kind, CONSOLE_UNIX);
+	start_console(CONSOLE_FD, NULL, fd);
+	assert_int_equal(console.host.kind, CONSOLE_UNIX);
 	assert_true(is_nonblock(fd));
 	fd = join();
 	run_until(has_client);
 	guest_prints("by descriptor");
 	run_until(nothing_waits);
-	expect(fd, "by descriptor");
+	expect_text(fd, "by descriptor");
 	close(fd);
 	console_stop(&console);
 	console_close(&console);
@@ -364,14 +336,14 @@ static void test_unix_by_bad_descriptor(void **state)
 	struct console_options options = { .kind = CONSOLE_FD };
 
 	(void)state;
-	options.fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	options.file.fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	assert_int_equal(console_open(&console, &options), -ENOTCONN);
 	console_close(&console);
-	close(options.fd);
-	options.fd = open("/tmp", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	close(options.file.fd);
+	options.file.fd = open("/tmp", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	assert_int_equal(console_open(&console, &options), -EISDIR);
 	console_close(&console);
-	close(options.fd);
+	close(options.file.fd);
 	assert_int_equal(logged_lines(), 2);
 }
 

@@ -1,8 +1,10 @@
-/* uses: cpu/cpuid.c mem/ram.c */
+/* SPDX-License-Identifier: Apache-2.0 */
+/* uses: cpu/cpuid.c tests/unit/kept_log.c */
 /* ldflags: -Wl,--wrap=ioctl */
 /* CPUID as guests see it, made from lists like those of Intel's and AMD's. */
-#include "cpu/cpuid.h"
-#include "tests/unit/cpu_help.h"
+#include "cpu/entry.h"
+#include "tests/unit/kept_log.h"
+#include "tests/unit/unit.h"
 
 #define BIT(n)	(1u << (n))
 #define TSC_KHZ 2400000u
@@ -133,7 +135,7 @@ static void expect_tsc(void)
 	assert_int_equal(get(0x16, 0)->eax, TSC_KHZ / 1000);
 }
 
-static void test_intel(void **state)
+static void test_cpuid_of_intel(void **state)
 {
 	(void)state;
 	for (size_t i = 0; i < ARRAY_LEN(counts) * 4; i++) {
@@ -169,7 +171,7 @@ static void test_intel(void **state)
 	}
 }
 
-static void test_amd(void **state)
+static void test_cpuid_of_amd(void **state)
 {
 	(void)state;
 	for (size_t i = 0; i < ARRAY_LEN(counts) * 2; i++) {
@@ -206,7 +208,7 @@ static void test_amd(void **state)
 }
 
 /* Leaf 0x1f is made where the processor has it, never left as the host's. */
-static void test_leaf_1f(void **state)
+static void test_cpuid_makes_leaf_1f(void **state)
 {
 	const struct cpuid_options o = { .count = 6 };
 	entry list[ARRAY_LEN(intel) + 2];
@@ -226,7 +228,7 @@ static void test_leaf_1f(void **state)
 	assert_null(find(0x15, 0));
 }
 
-static void test_ids(void **state)
+static void test_cpuid_sets_cpu_ids(void **state)
 {
 	static const uint32_t ids[] = { 0, 1, 5, 253, 2 };
 	const struct cpuid_options o = { .count = 254 };
@@ -249,7 +251,7 @@ static void test_ids(void **state)
 }
 
 /* All that is added fits into what cpuid_create leaves; no more is written. */
-static void test_full(void **state)
+static void test_cpuid_fills_no_more_than_its_room(void **state)
 {
 	const struct cpuid_options o = { .count = 2, .tsc_khz = TSC_KHZ };
 	static const unsigned used[] = { CPUID_ENTRIES_MAX - 8,
@@ -296,7 +298,7 @@ int __wrap_ioctl(int fd, unsigned long request, struct kvm_cpuid2 *list)
 	return fake_error ? -1 : 0;
 }
 
-static void test_create(void **state)
+static void test_cpuid_created_from_kvm(void **state)
 {
 	const struct cpuid_options o = { .count = 2 };
 
@@ -314,9 +316,12 @@ static void test_create(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_intel),	cmocka_unit_test(test_amd),
-		cmocka_unit_test(test_leaf_1f), cmocka_unit_test(test_ids),
-		cmocka_unit_test(test_full),	cmocka_unit_test(test_create),
+		cmocka_unit_test(test_cpuid_of_intel),
+		cmocka_unit_test(test_cpuid_of_amd),
+		cmocka_unit_test(test_cpuid_makes_leaf_1f),
+		cmocka_unit_test(test_cpuid_sets_cpu_ids),
+		cmocka_unit_test(test_cpuid_fills_no_more_than_its_room),
+		cmocka_unit_test(test_cpuid_created_from_kvm),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

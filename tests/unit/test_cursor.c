@@ -1,4 +1,5 @@
-/* uses: virtio/queue.c mem/ram.c */
+/* SPDX-License-Identifier: Apache-2.0 */
+/* uses: tests/unit/queue_help.c */
 /* Cursors over the buffers of a chain. */
 #include "tests/unit/queue_help.h"
 
@@ -21,7 +22,7 @@ static void take_mixed_text(void)
 	assert_int_equal(queue_pop(&queue, &chain), 1);
 }
 
-static void test_cursor(void **state)
+static void test_cursor_gets_and_skips(void **state)
 {
 	char out[11] = "";
 	struct cursor cursor;
@@ -50,7 +51,7 @@ static void test_cursor(void **state)
 	}
 }
 
-static void test_cursor_put(void **state)
+static void test_cursor_puts(void **state)
 {
 	struct cursor cursor;
 
@@ -76,7 +77,7 @@ static void test_cursor_put(void **state)
 	assert_false(cursor_skip(&cursor, 1));
 }
 
-static void test_cursor_iov(void **state)
+static void test_cursor_makes_iovecs(void **state)
 {
 	struct iovec iov[8];
 	struct cursor cursor;
@@ -114,9 +115,9 @@ static void test_cursor_iov(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_cursor),
-		cmocka_unit_test(test_cursor_put),
-		cmocka_unit_test(test_cursor_iov),
+		cmocka_unit_test(test_cursor_gets_and_skips),
+		cmocka_unit_test(test_cursor_puts),
+		cmocka_unit_test(test_cursor_makes_iovecs),
 	};
 
 	return cmocka_run_group_tests(tests, make, destroy);

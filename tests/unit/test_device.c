@@ -1,11 +1,16 @@
-/* uses: virtio/mmio.c virtio/mmio_regs.c virtio/device.c virtio/queue.c */
-/* uses: cpu/bus.c cpu/loop/loop.c mem/ram.c */
+/* SPDX-License-Identifier: Apache-2.0 */
+/* uses: tests/unit/mock_device.c */
+/* ldflags: -Wl,--wrap=write -Wl,--wrap=eventfd_write */
 /* Virtio devices that run: kicks, interrupts, resets, broken drivers. */
+#include <sys/eventfd.h>
+
+#include "tests/unit/guest_ram.h"
+#include "tests/unit/kept_log.h"
 #include "tests/unit/mock_device.h"
 
 /* -- running -------------------------------------------------------------- */
 
-static void test_kicks(void **state)
+static void test_device_gets_kicks(void **state)
 {
 	const struct ring_buffer buffer = { GPA(0x100000), 100, true };
 	uint32_t head = 0, written = 0;
@@ -46,7 +51,7 @@ static void test_kicks(void **state)
 	assert_int_equal(mock.kicks[1], 0);
 }
 
-static void test_early_buffers(void **state)
+static void test_device_finds_early_buffers(void **state)
 {
 	const struct ring_buffer buffer = { GPA(0x100000), 100, true };
 	uint32_t head = 0, written = 0;
@@ -60,7 +65,7 @@ static void test_early_buffers(void **state)
 	assert_true(ring_used(&ring, &head, &written));
 }
 
-static void test_interrupts(void **state)
+static void test_device_raises_interrupts(void **state)
 {
 	(void)state;
 	start(FEATURE_VERSION_1);
@@ -83,7 +88,63 @@ static void test_interrupts(void **state)
 	assert_int_equal(reg_read(R_INTERRUPT_STATUS), 0);
 }
 
-static void test_reset(void **state)
+/* What InterruptStatus was when the interrupt was raised. */
+static struct {
+	bool watched;
+	unsigned count;
+	uint32_t status;
+} raised;
+
+static void look_at_status(void)
+{
+	if (!raised.watched)
+		return;
+	raised.watched = false; /* once: reading it may write, too */
+	raised.status = reg_read(R_INTERRUPT_STATUS);
+	raised.count++;
+	raised.watched = true;
+}
+
+ssize_t __real_write(int fd, const void *from, size_t len);
+ssize_t __wrap_write(int fd, const void *from, size_t len);
+ssize_t __wrap_write(int fd, const void *from, size_t len)
+{
+	look_at_status();
+	return __real_write(fd, from, len);
+}
+
+int __real_eventfd_write(int fd, eventfd_t value);
+int __wrap_eventfd_write(int fd, eventfd_t value);
+int __wrap_eventfd_write(int fd, eventfd_t value)
+{
+	look_at_status();
+	return __real_eventfd_write(fd, value);
+}
+
+/*
+ * The guest's handler may run before the write that raises the interrupt has
+ * returned, and reads InterruptStatus: it must be there already.
+ */
+static void test_device_says_why_before_it_interrupts(void **state)
+{
+	(void)state;
+	start(FEATURE_VERSION_1);
+	raised.count = 0;
+	raised.watched = true;
+	device_interrupt(&mock.device);
+	raised.watched = false;
+	assert_int_equal(raised.count, 1);
+	assert_int_equal(raised.status, 1);
+	reg_write(R_INTERRUPT_ACK, 1);
+	raised.watched = true;
+	device_set_config(&mock.device, 0, "x", 1);
+	raised.watched = false;
+	assert_int_equal(raised.count, 2);
+	assert_int_equal(raised.status, 2);
+	assert_int_equal(interrupts(), 2);
+}
+
+static void test_device_resets(void **state)
 {
 	const struct ring_buffer buffer = { GPA(0x100000), 1, true };
 	uint32_t head = 0, written = 0;
@@ -115,7 +176,7 @@ static void test_reset(void **state)
 	assert_int_equal(mock.activated, 5);
 }
 
-static void test_stop_queue(void **state)
+static void test_device_stops_a_queue(void **state)
 {
 	const struct ring_buffer buffer = { GPA(0x100000), 1, true };
 	uint32_t head = 0, written = 0;
@@ -146,7 +207,7 @@ static void test_stop_queue(void **state)
 	assert_int_equal(reg_read(R_QUEUE_READY), 1);
 }
 
-static void test_broken(void **state)
+static void test_device_gives_up_on_a_broken_ring(void **state)
 {
 	const struct ring_buffer good = { GPA(0x100000), 1, true };
 	const struct ring_buffer bad = { GPA(32 * MIB), 1, true };
@@ -184,7 +245,7 @@ static void test_broken(void **state)
 
 /* -- the loop ends, the alias, threads ------------------------------------ */
 
-static void test_loop_ended(void **state)
+static void test_device_outlives_the_loop(void **state)
 {
 	(void)state;
 	start(FEATURE_VERSION_1);
@@ -198,11 +259,11 @@ static void test_loop_ended(void **state)
 	assert_int_equal(mock.resets, 1);
 }
 
-static void test_alias(void **state)
+static void test_device_has_an_alias(void **state)
 {
 	const uint64_t alias = SLOT_AT + 0x100000;
 	static _Atomic bool absent;
-	const struct mmio_place place = {
+	const struct mmio_slot place = {
 		.base = GPA(SLOT_AT + SLOT_SIZE),
 		.alias = GPA(alias),
 		.alias_absent = &absent,
@@ -265,7 +326,7 @@ static void *hammer(void *arg)
 	return NULL;
 }
 
-static void test_threads(void **state)
+static void test_device_survives_many_vcpus(void **state)
 {
 	uint32_t seeds[3] = { 1, 2, 3 };
 	pthread_t thread[3];
@@ -285,11 +346,16 @@ int main(void)
 #define TEST(function)                                                         \
 	cmocka_unit_test_setup_teardown(function, setup, teardown)
 	const struct CMUnitTest tests[] = {
-		TEST(test_kicks),      TEST(test_early_buffers),
-		TEST(test_interrupts), TEST(test_reset),
-		TEST(test_stop_queue), TEST(test_broken),
-		TEST(test_loop_ended), TEST(test_alias),
-		TEST(test_threads),
+		TEST(test_device_gets_kicks),
+		TEST(test_device_finds_early_buffers),
+		TEST(test_device_raises_interrupts),
+		TEST(test_device_says_why_before_it_interrupts),
+		TEST(test_device_resets),
+		TEST(test_device_stops_a_queue),
+		TEST(test_device_gives_up_on_a_broken_ring),
+		TEST(test_device_outlives_the_loop),
+		TEST(test_device_has_an_alias),
+		TEST(test_device_survives_many_vcpus),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,4 +1,5 @@
-/* uses: boot/kernel.c boot/elf.c boot/bzimage.c boot/source.c mem/ram.c */
+/* SPDX-License-Identifier: Apache-2.0 */
+/* uses: boot/kernel.c boot/source.c mem/ram.c */
 /* ELF kernels: what is loaded where, and every broken one refused. */
 #include <errno.h>
 
@@ -49,7 +50,6 @@ static void test_good(void **state)
 		assert_true(image.size == 0x403010 - 0x200000);
 		assert_true(image.initrd_max.v == 3 * GIB - 1);
 		assert_int_equal(image.cmdline_max, 2047);
-		assert_false(image.bzimage);
 		assert_int_equal(image.setup_header_len, 0);
 
 		expect_bytes(&ram, 0x200000, sample.bytes + 0x1000, 0x2100);
@@ -184,6 +184,79 @@ static void test_odd_but_good(void **state)
 	assert_true(image.size == 63 * MIB);
 	assert_true(image.entry.v == 64 * MIB - 1);
 	ram_destroy(&ram);
+}
+
+/*
+ * As many segments as there may be, page behind page; the last of them ends
+ * with the file, and the kernel starts in its last byte. One more is too many.
+ */
+static void test_most_segments(void **state)
+{
+	struct sample_segment many[65];
+	struct kernel_image image;
+	struct ram ram;
+
+	(void)state;
+	for (unsigned i = 0; i < ARRAY_LEN(many); i++)
+		many[i] = (struct sample_segment){
+			PT_LOAD, 0x1000 + i * 0x100,
+			0,	 0x100000 + i * 0x1000,
+			0x100,	 0x1000,
+		};
+	for (unsigned count = 63; count <= 64; count++) {
+		const uint64_t last = 0x100000 + (count - 1) * 0x1000;
+
+		sample_elf(&sample, many, count, last + 0xff);
+		assert_int_equal(sample.len, 0x1000 + count * 0x100);
+		make_ram(&ram, 64 * MIB);
+		assert_int_equal(load(&image, &ram, false), 0);
+		assert_true(image.entry.v == last + 0xff);
+		assert_true(image.size == count * 0x1000);
+		for (unsigned i = 0; i < count; i++)
+			expect_bytes(&ram, many[i].paddr,
+				     sample.bytes + many[i].offset, 0x100);
+		ram_destroy(&ram);
+	}
+	sample_elf(&sample, many, 65, 0x100000);
+	make_ram(&ram, 64 * MIB);
+	assert_int_equal(load(&image, &ram, false), -EINVAL);
+	expect_log("65 program headers; 64 are");
+	expect_zero(&ram, 0, 0x200000);
+	ram_destroy(&ram);
+}
+
+/* What the file's end cuts by a byte is refused, what meets it is not. */
+static void test_at_the_end(void **state)
+{
+	const size_t table =
+		SAMPLE_PHDR(ARRAY_LEN(good), p_type) - sizeof(Elf64_Ehdr);
+	struct kernel_image image;
+	struct ram ram;
+
+	(void)state;
+	for (unsigned i = 0; i <= 1; i++) {
+		/* the last segment ... */
+		make_good();
+		put_le64(sample.bytes + SAMPLE_PHDR(3, p_filesz), 0x1000 + i);
+		make_ram(&ram, 64 * MIB);
+		assert_int_equal(load(&image, &ram, false), i ? -ENODATA : 0);
+		if (i)
+			expect_log("segment 3 is at 0x5238 with 4097 bytes");
+		ram_destroy(&ram);
+		/* ... and the program headers themselves */
+		make_good();
+		memcpy(sample.bytes + sample.len,
+		       sample.bytes + sizeof(Elf64_Ehdr), table);
+		put_le64(sample.bytes + offsetof(Elf64_Ehdr, e_phoff),
+			 sample.len);
+		sample.len += table - i;
+		make_ram(&ram, 64 * MIB);
+		assert_int_equal(load(&image, &ram, false), i ? -ENODATA : 0);
+		if (i)
+			expect_log("program headers at 0x6238 are past");
+		ram_destroy(&ram);
+	}
+	expect_no_log();
 }
 
 #define EHDR(field)	   offsetof(Elf64_Ehdr, field)
@@ -367,6 +440,8 @@ int main(void)
 		cmocka_unit_test(test_entry_physical_first),
 		cmocka_unit_test(test_shared_page),
 		cmocka_unit_test(test_odd_but_good),
+		cmocka_unit_test(test_most_segments),
+		cmocka_unit_test(test_at_the_end),
 		cmocka_unit_test(test_spoiled),
 		cmocka_unit_test(test_just_apart),
 		cmocka_unit_test(test_cut),

@@ -1,6 +1,7 @@
-/* uses: virtio/block/io_uring.c virtio/block/io_thread.c */
-/* uses: virtio/block/io_now.c cpu/loop/thread.c */
-/* ldflags: -Wl,--wrap=syscall,--wrap=pthread_create */
+/* SPDX-License-Identifier: Apache-2.0 */
+/* uses: virtio/block/io_uring.c virtio/block/io_thread.c virtio/block/io.c */
+/* uses: cpu/loop/thread.c tests/unit/kept_log.c tests/unit/sample_file.c */
+/* ldflags: -Wl,--wrap=syscall,--wrap=pthread_create,--wrap=fdatasync */
 /*
  * The engines by themselves, on a host that answers as the test likes: hosts
  * without io_uring, system calls that fail, data that is in memory or not.
@@ -11,11 +12,15 @@
 #include <poll.h>
 #include <pthread.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 #include <sys/syscall.h>
+#include <unistd.h>
 
-#include "tests/unit/boot_help.h"
+#include "tests/unit/sample_file.h"
+#include "tests/unit/unit.h"
 #include "virtio/block/io.h"
 
+#define MIB  (1ULL << 20)
 #define SIZE (4 * MIB)
 
 /* -- the host ------------------------------------------------------------- */
@@ -82,6 +87,21 @@ int __wrap_pthread_create(pthread_t *thread, const pthread_attr_t *attr,
 {
 	return no_thread ? no_thread
 			 : __real_pthread_create(thread, attr, run, arg);
+}
+
+static int sync_error; /* of fdatasync */
+static _Atomic unsigned syncs;
+
+int __real_fdatasync(int fd);
+int __wrap_fdatasync(int fd);
+
+int __wrap_fdatasync(int fd)
+{
+	syncs++;
+	if (!sync_error)
+		return __real_fdatasync(fd);
+	errno = sync_error;
+	return -1;
 }
 
 /* -- an engine ------------------------------------------------------------ */
@@ -157,12 +177,23 @@ static void submit(struct engine_io *io, enum engine_op op, uint64_t len)
 static void wait_all(void)
 {
 	while (engine->in_flight) {
-		struct pollfd poll_fd = { engine->poll_fd, POLLIN, 0 };
+		struct pollfd poll_fd = { engine->source.fd, POLLIN, 0 };
 
 		poll(&poll_fd, 1, 100);
 		engine->ops->reap(engine);
 		engine->ops->flush(engine);
 	}
+}
+
+/* The entries that io_uring's engine fills in. */
+static struct io_uring_sqe *map_entries(void)
+{
+	void *at = mmap(NULL, ENGINE_DEPTH * sizeof(struct io_uring_sqe),
+			PROT_READ | PROT_WRITE, MAP_SHARED, engine->source.fd,
+			IORING_OFF_SQES);
+
+	assert_true(at != MAP_FAILED);
+	return at;
 }
 
 /* -- at once -------------------------------------------------------------- */
@@ -306,6 +337,54 @@ static void test_endless(void **state)
 	end();
 }
 
+/* A FLUSH is one fdatasync of the disk's file, and what that says counts. */
+static void test_worker_syncs(void **state)
+{
+	struct engine_io io;
+
+	(void)state;
+	start((void *[]){ &(bool){ false } }, 0);
+	for (unsigned i = 0; i < 2; i++) {
+		sync_error = i ? EIO : 0;
+		syncs = 0;
+		submit(&io, ENGINE_FLUSH, 0);
+		engine->ops->flush(engine);
+		wait_all();
+		assert_int_equal(syncs, 1);
+		assert_int_equal(last_result, -sync_error);
+	}
+	sync_error = 0;
+	end();
+}
+
+/* The same as an entry of the ring, whose call nobody can stand in for. */
+static void test_uring_syncs(void **state)
+{
+	struct io_uring_sqe *sqes;
+	struct engine_io io;
+	unsigned found = 0;
+
+	(void)state;
+	start((void *[]){ &(bool){ true } }, 0);
+	sqes = map_entries();
+	submit(&io, ENGINE_FLUSH, 0);
+	for (unsigned i = 0; i < ENGINE_DEPTH; i++)
+		if (sqes[i].user_data == (uintptr_t)&io) {
+			assert_int_equal(sqes[i].opcode, IORING_OP_FSYNC);
+			assert_int_equal(sqes[i].fsync_flags,
+					 IORING_FSYNC_DATASYNC);
+			assert_int_equal(sqes[i].off | sqes[i].len, 0);
+			assert_int_equal(sqes[i].fd, 0);
+			found++;
+		}
+	assert_int_equal(found, 1);
+	engine->ops->flush(engine);
+	wait_all();
+	assert_int_equal(last_result, 0);
+	munmap(sqes, ENGINE_DEPTH * sizeof(*sqes));
+	end();
+}
+
 static void test_depth(void **state)
 {
 	static struct engine_io io[ENGINE_DEPTH];
@@ -440,15 +519,14 @@ static void test_restricted(void **state)
 	(void)state;
 	start((void *[]){ &(bool){ true } }, 0);
 	/* Registering anything more is refused. */
-	assert_int_equal(__real_syscall(SYS_io_uring_register, engine->poll_fd,
+	assert_int_equal(__real_syscall(SYS_io_uring_register,
+					engine->source.fd,
 					IORING_REGISTER_PROBE, probe, 256),
 			 -1);
 	assert_int_equal(errno, EACCES);
 	free(probe);
 	/* The entries that the engine fills in, with another operation. */
-	sqes = mmap(NULL, ENGINE_DEPTH * sizeof(*sqes), PROT_READ | PROT_WRITE,
-		    MAP_SHARED, engine->poll_fd, IORING_OFF_SQES);
-	assert_true(sqes != MAP_FAILED);
+	sqes = map_entries();
 	for (size_t i = 0; i < ARRAY_LEN(forbidden); i++) {
 		submit(&io, ENGINE_FLUSH, 0);
 		for (unsigned j = 0; j < ENGINE_DEPTH; j++)
@@ -489,6 +567,8 @@ int main(void)
 		BOTH(test_large),
 		BOTH(test_endless),
 		BOTH(test_depth),
+		cmocka_unit_test(test_worker_syncs),
+		cmocka_unit_test(test_uring_syncs),
 		cmocka_unit_test(test_enter_fails),
 		cmocka_unit_test(test_busy),
 		cmocka_unit_test(test_no_uring),

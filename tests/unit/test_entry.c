@@ -1,11 +1,14 @@
-/* uses: cpu/entry.c mem/ram.c */
+/* SPDX-License-Identifier: Apache-2.0 */
+/* uses: cpu/entry.c tests/unit/guest_ram.c */
 /* ldflags: -Wl,--wrap=ioctl */
 /* The state on entry: page tables and GDT as a processor reads them, and what
  * KVM is told, its refusals of MSRs included. */
 #include <linux/kvm.h>
 
 #include "cpu/entry.h"
-#include "tests/unit/cpu_help.h"
+#include "tests/unit/guest_ram.h"
+#include "tests/unit/kept_log.h"
+#include "tests/unit/unit.h"
 
 static struct {
 	unsigned long fail; /* the request that fails */
@@ -79,7 +82,7 @@ static uint64_t translate(const struct ram *ram, uint64_t address)
 	return (e & frame & ~0x1fffffULL) | (address & 0x1fffff);
 }
 
-static void test_tables(void **state)
+static void test_entry_writes_tables(void **state)
 {
 	static const uint64_t same[] = { 0,	    0x1000,    0x1fffff,
 					 0x200000,  0x1234567, 0x3ff00000,
@@ -100,7 +103,7 @@ static void test_tables(void **state)
 	ram_destroy(&ram);
 }
 
-static void test_no_room(void **state)
+static void test_entry_has_no_room(void **state)
 {
 	struct ram_options options = { .size = 0x8000 };
 	struct ram ram;
@@ -111,7 +114,7 @@ static void test_no_room(void **state)
 	ram_destroy(&ram);
 }
 
-static void test_registers(void **state)
+static void test_entry_sets_registers(void **state)
 {
 	(void)state;
 	memset(&kvm, 0, sizeof(kvm));
@@ -132,7 +135,7 @@ static void test_registers(void **state)
 	expect_no_log();
 }
 
-static void test_failures(void **state)
+static void test_entry_passes_errors_on(void **state)
 {
 	static const struct {
 		unsigned long request;
@@ -157,7 +160,7 @@ static void test_failures(void **state)
 }
 
 /* Whichever MSRs are refused, every other one is set. */
-static void test_msrs(void **state)
+static void test_entry_sets_every_msr_it_may(void **state)
 {
 	unsigned all;
 
@@ -180,11 +183,11 @@ static void test_msrs(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_tables),
-		cmocka_unit_test(test_no_room),
-		cmocka_unit_test(test_registers),
-		cmocka_unit_test(test_failures),
-		cmocka_unit_test(test_msrs),
+		cmocka_unit_test(test_entry_writes_tables),
+		cmocka_unit_test(test_entry_has_no_room),
+		cmocka_unit_test(test_entry_sets_registers),
+		cmocka_unit_test(test_entry_passes_errors_on),
+		cmocka_unit_test(test_entry_sets_every_msr_it_may),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,11 +1,11 @@
-/* uses: boot/fds.c boot/options/table.c boot/options/devices.c */
-/* uses: boot/options/check.c boot/options/help.c boot/options/parse.c */
-/* uses: boot/options/values.c boot/options/nearest.c boot/options/fds.c */
-/* uses: mem/log.c */
+/* SPDX-License-Identifier: Apache-2.0 */
+/* uses: boot/options/table.c boot/options/check.c boot/options/parse.c */
+/* uses: boot/options/help.c mem/log.c tests/unit/options_run.c */
+/* uses: boot/options/files.c cpu/loop/file.c */
 /* The descriptors that mote was started with: which stay, which do not. */
 #include <fcntl.h>
 
-#include "boot/fds.h"
+#include "boot/options/files.h"
 #include "tests/unit/options_run.h"
 
 #define LAST 60
@@ -34,22 +34,22 @@ static bool keeps(int fd)
 static void test_others_are_closed(void **state)
 {
 	(void)state;
-	accept("-k fd=59 -d fd=31 -n fd=20");
+	accepts("-k fd=59 -d fd=31 -n fd=20");
 	fill(20);
-	assert_int_equal(fds_take(&options, true), 0);
+	assert_int_equal(files_take_fds(&options, true), 0);
 	for (int fd = 0; fd <= LAST; fd++)
 		assert_int_equal(is_open(fd), fd < 3 || keeps(fd));
 	/* A second time there is nothing to do. */
-	assert_int_equal(fds_take(&options, true), 0);
+	assert_int_equal(files_take_fds(&options, true), 0);
 	assert_true(is_open(59));
 }
 
 static void test_others_stay(void **state)
 {
 	(void)state;
-	accept("-k k -i fd=40");
+	accepts("-k k -i fd=40");
 	fill(20);
-	assert_int_equal(fds_take(&options, false), 0);
+	assert_int_equal(files_take_fds(&options, false), 0);
 	for (int fd = 20; fd <= LAST; fd++)
 		assert_true(is_open(fd));
 }
@@ -57,9 +57,9 @@ static void test_others_stay(void **state)
 static void test_all_are_closed(void **state)
 {
 	(void)state;
-	accept("-k k");
+	accepts("-k k");
 	fill(20);
-	assert_int_equal(fds_take(&options, true), 0);
+	assert_int_equal(files_take_fds(&options, true), 0);
 	for (int fd = 0; fd <= LAST; fd++)
 		assert_int_equal(is_open(fd), fd < 3);
 }
@@ -69,11 +69,11 @@ static void test_closed_one_is_named(void **state)
 	struct capture capture;
 
 	(void)state;
-	accept("-k k -i fd=40 --vsock fd=41");
+	accepts("-k k -i fd=40 --vsock fd=41");
 	fill(20);
 	close(41);
 	capture_start(&capture, STDERR_FILENO);
-	assert_int_equal(fds_take(&options, true), -EBADF);
+	assert_int_equal(files_take_fds(&options, true), -EBADF);
 	capture_end(&capture);
 	assert_string_equal(output,
 			    "mote: --vsock fd=41: no such descriptor is open; "

@@ -1,12 +1,16 @@
-/* uses: boot/files.c */
+/* SPDX-License-Identifier: Apache-2.0 */
+/* uses: boot/options/files.c boot/options/parse.c cpu/loop/file.c */
+/* uses: tests/unit/kept_log.c */
 /* What the command line names: paths, descriptors, and what is neither. */
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 
-#include "boot/files.h"
-#include "tests/unit/cpu_help.h"
+#include "boot/options/files.h"
+#include "tests/unit/kept_log.h"
+#include "tests/unit/unit.h"
 
 static char directory[] = "/tmp/mote-files-XXXXXX";
 static struct options options;

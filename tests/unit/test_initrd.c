@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* uses: boot/initrd.c boot/source.c mem/ram.c */
 /* Initrds: order, padding, sharing, the places they may have, refusals. */
 #include <errno.h>

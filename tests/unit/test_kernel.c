@@ -1,4 +1,5 @@
-/* uses: boot/kernel.c boot/elf.c boot/bzimage.c boot/source.c mem/ram.c */
+/* SPDX-License-Identifier: Apache-2.0 */
+/* uses: boot/kernel.c boot/source.c mem/ram.c */
 /* What is given as a kernel: files of other kinds, streams, no file at all. */
 #include <errno.h>
 #include <fcntl.h>

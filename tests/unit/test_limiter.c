@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* uses: virtio/limiter.c */
 /* Token buckets: what passes when, and that no token is lost or invented. */
 #include <setjmp.h>
@@ -14,7 +15,7 @@
 
 static struct limiter limiter;
 
-static void test_unlimited(void **state)
+static void test_limiter_unlimited(void **state)
 {
 	struct limiter zero = { 0 };
 
@@ -27,7 +28,7 @@ static void test_unlimited(void **state)
 }
 
 /* The burst at once, then one at a time at the rate. */
-static void test_burst_then_rate(void **state)
+static void test_limiter_bursts_then_keeps_the_rate(void **state)
 {
 	uint64_t now = 77 * S;
 
@@ -48,7 +49,7 @@ static void test_burst_then_rate(void **state)
 }
 
 /* What is larger than the burst passes once and is waited for afterwards. */
-static void test_overdraw(void **state)
+static void test_limiter_lets_one_overdraw(void **state)
 {
 	(void)state;
 	limiter_init(&limiter, 1000, 10);
@@ -60,7 +61,7 @@ static void test_overdraw(void **state)
 	assert_int_equal(limiter_take(&limiter, 1, 2 * S + S / 1000), 5 * S);
 }
 
-static void test_burst_of_zero(void **state)
+static void test_limiter_of_a_zero_burst(void **state)
 {
 	(void)state;
 	limiter_init(&limiter, 1, 0);
@@ -69,7 +70,7 @@ static void test_burst_of_zero(void **state)
 	assert_int_equal(limiter_take(&limiter, 1, S), 0);
 }
 
-static void test_clock_stands(void **state)
+static void test_limiter_while_the_clock_stands(void **state)
 {
 	(void)state;
 	limiter_init(&limiter, 10, 1);
@@ -115,7 +116,7 @@ static void check_sums(uint64_t rate, uint64_t burst, uint64_t largest)
 	}
 }
 
-static void test_sums(void **state)
+static void test_limiter_adds_up(void **state)
 {
 	(void)state;
 	srand(1);
@@ -126,7 +127,7 @@ static void test_sums(void **state)
 	check_sums(7, 1000000, 100000);
 }
 
-static void test_no_rounding_loss(void **state)
+static void test_limiter_loses_nothing_by_rounding(void **state)
 {
 	uint64_t now = 0, passed = 0;
 
@@ -138,7 +139,7 @@ static void test_no_rounding_loss(void **state)
 	assert_int_equal(passed, 3 * 1000 + 2);
 }
 
-static void test_extremes(void **state)
+static void test_limiter_of_extreme_rates(void **state)
 {
 	(void)state;
 	limiter_init(&limiter, 1, UINT64_MAX);
@@ -155,14 +156,14 @@ static void test_extremes(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_unlimited),
-		cmocka_unit_test(test_burst_then_rate),
-		cmocka_unit_test(test_overdraw),
-		cmocka_unit_test(test_burst_of_zero),
-		cmocka_unit_test(test_clock_stands),
-		cmocka_unit_test(test_sums),
-		cmocka_unit_test(test_no_rounding_loss),
-		cmocka_unit_test(test_extremes),
+		cmocka_unit_test(test_limiter_unlimited),
+		cmocka_unit_test(test_limiter_bursts_then_keeps_the_rate),
+		cmocka_unit_test(test_limiter_lets_one_overdraw),
+		cmocka_unit_test(test_limiter_of_a_zero_burst),
+		cmocka_unit_test(test_limiter_while_the_clock_stands),
+		cmocka_unit_test(test_limiter_adds_up),
+		cmocka_unit_test(test_limiter_loses_nothing_by_rounding),
+		cmocka_unit_test(test_limiter_of_extreme_rates),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* uses: mem/log.c */
 /* Messages: one clean line each, levels, and the limit on a guest's. */
 #include <errno.h>
@@ -41,7 +42,7 @@ static void release_stderr(char *text, size_t size)
 	close(read_end);
 }
 
-static void test_levels(void **state)
+static void test_log_levels(void **state)
 {
 	char text[512];
 
@@ -62,7 +63,7 @@ static void test_levels(void **state)
 }
 
 /* A name that an image brings must not drive the terminal. */
-static void test_control_bytes(void **state)
+static void test_log_hides_control_bytes(void **state)
 {
 	char text[512];
 
@@ -73,7 +74,7 @@ static void test_control_bytes(void **state)
 	assert_string_equal(text, "mote: a?b?[2Jc?d\xc3\xa4\n");
 }
 
-static void test_long_line(void **state)
+static void test_log_cuts_long_lines(void **state)
 {
 	char word[5000], text[8192];
 	size_t len;
@@ -91,7 +92,7 @@ static void test_long_line(void **state)
 	assert_string_equal(text + len, "\nmote: next\n");
 }
 
-static void test_errno_kept(void **state)
+static void test_log_keeps_errno(void **state)
 {
 	char text[512];
 
@@ -111,7 +112,7 @@ static void test_errno_kept(void **state)
 	close(saved_stderr);
 }
 
-static void test_guest_limit(void **state)
+static void test_log_limits_a_guest(void **state)
 {
 	static struct log_limit one, other;
 	char text[512];
@@ -129,11 +130,11 @@ static void test_guest_limit(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_levels),
-		cmocka_unit_test(test_control_bytes),
-		cmocka_unit_test(test_long_line),
-		cmocka_unit_test(test_errno_kept),
-		cmocka_unit_test(test_guest_limit),
+		cmocka_unit_test(test_log_levels),
+		cmocka_unit_test(test_log_hides_control_bytes),
+		cmocka_unit_test(test_log_cuts_long_lines),
+		cmocka_unit_test(test_log_keeps_errno),
+		cmocka_unit_test(test_log_limits_a_guest),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

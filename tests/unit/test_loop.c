@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* uses: cpu/loop/loop.c mem/log.c */
 /*
  * The event loop: dispatch, removal from within a dispatch, signals, timers,

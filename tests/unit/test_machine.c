@@ -1,33 +1,41 @@
-/* uses: boot/machine.c boot/acpi.c boot/aml.c boot/mptable.c boot/params.c */
-/* uses: boot/kernel.c boot/elf.c boot/bzimage.c boot/source.c boot/initrd.c */
-/* uses: boot/cmdline.c boot/discovery.c cpu/entry.c mem/ram.c */
+/* SPDX-License-Identifier: Apache-2.0 */
+/* uses: boot/machine.c boot/acpi.c boot/mptable.c boot/params.c */
+/* uses: boot/kernel.c boot/source.c boot/initrd.c */
+/* uses: boot/cmdline.c cpu/entry.c mem/ram.c */
 /* A guest put together: its command line above all, and what it is told of. */
 #include <asm/bootparam.h>
+#include <unistd.h>
 
+#include "boot/cmdline.h"
 #include "boot/layout.h"
 #include "boot/machine.h"
 #include "cpu/entry.h"
 #include "tests/unit/boot_sample.h"
-#include "tests/unit/cpu_help.h"
+/* uses: tests/unit/guest_ram.c tests/unit/sample_file.c */
+#include "tests/unit/guest_ram.h"
+#include "tests/unit/kept_log.h"
+#include "tests/unit/sample_file.h"
+#include "tests/unit/unit.h"
 
 static struct sample sample;
 static struct ram ram;
 static struct machine machine;
+static struct options options;
+static unsigned slots;
 
-static int load(const struct machine_options *given)
+static int load(void)
 {
 	static const struct sample_segment segments[] = {
 		{ PT_LOAD, 0x1000, 0, 0x1000000, 0x2000, 0x4000 },
 	};
-	struct machine_options options = *given;
+	struct files files = { .kernel_name = "sample" };
 	int error;
 
 	sample_elf(&sample, segments, ARRAY_LEN(segments), 0x1000040);
-	options.kernel_fd = file_of(sample.bytes, sample.len);
-	options.kernel_name = "sample";
+	files.kernel_fd = file_of(sample.bytes, sample.len);
 	make_ram(&ram, 64 * MIB);
-	error = machine_load(&machine, &ram, &options);
-	close(options.kernel_fd);
+	error = machine_load(&machine, &ram, &options, &files, slots);
+	close(files.kernel_fd);
 	return error;
 }
 
@@ -56,24 +64,30 @@ static bool has_word(const char *line, const char *word)
 static void test_default(void **state)
 {
 	static const struct {
-		struct machine_options options;
+		unsigned cpus;
+		enum console_kind serial;
 		const char *has[8], *lacks[8];
 	} cases[] = {
-		{ { .cpus = 1, .serial = true },
+		{ 1,
+		  CONSOLE_STDIO,
 		  { "console=ttyS0", "8250.nr_uarts=1", "quiet", "panic=-1",
 		    "noreplace-smp", "no_timer_check" },
 		  { NULL } },
-		{ { .cpus = 2, .serial = true },
+		{ 2,
+		  CONSOLE_PTY,
 		  { "console=ttyS0", "cryptomgr.notests" },
 		  { "noreplace-smp" } },
-		{ { .cpus = 1, .serial = false },
+		{ 1,
+		  CONSOLE_OFF,
 		  { "quiet", "panic=-1", "noreplace-smp" },
 		  { "console=ttyS0", "8250.nr_uarts=1" } },
 	};
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
-		assert_int_equal(load(&cases[i].options), 0);
+		options.cpus = cases[i].cpus;
+		options.serial.kind = cases[i].serial;
+		assert_int_equal(load(), 0);
 		for (size_t j = 0; cases[i].has[j]; j++)
 			assert_true(has_word(cmdline(), cases[i].has[j]));
 		for (size_t j = 0; cases[i].lacks[j]; j++)
@@ -87,18 +101,14 @@ static void test_default(void **state)
 
 static void test_append(void **state)
 {
-	static const char *const words[] = { "one", " two  three ",
-					     "a=\"b c\"" };
-	static const char *const late[] = { "reboot=panic_warm" };
-	struct machine_options options = {
-		.cpus = 1,
-		.append = words,
-		.append_count = ARRAY_LEN(words),
-	};
 	const char *line;
 
 	(void)state;
-	assert_int_equal(load(&options), 0);
+	options.append[0] = "one";
+	options.append[1] = " two  three ";
+	options.append[2] = "a=\"b c\"";
+	options.append_count = 3;
+	assert_int_equal(load(), 0);
 	line = cmdline();
 	assert_true(has_word(line, "quiet"));
 	line = strstr(line, " one ");
@@ -106,9 +116,9 @@ static void test_append(void **state)
 	assert_string_equal(line, " one two  three a=\"b c\"");
 	ram_destroy(&ram);
 	/* The user's words count as well: after these 0x472 tells nothing. */
-	options.append = late;
+	options.append[0] = "reboot=panic_warm";
 	options.append_count = 1;
-	assert_int_equal(load(&options), 0);
+	assert_int_equal(load(), 0);
 	assert_false(machine.tells_panic);
 	ram_destroy(&ram);
 }
@@ -125,12 +135,11 @@ static void test_replaced(void **state)
 		{ "xreboot=warm,panic_cold", false },
 		{ "-- reboot=warm,panic_cold", false },
 	};
-	struct machine_options options = { .cpus = 1, .serial = true };
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
 		options.cmdline = cases[i].given;
-		assert_int_equal(load(&options), 0);
+		assert_int_equal(load(), 0);
 		assert_string_equal(cmdline(), cases[i].given);
 		assert_int_equal(machine.tells_panic, cases[i].tells_panic);
 		ram_destroy(&ram);
@@ -141,14 +150,8 @@ static void test_replaced(void **state)
 /* Which disk holds the root file system: wherever the words are looked for. */
 static void test_root(void **state)
 {
-	static const char *const own[] = { "root=/dev/vda2 -- init words" };
-	struct block_options disks[28] = { 0 };
-	struct machine_options options = {
-		.cpus = 1,
-		.disks = disks,
-		.disk_count = ARRAY_LEN(disks),
-		.virtio = 3,
-	};
+	static const char own[] = "root=/dev/vda2 -- init words";
+	struct block_options *disks = options.devices.disks;
 	static const struct {
 		unsigned disk;
 		bool ro;
@@ -156,13 +159,13 @@ static void test_root(void **state)
 	} cases[] = {
 		{ 0, false, "root=/dev/vda rw " },
 		{ 1, true, "root=/dev/vdb ro " },
-		{ 25, false, "root=/dev/vdz rw " },
-		{ 26, false, "root=/dev/vdaa rw " },
-		{ 27, true, "root=/dev/vdab ro " },
+		{ 18, false, "root=/dev/vds rw " },
 	};
 
 	(void)state;
-	assert_int_equal(load(&options), 0);
+	assert_int_equal(DEVICES_MAX - 1, cases[2].disk);
+	options.devices.disk_count = DEVICES_MAX;
+	assert_int_equal(load(), 0);
 	assert_null(strstr(cmdline(), "root="));
 	ram_destroy(&ram);
 	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
@@ -173,22 +176,22 @@ static void test_root(void **state)
 			.ro = cases[i].ro,
 		};
 		options.cmdline = NULL;
-		assert_int_equal(load(&options), 0);
+		assert_int_equal(load(), 0);
 		assert_memory_equal(cmdline(), cases[i].words, len);
 		assert_true(has_word(cmdline(), "quiet"));
 		ram_destroy(&ram);
 		/* The user's own words, and -- with what is for init, follow */
-		options.append = own;
+		options.append[0] = own;
 		options.append_count = 1;
-		assert_int_equal(load(&options), 0);
+		assert_int_equal(load(), 0);
 		assert_memory_equal(cmdline(), cases[i].words, len);
-		assert_non_null(strstr(cmdline(), own[0]));
+		assert_non_null(strstr(cmdline(), own));
 		ram_destroy(&ram);
 		options.append_count = 0;
-		options.cmdline = own[0];
-		assert_int_equal(load(&options), 0);
+		options.cmdline = own;
+		assert_int_equal(load(), 0);
 		assert_memory_equal(cmdline(), cases[i].words, len);
-		assert_string_equal(cmdline() + len, own[0]);
+		assert_string_equal(cmdline() + len, own);
 		ram_destroy(&ram);
 		disks[cases[i].disk].root = false;
 	}
@@ -198,44 +201,101 @@ static void test_root(void **state)
 /* mote's own init is the kernel's, unless the user has another. */
 static void test_command(void **state)
 {
-	static const char *const own[] = { "rdinit=/bin/sh -- words" };
+	static const char own[] = "rdinit=/bin/sh -- words";
 	static const char words[] = "rdinit=/.mote/init ";
-	struct machine_options options = { .cpus = 1, .command = true };
+	char *command[] = { NULL };
 
 	(void)state;
-	assert_int_equal(load(&options), 0);
+	options.command = command;
+	assert_int_equal(load(), 0);
 	assert_memory_equal(cmdline(), words, sizeof(words) - 1);
 	assert_true(has_word(cmdline(), "quiet"));
 	ram_destroy(&ram);
-	options.append = own;
+	options.append[0] = own;
 	options.append_count = 1;
-	assert_int_equal(load(&options), 0);
-	assert_non_null(strstr(cmdline() + 1, own[0]));
+	assert_int_equal(load(), 0);
+	assert_non_null(strstr(cmdline() + 1, own));
 	ram_destroy(&ram);
 	options.append_count = 0;
 	options.cmdline = "panic=-1";
-	assert_int_equal(load(&options), 0);
+	assert_int_equal(load(), 0);
 	assert_string_equal(cmdline(), "rdinit=/.mote/init panic=-1");
 	ram_destroy(&ram);
 	expect_no_log();
 }
 
+/* Each slot at its alias, in front of what may have a --. */
+static void test_slots(void **state)
+{
+	(void)state;
+	options.append[0] = "-- x";
+	options.append_count = 1;
+	slots = 2;
+	assert_int_equal(load(), 0);
+	assert_true(machine.names_virtio);
+	assert_string_equal(strstr(cmdline(), "virtio_mmio"),
+			    "virtio_mmio.device=4K@0xd0100000:5 "
+			    "virtio_mmio.device=4K@0xd0101000:6 -- x");
+	ram_destroy(&ram);
+	/* All of them leave more than half of the line. */
+	slots = DEVICES_MAX;
+	assert_int_equal(load(), 0);
+	assert_non_null(strstr(cmdline(), "=4K@0xd0112000:23 -- x"));
+	assert_true(strlen(cmdline()) < 900);
+	ram_destroy(&ram);
+	/* None, or a line of the user's: the slots have one place. */
+	slots = 0;
+	assert_int_equal(load(), 0);
+	assert_null(strstr(cmdline(), "virtio_mmio"));
+	assert_false(machine.names_virtio);
+	ram_destroy(&ram);
+	slots = 2;
+	options.cmdline = "only";
+	assert_int_equal(load(), 0);
+	assert_string_equal(cmdline(), "only -- x");
+	assert_false(machine.names_virtio);
+	ram_destroy(&ram);
+	options.cmdline = "virtio_mmio.device=4K@0xd0100000:5";
+	assert_int_equal(load(), 0);
+	assert_true(machine.names_virtio);
+	ram_destroy(&ram);
+	expect_no_log();
+}
+
+/* Words of the user's that do not fit behind those of the slots. */
+static void test_slots_full(void **state)
+{
+	static char words[1500];
+
+	(void)state;
+	options.append[0] = words;
+	options.append_count = 1;
+	slots = DEVICES_MAX;
+	memset(words, 'x', sizeof(words) - 1);
+	assert_int_equal(load(), -E2BIG);
+	expect_log("no room");
+	ram_destroy(&ram);
+	slots = 0;
+	assert_int_equal(load(), 0);
+	ram_destroy(&ram);
+}
+
 static void test_refused(void **state)
 {
 	static char words[CMDLINE_SIZE + 1];
-	struct machine_options options = { .cpus = 1, .cmdline = words };
 
 	(void)state;
+	options.cmdline = words;
 	memset(words, 'x', CMDLINE_SIZE - 1);
-	assert_int_equal(load(&options), 0);
+	assert_int_equal(load(), 0);
 	assert_int_equal(strlen(cmdline()), CMDLINE_SIZE - 1);
 	ram_destroy(&ram);
 	memset(words, 'x', CMDLINE_SIZE);
-	assert_int_equal(load(&options), -E2BIG);
+	assert_int_equal(load(), -E2BIG);
 	expect_log("command line");
 	ram_destroy(&ram);
 	strcpy(words, "two\nlines");
-	assert_int_equal(load(&options), -EINVAL);
+	assert_int_equal(load(), -EINVAL);
 	expect_log("control character");
 	ram_destroy(&ram);
 }
@@ -243,14 +303,10 @@ static void test_refused(void **state)
 /* Each part is where the others, and the processor, look for it. */
 static void test_parts(void **state)
 {
-	const struct machine_options options = {
-		.cpus = 3,
-		.virtio = 2,
-		.serial = true,
-	};
-
 	(void)state;
-	assert_int_equal(load(&options), 0);
+	options.cpus = 3;
+	slots = 2;
+	assert_int_equal(load(), 0);
 	assert_int_equal(machine.entry.v, 0x1000040);
 	assert_int_equal(machine.boot_params.v, LAYOUT_BOOT_PARAMS.v);
 	expect_bytes(&ram, 0x1000000, sample.bytes + 0x1000, 0x2000);
@@ -267,13 +323,23 @@ static void test_parts(void **state)
 	ram_destroy(&ram);
 }
 
+static int setup(void **state)
+{
+	(void)state;
+	memset(&options, 0, sizeof(options));
+	options.cpus = 1;
+	slots = 0;
+	return 0;
+}
+
+#define TEST(name) cmocka_unit_test_setup(name, setup)
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_default),	 cmocka_unit_test(test_append),
-		cmocka_unit_test(test_replaced), cmocka_unit_test(test_refused),
-		cmocka_unit_test(test_root),	 cmocka_unit_test(test_parts),
-		cmocka_unit_test(test_command),
+		TEST(test_default), TEST(test_append), TEST(test_replaced),
+		TEST(test_refused), TEST(test_root),   TEST(test_parts),
+		TEST(test_command), TEST(test_slots),  TEST(test_slots_full),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,11 +1,13 @@
-/* uses: virtio/mmio.c virtio/mmio_regs.c virtio/device.c virtio/queue.c */
-/* uses: cpu/bus.c cpu/loop/loop.c mem/ram.c */
+/* SPDX-License-Identifier: Apache-2.0 */
+/* uses: tests/unit/mock_device.c */
 /* The registers of virtio-mmio: every offset, width and status transition. */
+#include "tests/unit/guest_ram.h"
+#include "tests/unit/kept_log.h"
 #include "tests/unit/mock_device.h"
 
 /* -- plain registers ------------------------------------------------------ */
 
-static void test_offsets(void **state)
+static void test_mmio_at_every_offset(void **state)
 {
 	static const struct {
 		unsigned offset;
@@ -39,7 +41,7 @@ static void test_offsets(void **state)
 }
 
 /* Accesses that 4.2.2.2 forbids: they read as zero and change nothing. */
-static void test_widths(void **state)
+static void test_mmio_in_every_width(void **state)
 {
 	static const unsigned widths[] = { 1, 2, 4, 8 };
 	uint8_t bytes[8];
@@ -66,7 +68,7 @@ static void test_widths(void **state)
 	assert_int_equal(bus_read(&host.vm.mmio, SLOT_AT + 0xffe, bytes, 4), 0);
 }
 
-static void test_config(void **state)
+static void test_mmio_config_space(void **state)
 {
 	const uint8_t news[] = { 0x77, 0x88 };
 	uint8_t bytes[8];
@@ -102,7 +104,7 @@ static void test_config(void **state)
 
 /* -- features and status -------------------------------------------------- */
 
-static void test_features(void **state)
+static void test_mmio_offers_features(void **state)
 {
 	(void)state;
 	assert_true(driver_offered() == (ALWAYS | FEATURE_A | FEATURE_B));
@@ -120,7 +122,7 @@ static void test_features(void **state)
 	assert_false(device_has(&mock.device, FEATURE_A));
 }
 
-static void test_features_refused(void **state)
+static void test_mmio_refuses_features(void **state)
 {
 	(void)state;
 	/* Without VERSION_1: refused, and the driver may think again. */
@@ -157,7 +159,7 @@ static void test_features_refused(void **state)
 	assert_true(driver_features(FEATURE_VERSION_1));
 }
 
-static void test_status(void **state)
+static void test_mmio_status(void **state)
 {
 	(void)state;
 	/* FEATURES_OK needs a driver. */
@@ -193,7 +195,7 @@ static void test_status(void **state)
 	assert_int_equal(logged.count, 0);
 }
 
-static void test_driver_ok_too_early(void **state)
+static void test_mmio_refuses_early_driver_ok(void **state)
 {
 	(void)state;
 	reg_write(R_STATUS, S_ACKNOWLEDGE | S_DRIVER | S_DRIVER_OK);
@@ -213,7 +215,7 @@ static void test_driver_ok_too_early(void **state)
 
 /* -- queues --------------------------------------------------------------- */
 
-static void test_queue_registers(void **state)
+static void test_mmio_queue_registers(void **state)
 {
 	(void)state;
 	ring_init(&ring, &host.ram, GPA(RING_AT), 16);
@@ -247,7 +249,7 @@ static void test_queue_registers(void **state)
 	assert_int_equal(reg_read(R_STATUS), 15);
 }
 
-static void test_queue_refused(void **state)
+static void test_mmio_refuses_queues(void **state)
 {
 	static const struct {
 		uint64_t size, desc, driver, device;
@@ -293,15 +295,15 @@ int main(void)
 #define TEST(function)                                                         \
 	cmocka_unit_test_setup_teardown(function, setup, teardown)
 	const struct CMUnitTest tests[] = {
-		TEST(test_offsets),
-		TEST(test_widths),
-		TEST(test_config),
-		TEST(test_features),
-		TEST(test_features_refused),
-		TEST(test_status),
-		TEST(test_driver_ok_too_early),
-		TEST(test_queue_registers),
-		TEST(test_queue_refused),
+		TEST(test_mmio_at_every_offset),
+		TEST(test_mmio_in_every_width),
+		TEST(test_mmio_config_space),
+		TEST(test_mmio_offers_features),
+		TEST(test_mmio_refuses_features),
+		TEST(test_mmio_status),
+		TEST(test_mmio_refuses_early_driver_ok),
+		TEST(test_mmio_queue_registers),
+		TEST(test_mmio_refuses_queues),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

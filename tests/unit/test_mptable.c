@@ -1,7 +1,7 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* uses: boot/mptable.c mem/ram.c */
 /* The MultiProcessor table, walked as a kernel walks it. */
 #include "boot/layout.h"
-#include "boot/mptable.h"
 #include "cpu/vm.h"
 #include "tests/unit/boot_help.h"
 

@@ -1,7 +1,8 @@
-/* uses: virtio/net/net.c virtio/net/rx.c virtio/net/tx.c */
+/* SPDX-License-Identifier: Apache-2.0 */
+/* uses: virtio/net/net.c virtio/net/tap.c virtio/net/stream.c */
 /* uses: virtio/net/rx_buffers.c */
-/* uses: virtio/net/stream.c virtio/net/tap.c virtio/net/tap_open.c */
 /* uses: virtio/limiter.c virtio/queue.c cpu/loop/loop.c mem/ram.c */
+/* uses: tests/unit/net_help.c tests/unit/net_peer.c */
 /* ldflags: -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=mmap */
 /*
  * What a packet costs: no memory is allocated for it, and there is one system
@@ -11,40 +12,18 @@
  */
 #include <fcntl.h>
 
+/* uses: tests/unit/costs.c */
 #include "tests/unit/costs.h"
-#include "tests/unit/net_help.h"
+#include "tests/unit/net_peer.h"
 
 #define MANY 2000u
 
-static int peer = -1;
-
-/* Of a tap, or of a stream. */
-static void start(bool tap)
+static void start_backend(bool tap)
 {
-	struct net_options options = { .kind = NET_FD };
-	int ends[2], pair[2];
-
-	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, ends), 0);
-	peer = ends[1];
-	options.file.fd = ends[0];
-	assert_int_equal(try_net(&options), 0);
-	if (tap) {
-		loop_remove(&t.loop, &t.net.source);
-		assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET, 0, pair),
-				 0);
-		assert_int_equal(dup2(pair[0], ends[0]), ends[0]);
-		close(pair[0]);
-		peer = dup2(pair[1], peer);
-		close(pair[1]);
-		assert_int_equal(fcntl(ends[0], F_SETFL, O_NONBLOCK), 0);
-		t.net.backend = &net_tap_backend;
-		t.net.tap.header = NET_HEADER;
-		t.net.tap.mtu = 1500;
-		assert_int_equal(
-			loop_add(&t.loop, &t.net.source, EPOLLIN | EPOLLET), 0);
-	}
-	assert_int_equal(fcntl(peer, F_SETFL, O_NONBLOCK), 0);
-	drive(NET_F_MRG_RXBUF | FEATURE_EVENT_IDX);
+	if (tap)
+		make_packet_tap(NET_F_MRG_RXBUF | FEATURE_EVENT_IDX);
+	else
+		make_stream(NET_F_MRG_RXBUF | FEATURE_EVENT_IDX);
 }
 
 /* Takes what is there; this is not the device's call. */
@@ -77,7 +56,7 @@ static void peer_give(bool tap, size_t len, unsigned number)
 }
 
 /* Packets both ways, some at a time: how many have not arrived. */
-static unsigned work(bool tap, unsigned count, unsigned at_once)
+static unsigned exchange_packets(bool tap, unsigned count, unsigned at_once)
 {
 	const size_t before = tap ? NET_HEADER : 4, len = 700;
 	uint32_t head, written;
@@ -91,9 +70,9 @@ static unsigned work(bool tap, unsigned count, unsigned at_once)
 			put_buffer(2048);
 			peer_give(tap, len, i + j);
 		}
-		kick(NET_RX);
-		kick(NET_TX);
-		pump();
+		driver_kick(NET_RX);
+		driver_kick(NET_TX);
+		run_loop();
 		while (ring_used(&t.ring[NET_TX], &head, &written))
 			sent++;
 		while (ring_used(&t.ring[NET_RX], &head, &written))
@@ -104,19 +83,18 @@ static unsigned work(bool tap, unsigned count, unsigned at_once)
 	return bad;
 }
 
-static void test_no_allocation(void **state)
+static void test_net_no_allocation(void **state)
 {
 	(void)state;
 	for (unsigned tap = 0; tap < 2; tap++) {
 		allocations = 0;
-		start(tap);
+		start_backend(tap);
 		assert_true(allocations > 0); /* it does count */
 		allocations = 0;
-		assert_int_equal(work(tap, MANY, 1), 0);
-		assert_int_equal(work(tap, MANY, 16), 0);
+		assert_int_equal(exchange_packets(tap, MANY, 1), 0);
+		assert_int_equal(exchange_packets(tap, MANY, 16), 0);
 		assert_int_equal(allocations, 0);
-		end_net();
-		close(peer);
+		end_host();
 	}
 }
 
@@ -127,18 +105,22 @@ struct how {
 };
 
 /* Ends the child, whatever the sanitizers would like to do yet. */
-static void child(const void *arg)
+static void exchange_in_child(const void *arg)
 {
 	const struct how *how = arg;
 
-	start(how->tap);
-	if (work(how->tap, 100, 4) || !allow_only(how->calls, how->count))
+	start_backend(how->tap);
+	if (exchange_packets(how->tap, 100, 4) ||
+	    !allow_only(how->calls, how->count))
 		_exit(2);
 	syscall(SYS_exit_group,
-		work(how->tap, MANY, 1) || work(how->tap, MANY, 16) ? 3 : 0);
+		exchange_packets(how->tap, MANY, 1) ||
+				exchange_packets(how->tap, MANY, 16)
+			? 3
+			: 0);
 }
 
-static void test_no_system_call(void **state)
+static void test_net_no_system_call(void **state)
 {
 	/* The last four are the test's. A stream's length comes by itself. */
 	static const unsigned tap[] = { SYS_readv,	SYS_writev,
@@ -151,19 +133,20 @@ static void test_no_system_call(void **state)
 	struct how by_stream = { false, stream, ARRAY_LEN(stream) };
 
 	(void)state;
-	assert_int_equal(status_of_child(child, &by_tap), 0);
-	assert_int_equal(status_of_child(child, &by_stream), 0);
+	assert_int_equal(status_of_child(exchange_in_child, &by_tap), 0);
+	assert_int_equal(status_of_child(exchange_in_child, &by_stream), 0);
 	/* The filter does kill: the first of the list is missed at once. */
 	by_tap.calls++;
 	by_tap.count--;
-	assert_true(killed_by_filter(status_of_child(child, &by_tap)));
+	assert_true(
+		killed_by_filter(status_of_child(exchange_in_child, &by_tap)));
 }
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_no_allocation),
-		cmocka_unit_test(test_no_system_call),
+		cmocka_unit_test(test_net_no_allocation),
+		cmocka_unit_test(test_net_no_system_call),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

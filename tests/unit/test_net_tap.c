@@ -1,7 +1,8 @@
-/* uses: virtio/net/net.c virtio/net/rx.c virtio/net/tx.c */
+/* SPDX-License-Identifier: Apache-2.0 */
+/* uses: virtio/net/net.c virtio/net/tap.c virtio/net/stream.c */
 /* uses: virtio/net/rx_buffers.c */
-/* uses: virtio/net/stream.c virtio/net/tap.c virtio/net/tap_open.c */
 /* uses: virtio/limiter.c virtio/queue.c cpu/loop/loop.c mem/ram.c */
+/* uses: tests/unit/net_help.c tests/unit/net_peer.c */
 /*
  * virtio-net over real tap interfaces, in a network namespace of the test's
  * own. What the host sees is a packet socket on the interface, which can also
@@ -21,7 +22,7 @@
 #include <sys/ioctl.h>
 #include <sys/syscall.h>
 
-#include "tests/unit/net_help.h"
+#include "tests/unit/net_peer.h"
 
 #define ALL_FEATURES                                                           \
 	(NET_F_CSUM | NET_F_GUEST_CSUM | NET_F_GUEST_TSO4 | NET_F_GUEST_TSO6 | \
@@ -43,7 +44,7 @@ static void put_file(const char *path, const char *text)
 	close(fd);
 }
 
-static int enter(void **state)
+static int enter_namespace(void **state)
 {
 	char map[32];
 	int fd;
@@ -82,7 +83,7 @@ static struct ifreq named(const char *name)
 }
 
 /* A descriptor of an interface of this kind, which is made where needed. */
-static int attach(const char *name, int flags)
+static int attach_tap(const char *name, int flags)
 {
 	struct ifreq ifreq = named(name);
 	int fd = open("/dev/net/tun", O_RDWR | O_NONBLOCK);
@@ -93,7 +94,7 @@ static int attach(const char *name, int flags)
 	return fd;
 }
 
-static void set_up(const char *name, bool up)
+static void set_tap_up(const char *name, bool up)
 {
 	struct ifreq ifreq = named(name);
 
@@ -112,16 +113,16 @@ static void set_mtu(const char *name, int mtu)
 /* One that stays, and is up. */
 static void make_tap(const char *name, int flags)
 {
-	int fd = attach(name, flags);
+	int fd = attach_tap(name, flags);
 
 	assert_int_equal(ioctl(fd, TUNSETPERSIST, 1), 0);
 	close(fd);
-	set_up(name, true);
+	set_tap_up(name, true);
 }
 
 static void delete_tap(const char *name, int flags)
 {
-	int fd = attach(name, flags);
+	int fd = attach_tap(name, flags);
 
 	assert_int_equal(ioctl(fd, TUNSETPERSIST, 0), 0);
 	close(fd);
@@ -147,22 +148,13 @@ static int listen_on(const char *name, bool headers)
 
 /* -- opening --------------------------------------------------------------- */
 
-static void refuse(struct net_options options, const char *why)
-{
-	unsigned fds = count_fds();
-
-	memset(&t, 0, sizeof(t));
-	assert_true(net_open(&t.net, &options, 1) < 0);
-	expect_log(why);
-	assert_int_equal(count_fds(), fds);
-}
-
 static void refuse_name(const char *name, const char *why)
 {
-	refuse((struct net_options){ .kind = NET_TAP, .file.path = name }, why);
+	refuse_net((struct net_options){ .kind = NET_TAP, .file.path = name },
+		   why);
 }
 
-static void test_names(void **state)
+static void test_tap_names(void **state)
 {
 	int fd;
 
@@ -175,10 +167,10 @@ static void test_names(void **state)
 	refuse_name("tap%d", "no such interface");
 	refuse_name("lo", "it is not a tap");
 	make_tap("busy", IFF_TAP | IFF_NO_PI);
-	fd = attach("busy", IFF_TAP | IFF_NO_PI);
+	fd = attach_tap("busy", IFF_TAP | IFF_NO_PI);
 	refuse_name("busy", "another program has it open");
 	close(fd);
-	fd = attach("layer3", IFF_TUN | IFF_NO_PI);
+	fd = attach_tap("layer3", IFF_TUN | IFF_NO_PI);
 	refuse_name("layer3", "it is not a tap");
 	close(fd);
 	/* None has been made by the way. */
@@ -202,14 +194,14 @@ static void set_net_admin(bool on)
 	assert_int_equal(syscall(SYS_capset, &header, data), 0);
 }
 
-static void test_permission(void **state)
+static void test_tap_permission(void **state)
 {
 	const char *name = "theirs";
 	int fd;
 
 	(void)state;
 	NEEDS_TAPS();
-	fd = attach(name, IFF_TAP);
+	fd = attach_tap(name, IFF_TAP);
 	assert_int_equal(ioctl(fd, TUNSETOWNER, 0xfffe), 0);
 	assert_int_equal(ioctl(fd, TUNSETPERSIST, 1), 0);
 	close(fd);
@@ -228,18 +220,18 @@ static void open_name(const char *name, unsigned mtu)
 	assert_int_equal(try_net(&options), 0);
 }
 
-static void test_multi_queue(void **state)
+static void test_tap_multi_queue(void **state)
 {
 	(void)state;
 	NEEDS_TAPS();
 	make_tap("many", IFF_TAP | IFF_MULTI_QUEUE);
 	open_name("many", 0);
-	expect_no_log();
+	expect_no_net_log();
 	end_net();
 	delete_tap("many", IFF_TAP | IFF_MULTI_QUEUE);
 }
 
-static void test_mtu(void **state)
+static void test_tap_mtu(void **state)
 {
 	(void)state;
 	NEEDS_TAPS();
@@ -251,23 +243,23 @@ static void test_mtu(void **state)
 	open_name("tap0", 1400);
 	assert_int_equal(get_le16(t.net.device.config + 10), 1400);
 	end_net();
-	expect_no_log();
+	expect_no_net_log();
 	open_name("tap0", 9000);
-	expect_log("ip link set tap0 mtu 9000");
+	expect_net_log("ip link set tap0 mtu 9000");
 	assert_int_equal(get_le16(t.net.device.config + 10), 9000);
 	end_net();
 	set_mtu("tap0", 9000);
 	open_name("tap0", 0);
 	assert_int_equal(get_le16(t.net.device.config + 10), 9000);
 	end_net();
-	set_up("tap0", false);
+	set_tap_up("tap0", false);
 	open_name("tap0", 0);
-	expect_log("ip link set tap0 up");
+	expect_net_log("ip link set tap0 up");
 	end_net();
 	delete_tap("tap0", IFF_TAP);
 }
 
-static void test_taken(void **state)
+static void test_tap_taken(void **state)
 {
 	struct net_options options = { .kind = NET_FD };
 	int fd;
@@ -275,26 +267,27 @@ static void test_taken(void **state)
 	(void)state;
 	NEEDS_TAPS();
 	fd = options.file.fd = open("/dev/net/tun", O_RDWR);
-	refuse(options, "TUNSETIFF comes first");
+	refuse_net(options, "TUNSETIFF comes first");
 	close(fd);
-	fd = options.file.fd = attach("layer3", IFF_TUN | IFF_NO_PI);
-	refuse(options, "a tun, which carries no Ethernet");
+	fd = options.file.fd = attach_tap("layer3", IFF_TUN | IFF_NO_PI);
+	refuse_net(options, "a tun, which carries no Ethernet");
 	close(fd);
-	fd = options.file.fd = attach("info", IFF_TAP);
-	refuse(options, "without IFF_NO_PI");
+	fd = options.file.fd = attach_tap("info", IFF_TAP);
+	refuse_net(options, "without IFF_NO_PI");
 	close(fd);
-	options.file.fd = attach("taken0", IFF_TAP | IFF_NO_PI | IFF_VNET_HDR);
-	set_up("taken0", true);
+	options.file.fd =
+		attach_tap("taken0", IFF_TAP | IFF_NO_PI | IFF_VNET_HDR);
+	set_tap_up("taken0", true);
 	assert_int_equal(try_net(&options), 0);
-	assert_int_equal(t.net.tap.header, NET_HEADER);
+	assert_int_equal(t.net.backend.tap.header, NET_HEADER);
 	assert_int_equal(t.net.device.features & ALL_FEATURES, ALL_FEATURES);
-	assert_int_equal(t.net.mtu, 1500);
+	assert_int_equal(t.net.backend.mtu, 1500);
 	end_net();
-	expect_no_log();
+	expect_no_net_log();
 }
 
 /* An interface here may have the name of one elsewhere. */
-static void test_taken_from_elsewhere(void **state)
+static void test_tap_taken_from_elsewhere(void **state)
 {
 	struct net_options options = { .kind = NET_FD };
 	int here;
@@ -303,16 +296,17 @@ static void test_taken_from_elsewhere(void **state)
 	NEEDS_TAPS();
 	here = open("/proc/self/ns/net", O_RDONLY);
 	assert_true(here >= 0);
-	options.file.fd = attach("twin", IFF_TAP | IFF_NO_PI | IFF_VNET_HDR);
+	options.file.fd =
+		attach_tap("twin", IFF_TAP | IFF_NO_PI | IFF_VNET_HDR);
 	assert_int_equal(unshare(CLONE_NEWNET), 0);
 	close(control);
 	control = socket(AF_UNIX, SOCK_DGRAM, 0);
 	make_tap("twin", IFF_TAP | IFF_NO_PI);
 	set_mtu("twin", 4000);
 	assert_int_equal(try_net(&options), 0);
-	assert_int_equal(t.net.mtu, 0);
+	assert_int_equal(t.net.backend.mtu, 0);
 	end_net();
-	expect_no_log();
+	expect_no_net_log();
 	assert_int_equal(setns(here, CLONE_NEWNET), 0);
 	close(here);
 	close(control);
@@ -323,12 +317,12 @@ static void test_taken_from_elsewhere(void **state)
 
 static int host = -1; /* the packet socket */
 
-static void finish(void)
+static void end_tap(void)
 {
 	close(host);
 	end_net();
 	delete_tap("tap0", IFF_TAP);
-	expect_no_log();
+	expect_no_net_log();
 }
 
 static void host_send(size_t len, unsigned number)
@@ -349,21 +343,21 @@ static void await_queue(void)
 		assert_int_equal(send(host, frame, sizeof(frame), 0),
 				 sizeof(frame));
 		/* With a header one byte is refused, but the packet is gone. */
-		if (read(t.net.source.fd, &byte, 1) == 1 || errno == EINVAL)
+		if (read(t.net.backend.fd, &byte, 1) == 1 || errno == EINVAL)
 			return;
 		usleep(1000);
 	}
 	fail_msg("no packet comes through the tap");
 }
 
-static void begin(uint64_t features, bool headers)
+static void begin_tap(uint64_t features, bool headers)
 {
 	make_tap("tap0", IFF_TAP);
 	open_name("tap0", 0);
-	expect_no_log();
+	expect_no_net_log();
 	host = listen_on("tap0", headers);
 	await_queue();
-	drive(features);
+	driver_start(features);
 }
 
 static void host_expect(size_t len, unsigned number)
@@ -387,25 +381,25 @@ static void both_ways(void)
 {
 	for (unsigned i = 0; i < 20; i++)
 		put_packet(60 + i * 73, i, 1 + i % 3);
-	kick(NET_TX);
+	driver_kick(NET_TX);
 	expect_sent(20);
 	for (unsigned i = 0; i < 20; i++)
 		host_expect(60 + i * 73, i);
 	host_expect_nothing();
 	for (unsigned i = 0; i < 20; i++)
 		host_send(60 + i * 73, i);
-	pump();
+	run_loop();
 	expect_no_packet();
 	for (unsigned i = 0; i < 24; i++)
 		put_buffer(1536);
-	kick(NET_RX);
-	pump();
+	driver_kick(NET_RX);
+	run_loop();
 	for (unsigned i = 0; i < 20; i++)
 		expect_packet(60 + i * 73, i);
 	expect_no_packet();
 }
 
-static void test_both_ways(void **state)
+static void test_tap_both_ways(void **state)
 {
 	static const uint64_t features[] = {
 		NET_F_MRG_RXBUF,
@@ -416,30 +410,30 @@ static void test_both_ways(void **state)
 	(void)state;
 	NEEDS_TAPS();
 	for (size_t i = 0; i < ARRAY_LEN(features); i++) {
-		begin(features[i], false);
+		begin_tap(features[i], false);
 		both_ways();
-		finish();
+		end_tap();
 	}
 }
 
 /* A tap that was opened without the virtio header. */
-static void test_no_header(void **state)
+static void test_tap_no_header(void **state)
 {
 	struct net_options options = { .kind = NET_FD };
 
 	(void)state;
 	NEEDS_TAPS();
-	options.file.fd = attach("plain0", IFF_TAP | IFF_NO_PI);
-	set_up("plain0", true);
+	options.file.fd = attach_tap("plain0", IFF_TAP | IFF_NO_PI);
+	set_tap_up("plain0", true);
 	assert_int_equal(try_net(&options), 0);
 	assert_false(t.net.device.features & (ALL_FEATURES & ~NET_F_MRG_RXBUF));
 	host = listen_on("plain0", false);
 	await_queue();
-	drive(NET_F_MRG_RXBUF);
+	driver_start(NET_F_MRG_RXBUF);
 	both_ways();
 	close(host);
 	end_net();
-	expect_no_log();
+	expect_no_net_log();
 }
 
 /* A TCP segment of `len` bytes that somebody is still to cut. */
@@ -471,7 +465,7 @@ static size_t make_large(uint8_t *to, size_t len)
 
 #define LARGE 60054
 
-static void test_large_in(void **state)
+static void test_tap_large_in(void **state)
 {
 	static uint8_t large[10 + LARGE], got[NET_HEADER + LARGE];
 	uint32_t head, written;
@@ -479,13 +473,13 @@ static void test_large_in(void **state)
 
 	(void)state;
 	NEEDS_TAPS();
-	begin(ALL_FEATURES, true);
+	begin_tap(ALL_FEATURES, true);
 	assert_int_equal(send(host, large, make_large(large, LARGE), 0),
 			 sizeof(large));
 	for (unsigned i = 0; i < 60; i++)
 		put_buffer(1536);
-	kick(NET_RX);
-	pump();
+	driver_kick(NET_RX);
+	run_loop();
 	while (ring_used(&t.ring[NET_RX], &head, &written)) {
 		assert_true(have + written <= sizeof(got));
 		ram_read(&t.ram, got + have, GPA(rx_at(head)), written);
@@ -496,11 +490,11 @@ static void test_large_in(void **state)
 	assert_int_equal(get_le16(got + 4), 1448);
 	assert_int_equal(get_le16(got + NET_HEADER_NUM_BUFFERS), 40);
 	assert_memory_equal(got + NET_HEADER, large + 10, LARGE);
-	finish();
+	end_tap();
 }
 
 /* To a driver that cannot: the kernel cuts it. */
-static void test_large_in_cut(void **state)
+static void test_tap_large_in_cut(void **state)
 {
 	static uint8_t large[10 + LARGE];
 	unsigned packets = 0;
@@ -508,12 +502,12 @@ static void test_large_in_cut(void **state)
 
 	(void)state;
 	NEEDS_TAPS();
-	begin(NET_F_MRG_RXBUF, true);
+	begin_tap(NET_F_MRG_RXBUF, true);
 	for (unsigned i = 0; i < 60; i++)
 		put_buffer(1536);
 	assert_int_equal(send(host, large, make_large(large, LARGE), 0),
 			 sizeof(large));
-	pump();
+	run_loop();
 	while (ring_used(&t.ring[NET_RX], &head, &written)) {
 		assert_in_range(written, NET_HEADER + 55, NET_HEADER + 1502);
 		assert_int_equal(
@@ -522,10 +516,10 @@ static void test_large_in_cut(void **state)
 		packets++;
 	}
 	assert_int_equal(packets, (LARGE - 54 + 1447) / 1448);
-	finish();
+	end_tap();
 }
 
-static void test_large_out(void **state)
+static void test_tap_large_out(void **state)
 {
 	static uint8_t large[10 + LARGE + 1], got[10 + LARGE + 1];
 	const struct ring_buffer buffer[] = {
@@ -536,27 +530,27 @@ static void test_large_out(void **state)
 
 	(void)state;
 	NEEDS_TAPS();
-	begin(ALL_FEATURES, true);
+	begin_tap(ALL_FEATURES, true);
 	make_large(large, LARGE);
 	ram_write(&t.ram, buffer[0].at, large, 10);
 	ram_write(&t.ram, buffer[2].at, large + 10, LARGE);
 	ring_add_chain(&t.ring[NET_TX], buffer, 3);
-	kick(NET_TX);
+	driver_kick(NET_TX);
 	expect_sent(1);
 	assert_int_equal(recv(host, got, sizeof(got), 0), 10 + LARGE);
 	assert_int_equal(got[1], VIRTIO_NET_HDR_GSO_TCPV4);
 	assert_memory_equal(got + 10, large + 10, LARGE);
-	finish();
+	end_tap();
 }
 
 /* Headers that make no sense, of every kind, harm nobody. */
-static void test_bad_headers(void **state)
+static void test_tap_bad_headers(void **state)
 {
 	static uint8_t frame[2000], got[NET_FRAME_MAX];
 
 	(void)state;
 	NEEDS_TAPS();
-	begin(ALL_FEATURES, false);
+	begin_tap(ALL_FEATURES, false);
 	srand(3);
 	make_large(frame, sizeof(frame) - 10);
 	for (unsigned i = 0; i < 5000; i++) {
@@ -570,7 +564,7 @@ static void test_bad_headers(void **state)
 		ram_write(&t.ram, buffer[0].at, frame, NET_HEADER);
 		ram_write(&t.ram, buffer[1].at, frame + 10, 1000);
 		ring_add_chain(&t.ring[NET_TX], buffer, 2);
-		kick(NET_TX);
+		driver_kick(NET_TX);
 		expect_sent(1);
 		while (recv(host, got, sizeof(got), 0) > 0)
 			;
@@ -578,13 +572,13 @@ static void test_bad_headers(void **state)
 	assert_true(t.net.out.dropped > 0 && t.net.out.dropped < 5000);
 	memset(frame, 0, NET_HEADER);
 	put_packet(777, 1, 1);
-	kick(NET_TX);
+	driver_kick(NET_TX);
 	host_expect(777, 1);
-	finish();
+	end_tap();
 }
 
 /* What came while nobody listened is gone; what comes then is not. */
-static void test_stale(void **state)
+static void test_tap_stale(void **state)
 {
 	(void)state;
 	NEEDS_TAPS();
@@ -594,132 +588,171 @@ static void test_stale(void **state)
 	await_queue();
 	for (unsigned i = 0; i < 5; i++)
 		host_send(100, i);
-	pump();
-	drive(NET_F_MRG_RXBUF);
+	run_loop();
+	driver_start(NET_F_MRG_RXBUF);
 	put_buffer(1536);
 	put_buffer(1536);
-	kick(NET_RX);
+	driver_kick(NET_RX);
 	host_send(100, 10);
-	pump();
+	run_loop();
 	expect_packet(100, 10);
-	reset();
+	driver_reset();
 	host_send(100, 11);
-	pump();
-	drive(NET_F_MRG_RXBUF);
+	run_loop();
+	driver_start(NET_F_MRG_RXBUF);
 	put_buffer(1536);
 	put_buffer(1536);
 	host_send(100, 12);
-	pump();
+	run_loop();
 	expect_packet(100, 12);
 	expect_no_packet();
-	finish();
+	end_tap();
 }
 
 /* The interface's MTU has grown since: what does not fit is not cut. */
-static void test_too_long(void **state)
+static void test_tap_too_long(void **state)
 {
 	(void)state;
 	NEEDS_TAPS();
-	begin(NET_F_MRG_RXBUF, false);
+	begin_tap(NET_F_MRG_RXBUF, false);
 	for (unsigned i = 0; i < 8; i++)
 		put_buffer(1000);
 	set_mtu("tap0", 9000);
 	host_send(3000, 1);
 	host_send(100, 2);
-	pump();
+	run_loop();
 	expect_packet(100, 2);
 	expect_no_packet();
 	assert_int_equal(t.net.in.dropped, 1);
-	finish();
+	end_tap();
 }
 
 /* The queue runs dry and is filled again, one edge of the tap for all. */
-static void test_starved(void **state)
+static void test_tap_starved(void **state)
 {
 	(void)state;
 	NEEDS_TAPS();
-	begin(NET_F_MRG_RXBUF | FEATURE_EVENT_IDX, false);
+	begin_tap(NET_F_MRG_RXBUF | FEATURE_EVENT_IDX, false);
 	for (unsigned i = 0; i < 300; i++)
 		host_send(1000, i);
 	for (unsigned i = 0; i < 300; i++) {
 		put_buffer(1536);
-		kick(NET_RX);
-		pump();
+		driver_kick(NET_RX);
+		run_loop();
 		expect_packet(1000, i);
 	}
-	finish();
+	end_tap();
 }
 
 /* A ring whose buffers together do not hold the largest packet there is. */
-static void test_small_ring(void **state)
+static void test_tap_small_ring(void **state)
 {
 	(void)state;
 	NEEDS_TAPS();
-	begin(NET_F_MRG_RXBUF | NET_F_GUEST_CSUM | NET_F_GUEST_TSO4 |
-		      FEATURE_EVENT_IDX,
-	      false);
+	begin_tap(NET_F_MRG_RXBUF | NET_F_GUEST_CSUM | NET_F_GUEST_TSO4 |
+			  FEATURE_EVENT_IDX,
+		  false);
 	for (unsigned i = 0; i < 64; i++)
 		put_buffer(1000);
-	kick(NET_RX);
+	driver_kick(NET_RX);
 	host_send(1500, 1);
-	pump();
+	run_loop();
 	expect_packet(1500, 1);
-	finish();
+	end_tap();
 }
 
-static void test_deleted(void **state)
+/*
+ * What a full tap does not take is not lost: it stays in the queue until there
+ * is room, and goes out in order. No real tap is full by itself.
+ */
+static void test_tap_full(void **state)
+{
+	static uint8_t got[NET_HEADER + 2000], wanted[NET_HEADER + 2000];
+	const unsigned all = 250;
+	unsigned sent, seen = 0;
+
+	(void)state;
+	make_packet_tap(FEATURE_EVENT_IDX);
+	driver_reset();
+	driver_start_sized(FEATURE_EVENT_IDX, 256);
+	for (unsigned i = 0; i < all; i++)
+		put_packet(2000, i, 1);
+	driver_kick(NET_TX);
+	run_loop();
+	sent = count_sent();
+	assert_in_range(sent, 1, all - 1);
+	assert_true(t.net.blocked);
+	/* Kicks do not try again in vain; the tap's own event does. */
+	driver_kick(NET_TX);
+	run_loop();
+	assert_int_equal(count_sent(), 0);
+	while (seen < all) {
+		assert_int_equal(read(peer, got, sizeof(got)), sizeof(got));
+		make_frame(wanted + NET_HEADER, 2000, seen++);
+		assert_memory_equal(got, wanted, sizeof(got));
+		run_loop();
+	}
+	peer_expect_nothing();
+	expect_sent(all - sent);
+	assert_int_equal(t.net.out.dropped, 0);
+	assert_int_equal(t.net.out.count, all);
+	end_host();
+}
+
+static void test_tap_deleted(void **state)
 {
 	(void)state;
 	NEEDS_TAPS();
 	make_tap("tap0", IFF_TAP);
 	open_name("tap0", 0);
-	drive(ALL_FEATURES);
+	driver_start(ALL_FEATURES);
 	for (unsigned i = 0; i < 60; i++)
 		put_buffer(1536);
-	kick(NET_RX);
+	driver_kick(NET_RX);
 	assert_int_equal(system("ip link delete tap0"), 0);
-	pump();
-	expect_log("has been deleted");
+	run_loop();
+	expect_net_log("has been deleted");
 	assert_false(t.net.link_up);
 	put_packet(100, 1, 1);
-	kick(NET_TX);
+	driver_kick(NET_TX);
 	expect_sent(1);
-	reset();
+	driver_reset();
 	end_net();
 	/* While no driver is there, too. */
 	make_tap("tap0", IFF_TAP);
 	open_name("tap0", 0);
 	assert_int_equal(system("ip link delete tap0"), 0);
-	pump();
-	drive(ALL_FEATURES);
+	run_loop();
+	driver_start(ALL_FEATURES);
 	put_packet(100, 1, 1);
-	kick(NET_TX);
+	driver_kick(NET_TX);
 	expect_sent(1);
-	expect_log("has been deleted");
+	expect_net_log("has been deleted");
 	end_net();
 }
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_names),
-		cmocka_unit_test(test_permission),
-		cmocka_unit_test(test_multi_queue),
-		cmocka_unit_test(test_mtu),
-		cmocka_unit_test(test_taken),
-		cmocka_unit_test(test_taken_from_elsewhere),
-		cmocka_unit_test(test_both_ways),
-		cmocka_unit_test(test_no_header),
-		cmocka_unit_test(test_large_in),
-		cmocka_unit_test(test_large_in_cut),
-		cmocka_unit_test(test_large_out),
-		cmocka_unit_test(test_bad_headers),
-		cmocka_unit_test(test_stale),
-		cmocka_unit_test(test_too_long),
-		cmocka_unit_test(test_starved),
-		cmocka_unit_test(test_small_ring),
-		cmocka_unit_test(test_deleted),
+		cmocka_unit_test(test_tap_names),
+		cmocka_unit_test(test_tap_permission),
+		cmocka_unit_test(test_tap_multi_queue),
+		cmocka_unit_test(test_tap_mtu),
+		cmocka_unit_test(test_tap_taken),
+		cmocka_unit_test(test_tap_taken_from_elsewhere),
+		cmocka_unit_test(test_tap_both_ways),
+		cmocka_unit_test(test_tap_no_header),
+		cmocka_unit_test(test_tap_large_in),
+		cmocka_unit_test(test_tap_large_in_cut),
+		cmocka_unit_test(test_tap_large_out),
+		cmocka_unit_test(test_tap_bad_headers),
+		cmocka_unit_test(test_tap_stale),
+		cmocka_unit_test(test_tap_too_long),
+		cmocka_unit_test(test_tap_starved),
+		cmocka_unit_test(test_tap_small_ring),
+		cmocka_unit_test(test_tap_full),
+		cmocka_unit_test(test_tap_deleted),
 	};
 
-	return cmocka_run_group_tests(tests, enter, NULL);
+	return cmocka_run_group_tests(tests, enter_namespace, NULL);
 }

@@ -1,6 +1,6 @@
-/* uses: boot/options/table.c boot/options/devices.c boot/options/check.c */
-/* uses: boot/options/help.c boot/options/parse.c boot/options/values.c */
-/* uses: boot/options/nearest.c boot/options/fds.c mem/log.c */
+/* SPDX-License-Identifier: Apache-2.0 */
+/* uses: boot/options/table.c boot/options/check.c boot/options/parse.c */
+/* uses: boot/options/help.c mem/log.c tests/unit/options_run.c */
 /*
  * The command line of mote: what each option stores, --help, and the promises
  * that the table makes to those who read it. What is refused is next door, in
@@ -9,8 +9,6 @@
 #include <limits.h>
 #include <stdlib.h>
 
-#include "boot/options/help.h"
-#include "boot/options/values.h"
 #include "tests/unit/options_run.h"
 
 #define GIB (1ULL << 30)
@@ -21,7 +19,7 @@
 static void test_defaults(void **state)
 {
 	(void)state;
-	accept("-k vmlinux");
+	accepts("-k vmlinux");
 	assert_string_equal(options.kernel.path, "vmlinux");
 	assert_int_equal(options.kernel.fd, -1);
 	assert_false(options.kernel_copy);
@@ -34,7 +32,7 @@ static void test_defaults(void **state)
 	assert_false(options.ram.mergeable);
 	assert_int_equal(options.cpus, 1);
 	assert_false(options.nested);
-	assert_int_equal(options.serial.kind, SERIAL_STDIO);
+	assert_int_equal(options.serial.kind, CONSOLE_STDIO);
 	assert_null(options.serial.file.path);
 	assert_int_equal(options.serial.file.fd, -1);
 	assert_int_equal(options.timeout_ns, 0);
@@ -58,11 +56,11 @@ static void test_defaults(void **state)
 static void test_every_option(void **state)
 {
 	(void)state;
-	accept("--kernel=k,copy --initrd a --initrd=fd=7 --append x=1,2 "
-	       "--append=y --memory 1G,hugepages=thp,prefault,mergeable "
-	       "--cpus=8,nested --serial file=out --timeout 2m --events=ev "
-	       "--timing --log debug --check --kvm fd=9 --sandbox log "
-	       "--user 10:20 --netns /run/netns/a --cgroup=/sys/fs/cgroup/a");
+	accepts("--kernel=k,copy --initrd a --initrd=fd=7 --append x=1,2 "
+		"--append=y --memory 1G,hugepages=thp,prefault,mergeable "
+		"--cpus=8,nested --serial file=out --timeout 2m --events=ev "
+		"--timing --log debug --check --kvm fd=9 --sandbox log "
+		"--user 10:20 --netns /run/netns/a --cgroup=/sys/fs/cgroup/a");
 	assert_string_equal(options.kernel.path, "k");
 	assert_true(options.kernel_copy);
 	assert_int_equal(options.initrd_count, 2);
@@ -79,7 +77,7 @@ static void test_every_option(void **state)
 	assert_true(options.ram.mergeable);
 	assert_int_equal(options.cpus, 8);
 	assert_true(options.nested);
-	assert_int_equal(options.serial.kind, SERIAL_FILE);
+	assert_int_equal(options.serial.kind, CONSOLE_FILE);
 	assert_string_equal(options.serial.file.path, "out");
 	assert_int_equal(options.timeout_ns, 120000000000);
 	assert_string_equal(options.events.path, "ev");
@@ -97,34 +95,42 @@ static void test_every_option(void **state)
 static void test_user(void **state)
 {
 	(void)state;
-	accept("-k k --user 0");
+	accepts("-k k --user 0");
 	assert_int_equal(options.user.uid, 0);
 	assert_int_equal(options.user.gid, 0);
-	accept("-k k --user 1000");
+	accepts("-k k --user 1000");
 	assert_int_equal(options.user.uid, 1000);
 	assert_int_equal(options.user.gid, 1000);
-	accept("-k k --user=4294967294:00");
+	accepts("-k k --user=4294967294:00");
 	assert_int_equal(options.user.uid, 4294967294u);
 	assert_int_equal(options.user.gid, 0);
-	accept("-k k --user 1 --user 2");
+	accepts("-k k --user 1 --user 2");
 	assert_int_equal(options.user.uid, 2);
 }
 
 /* In order, and each once, whichever kind of option it is. */
 static void test_descriptors(void **state)
 {
-	static const int given[] = { 3, 5, 6, 8, 10, 11, 20, 21, 30 };
-	int from = 0, fd;
+	static const struct option_fd given[] = {
+		{ 3, "initrd" }, { 5, "events" }, { 6, "serial" },
+		{ 8, "kernel" }, { 10, "net" },	  { 11, "vsock" },
+		{ 20, "disk" },	 { 21, "kvm" },	  { 30, "initrd" },
+	};
+	const struct option_parsed *parsed = &options.parsed;
 
 	(void)state;
-	accept("-k fd=8 -i fd=30 -i b -i fd=3 -d fd=20 -n fd=10 -n tap=t "
-	       "--serial fd=6 --events fd=5 --kvm fd=21 --vsock fd=11");
+	accepts("-k fd=8 -i fd=30 -i b -i fd=3 -d fd=20 -n fd=10 -n tap=t "
+		"--serial fd=6 --events fd=5 --kvm fd=21 --vsock fd=11");
+	assert_int_equal(parsed->fd_count, ARRAY_LEN(given));
 	for (size_t i = 0; i < ARRAY_LEN(given); i++) {
-		fd = optparse_next_fd(&options_set, &options, from);
-		assert_int_equal(fd, given[i]);
-		from = fd + 1;
+		assert_int_equal(parsed->fds[i].fd, given[i].fd);
+		assert_string_equal(parsed->fds[i].option, given[i].option);
+		assert_string_equal(optparse_fd_owner(parsed, given[i].fd),
+				    given[i].option);
 	}
-	assert_int_equal(optparse_next_fd(&options_set, &options, from), -1);
+	assert_null(optparse_fd_owner(parsed, 4));
+	accepts("-k fd=3 -k k");
+	assert_int_equal(parsed->fd_count, 0);
 }
 
 static void test_nets(void **state)
@@ -133,8 +139,8 @@ static void test_nets(void **state)
 	const struct net_options *nets = options.devices.nets;
 
 	(void)state;
-	accept("-k k -n tap=tap0 --net unix=/run/a,,b,mtu=9000,bw=10M,pps=7 "
-	       "-nfd=9,mac=02:aB:cd:EF:09:00");
+	accepts("-k k -n tap=tap0 --net unix=/run/a,,b,mtu=9000,bw=10M,pps=7 "
+		"-nfd=9,mac=02:aB:cd:EF:09:00");
 	assert_int_equal(options.devices.net_count, 3);
 	assert_int_equal(nets[0].kind, NET_TAP);
 	assert_string_equal(nets[0].file.path, "tap0");
@@ -156,15 +162,15 @@ static void test_nets(void **state)
 static void test_vsock(void **state)
 {
 	(void)state;
-	accept("-k k");
+	accepts("-k k");
 	assert_null(options.devices.vsock.file.path);
-	accept("-k k --vsock guest.sock");
+	accepts("-k k --vsock guest.sock");
 	assert_string_equal(options.devices.vsock.file.path, "guest.sock");
 	assert_int_equal(options.devices.vsock.cid, 3);
-	accept("-k k --vsock=a,,b,cid=4294967294");
+	accepts("-k k --vsock=a,,b,cid=4294967294");
 	assert_string_equal(options.devices.vsock.file.path, "a,b");
 	assert_int_equal(options.devices.vsock.cid, 0xfffffffe);
-	accept("-k k --vsock fd=5");
+	accepts("-k k --vsock fd=5");
 	assert_null(options.devices.vsock.file.path);
 	assert_int_equal(options.devices.vsock.file.fd, 5);
 }
@@ -172,14 +178,14 @@ static void test_vsock(void **state)
 static void test_short_forms(void **state)
 {
 	(void)state;
-	accept("-kvmlinux -m128M -c 2 -ia -i b -aquiet");
+	accepts("-kvmlinux -m128M -c 2 -ia -i b -aquiet");
 	assert_string_equal(options.kernel.path, "vmlinux");
 	assert_int_equal(options.ram.size, 128 * MIB);
 	assert_int_equal(options.cpus, 2);
 	assert_int_equal(options.initrd_count, 2);
 	assert_string_equal(options.initrds[1].path, "b");
 	assert_string_equal(options.append[0], "quiet");
-	accept("-k vmlinux --");
+	accepts("-k vmlinux --");
 }
 
 static void test_sizes(void **state)
@@ -202,7 +208,7 @@ static void test_sizes(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
-		accept(cases[i].line);
+		accepts(cases[i].line);
 		assert_int_equal(options.ram.size, cases[i].size);
 	}
 }
@@ -224,7 +230,7 @@ static void test_durations(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
-		accept(cases[i].line);
+		accepts(cases[i].line);
 		assert_int_equal(options.timeout_ns, cases[i].ns);
 	}
 }
@@ -233,21 +239,21 @@ static void test_serial(void **state)
 {
 	static const struct {
 		const char *line, *path;
-		enum option_serial_kind kind;
+		enum console_kind kind;
 		int fd;
 	} cases[] = {
-		{ "-k k --serial stdio", NULL, SERIAL_STDIO, -1 },
-		{ "-k k --serial off", NULL, SERIAL_OFF, -1 },
-		{ "-k k --serial=pty", NULL, SERIAL_PTY, -1 },
-		{ "-k k --serial file=a=b,,c", "a=b,c", SERIAL_FILE, -1 },
-		{ "-k k --serial=unix=/s", "/s", SERIAL_UNIX, -1 },
-		{ "-k k --serial=fd=0", NULL, SERIAL_FD, 0 },
-		{ "-k k --serial fd=2147483647", NULL, SERIAL_FD, INT_MAX },
+		{ "-k k --serial stdio", NULL, CONSOLE_STDIO, -1 },
+		{ "-k k --serial off", NULL, CONSOLE_OFF, -1 },
+		{ "-k k --serial=pty", NULL, CONSOLE_PTY, -1 },
+		{ "-k k --serial file=a=b,,c", "a=b,c", CONSOLE_FILE, -1 },
+		{ "-k k --serial=unix=/s", "/s", CONSOLE_UNIX, -1 },
+		{ "-k k --serial=fd=0", NULL, CONSOLE_FD, 0 },
+		{ "-k k --serial fd=2147483647", NULL, CONSOLE_FD, INT_MAX },
 	};
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
-		accept(cases[i].line);
+		accepts(cases[i].line);
 		assert_int_equal(options.serial.kind, cases[i].kind);
 		assert_int_equal(options.serial.file.fd, cases[i].fd);
 		if (!cases[i].path)
@@ -275,11 +281,11 @@ static void test_commas(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
-		accept(cases[i].line);
+		accepts(cases[i].line);
 		assert_string_equal(options.kernel.path, cases[i].path);
 		assert_int_equal(options.kernel_copy, cases[i].copy);
 	}
-	accept("-k k --cmdline a=1,,2,x");
+	accepts("-k k --cmdline a=1,,2,x");
 	assert_string_equal(options.cmdline, "a=1,,2,x");
 }
 
@@ -290,7 +296,7 @@ static void test_argv_is_left_alone(void **state)
 	char *argv[] = { (char[]){ "mote" }, (char[]){ "-k" }, kernel, NULL };
 
 	(void)state;
-	assert_int_equal(run(3, argv), 0);
+	assert_int_equal(run_words(3, argv), 0);
 	assert_string_equal(kernel, "a,,b,copy");
 	assert_string_equal(options.kernel.path, "a,b");
 }
@@ -298,8 +304,9 @@ static void test_argv_is_left_alone(void **state)
 static void test_last_one_counts(void **state)
 {
 	(void)state;
-	accept("-k a,copy -m 1G,prefault,hugepages=2M -c 4,nested "
-	       "--serial file=x -k b -m 64M -c 2 --serial off --check --check");
+	accepts("-k a,copy -m 1G,prefault,hugepages=2M -c 4,nested "
+		"--serial file=x -k b -m 64M -c 2 --serial off --check "
+		"--check");
 	assert_string_equal(options.kernel.path, "b");
 	assert_false(options.kernel_copy);
 	assert_int_equal(options.ram.size, 64 * MIB);
@@ -307,18 +314,18 @@ static void test_last_one_counts(void **state)
 	assert_false(options.ram.prefault);
 	assert_int_equal(options.cpus, 2);
 	assert_false(options.nested);
-	assert_int_equal(options.serial.kind, SERIAL_OFF);
+	assert_int_equal(options.serial.kind, CONSOLE_OFF);
 	assert_null(options.serial.file.path);
 }
 
 static void test_empty_texts(void **state)
 {
 	(void)state;
-	accept("-k k --cmdline _");
+	accepts("-k k --cmdline _");
 	assert_string_equal(options.cmdline, "");
-	accept("-k k --cmdline=");
+	accepts("-k k --cmdline=");
 	assert_string_equal(options.cmdline, "");
-	accept("-k k -a _");
+	accepts("-k k -a _");
 	assert_int_equal(options.append_count, 1);
 	assert_string_equal(options.append[0], "");
 }
@@ -328,7 +335,7 @@ static void test_no_words_at_all(void **state)
 	char *none[] = { NULL };
 
 	(void)state;
-	assert_int_equal(run(0, none), -EINVAL);
+	assert_int_equal(run_words(0, none), -EINVAL);
 	assert_non_null(strstr(output, "-k PATH"));
 }
 
@@ -337,7 +344,7 @@ static void test_no_words_at_all(void **state)
 static int print(const char *line)
 {
 	struct capture capture;
-	int count = split(line), done;
+	int count = split_line(line), done;
 
 	capture_start(&capture, STDOUT_FILENO);
 	done = options_parse(&options, count, argv_of);
@@ -354,9 +361,9 @@ static void test_help(void **state)
 	for (size_t i = 0; i < options_set.entry_count; i++) {
 		const struct option_entry *entry = &options_set.entries[i];
 
-		snprintf(name, sizeof(name), "--%s", entry->name);
+		snprintf(name, sizeof(name), "--%s", entry->own.name);
 		assert_non_null(strstr(output, name));
-		for (const struct option_key *key = entry->keys;
+		for (const struct option_field *key = entry->keys;
 		     key && key->name; key++) {
 			snprintf(name, sizeof(name), "[,%s", key->name);
 			assert_non_null(strstr(output, name));
@@ -379,7 +386,7 @@ static void test_help_ends_parsing(void **state)
 	assert_non_null(strstr(output, "usage: mote"));
 	assert_int_equal(print("-k a -V"), 1);
 	assert_string_equal(output, "mote " MOTE_VERSION "\n");
-	refuse("--bogus --help", "--bogus");
+	refuses("--bogus --help", "--bogus");
 }
 
 static void test_help_onto_full_disk(void **state)
@@ -393,7 +400,7 @@ static void test_help_onto_full_disk(void **state)
 	full = fileno(device);
 	saved = dup(STDOUT_FILENO);
 	dup2(full, STDOUT_FILENO);
-	assert_int_equal(parse("--help"), -EIO);
+	assert_int_equal(run_line("--help"), -EIO);
 	dup2(saved, STDOUT_FILENO);
 	clearerr(stdout);
 	close(saved);
@@ -403,15 +410,15 @@ static void test_help_onto_full_disk(void **state)
 
 /* -- the table ------------------------------------------------------------- */
 
-static void check_field(const char *name, const struct option_field *field)
+static void check_field(const struct option_field *field)
 {
-	struct option_where where = { .option = name };
-	uint64_t element[64];
+	struct option_where where = { .option = field->name };
+	char number[OPTPARSE_FORMAT_BYTES];
 
-	if (field->kind == OPTION_FLAG || field->kind == OPTION_ACTION)
+	if (!option_takes_value(field))
 		return;
 	if (!field->example || (!field->value && !field->choices))
-		fail_msg("--%s: no example or no placeholder", name);
+		fail_msg("%s: no example or no placeholder", field->name);
 	assert_true(field->min <= field->max);
 	if (field->kind == OPTION_SIZE || field->kind == OPTION_DURATION ||
 	    field->kind == OPTION_NUMBER)
@@ -419,14 +426,10 @@ static void check_field(const char *name, const struct option_field *field)
 			    (field->initial >= field->min &&
 			     field->initial <= field->max));
 	if (field->kind == OPTION_ENUM)
-		assert_non_null(options_default(field, (char[32]){ 0 }));
-	if (field->offset > sizeof(element) - 32)
-		return;
+		assert_non_null(options_default(field, number));
 	/* The example is what the parser takes. */
-	if (field->kind != OPTION_VARIANT)
-		assert_int_equal(
-			optvalue_parse(&where, field, field->example, element),
-			0);
+	assert_int_equal(
+		optparse_value(&where, field, field->example, &options), 0);
 }
 
 static void test_table(void **state)
@@ -435,19 +438,23 @@ static void test_table(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < options_set.entry_count; i++) {
-		assert_non_null(entries[i].help);
-		assert_true(entries[i].group < options_set.group_count);
-		check_field(entries[i].name, &entries[i].field);
-		for (const struct option_key *key = entries[i].keys;
+		assert_non_null(entries[i].own.help);
+		assert_non_null(entries[i].group);
+		check_field(&entries[i].own);
+		for (const struct option_field *key = entries[i].keys;
 		     key && key->name; key++) {
 			assert_non_null(key->help);
-			check_field(key->name, &key->field);
+			check_field(key);
 		}
 		for (size_t j = 0; j < i; j++) {
-			assert_string_not_equal(entries[i].name,
-						entries[j].name);
+			assert_string_not_equal(entries[i].own.name,
+						entries[j].own.name);
 			assert_false(entries[i].letter &&
 				     entries[i].letter == entries[j].letter);
+			/* A group is one piece of --help. */
+			assert_false(
+				option_opens_group(&options_set, &entries[i]) &&
+				!strcmp(entries[i].group, entries[j].group));
 		}
 	}
 }
@@ -456,11 +463,11 @@ static void test_table(void **state)
 static void test_command(void **state)
 {
 	(void)state;
-	accept("-k k");
+	accepts("-k k");
 	assert_null(options.command);
-	accept("-k k --");
+	accepts("-k k --");
 	assert_null(options.command);
-	accept("-k k -i i -- sh -c _ -k --help -- x");
+	accepts("-k k -i i -- sh -c _ -k --help -- x");
 	assert_ptr_equal(options.command, argv_of + 6);
 	assert_string_equal(options.command[0], "sh");
 	assert_string_equal(options.command[2], "");
@@ -471,8 +478,8 @@ static void test_command(void **state)
 	assert_false(options.tty);
 	assert_null(options.workdir);
 	assert_int_equal(options.env_count, 0);
-	accept("-k k -d d,root -t -e A=1 --env=B=x,y=2 -eC --workdir /a,b -- "
-	       "x");
+	accepts("-k k -d d,root -t -e A=1 --env=B=x,y=2 -eC --workdir /a,b -- "
+		"x");
 	assert_true(options.tty);
 	assert_int_equal(options.env_count, 3);
 	assert_string_equal(options.env[0], "A=1");
@@ -480,18 +487,18 @@ static void test_command(void **state)
 	assert_string_equal(options.env[2], "C");
 	assert_string_equal(options.workdir, "/a,b");
 	/* What would be in the way of the serial port on stdio is not here. */
-	refuse("-k fd=0 -- x", "which is stdin of the command");
-	refuse("-k k --events fd=1 --serial off -- x",
-	       "which is stdout of the command");
-	refuse("-k k -t", "--tty is for a command");
-	refuse("-k k -e A=1 --", "--env is for a command");
-	refuse("-k k --workdir /a", "--workdir is for a command");
-	refuse("-k k --workdir a -- x", "begins with /");
-	refuse("-k k -e =1 -- x", "has no name");
-	refuse("-k k -e _ -- x", "has no name");
-	refuse("-k k x", "no place for the word 'x'");
-	accept("-k k -d d -a root=/dev/vda -- x");
-	accept("-k k --cmdline root=/dev/vda -- x");
+	refuses("-k fd=0 -- x", "which is stdin of the command");
+	refuses("-k k --events fd=1 --serial off -- x",
+		"which is stdout of the command");
+	refuses("-k k -t", "--tty is for a command");
+	refuses("-k k -e A=1 --", "--env is for a command");
+	refuses("-k k --workdir /a", "--workdir is for a command");
+	refuses("-k k --workdir a -- x", "begins with /");
+	refuses("-k k -e =1 -- x", "has no name");
+	refuses("-k k -e _ -- x", "has no name");
+	refuses("-k k x", "no place for the word 'x'");
+	accepts("-k k -d d -a root=/dev/vda -- x");
+	accepts("-k k --cmdline root=/dev/vda -- x");
 }
 
 int main(void)

@@ -1,6 +1,6 @@
-/* uses: boot/options/table.c boot/options/devices.c boot/options/check.c */
-/* uses: boot/options/help.c boot/options/parse.c boot/options/values.c */
-/* uses: boot/options/nearest.c boot/options/fds.c mem/log.c */
+/* SPDX-License-Identifier: Apache-2.0 */
+/* uses: boot/options/table.c boot/options/check.c boot/options/parse.c */
+/* uses: boot/options/help.c mem/log.c tests/unit/options_run.c */
 /*
  * The command line of mote: mistakes. Each is refused with one line that says
  * which option it is about, what is allowed and, where there is one, the
@@ -149,11 +149,11 @@ static void test_refused(void **state)
 	(void)state;
 	for (size_t k = 0; k < ARRAY_LEN(mistakes); k++)
 		for (size_t i = 0; i < mistakes[k].count; i++)
-			refuse(mistakes[k].mistake[i].line,
-			       mistakes[k].mistake[i].says);
-	accept("-k fd=0 --events fd=1 --serial off");
-	accept("-k k --events fd=2");
-	accept("-k fd=3 -k k -i fd=3");
+			refuses(mistakes[k].mistake[i].line,
+				mistakes[k].mistake[i].says);
+	accepts("-k fd=0 --events fd=1 --serial off");
+	accepts("-k k --events fd=2");
+	accepts("-k fd=3 -k k -i fd=3");
 }
 
 static void test_numbers_refused(void **state)
@@ -201,7 +201,7 @@ static void test_numbers_refused(void **state)
 
 			argv[1] = strdup(options_of[o].option);
 			argv[2] = strdup(value);
-			assert_int_equal(run(3, argv), -EINVAL);
+			assert_int_equal(run_words(3, argv), -EINVAL);
 			/* 1,5 is the value 1 and the key 5. */
 			if (!strchr(value, ',') &&
 			    !strstr(output, options_of[o].says))
@@ -214,18 +214,18 @@ static void test_numbers_refused(void **state)
 static void test_ranges(void **state)
 {
 	(void)state;
-	refuse("-k k -m 31", "'31' is not a size from 32M");
-	refuse("-k k -m 32767K", "'32767K' is not");
-	refuse("-k k -m 5T", "'5T' is not");
-	refuse("-k k -m 4194305", "'4194305' is not");
-	refuse("-k k -m 0", "'0' is not");
-	refuse("-k k -c 0", "'0' is not a number from 1 to 254");
-	refuse("-k k -c 255", "'255' is not");
-	refuse("-k k -c 4294967297", "'4294967297' is not");
-	refuse("-k k -c 2K", "'2K' is not");
-	refuse("-k k --timeout 8761h", "'8761h' is not");
-	refuse("-k k --timeout 2M", "'2M' is not");
-	accept("-k k -c 254");
+	refuses("-k k -m 31", "'31' is not a size from 32M");
+	refuses("-k k -m 32767K", "'32767K' is not");
+	refuses("-k k -m 5T", "'5T' is not");
+	refuses("-k k -m 4194305", "'4194305' is not");
+	refuses("-k k -m 0", "'0' is not");
+	refuses("-k k -c 0", "'0' is not a number from 1 to 254");
+	refuses("-k k -c 255", "'255' is not");
+	refuses("-k k -c 4294967297", "'4294967297' is not");
+	refuses("-k k -c 2K", "'2K' is not");
+	refuses("-k k --timeout 8761h", "'8761h' is not");
+	refuses("-k k --timeout 2M", "'2M' is not");
+	accepts("-k k -c 254");
 }
 
 static void test_too_many(void **state)
@@ -234,10 +234,10 @@ static void test_too_many(void **state)
 			   "-ia -ia -ia -ia -ia -ia";
 
 	(void)state;
-	refuse(line, "--initrd: given more than 16 times");
+	refuses(line, "--initrd: given more than 16 times");
 	assert_int_equal(OPTIONS_INITRDS_MAX, 16);
-	argv_of[split(line) - 1] = (char[]){ "--check" };
-	assert_int_equal(run(OPTIONS_INITRDS_MAX + 4, argv_of), 0);
+	argv_of[split_line(line) - 1] = (char[]){ "--check" };
+	assert_int_equal(run_words(OPTIONS_INITRDS_MAX + 4, argv_of), 0);
 	assert_int_equal(options.initrd_count, OPTIONS_INITRDS_MAX);
 }
 
@@ -259,11 +259,11 @@ static void test_long_words(void **state)
 		memcpy(word, before[i], strlen(before[i]));
 		word[LEN] = '\0';
 		if (!strcmp(before[i], "-k")) {
-			assert_int_equal(run(2, argv), 0);
+			assert_int_equal(run_words(2, argv), 0);
 			assert_ptr_equal(options.kernel.path, word + 2);
 			continue;
 		}
-		assert_int_equal(run(2, argv), -EINVAL);
+		assert_int_equal(run_words(2, argv), -EINVAL);
 		assert_true(strlen(output) < 400);
 		assert_ptr_equal(strchr(output, '\n'),
 				 output + strlen(output) - 1);
@@ -271,7 +271,7 @@ static void test_long_words(void **state)
 	memset(word, ',', LEN);
 	word[0] = '-';
 	word[1] = 'k';
-	assert_int_equal(run(2, argv), -EINVAL);
+	assert_int_equal(run_words(2, argv), -EINVAL);
 	assert_non_null(strstr(output, "more than 16384 bytes"));
 	free(word);
 }
@@ -279,18 +279,18 @@ static void test_long_words(void **state)
 /* A path of `len` bytes and the key after it. */
 static int parse_path_of(size_t len)
 {
-	static char word[OPTIONS_POOL_BYTES + 64] = "-k";
+	static char word[OPTION_POOL_BYTES + 64] = "-k";
 	char *argv[] = { (char[]){ "mote" }, word, NULL };
 
 	memset(word + 2, 'x', len);
 	memcpy(word + 2 + len, ",copy", sizeof(",copy"));
-	return run(2, argv);
+	return run_words(2, argv);
 }
 
 /* Values up to the last byte of the pool; the next one does not fit. */
 static void test_pool_edge(void **state)
 {
-	const size_t all = OPTIONS_POOL_BYTES - 1; /* and a NUL */
+	const size_t all = OPTION_POOL_BYTES - 1; /* and a NUL */
 
 	(void)state;
 	assert_int_equal(parse_path_of(all - 1), 0);
@@ -307,7 +307,7 @@ static void test_control_bytes(void **state)
 			 NULL };
 
 	(void)state;
-	assert_int_equal(run(2, argv), -EINVAL);
+	assert_int_equal(run_words(2, argv), -EINVAL);
 	assert_null(strchr(output, '\033'));
 	assert_ptr_equal(strchr(output, '\n'), output + strlen(output) - 1);
 }

@@ -1,13 +1,12 @@
-/* uses: boot/options/table.c boot/options/devices.c boot/options/check.c */
-/* uses: boot/options/help.c boot/options/parse.c boot/options/values.c */
-/* uses: boot/options/nearest.c boot/options/fds.c mem/log.c */
+/* SPDX-License-Identifier: Apache-2.0 */
+/* uses: boot/options/table.c boot/options/check.c boot/options/parse.c */
+/* uses: boot/options/help.c mem/log.c tests/unit/options_run.c */
 /*
  * The parser with a table that is not mote's own: a device that repeats, with
  * every kind of key. And the guess at what a misspelt word meant.
  */
 #include <limits.h>
 
-#include "boot/options/values.h"
 #include "tests/unit/options_run.h"
 
 struct disk {
@@ -23,7 +22,7 @@ struct machine {
 	struct disk disks[2];
 	unsigned count;
 	bool a, b;
-	char pool[64];
+	struct option_parsed parsed;
 };
 
 static const struct option_choice engines[] = {
@@ -33,65 +32,63 @@ static const struct option_choice engines[] = {
 	{ 0 },
 };
 
-#define DISK(field) .offset = offsetof(struct disk, field)
+#define DISK(field) .offset = offsetof(struct machine, disks[0].field)
 
-static const struct option_key disk_keys[] = {
-	{ .name = "ro", .field = { .kind = OPTION_FLAG, DISK(ro) } },
-	{ .name = "root", .field = { .kind = OPTION_FLAG, DISK(root) } },
+static const struct option_field disk_keys[] = {
+	{ .name = "ro", .kind = OPTION_FLAG, DISK(ro) },
+	{ .name = "root", .kind = OPTION_FLAG, DISK(root) },
 	{ .name = "serial",
-	  .field = { .kind = OPTION_STRING,
-		     DISK(serial),
-		     .min = 1,
-		     .max = 4,
-		     .example = "id" } },
+	  .kind = OPTION_STRING,
+	  DISK(serial),
+	  .min = 1,
+	  .max = 4,
+	  .example = "id" },
 	{ .name = "engine",
-	  .field = { .kind = OPTION_ENUM,
-		     DISK(engine),
-		     .initial = 7,
-		     .choices = engines,
-		     .example = "uring" } },
+	  .kind = OPTION_ENUM,
+	  DISK(engine),
+	  .initial = 7,
+	  .choices = engines,
+	  .example = "uring" },
 	{ .name = "bw",
-	  .field = { .kind = OPTION_SIZE,
-		     DISK(bw),
-		     .min = 1,
-		     .max = UINT64_MAX,
-		     .unit = 1,
-		     .initial = 5,
-		     .example = "100M" } },
+	  .kind = OPTION_SIZE,
+	  DISK(bw),
+	  .min = 1,
+	  .max = UINT64_MAX,
+	  .unit = 1,
+	  .initial = 5,
+	  .example = "100M" },
 	{ .name = "iops",
-	  .field = { .kind = OPTION_NUMBER,
-		     DISK(iops),
-		     .min = 1,
-		     .max = UINT_MAX,
-		     .initial = 6,
-		     .example = "1000" } },
-	{ .name = "log",
-	  .field = { .kind = OPTION_FILE, DISK(log), .example = "x" } },
+	  .kind = OPTION_NUMBER,
+	  DISK(iops),
+	  .min = 1,
+	  .max = UINT_MAX,
+	  .initial = 6,
+	  .example = "1000" },
+	{ .name = "log", .kind = OPTION_FILE, DISK(log), .example = "x" },
 	{ 0 },
 };
 
 static const struct option_entry machine_table[] = {
 	{
-		.name = "disk",
 		.letter = 'd',
-		.field = { .kind = OPTION_FILE,
-			   DISK(file),
-			   .value = "PATH|fd=N",
-			   .example = "disk.img" },
+		.own = { .name = "disk",
+			 .kind = OPTION_FILE,
+			 DISK(file),
+			 .value = "PATH|fd=N",
+			 .example = "disk.img" },
 		.keys = disk_keys,
-		.base = offsetof(struct machine, disks),
 		.stride = sizeof(struct disk),
 		.count = offsetof(struct machine, count),
 		.max = 2,
 	},
-	{ .name = "all",
-	  .letter = 'a',
-	  .field = { .kind = OPTION_FLAG,
-		     .offset = offsetof(struct machine, a) } },
-	{ .name = "brief",
-	  .letter = 'b',
-	  .field = { .kind = OPTION_FLAG,
-		     .offset = offsetof(struct machine, b) } },
+	{ .letter = 'a',
+	  .own = { .name = "all",
+		   .kind = OPTION_FLAG,
+		   .offset = offsetof(struct machine, a) } },
+	{ .letter = 'b',
+	  .own = { .name = "brief",
+		   .kind = OPTION_FLAG,
+		   .offset = offsetof(struct machine, b) } },
 };
 
 static const struct option_set machine_set = {
@@ -102,16 +99,13 @@ static const struct option_set machine_set = {
 
 static int parse_machine(struct machine *machine, const char *line)
 {
-	struct option_pool pool = { .bytes = machine->pool,
-				    .size = sizeof(machine->pool) };
 	struct capture capture;
-	int done, count = split(line);
+	int done, count = split_line(line);
 
 	memset(machine, 0xa5, sizeof(*machine));
 	capture_start(&capture, STDERR_FILENO);
-	done = optparse_run(&machine_set, machine, &pool, count, argv_of);
-	if (!done)
-		done = optparse_check_fds(&machine_set, machine);
+	done = optparse_run(&machine_set, machine, &machine->parsed, count,
+			    argv_of);
 	capture_end(&capture);
 	return done;
 }
@@ -201,13 +195,13 @@ static void test_nearest(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
-		struct optvalue_nearest nearest = {
+		struct option_guess nearest = {
 			.word = cases[i].word,
 			.len = strlen(cases[i].word),
 		};
 
 		for (size_t w = 0; w < ARRAY_LEN(words); w++)
-			optvalue_offer(&nearest, words[w]);
+			optparse_offer(&nearest, words[w]);
 		if (!cases[i].best)
 			assert_null(nearest.best);
 		else if (!nearest.best)

@@ -1,14 +1,15 @@
-/* uses: virtio/block/block.c virtio/block/create.c virtio/block/file.c */
-/* uses: virtio/block/request.c virtio/block/step.c virtio/block/hold.c */
-/* uses: virtio/block/overlay.c */
-/* uses: virtio/limiter.c virtio/queue.c cpu/loop/loop.c mem/ram.c */
+/* SPDX-License-Identifier: Apache-2.0 */
+/* uses: tests/unit/block_help.c tests/unit/mock_engine.c */
+/* ldflags: -Wl,--wrap=log_guest */
 /*
  * Ephemeral disks against a model, an array in memory: random requests at any
  * sector, several in flight, by an engine that moves as little at a time as it
  * likes. The base never changes.
  */
 #include <linux/falloc.h>
+#include <stdlib.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "tests/unit/block_help.h"
 #include "tests/unit/mock_engine.h"
@@ -84,9 +85,9 @@ static void end(void)
 
 static void run_all(unsigned expected)
 {
-	while (mocks[0].count || t.block->disk.held) {
+	while (mocks[0].count || t.block->disk.deferred) {
 		perform_any(&mocks[0]);
-		block_completed(&t.block->completions[0], EPOLLIN);
+		engine_reports(0);
 	}
 	wait_back(t.back_count);
 	assert_int_equal(t.back_count, expected);
@@ -94,13 +95,13 @@ static void run_all(unsigned expected)
 
 /* -- against the model ---------------------------------------------------- */
 
-struct request {
+struct random_request {
 	uint32_t type, sector, sectors;
 	uint64_t data;
 	unsigned slot;
 };
 
-static void put_random(struct request *r, unsigned region)
+static void put_random(struct random_request *r, unsigned region)
 {
 	static const uint32_t types[] = {
 		BLOCK_IN,  BLOCK_IN,	  BLOCK_OUT,
@@ -113,7 +114,7 @@ static void put_random(struct request *r, unsigned region)
 	uint8_t *bytes;
 
 	/* Whole clusters, and requests to the very end, often. */
-	*r = (struct request){
+	*r = (struct random_request){
 		.type = types[any(ARRAY_LEN(types))],
 		.sector = first + any(end - first),
 		.data = DATA_AT + region * 4 * MIB,
@@ -140,7 +141,7 @@ static void put_random(struct request *r, unsigned region)
 	r->slot = put_request_on(0, r->type, 0, r->data, 16);
 }
 
-static void check_and_follow(const struct request *r)
+static void check_and_follow(const struct random_request *r)
 {
 	uint8_t *at = model + r->sector * 512ULL;
 	const size_t len = r->sectors * 512ULL;
@@ -166,7 +167,7 @@ static void check_all(void)
 
 static void random_run(enum manner how, unsigned rounds)
 {
-	struct request requests[REGIONS];
+	struct random_request requests[REGIONS];
 
 	start(how, SIZE);
 	for (unsigned round = 0; round < rounds; round++) {
@@ -244,7 +245,7 @@ static void test_no_space(void **state)
 	put_request_on(0, BLOCK_OUT, 8, DATA_AT, 8192);
 	kick_queue(0);
 	mock_complete(&mocks[0], 0, full(&mocks[0], mocks[0].waiting[0]));
-	block_completed(&t.block->completions[0], EPOLLIN);
+	engine_reports(0);
 	collect();
 	assert_int_equal(status_of(0), BLOCK_IOERR);
 	expect_log(strerror(ENOSPC));
@@ -253,7 +254,7 @@ static void test_no_space(void **state)
 	put_request_on(0, BLOCK_OUT, 8, DATA_AT, 8192);
 	kick_queue(0);
 	mock_complete(&mocks[0], 0, 4095);
-	block_completed(&t.block->completions[0], EPOLLIN);
+	engine_reports(0);
 	collect();
 	assert_int_equal(status_of(2), BLOCK_IOERR);
 	expect_log("full");
@@ -267,7 +268,7 @@ static void finish(unsigned index, int64_t (*how)(struct mock_engine *mock,
 {
 	mock_complete(&mocks[0], index,
 		      how(&mocks[0], mocks[0].waiting[index]));
-	block_completed(&t.block->completions[0], EPOLLIN);
+	engine_reports(0);
 	collect();
 }
 
@@ -331,6 +332,7 @@ static void test_overlapping_failed(void **state)
 static void test_many_overlapping(void **state)
 {
 	const unsigned count = 40;
+	unsigned turns = 0;
 
 	(void)state;
 	for (unsigned way = 0; way < 3; way++) {
@@ -347,6 +349,10 @@ static void test_many_overlapping(void **state)
 			finish(0, full);
 			expect_log(strerror(ENOSPC));
 			assert_in_range(mocks[0].count, 1, count - 1);
+			while (pump(0))
+				turns++;
+			assert_in_range(turns, 2, count - 1);
+			assert_int_equal(mocks[0].count, count);
 			run_all(count + 1);
 			for (unsigned i = 0; i < count; i++)
 				memset(model + 4096 * i + 3 * 512, 2, 512);
@@ -362,7 +368,7 @@ static void test_many_overlapping(void **state)
 			memset(model, 1, count * 4096);
 			disk_activate(FLUSH_FEATURE | FEATURE_INDIRECT_DESC);
 		}
-		assert_null(t.block->disk.held);
+		assert_null(t.block->disk.deferred);
 		assert_int_equal(t.block->in_flight, 0);
 		check_all();
 		end();
@@ -422,7 +428,7 @@ static void test_large(void **state)
 	(void)state;
 	mock_count = 0;
 	manner = WHOLE;
-	base_fd = memory_open(5 * GIB);
+	base_fd = memory_file(5 * GIB);
 	options.file.fd = dup(base_fd);
 	disk_make(&options, FLUSH_FEATURE);
 	assert_int_equal(fstat(t.block->backing.overlay_fd, &st), 0);
@@ -443,6 +449,60 @@ static void test_large(void **state)
 	expect_no_log();
 }
 
+/*
+ * The cluster behind the last whole one is the first of a new word of the map,
+ * and the only one of a new page of it; only a part of it is on the disk.
+ */
+static void last_cluster(unsigned sectors, unsigned written)
+{
+	const uint64_t whole = 128 * MIB, size = whole + sectors * 512ULL;
+	struct block_options options = { .ephemeral = true,
+					 .engine = BLOCK_ENGINE_URING };
+	uint8_t bytes[2 * 4096] = { 0 }, now[sizeof(bytes)] = { 0 };
+	const size_t len = 4096 + sectors * 512ULL;
+
+	mock_count = 0;
+	manner = WHOLE;
+	base_fd = memory_file(size);
+	fill(bytes, len);
+	assert_int_equal(pwrite(base_fd, bytes, len, (off_t)whole - 4096), len);
+	options.file.fd = dup(base_fd);
+	disk_make(&options, FLUSH_FEATURE);
+	assert_true(t.block->overlay.bits_size > whole / 4096 / 8);
+	memset(guest(DATA_AT, 512), 0xa5, 512);
+	put_request_on(0, BLOCK_OUT, whole / 512 + written, DATA_AT, 512);
+	kick_queue(0);
+	run_all(1);
+	assert_int_equal(status_of(0), BLOCK_OK);
+	assert_true(overlay_has(&t.block->overlay, whole));
+	assert_false(overlay_has(&t.block->overlay, whole - 1));
+	put_request_on(0, BLOCK_IN, whole / 512 - 8, DATA_AT + MIB,
+		       (uint32_t)len);
+	kick_queue(0);
+	run_all(2);
+	assert_int_equal(status_of(1), BLOCK_OK);
+	memset(bytes + 4096 + written * 512ULL, 0xa5, 512);
+	assert_memory_equal(guest(DATA_AT + MIB, len), bytes, len);
+	/* The base is as it was, and the overlay no longer than the disk. */
+	assert_int_equal(pread(base_fd, now, len, (off_t)whole - 4096), len);
+	fill(bytes, len);
+	assert_memory_equal(now, bytes, len);
+	assert_int_equal(lseek(t.block->backing.overlay_fd, 0, SEEK_END), size);
+	disk_destroy();
+	close(base_fd);
+	expect_no_log();
+}
+
+static void test_last_cluster(void **state)
+{
+	(void)state;
+	last_cluster(1, 0);
+	/* One that is written in part. */
+	last_cluster(3, 0);
+	last_cluster(3, 1);
+	last_cluster(7, 6);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -457,6 +517,7 @@ int main(void)
 		cmocka_unit_test(test_reset),
 		cmocka_unit_test(test_short_base),
 		cmocka_unit_test(test_large),
+		cmocka_unit_test(test_last_cluster),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

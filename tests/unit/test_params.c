@@ -1,12 +1,19 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* uses: boot/params.c boot/cmdline.c mem/ram.c */
 /* ldflags: -Wl,--wrap=getrandom */
 /* The zero page: what a kernel is told at its start. */
 #include <asm/bootparam.h>
 #include <sys/random.h>
 
+#include "boot/cmdline.h"
+#include "boot/initrd.h"
+#include "boot/kernel.h"
 #include "boot/layout.h"
-#include "boot/params.h"
-#include "tests/unit/cpu_help.h"
+/* uses: tests/unit/guest_ram.c tests/unit/sample_file.c */
+#include "tests/unit/guest_ram.h"
+#include "tests/unit/kept_log.h"
+#include "tests/unit/sample_file.h"
+#include "tests/unit/unit.h"
 
 static ssize_t random_result;
 ssize_t __wrap_getrandom(void *to, size_t len, unsigned flags);
@@ -82,7 +89,7 @@ static void test_elf(void **state)
 
 	(void)state;
 	random_result = 32;
-	cmdline_init(&cmdline);
+	cmdline = (struct cmdline){ .len = 0 };
 	assert_int_equal(cmdline_add(&cmdline, "quiet root=/dev/vda"), 0);
 	write_params(3 * GIB, &kernel, &initrd);
 	assert_int_equal(params.hdr.boot_flag, 0xaa55);
@@ -127,7 +134,7 @@ static void test_no_seed(void **state)
 /* boot.rst: what is marked "read" or "modify" of a bzImage's header arrives. */
 static void test_bzimage(void **state)
 {
-	struct kernel_image kernel = { .bzimage = true };
+	struct kernel_image kernel = { .entry = GPA(0) };
 	const struct initrd initrd = { GPA(0x3000000), 4096 };
 	struct setup_header header;
 	size_t len = 0x26c - KERNEL_SETUP_START;

@@ -1,10 +1,17 @@
-/* uses: cpu/platform.c cpu/loop/report.c cpu/bus.c mem/ram.c */
+/* SPDX-License-Identifier: Apache-2.0 */
+/* uses: cpu/platform.c cpu/loop/report.c cpu/loop/loop.c cpu/bus.c */
+/* uses: tests/unit/guest_ram.c tests/unit/sample_file.c */
 /* Every way in which a guest says how it ends, and the power button. */
 #include <pthread.h>
 #include <sys/eventfd.h>
+#include <unistd.h>
 
+#include "cpu/loop/loop.h"
 #include "cpu/platform.h"
-#include "tests/unit/cpu_help.h"
+#include "tests/unit/guest_ram.h"
+#include "tests/unit/kept_log.h"
+#include "tests/unit/sample_file.h"
+#include "tests/unit/unit.h"
 
 #define FLAG GPA(0x472)
 
@@ -70,7 +77,7 @@ static void expect_end(enum end_reason reason, unsigned status)
 	assert_int_equal(count(platform.wake_fd), reason != END_NONE);
 }
 
-static void test_ports(void **state)
+static void test_platform_writes_of_its_ports(void **state)
 {
 	static const struct {
 		uint16_t port;
@@ -112,7 +119,7 @@ static void test_ports(void **state)
 }
 
 /* What a guest leaves at 0x472 counts where it was told to leave it there. */
-static void test_boot_flag(void **state)
+static void test_platform_boot_flag(void **state)
 {
 	static const struct {
 		int flag; /* -1: what stood there at the start */
@@ -153,7 +160,7 @@ static void test_boot_flag(void **state)
 	}
 }
 
-static void test_first_ending_wins(void **state)
+static void test_platform_first_ending_wins(void **state)
 {
 	(void)state;
 	start(false);
@@ -174,7 +181,7 @@ static void *end_as(void *arg)
 	return NULL;
 }
 
-static void test_threads(void **state)
+static void test_platform_ends_once_among_threads(void **state)
 {
 	pthread_t thread[4];
 	struct ending ending;
@@ -197,16 +204,16 @@ static void test_threads(void **state)
 	}
 }
 
-static void test_ready(void **state)
+static void test_platform_hears_of_ready(void **state)
 {
-	uint64_t before = report_now(), first;
+	uint64_t before = loop_now(), first;
 
 	(void)state;
 	start(false);
 	assert_int_equal(platform.ready_ns, 0);
 	out(PLATFORM_PORT_READY, 0);
 	first = platform.ready_ns;
-	assert_true(first >= before && first <= report_now());
+	assert_true(first >= before && first <= loop_now());
 	assert_int_equal(count(platform.wake_fd), 1);
 	for (unsigned i = 0; i < 1000; i++)
 		out(PLATFORM_PORT_READY, 1);
@@ -216,7 +223,7 @@ static void test_ready(void **state)
 	stop();
 }
 
-static void test_acpi(void **state)
+static void test_platform_hears_of_acpi(void **state)
 {
 	(void)state;
 	start(false);
@@ -227,7 +234,7 @@ static void test_acpi(void **state)
 	stop();
 }
 
-static void test_button(void **state)
+static void test_platform_presses_the_power_button(void **state)
 {
 	(void)state;
 	start(false);
@@ -243,7 +250,7 @@ static void test_button(void **state)
 	stop();
 }
 
-static void test_reads(void **state)
+static void test_platform_reads_of_its_ports(void **state)
 {
 	static const struct {
 		uint16_t port;
@@ -268,7 +275,7 @@ static void test_reads(void **state)
 	stop();
 }
 
-static void test_create_fails(void **state)
+static void test_platform_create_fails(void **state)
 {
 	unsigned fds = count_fds();
 
@@ -294,15 +301,15 @@ static void test_create_fails(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_ports),
-		cmocka_unit_test(test_boot_flag),
-		cmocka_unit_test(test_first_ending_wins),
-		cmocka_unit_test(test_threads),
-		cmocka_unit_test(test_ready),
-		cmocka_unit_test(test_acpi),
-		cmocka_unit_test(test_button),
-		cmocka_unit_test(test_reads),
-		cmocka_unit_test(test_create_fails),
+		cmocka_unit_test(test_platform_writes_of_its_ports),
+		cmocka_unit_test(test_platform_boot_flag),
+		cmocka_unit_test(test_platform_first_ending_wins),
+		cmocka_unit_test(test_platform_ends_once_among_threads),
+		cmocka_unit_test(test_platform_hears_of_ready),
+		cmocka_unit_test(test_platform_hears_of_acpi),
+		cmocka_unit_test(test_platform_presses_the_power_button),
+		cmocka_unit_test(test_platform_reads_of_its_ports),
+		cmocka_unit_test(test_platform_create_fails),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

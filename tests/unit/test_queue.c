@@ -1,10 +1,11 @@
-/* uses: virtio/queue.c mem/ram.c */
+/* SPDX-License-Identifier: Apache-2.0 */
+/* uses: tests/unit/queue_help.c */
 /* Split queues: chains out, used entries in, notifications both ways. */
 #include "tests/unit/queue_help.h"
 
 /* -- starting ------------------------------------------------------------- */
 
-static void test_start(void **state)
+static void test_queue_starts(void **state)
 {
 	static const struct {
 		uint64_t size, desc, driver, device;
@@ -49,7 +50,7 @@ static void test_start(void **state)
 	}
 }
 
-static void test_stopped(void **state)
+static void test_queue_stopped_does_nothing(void **state)
 {
 	const struct ring_buffer buffer = { GPA(DATA), 1, false };
 	uint32_t head = 0, written = 0;
@@ -59,16 +60,18 @@ static void test_stopped(void **state)
 	ring_add_chain(&ring, &buffer, 1);
 	queue_stop(&queue);
 	assert_int_equal(queue_pop(&queue, &chain), 0);
-	queue_push(&queue, 0, 0);
+	queue_push(&queue, 3, 100);
 	assert_false(queue_publish(&queue));
 	assert_false(queue_want_kick(&queue));
 	queue_ignore_kicks(&queue);
 	assert_false(ring_used(&ring, &head, &written));
+	/* The ring is the driver's again: not a byte of it is written. */
+	expect_zero(&ram, ring.used.v, 6 + 8 * SIZE);
 }
 
 /* -- chains --------------------------------------------------------------- */
 
-static void test_chain(void **state)
+static void test_queue_pops_chains(void **state)
 {
 	uint16_t head;
 
@@ -84,7 +87,7 @@ static void test_chain(void **state)
 	}
 }
 
-static void test_indirect(void **state)
+static void test_queue_pops_indirect_chains(void **state)
 {
 	uint16_t head;
 
@@ -114,7 +117,7 @@ static void test_indirect(void **state)
 }
 
 /* As many buffers as the ring has, directly and in a table; in any order. */
-static void test_longest(void **state)
+static void test_queue_pops_the_longest_chain(void **state)
 {
 	struct ring_buffer buffer[QUEUE_SIZE_MAX];
 
@@ -136,7 +139,7 @@ static void test_longest(void **state)
 	}
 }
 
-static void test_unpop(void **state)
+static void test_queue_unpops(void **state)
 {
 	uint16_t first, second;
 
@@ -159,7 +162,7 @@ static void test_unpop(void **state)
 }
 
 /* The indexes pass 2^16. */
-static void test_wrap(void **state)
+static void test_queue_indexes_wrap(void **state)
 {
 	const struct ring_buffer buffer = { GPA(DATA), 1, true };
 	uint32_t head = 0, written = 0;
@@ -184,7 +187,7 @@ static void test_wrap(void **state)
 
 /* -- used ring and notifications ------------------------------------------ */
 
-static void test_publish(void **state)
+static void test_queue_publishes(void **state)
 {
 	uint32_t head = 0, written = 0;
 
@@ -209,7 +212,7 @@ static void test_publish(void **state)
 }
 
 /* 2.7.7.2: an interrupt exactly where the event lies among the new ones. */
-static void test_used_event(void **state)
+static void test_queue_used_event(void **state)
 {
 	(void)state;
 	for (unsigned before = 0; before < 3; before++) {
@@ -231,7 +234,7 @@ static void test_used_event(void **state)
 	}
 }
 
-static void test_kicks(void **state)
+static void test_queue_asks_for_kicks(void **state)
 {
 	(void)state;
 	start(false, false);
@@ -260,16 +263,16 @@ static void test_kicks(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_start),
-		cmocka_unit_test(test_stopped),
-		cmocka_unit_test(test_chain),
-		cmocka_unit_test(test_indirect),
-		cmocka_unit_test(test_longest),
-		cmocka_unit_test(test_unpop),
-		cmocka_unit_test(test_wrap),
-		cmocka_unit_test(test_publish),
-		cmocka_unit_test(test_used_event),
-		cmocka_unit_test(test_kicks),
+		cmocka_unit_test(test_queue_starts),
+		cmocka_unit_test(test_queue_stopped_does_nothing),
+		cmocka_unit_test(test_queue_pops_chains),
+		cmocka_unit_test(test_queue_pops_indirect_chains),
+		cmocka_unit_test(test_queue_pops_the_longest_chain),
+		cmocka_unit_test(test_queue_unpops),
+		cmocka_unit_test(test_queue_indexes_wrap),
+		cmocka_unit_test(test_queue_publishes),
+		cmocka_unit_test(test_queue_used_event),
+		cmocka_unit_test(test_queue_asks_for_kicks),
 	};
 
 	return cmocka_run_group_tests(tests, make, destroy);

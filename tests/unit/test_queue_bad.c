@@ -1,4 +1,5 @@
-/* uses: virtio/queue.c mem/ram.c */
+/* SPDX-License-Identifier: Apache-2.0 */
+/* uses: tests/unit/queue_help.c */
 /* Split queues: each way in which a driver may lie. */
 #include "tests/unit/queue_help.h"
 
@@ -14,10 +15,11 @@ static void expect_broken(void)
 	ring_init(&ring, &ram, GPA(RING_AT), SIZE);
 	ring_add_chain(&ring, mixed, 4);
 	assert_int_equal(queue_pop(&queue, &chain), -EPROTO);
-	queue_push(&queue, 0, 1);
+	queue_push(&queue, 3, 1);
 	assert_false(queue_publish(&queue));
 	assert_false(queue_want_kick(&queue));
 	assert_false(ring_used(&ring, &head, &written));
+	expect_zero(&ram, ring.used.v, 4 + 8 * SIZE);
 }
 
 /* One direct chain: desc[i] leads to desc[i + 1] as long as NEXT says so. */
@@ -61,7 +63,7 @@ static const struct bad_chain {
 	  0 },
 };
 
-static void test_bad_chains(void **state)
+static void test_queue_refuses_bad_chains(void **state)
 {
 	(void)state;
 	for (size_t i = 0; i < ARRAY_LEN(bad_chains); i++) {
@@ -124,7 +126,7 @@ static const struct bad_table {
 	  { { DATA, 1, RING_NEXT | RING_WRITE, 1 }, { DATA, 1, 0, 0 } } },
 };
 
-static void test_bad_tables(void **state)
+static void test_queue_refuses_bad_tables(void **state)
 {
 	(void)state;
 	for (size_t i = 0; i < ARRAY_LEN(bad_tables); i++) {
@@ -143,8 +145,43 @@ static void test_bad_tables(void **state)
 	}
 }
 
+/*
+ * What lies behind a table is no part of it, however good it looks: each place
+ * that an index past the table's end would lead to holds a descriptor.
+ */
+static void test_queue_takes_no_decoys(void **state)
+{
+	static const uint16_t past[] = { SIZE, SIZE + 1, 0x7fff, 0xffff };
+
+	(void)state;
+	for (size_t i = 0; i < 3 * ARRAY_LEN(past); i++) {
+		const uint16_t index = past[i / 3];
+		const bool indirect = i % 3 == 2;
+		struct queue_config config;
+		gpa table;
+
+		ring_init(&ring, &ram, GPA(RING_AT), SIZE);
+		/* The rings out of the way of what follows the table. */
+		ring.avail = GPA(0x2000);
+		ring.used = GPA(0x3000);
+		ram_clear(&ram, GPA(0), RING_AT);
+		ring.indirect = true;
+		config = ring_config(&ring);
+		assert_int_equal(queue_start(&queue, &ram, &config), 0);
+		/* As a chain's head, as its second, as a table's second. */
+		if (indirect)
+			ring_desc(&ring, ring.desc, 0, TABLE, SIZE * RING_DESC,
+				  RING_INDIRECT, 0);
+		table = indirect ? GPA(TABLE) : ring.desc;
+		ring_desc(&ring, table, 0, DATA, 16, RING_NEXT, index);
+		ring_desc(&ring, table, index, DATA, 16, 0, 0);
+		ring_offer(&ring, i % 3 ? 0 : index);
+		expect_broken();
+	}
+}
+
 /* One buffer more than the ring has, in a table that is long enough. */
-static void test_too_long(void **state)
+static void test_queue_refuses_too_long_a_chain(void **state)
 {
 	struct ring_buffer buffer[SIZE + 1];
 
@@ -159,7 +196,7 @@ static void test_too_long(void **state)
 }
 
 /* 2^32 bytes in all, each buffer within RAM. */
-static void test_too_many_bytes(void **state)
+static void test_queue_refuses_too_many_bytes(void **state)
 {
 	struct ram_options options = { .size = 3 * GIB };
 	struct ram saved = ram;
@@ -182,7 +219,7 @@ static void test_too_many_bytes(void **state)
 	ram = saved;
 }
 
-static void test_index_jump(void **state)
+static void test_queue_refuses_an_index_jump(void **state)
 {
 	static const uint16_t jumps[] = { SIZE + 1, 0x7fff, 0x8000, 0xffff };
 
@@ -215,11 +252,12 @@ static void test_index_jump(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_bad_chains),
-		cmocka_unit_test(test_bad_tables),
-		cmocka_unit_test(test_too_long),
-		cmocka_unit_test(test_too_many_bytes),
-		cmocka_unit_test(test_index_jump),
+		cmocka_unit_test(test_queue_refuses_bad_chains),
+		cmocka_unit_test(test_queue_refuses_bad_tables),
+		cmocka_unit_test(test_queue_takes_no_decoys),
+		cmocka_unit_test(test_queue_refuses_too_long_a_chain),
+		cmocka_unit_test(test_queue_refuses_too_many_bytes),
+		cmocka_unit_test(test_queue_refuses_an_index_jump),
 	};
 
 	return cmocka_run_group_tests(tests, make, destroy);

@@ -1,13 +1,20 @@
-/* uses: mem/ram.c */
+/* SPDX-License-Identifier: Apache-2.0 */
+/* uses: tests/unit/guest_ram.c tests/unit/sample_file.c */
+/* ldflags: -Wl,--wrap=pread -Wl,--wrap=madvise -Wl,--wrap=mmap */
 /* Guest RAM: the gap, bounds, and files put into it. */
 #include <errno.h>
 #include <fcntl.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
-#include "tests/unit/boot_help.h"
+#include "tests/unit/guest_ram.h"
+#include "tests/unit/kept_log.h"
+#include "tests/unit/sample_file.h"
+#include "tests/unit/unit.h"
 
 #define AT MIB /* where files are put */
 
-static void test_small(void **state)
+static void test_ram_below_the_gap(void **state)
 {
 	struct ram ram;
 
@@ -26,7 +33,7 @@ static void test_small(void **state)
 	assert_null(ram_span(&ram, GPA(0), 1));
 }
 
-static void test_around_the_gap(void **state)
+static void test_ram_around_the_gap(void **state)
 {
 	struct ram ram;
 	uint8_t *low_end, *high;
@@ -52,7 +59,7 @@ static void test_around_the_gap(void **state)
 	ram_destroy(&ram);
 }
 
-static void test_edges(void **state)
+static void test_ram_edges(void **state)
 {
 	struct ram ram;
 
@@ -70,7 +77,7 @@ static void test_edges(void **state)
 	ram_destroy(&ram);
 }
 
-static void test_access(void **state)
+static void test_ram_reads_and_writes(void **state)
 {
 	const char text[] = "at the very end of high RAM";
 	const uint64_t at = 6 * GIB - sizeof(text);
@@ -98,7 +105,7 @@ static void test_access(void **state)
 	ram_destroy(&ram);
 }
 
-static void test_refused(void **state)
+static void test_ram_refuses_sizes(void **state)
 {
 	static const struct {
 		struct ram_options options;
@@ -126,7 +133,7 @@ static void test_refused(void **state)
 	}
 }
 
-static void test_prefault(void **state)
+static void test_ram_prefaults(void **state)
 {
 	struct ram_options options = { .size = 32 * MIB, .prefault = true };
 	unsigned char resident[32 * MIB / RAM_PAGE];
@@ -147,7 +154,7 @@ static void test_prefault(void **state)
 }
 
 /* Large pages line up only where the host address does. */
-static void test_alignment(void **state)
+static void test_ram_is_aligned(void **state)
 {
 	struct ram ram[3];
 
@@ -161,12 +168,161 @@ static void test_alignment(void **state)
 		ram_destroy(&ram[i]);
 }
 
+/* -- what RAM asks the host for ----------------------------------------------
+ */
+
+/* The next anonymous mapping without a wish for its address goes here. */
+static uint8_t *wish;
+
+void *__real_mmap(void *at, size_t len, int prot, int flags, int fd,
+		  off_t from);
+void *__wrap_mmap(void *at, size_t len, int prot, int flags, int fd,
+		  off_t from);
+void *__wrap_mmap(void *at, size_t len, int prot, int flags, int fd, off_t from)
+{
+	if (!at && wish) {
+		at = wish;
+		flags |= MAP_FIXED;
+		wish = NULL;
+	}
+	return __real_mmap(at, len, prot, flags, fd, from);
+}
+
+static bool is_there(const uint8_t *at)
+{
+	unsigned char resident;
+
+	if (!mincore((void *)(uintptr_t)at, RAM_PAGE, &resident))
+		return true;
+	assert_int_equal(errno, ENOMEM);
+	return false;
+}
+
+/*
+ * RAM lies at a multiple of 2 MiB. What was mapped for that and is not needed
+ * is given back, to the page, and never a page of what lies beside it.
+ */
+static void test_ram_leaves_its_neighbours(void **state)
+{
+	static const uint64_t skips[] = { 0, RAM_PAGE, MIB,
+					  2 * MIB - RAM_PAGE };
+	const uint64_t size = 4 * MIB + RAM_PAGE;
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(skips); i++) {
+		uint8_t *room = mmap(NULL, 16 * MIB, PROT_READ | PROT_WRITE,
+				     MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+		uint8_t *base, *asked, *end;
+		struct ram ram;
+
+		assert_true(room != MAP_FAILED);
+		base = room + 4 * MIB - (uintptr_t)room % (2 * MIB);
+		asked = base - skips[i];
+		end = asked + size + 2 * MIB;
+		asked[-1] = end[0] = 0x5a;
+		wish = asked;
+		make_ram(&ram, size);
+		assert_ptr_equal(ram.region[0].host, base);
+		for (uint8_t *at = asked; at < end; at += RAM_PAGE)
+			assert_int_equal(is_there(at),
+					 at >= base && at < base + size);
+		ram_destroy(&ram);
+		for (uint8_t *at = asked; at < end; at += RAM_PAGE)
+			assert_false(is_there(at));
+		assert_int_equal(asked[-1], 0x5a);
+		assert_int_equal(end[0], 0x5a);
+		munmap(room, 16 * MIB);
+	}
+}
+
+static struct {
+	int error; /* madvise's, or 0 */
+	unsigned count;
+	void *at;
+	size_t len;
+	int advice;
+} advised;
+
+int __real_madvise(void *at, size_t len, int advice);
+int __wrap_madvise(void *at, size_t len, int advice);
+int __wrap_madvise(void *at, size_t len, int advice)
+{
+	advised.count++;
+	advised.at = at;
+	advised.len = len;
+	advised.advice = advice;
+	errno = advised.error;
+	if (advised.error)
+		return -1;
+	/* What is only advice need not be there on this host. */
+	return advice == MADV_HUGEPAGE || advice == MADV_MERGEABLE
+		       ? 0
+		       : __real_madvise(at, len, advice);
+}
+
+/* Each option is one piece of advice, for all of RAM, and no option is none. */
+static void test_ram_advises_the_host(void **state)
+{
+	static const struct {
+		struct ram_options options;
+		int advice;
+		const char *log; /* where the host cannot take it */
+	} cases[] = {
+		{ { .pages = RAM_PAGES_THP }, MADV_HUGEPAGE, "hugepages=thp" },
+		{ { .mergeable = true }, MADV_MERGEABLE, "mergeable" },
+	};
+	struct ram ram;
+
+	(void)state;
+	advised.count = 0;
+	make_ram(&ram, 5 * GIB);
+	ram_destroy(&ram);
+	assert_int_equal(advised.count, 0);
+	for (size_t i = 0; i < 2 * ARRAY_LEN(cases); i++) {
+		struct ram_options options = cases[i / 2].options;
+
+		options.size = 5 * GIB;
+		advised.count = 0;
+		advised.error = i % 2 ? EINVAL : 0;
+		assert_int_equal(ram_create(&ram, &options), 0);
+		assert_int_equal(advised.count, 1);
+		assert_ptr_equal(advised.at, ram.region[0].host);
+		assert_true(advised.len == 5 * GIB);
+		assert_int_equal(advised.advice, cases[i / 2].advice);
+		if (advised.error)
+			expect_log(cases[i / 2].log);
+		expect_no_log();
+		ram_destroy(&ram);
+	}
+}
+
+/* Hosts before Linux 5.14 cannot prefault by advice: pages are touched. */
+static void test_ram_prefaults_on_old_hosts(void **state)
+{
+	struct ram_options options = { .size = 4 * MIB, .prefault = true };
+	unsigned char resident[4 * MIB / RAM_PAGE];
+	struct ram ram;
+
+	(void)state;
+	advised.error = EINVAL;
+	assert_int_equal(ram_create(&ram, &options), 0);
+	assert_int_equal(mincore(ram.region[0].host, ram.size, resident), 0);
+	for (size_t i = 0; i < sizeof(resident); i++)
+		assert_true(resident[i] & 1);
+	ram_destroy(&ram);
+	advised.error = ENOMEM;
+	assert_int_equal(ram_create(&ram, &options), -ENOMEM);
+	expect_log("cannot prefault 4 MiB");
+	assert_null(ram.region[0].host);
+	advised.error = 0;
+}
+
 /* -- ram_load ---------------------------------------------------------------
  */
 
 static uint8_t file_bytes[6 * 4096 + 100];
 
-static void test_load_maps_pages(void **state)
+static void test_ram_load_maps_pages(void **state)
 {
 	uint8_t again[sizeof(file_bytes)];
 	struct ram ram;
@@ -194,7 +350,7 @@ static void test_load_maps_pages(void **state)
 	ram_destroy(&ram);
 }
 
-static void test_load_reads_the_rest(void **state)
+static void test_ram_load_reads_the_rest(void **state)
 {
 	static const struct {
 		uint64_t at, offset, len;
@@ -239,7 +395,49 @@ static void test_load_reads_the_rest(void **state)
 	}
 }
 
-static void test_load_refused(void **state)
+/* The bytes that one pread gives at most, each second after an EINTR; 0: all.
+ */
+static size_t pread_max;
+
+ssize_t __real_pread(int fd, void *to, size_t len, off_t from);
+ssize_t __wrap_pread(int fd, void *to, size_t len, off_t from);
+ssize_t __wrap_pread(int fd, void *to, size_t len, off_t from)
+{
+	static bool interrupted;
+
+	interrupted = pread_max && !interrupted;
+	if (interrupted) {
+		errno = EINTR;
+		return -1;
+	}
+	if (pread_max && len > pread_max)
+		len = pread_max;
+	return __real_pread(fd, to, len, from);
+}
+
+/* A file system may give less than was asked for, and signals come. */
+static void test_ram_load_reads_on(void **state)
+{
+	const size_t size = sizeof(file_bytes);
+	int fd = file_of(file_bytes, size);
+	struct ram ram;
+
+	(void)state;
+	for (unsigned copy = 0; copy < 2; copy++) {
+		make_ram(&ram, 32 * MIB);
+		pread_max = 1000;
+		assert_int_equal(
+			ram_load(&ram, GPA(AT + 7), fd, 7, size - 7, copy), 0);
+		pread_max = 0;
+		expect_bytes(&ram, AT + 7, file_bytes + 7, size - 7);
+		expect_zero(&ram, AT, 7);
+		expect_zero(&ram, AT + size, 4096);
+		ram_destroy(&ram);
+	}
+	close(fd);
+}
+
+static void test_ram_load_refuses(void **state)
 {
 	int file = file_of(file_bytes, sizeof(file_bytes));
 	int stream = pipe_of(file_bytes, 4096);
@@ -297,16 +495,20 @@ static int fill_file(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_small),
-		cmocka_unit_test(test_around_the_gap),
-		cmocka_unit_test(test_edges),
-		cmocka_unit_test(test_access),
-		cmocka_unit_test(test_refused),
-		cmocka_unit_test(test_prefault),
-		cmocka_unit_test(test_alignment),
-		cmocka_unit_test(test_load_maps_pages),
-		cmocka_unit_test(test_load_reads_the_rest),
-		cmocka_unit_test(test_load_refused),
+		cmocka_unit_test(test_ram_below_the_gap),
+		cmocka_unit_test(test_ram_around_the_gap),
+		cmocka_unit_test(test_ram_edges),
+		cmocka_unit_test(test_ram_reads_and_writes),
+		cmocka_unit_test(test_ram_refuses_sizes),
+		cmocka_unit_test(test_ram_prefaults),
+		cmocka_unit_test(test_ram_is_aligned),
+		cmocka_unit_test(test_ram_leaves_its_neighbours),
+		cmocka_unit_test(test_ram_advises_the_host),
+		cmocka_unit_test(test_ram_prefaults_on_old_hosts),
+		cmocka_unit_test(test_ram_load_maps_pages),
+		cmocka_unit_test(test_ram_load_reads_the_rest),
+		cmocka_unit_test(test_ram_load_reads_on),
+		cmocka_unit_test(test_ram_load_refuses),
 	};
 
 	return cmocka_run_group_tests(tests, fill_file, NULL);

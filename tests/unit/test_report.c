@@ -1,14 +1,18 @@
-/* uses: cpu/loop/report.c */
+/* SPDX-License-Identifier: Apache-2.0 */
+/* uses: cpu/loop/report.c cpu/loop/loop.c tests/unit/kept_log.c */
 /* Events: each a line of JSON, read here by a parser that takes nothing else;
  * and never a wait, whoever reads them. */
 #include <ctype.h>
 #include <fcntl.h>
 #include <limits.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 
+#include "cpu/loop/loop.h"
 #include "cpu/loop/report.h"
-#include "tests/unit/cpu_help.h"
+#include "tests/unit/kept_log.h"
+#include "tests/unit/unit.h"
 
 #define LINE 8192
 
@@ -51,7 +55,7 @@ static bool is_object(const char *at)
 	}
 }
 
-static void test_parser(void **state)
+static void test_report_is_judged_by_a_parser(void **state)
 {
 	(void)state;
 	assert_true(is_object("{\"a\":1,\"b\":\"c\"}\n"));
@@ -114,7 +118,7 @@ static unsigned long long number(const char *text, const char *key)
 	return strtoull(at + strlen(quoted), NULL, 10);
 }
 
-static void test_events(void **state)
+static void test_report_writes_events(void **state)
 {
 	static const struct {
 		enum end_reason reason;
@@ -152,7 +156,7 @@ static void test_events(void **state)
 	expect_no_log();
 }
 
-static void test_counters(void **state)
+static void test_report_writes_counters(void **state)
 {
 	const struct report_counter few[] = {
 		{ "exits", 0 },
@@ -183,7 +187,7 @@ static void test_counters(void **state)
 	stop(&report);
 }
 
-static void test_nobody_reads(void **state)
+static void test_report_that_nobody_reads(void **state)
 {
 	const struct ending ending = { END_POWEROFF, 0 };
 	struct report report;
@@ -225,7 +229,7 @@ static void test_nobody_reads(void **state)
 /* -- stages -------------------------------------------------------------------
  */
 
-static void test_timing(void **state)
+static void test_report_writes_timing(void **state)
 {
 	struct report report;
 	int ends[2], saved = dup(STDERR_FILENO);
@@ -235,7 +239,7 @@ static void test_timing(void **state)
 	(void)state;
 	report_init(&report);
 	assert_true(report.exec_ns <= report.stage[0].ns);
-	assert_true(report.stage[0].ns <= report_now());
+	assert_true(report.stage[0].ns <= loop_now());
 	report.exec_ns = 1000000000;
 	report.stage[0].ns = report.exec_ns + 250000;
 	report_stage(&report, "late", report.exec_ns + 2000000);
@@ -265,11 +269,11 @@ static void test_timing(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_parser),
-		cmocka_unit_test(test_events),
-		cmocka_unit_test(test_counters),
-		cmocka_unit_test(test_nobody_reads),
-		cmocka_unit_test(test_timing),
+		cmocka_unit_test(test_report_is_judged_by_a_parser),
+		cmocka_unit_test(test_report_writes_events),
+		cmocka_unit_test(test_report_writes_counters),
+		cmocka_unit_test(test_report_that_nobody_reads),
+		cmocka_unit_test(test_report_writes_timing),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,12 +1,17 @@
-/* uses: cpu/console/uart.c cpu/console/uart_line.c mem/log.c */
+/* SPDX-License-Identifier: Apache-2.0 */
+/* uses: cpu/console/uart.c mem/log.c */
+/* uses: tests/unit/serial_help.c tests/unit/linux_8250.c */
 /*
  * The serial port as a transmitter, driven register by register as Linux drives
  * one, and as ruder guests do: interrupts, back-pressure, what is dropped.
  */
-#include "tests/unit/serial_help.h"
+#include "tests/unit/linux_8250.h"
 
 #include <poll.h>
 #include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
 
 static void test_linux_probe(void **state)
 {
@@ -15,7 +20,7 @@ static void test_linux_probe(void **state)
 	linux_startup();
 	assert_int_equal(in(IIR), IIR_FIFO | IIR_NO_INT);
 	linux_shutdown();
-	assert_int_equal(serial_counters(&serial).out, 0);
+	assert_int_equal(uart_counters(&serial).out, 0);
 }
 
 /* -- transmit ------------------------------------------------------------- */
@@ -85,16 +90,16 @@ static void test_output(void **state)
 	(void)state;
 	linux_printk("hello, ");
 	assert_true(event());
-	assert_int_equal(serial_output_waiting(&serial), 7);
+	assert_int_equal(uart_output_waiting(&serial), 7);
 	linux_printk("world");
 	assert_false(event()); /* only when it was empty before */
-	assert_int_equal(drain("hello, world"), 12);
-	assert_int_equal(serial_output_waiting(&serial), 0);
+	assert_int_equal(drain_port("hello, world"), 12);
+	assert_int_equal(uart_output_waiting(&serial), 0);
 	linux_printk("!");
 	assert_true(event());
-	assert_int_equal(drain("!"), 1);
-	assert_int_equal(serial_counters(&serial).out, 13);
-	assert_int_equal(serial_counters(&serial).dropped, 0);
+	assert_int_equal(drain_port("!"), 1);
+	assert_int_equal(uart_counters(&serial).out, 13);
+	assert_int_equal(uart_counters(&serial).dropped, 0);
 }
 
 static void test_user_output(void **state)
@@ -109,7 +114,7 @@ static void test_user_output(void **state)
 	linux_interrupt(&tty);
 	assert_int_equal(tty.left, 0);
 	assert_int_equal(in(IER), IER_RLSI | IER_RDI);
-	assert_int_equal(drain("a line from a program\r\n"), 23);
+	assert_int_equal(drain_port("a line from a program\r\n"), 23);
 }
 
 /*
@@ -130,7 +135,7 @@ static void test_back_pressure(void **state)
 	linux_startup();
 	irqs();
 	out(IER, in(IER) | IER_THRI);
-	while (tty.left || serial_output_waiting(&serial)) {
+	while (tty.left || uart_output_waiting(&serial)) {
 		/* The guest runs only when it is interrupted. */
 		if (irqs()) {
 			linux_interrupt(&tty);
@@ -138,25 +143,24 @@ static void test_back_pressure(void **state)
 		}
 		if (tty.left) {
 			/* It waits for us, and says so. */
-			assert_in_range(serial_output_waiting(&serial),
-					SERIAL_OUTPUT_LOW,
-					SERIAL_OUTPUT_HIGH + 16);
+			assert_in_range(uart_output_waiting(&serial),
+					UART_OUTPUT_LOW, UART_OUTPUT_HIGH + 16);
 			assert_int_equal(in(LSR)&LSR_EMPTY, 0);
 			assert_int_equal(in(IIR), IIR_FIFO | IIR_NO_INT);
 			stalls++;
 		}
-		len = serial_output_peek(&serial, &data);
+		len = uart_output_peek(&serial, &data);
 		assert_true(len > 0);
 		if (len > 1000)
 			len = 1000;
 		memcpy(line + total, data, len);
-		serial_output_consume(&serial, len);
+		uart_output_consume(&serial, len);
 		total += len;
 	}
 	assert_true(stalls > 10);
 	assert_int_equal(total, size);
 	assert_memory_equal(line, text, size);
-	assert_int_equal(serial_counters(&serial).dropped, 0);
+	assert_int_equal(uart_counters(&serial).dropped, 0);
 	assert_int_equal(in(IER), IER_RLSI | IER_RDI);
 	free(text);
 	free(line);
@@ -165,7 +169,7 @@ static void test_back_pressure(void **state)
 /* printk while a program is held back: goes out, and does not let it loose. */
 static void test_printk_while_blocked(void **state)
 {
-	const size_t size = 2 * SERIAL_OUTPUT_RING;
+	const size_t size = 2 * UART_OUTPUT_RING;
 	char *text = malloc(size);
 	struct tty tty = { .send = text, .left = size };
 
@@ -182,13 +186,13 @@ static void test_printk_while_blocked(void **state)
 	assert_int_equal(in(LSR)&LSR_EMPTY, 0);
 	assert_int_equal(irqs(), 0);
 	assert_int_equal(in(IIR), IIR_FIFO | IIR_NO_INT);
-	assert_int_equal(serial_counters(&serial).dropped, 0);
+	assert_int_equal(uart_counters(&serial).dropped, 0);
 	/* Drained: the program goes on by an interrupt. */
-	drain(NULL);
+	drain_port(NULL);
 	assert_int_equal(irqs(), 1);
 	assert_int_equal(in(LSR)&LSR_EMPTY, LSR_EMPTY);
 	linux_interrupt(&tty);
-	assert_int_equal(serial_counters(&serial).dropped, 0);
+	assert_int_equal(uart_counters(&serial).dropped, 0);
 	free(text);
 }
 
@@ -200,24 +204,24 @@ static void test_start_while_blocked(void **state)
 	(void)state;
 	linux_startup();
 	irqs();
-	for (unsigned i = 0; i < SERIAL_OUTPUT_RING - 100; i++)
+	for (unsigned i = 0; i < UART_OUTPUT_RING - 100; i++)
 		out(TX, 'k');
 	out(IER, in(IER) | IER_THRI);
 	assert_int_equal(irqs(), 0);
 	assert_int_equal(in(LSR)&LSR_EMPTY, 0);
 	/* Not before LOW. */
-	serial_output_consume(&serial, SERIAL_OUTPUT_RING / 2 - 100);
-	assert_int_equal(serial_output_waiting(&serial), SERIAL_OUTPUT_LOW);
+	uart_output_consume(&serial, UART_OUTPUT_RING / 2 - 100);
+	assert_int_equal(uart_output_waiting(&serial), UART_OUTPUT_LOW);
 	assert_int_equal(irqs(), 0);
-	serial_output_consume(&serial, 1);
+	uart_output_consume(&serial, 1);
 	assert_int_equal(irqs(), 1);
 	linux_interrupt(&tty);
 	assert_int_equal(tty.left, 0);
 	/* No interrupt for one that does not transmit any more. */
-	for (unsigned i = 0; i < SERIAL_OUTPUT_RING; i++)
+	for (unsigned i = 0; i < UART_OUTPUT_RING; i++)
 		out(TX, 'k');
 	irqs();
-	drain(NULL);
+	drain_port(NULL);
 	assert_int_equal(irqs(), 0);
 }
 
@@ -227,21 +231,19 @@ static void test_polled_drop(void **state)
 
 	(void)state;
 	/* Polls LSR, never waits, never an interrupt. */
-	for (unsigned i = 0; i < SERIAL_OUTPUT_RING + 1000; i++) {
+	for (unsigned i = 0; i < UART_OUTPUT_RING + 1000; i++) {
 		assert_int_equal(in(LSR)&LSR_EMPTY, LSR_EMPTY);
-		out(TX, i < SERIAL_OUTPUT_RING ? 'a' : 'b');
+		out(TX, i < UART_OUTPUT_RING ? 'a' : 'b');
 	}
-	assert_int_equal(serial_counters(&serial).out,
-			 SERIAL_OUTPUT_RING + 1000);
-	assert_int_equal(serial_counters(&serial).dropped, 1000);
-	assert_int_equal(serial_output_peek(&serial, &data),
-			 SERIAL_OUTPUT_RING);
-	for (unsigned i = 0; i < SERIAL_OUTPUT_RING; i++)
+	assert_int_equal(uart_counters(&serial).out, UART_OUTPUT_RING + 1000);
+	assert_int_equal(uart_counters(&serial).dropped, 1000);
+	assert_int_equal(uart_output_peek(&serial, &data), UART_OUTPUT_RING);
+	for (unsigned i = 0; i < UART_OUTPUT_RING; i++)
 		assert_int_equal(data[i], 'a');
 	assert_int_equal(irqs(), 0);
-	serial_output_consume(&serial, SERIAL_OUTPUT_RING);
+	uart_output_consume(&serial, UART_OUTPUT_RING);
 	out(TX, 'c');
-	assert_int_equal(drain("c"), 1);
+	assert_int_equal(drain_port("c"), 1);
 }
 
 static void test_ring_wrap(void **state)
@@ -257,17 +259,17 @@ static void test_ring_wrap(void **state)
 		for (int i = 0; i < 97; i++)
 			out(TX, written++);
 		for (size_t left = 97; left; left -= len) {
-			len = serial_output_peek(&serial, &data);
+			len = uart_output_peek(&serial, &data);
 			assert_true(len > 0);
 			if (len > left)
 				len = left;
 			for (size_t i = 0; i < len; i++)
 				assert_int_equal(data[i], expected++);
-			serial_output_consume(&serial, len);
+			uart_output_consume(&serial, len);
 		}
-		assert_int_equal(serial_output_waiting(&serial), 1);
+		assert_int_equal(uart_output_waiting(&serial), 1);
 	}
-	assert_int_equal(serial_counters(&serial).dropped, 0);
+	assert_int_equal(uart_counters(&serial).dropped, 0);
 }
 
 static void test_discard(void **state)
@@ -276,25 +278,25 @@ static void test_discard(void **state)
 
 	(void)state;
 	linux_startup();
-	for (unsigned i = 0; i < SERIAL_OUTPUT_RING; i++)
+	for (unsigned i = 0; i < UART_OUTPUT_RING; i++)
 		out(TX, 'x');
 	out(IER, in(IER) | IER_THRI);
 	irqs();
 	event();
 	/* The reader is gone for good: whoever waits goes on. */
-	serial_output_discard(&serial, true);
+	uart_output_discard(&serial, true);
 	assert_int_equal(irqs(), 1);
 	linux_interrupt(&tty);
 	assert_int_equal(tty.left, 0);
 	linux_printk("to nobody");
-	assert_int_equal(serial_output_waiting(&serial), 0);
+	assert_int_equal(uart_output_waiting(&serial), 0);
 	assert_false(event());
-	assert_int_equal(serial_counters(&serial).dropped,
-			 SERIAL_OUTPUT_RING + 4 + 9);
-	serial_output_discard(&serial, false);
+	assert_int_equal(uart_counters(&serial).dropped,
+			 UART_OUTPUT_RING + 4 + 9);
+	uart_output_discard(&serial, false);
 	linux_printk("to somebody");
 	assert_true(event());
-	assert_int_equal(drain("to somebody"), 11);
+	assert_int_equal(drain_port("to somebody"), 11);
 }
 
 /* -- threads -------------------------------------------------------------- */
@@ -346,24 +348,24 @@ static void test_threads(void **state)
 		/* Only by the event do we know that there is something. */
 		assert_int_equal(poll(&woken, 1, 10000), 1);
 		event();
-		while ((len = serial_output_peek(&serial, &data))) {
+		while ((len = uart_output_peek(&serial, &data))) {
 			assert_true(total + len <= THREAD_BYTES);
 			assert_memory_equal(data, text + total, len);
-			serial_output_consume(&serial, len);
+			uart_output_consume(&serial, len);
 			total += len;
 		}
 	}
 	pthread_join(program, NULL);
 	pthread_join(kernel, NULL);
 	assert_int_equal(tty.left, 0);
-	assert_int_equal(serial_counters(&serial).dropped, 0);
+	assert_int_equal(uart_counters(&serial).dropped, 0);
 	free(text);
 }
 
 int main(void)
 {
 #define TEST(function)                                                         \
-	cmocka_unit_test_setup_teardown(function, setup, teardown)
+	cmocka_unit_test_setup_teardown(function, serial_setup, serial_teardown)
 	const struct CMUnitTest tests[] = {
 		TEST(test_linux_probe),
 		TEST(test_thre_sequence),

@@ -1,9 +1,22 @@
-/* uses: cpu/console/uart.c cpu/console/uart_line.c mem/log.c */
+/* SPDX-License-Identifier: Apache-2.0 */
+/* uses: cpu/console/uart.c mem/log.c */
+/* uses: tests/unit/serial_help.c tests/unit/linux_8250.c */
 /*
  * The serial port as a receiver: nothing that the host sends is lost, whatever
  * the guest's driver does; and its registers.
  */
-#include "tests/unit/serial_help.h"
+#include "tests/unit/linux_8250.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static size_t input_room(void)
+{
+	const size_t waiting = serial.input_count - serial.fifo_count;
+
+	return waiting < UART_INPUT_QUEUE ? UART_INPUT_QUEUE - waiting : 0;
+}
 
 /* What comes before the guest's shell is there is not eaten by any probe. */
 static void test_input_survives_probe(void **state)
@@ -30,7 +43,7 @@ static void test_input_survives_probe(void **state)
 	linux_interrupt(&tty);
 	assert_int_equal(tty.got_len, 6);
 	assert_memory_equal(tty.got, "abcdef", 6);
-	assert_int_equal(serial_counters(&serial).in, 22);
+	assert_int_equal(uart_counters(&serial).in, 22);
 }
 
 /* -- receive -------------------------------------------------------------- */
@@ -126,10 +139,10 @@ static void test_large_input(void **state)
 	event();
 	while (got < size) {
 		/* Until there is no more room; then not before the event. */
-		assert_int_equal(serial_input_room(&serial) > 0, 1);
+		assert_int_equal(input_room() > 0, 1);
 		do {
-			took = serial_input(&serial, text + offered,
-					    size - offered);
+			took = uart_input(&serial, text + offered,
+					  size - offered);
 			offered += took;
 		} while (took);
 		assert_true(irqs() > 0 || offered == size);
@@ -146,32 +159,32 @@ static void test_large_input(void **state)
 	}
 	assert_int_equal(offered, size);
 	assert_int_equal(in(LSR)&LSR_DR, 0);
-	assert_int_equal(serial_counters(&serial).in, size);
+	assert_int_equal(uart_counters(&serial).in, size);
 	free(text);
 }
 
 static void test_input_room(void **state)
 {
-	uint8_t data[SERIAL_INPUT_QUEUE + 1] = { 0 };
+	uint8_t data[UART_INPUT_QUEUE + 1] = { 0 };
 
 	(void)state;
-	assert_int_equal(serial_input_room(&serial), SERIAL_INPUT_QUEUE);
-	assert_int_equal(serial_input(&serial, data, sizeof(data)),
-			 SERIAL_INPUT_QUEUE);
-	assert_int_equal(serial_input_room(&serial), 0);
-	assert_int_equal(serial_input(&serial, data, 1), 0);
+	assert_int_equal(input_room(), UART_INPUT_QUEUE);
+	assert_int_equal(uart_input(&serial, data, sizeof(data)),
+			 UART_INPUT_QUEUE);
+	assert_int_equal(input_room(), 0);
+	assert_int_equal(uart_input(&serial, data, 1), 0);
 	assert_false(event());
 	/* The FIFO takes 16 of them; put back, they still have a place. */
 	out(FCR, FCR_ENABLE);
 	out(IER, IER_RDI);
-	assert_int_equal(serial_input_room(&serial), 16);
-	assert_int_equal(serial_input(&serial, data, 16), 16);
+	assert_int_equal(input_room(), 16);
+	assert_int_equal(uart_input(&serial, data, 16), 16);
 	out(IER, 0);
 	out(FCR, FCR_ENABLE | FCR_CLEAR);
-	assert_int_equal(serial_input_room(&serial), 0);
+	assert_int_equal(input_room(), 0);
 	assert_int_equal(in(LSR)&LSR_DR, 0);
 	out(IER, IER_RDI);
-	for (unsigned i = 0; i < SERIAL_INPUT_QUEUE + 16; i++) {
+	for (unsigned i = 0; i < UART_INPUT_QUEUE + 16; i++) {
 		assert_int_equal(in(LSR)&LSR_DR, LSR_DR);
 		in(RX);
 	}
@@ -229,7 +242,7 @@ static void test_loopback(void **state)
 	assert_int_equal(in(LSR)&LSR_DR, 0);
 	out(TX, 'l');
 	out(TX, 'o');
-	assert_int_equal(serial_output_waiting(&serial), 0);
+	assert_int_equal(uart_output_waiting(&serial), 0);
 	assert_int_equal(in(RX), 'l');
 	/* All modem lines follow MCR. */
 	assert_int_equal(in(MSR), 0x0b); /* CTS, DSR, DCD went off */
@@ -262,7 +275,7 @@ static void test_registers(void **state)
 	out(LCR, 0x03);
 	assert_int_equal(in(IER), 0x05);
 	assert_int_equal(in(0), 0);
-	assert_int_equal(serial_output_waiting(&serial), 0);
+	assert_int_equal(uart_output_waiting(&serial), 0);
 	out(MCR, 0xeb);
 	assert_int_equal(in(MCR), 0x0b);
 	out(LSR, 0xff);
@@ -270,17 +283,17 @@ static void test_registers(void **state)
 	assert_int_equal(in(LSR), LSR_EMPTY);
 	assert_int_equal(in(MSR), 0xb0);
 	/* outw and outl: each byte to its register. */
-	serial_bus_ops.write(&serial, LCR, (const uint8_t[]){ 0x1b, 0x03 }, 2);
+	uart_bus_ops.write(&serial, LCR, (const uint8_t[]){ 0x1b, 0x03 }, 2);
 	assert_int_equal(in(LCR), 0x1b);
 	assert_int_equal(in(MCR), 0x03);
-	serial_bus_ops.read(&serial, 0, wide, 8);
+	uart_bus_ops.read(&serial, 0, wide, 8);
 	assert_memory_equal(wide, "\x00\x05\x01\x1b\x03\x60\xb0\xa5", 8);
 }
 
 int main(void)
 {
 #define TEST(function)                                                         \
-	cmocka_unit_test_setup_teardown(function, setup, teardown)
+	cmocka_unit_test_setup_teardown(function, serial_setup, serial_teardown)
 	const struct CMUnitTest tests[] = {
 		TEST(test_input_survives_probe),
 		TEST(test_receive_interrupts),

@@ -1,12 +1,15 @@
-/* uses: cpu/loop/signals.c cpu/loop/loop.c */
+/* SPDX-License-Identifier: Apache-2.0 */
+/* uses: cpu/loop/signals.c cpu/loop/loop.c tests/unit/kept_log.c */
 /* Signals before and after they are held; each case in a process of its own,
  * because how signals are treated is a matter of the whole process. */
 #include <signal.h>
+#include <sys/mman.h>
 #include <sys/wait.h>
 #include <time.h>
 
 #include "cpu/loop/signals.h"
-#include "tests/unit/cpu_help.h"
+#include "tests/unit/kept_log.h"
+#include "tests/unit/unit.h"
 
 static struct signals signals;
 static struct loop loop;
@@ -63,7 +66,7 @@ static void early(int number)
 	raise(number);
 }
 
-static void test_early(void **state)
+static void test_signals_that_come_early(void **state)
 {
 	static const int ends[] = { SIGTERM, SIGINT,  SIGHUP, SIGQUIT,
 				    SIGALRM, SIGXCPU, SIGPROF };
@@ -97,7 +100,7 @@ static void early_ignored(int number)
 	_exit(signals_take(&signals) ? 50 : 51);
 }
 
-static void test_inherited(void **state)
+static void test_signals_dispositions_inherited(void **state)
 {
 	(void)state;
 	assert_int_equal(in_child(early_blocked, SIGTERM), SIGTERM + 100);
@@ -134,7 +137,7 @@ static void alarm_is_late(int number)
 	_exit((int)signals_take(&signals));
 }
 
-static void test_alarm(void **state)
+static void test_signals_alarm_ends_the_process(void **state)
 {
 	(void)state;
 	assert_int_equal(in_child(kept, SIGUSR1), SIGUSR1);
@@ -172,7 +175,7 @@ static void in_loop(int number)
 	_exit(signals.source.fd == -1 ? 0 : 93);
 }
 
-static void test_loop(void **state)
+static void test_signals_taken_in_the_loop(void **state)
 {
 	static const int numbers[] = { SIGINT,	SIGHUP,	 SIGQUIT,   SIGUSR1,
 				       SIGUSR2, SIGTSTP, SIGCONT,   SIGALRM,
@@ -217,7 +220,7 @@ static void crash_in_handler(int number)
 	raise(number);
 }
 
-static void test_crash(void **state)
+static void test_signals_of_a_crash(void **state)
 {
 	static const int numbers[] = { SIGSEGV, SIGBUS,	 SIGILL, SIGFPE,
 				       SIGABRT, SIGTRAP, SIGSYS };
@@ -234,9 +237,11 @@ static void test_crash(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_early),	  cmocka_unit_test(test_alarm),
-		cmocka_unit_test(test_inherited), cmocka_unit_test(test_loop),
-		cmocka_unit_test(test_crash),
+		cmocka_unit_test(test_signals_that_come_early),
+		cmocka_unit_test(test_signals_alarm_ends_the_process),
+		cmocka_unit_test(test_signals_dispositions_inherited),
+		cmocka_unit_test(test_signals_taken_in_the_loop),
+		cmocka_unit_test(test_signals_of_a_crash),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,8 +1,8 @@
-/* uses: cpu/console/console.c cpu/console/escape.c cpu/console/clients.c */
-/* uses: cpu/console/drain.c cpu/console/tty.c */
-/* uses: cpu/console/stream.c cpu/console/open.c cpu/console/uart.c */
-/* uses: cpu/console/uart_line.c */
+/* SPDX-License-Identifier: Apache-2.0 */
+/* uses: cpu/console/console.c cpu/console/open.c cpu/console/stream.c */
+/* uses: cpu/console/tty.c cpu/console/uart.c */
 /* uses: cpu/loop/unixsock.c cpu/loop/loop.c mem/log.c */
+/* uses: tests/unit/console_help.c tests/unit/serial_help.c cpu/loop/file.c */
 /*
  * mote on a terminal: raw mode and its way back on every way out, Ctrl-A, and
  * job control. A child is mote, its terminal a pseudo-terminal whose master the
@@ -97,7 +97,7 @@ static _Noreturn void child_runs(void)
 	int log_copy;
 
 	close(master);
-	setup(NULL);
+	console_setup(NULL);
 	log_copy = saved_stderr; /* messages belong on the terminal here */
 	dup2(log_copy, STDERR_FILENO);
 	signal(SIGTSTP, on_signal);
@@ -106,8 +106,8 @@ static _Noreturn void child_runs(void)
 	signal(SIGSEGV, on_crash);
 	if (console_open(&console, &options))
 		_exit(1);
-	console_on_quit(&console, on_quit, NULL);
-	if (console_start(&console, &loop, &serial))
+	if (console_start(&console, &loop, &serial,
+			  (struct tty_escape){ .on_quit = on_quit }))
 		_exit(1);
 	if (!run_for(30000, child_tick))
 		_exit(2);

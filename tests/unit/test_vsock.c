@@ -1,7 +1,5 @@
-/* uses: virtio/vsock/vsock.c virtio/vsock/rx.c virtio/vsock/conn.c */
-/* uses: virtio/vsock/pool.c virtio/vsock/host.c virtio/queue.c */
-/* uses: virtio/vsock/listen.c */
-/* uses: cpu/loop/loop.c cpu/loop/unixsock.c mem/ram.c */
+/* SPDX-License-Identifier: Apache-2.0 */
+/* uses: tests/unit/vsock_help.c */
 /* How streams of the vsock device begin, from either side. */
 #include "tests/unit/vsock_help.h"
 
@@ -66,7 +64,7 @@ static void test_data_behind_command(void **state)
 		expect_packet(VSOCK_OP_SHUTDOWN, got.src_port, 77);
 		guest_op(VSOCK_OP_RST, got.src_port, 77, 0);
 	}
-	assert_int_equal(vsock->count, 0);
+	assert_int_equal(vsock->conns.count, 0);
 }
 
 /* In as many pieces as it has bytes; others do not wait for it. */
@@ -129,7 +127,7 @@ static void test_bad_commands(void **state)
 	}
 	run_a_while();
 	expect_no_packet();
-	assert_int_equal(vsock->count, 0);
+	assert_int_equal(vsock->conns.count, 0);
 }
 
 static void test_guest_refuses(void **state)
@@ -143,7 +141,7 @@ static void test_guest_refuses(void **state)
 	expect_request(9);
 	guest_op(VSOCK_OP_RST, got.src_port, 9, 0);
 	host_gets_eof(fd);
-	assert_int_equal(vsock->count, 0);
+	assert_int_equal(vsock->conns.count, 0);
 	close(fd);
 }
 
@@ -214,7 +212,7 @@ static void test_nobody_listens(void **state)
 	assert_int_equal(mkdir(name, 0700), 0);
 	guest_op(VSOCK_OP_REQUEST, PORT + 2, GUEST, 0);
 	expect_rst(PORT + 2, GUEST);
-	assert_int_equal(vsock->count, 0);
+	assert_int_equal(vsock->conns.count, 0);
 }
 
 int main(void)

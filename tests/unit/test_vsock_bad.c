@@ -1,7 +1,5 @@
-/* uses: virtio/vsock/vsock.c virtio/vsock/rx.c virtio/vsock/conn.c */
-/* uses: virtio/vsock/pool.c virtio/vsock/host.c virtio/queue.c */
-/* uses: virtio/vsock/listen.c */
-/* uses: cpu/loop/loop.c cpu/loop/unixsock.c mem/ram.c */
+/* SPDX-License-Identifier: Apache-2.0 */
+/* uses: tests/unit/vsock_help.c */
 /* The vsock device and guests that misbehave, or reset it. */
 #include "tests/unit/vsock_help.h"
 
@@ -99,7 +97,7 @@ static void test_breaches(void **state)
 		guest_send_raw(&packet, bytes, breaches[i].real);
 		expect_rst(PORT, GUEST);
 		host_gets_eof(fd);
-		assert_int_equal(vsock->count, 1);
+		assert_int_equal(vsock->conns.count, 1);
 		close(fd);
 	}
 	guest_data(PORT, GUEST + 1, "well", 4);
@@ -126,7 +124,7 @@ static void test_too_much_data(void **state)
 	} while (got.op != VSOCK_OP_RST && sent < 4 * VSOCK_BUFFER);
 	assert_int_equal(got.op, VSOCK_OP_RST);
 	assert_true(sent > VSOCK_BUFFER);
-	assert_int_equal(vsock->count, 0);
+	assert_int_equal(vsock->conns.count, 0);
 	/* In one packet. */
 	close(fd);
 	close(guest_connects(listener, GUEST));
@@ -139,7 +137,7 @@ static void test_short_packets(void **state)
 
 	(void)state;
 	guest_start();
-	for (uint32_t len = 1; len < VSOCK_HEADER; len++) {
+	for (uint32_t len = 1; len < HEADER; len++) {
 		struct ring_buffer buffer = { GPA(TX_DATA), len, false };
 
 		ring_add_chain(&tx, &buffer, 1);
@@ -196,12 +194,12 @@ static void test_flood(void **state)
 
 	(void)state;
 	guest_start();
-	for (unsigned i = 0; i < 3 * VSOCK_STRAYS; i++)
+	for (unsigned i = 0; i < 3 * VSOCK_RSTS_MAX; i++)
 		guest_op(VSOCK_OP_RW, PORT, i, 0);
-	assert_int_equal(vsock->strays, VSOCK_STRAYS);
+	assert_int_equal(vsock->conns.rst_count, VSOCK_RSTS_MAX);
 	for (; run_ticks(5, packet_came); rsts++)
 		assert_int_equal(got.op, VSOCK_OP_RST);
-	assert_int_equal(rsts, VSOCK_STRAYS + RX_SIZE / rx_descs());
+	assert_int_equal(rsts, VSOCK_RSTS_MAX + RX_SIZE / rx_descs());
 	assert_false(ring_used(&rx, &head, &written));
 	assert_int_equal(breaks, 0);
 }
@@ -215,7 +213,7 @@ static void expect_broken_and_mend(int fd, const char *why)
 	assert_non_null(strstr(broken_why, why));
 	host_gets_eof(fd);
 	close(fd);
-	assert_int_equal(vsock->count, 0);
+	assert_int_equal(vsock->conns.count, 0);
 	guest_stop();
 	guest_start();
 	close(host_connects(PORT));
@@ -257,10 +255,9 @@ static void test_small_receive_buffers(void **state)
 	guest_start();
 	fd = host_connects(PORT);
 	while (rx.avail_idx % RX_SIZE)
-		ring_add_chain(&rx,
-			       &(struct ring_buffer){ GPA(RX_DATA),
-						      VSOCK_HEADER, true },
-			       1);
+		ring_add_chain(
+			&rx,
+			&(struct ring_buffer){ GPA(RX_DATA), HEADER, true }, 1);
 	for (unsigned i = 0; i < 100 && !breaks; i++)
 		guest_op(VSOCK_OP_RW, PORT, i, 0);
 	expect_broken_and_mend(fd, "no room for data");
@@ -287,7 +284,7 @@ static void test_reset(void **state)
 		host_gets_eof(fd[1]);
 		for (int i = 0; i < 3; i++)
 			close(fd[i]);
-		assert_int_equal(vsock->count, 0);
+		assert_int_equal(vsock->conns.count, 0);
 		run_a_while();
 	}
 	close(listener);

@@ -1,7 +1,5 @@
-/* uses: virtio/vsock/vsock.c virtio/vsock/rx.c virtio/vsock/conn.c */
-/* uses: virtio/vsock/pool.c virtio/vsock/host.c virtio/queue.c */
-/* uses: virtio/vsock/listen.c */
-/* uses: cpu/loop/loop.c cpu/loop/unixsock.c mem/ram.c */
+/* SPDX-License-Identifier: Apache-2.0 */
+/* uses: tests/unit/vsock_help.c */
 /* ldflags: -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=mmap */
 /*
  * What the data of a stream costs: no memory is allocated for it, and no system
@@ -9,6 +7,7 @@
  * is shown by a child process that may not make any other (seccomp), and is
  * killed if it does.
  */
+/* uses: tests/unit/costs.c */
 #include "tests/unit/costs.h"
 #include "tests/unit/vsock_help.h"
 

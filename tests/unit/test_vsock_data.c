@@ -1,7 +1,5 @@
-/* uses: virtio/vsock/vsock.c virtio/vsock/rx.c virtio/vsock/conn.c */
-/* uses: virtio/vsock/pool.c virtio/vsock/host.c virtio/queue.c */
-/* uses: virtio/vsock/listen.c */
-/* uses: cpu/loop/loop.c cpu/loop/unixsock.c mem/ram.c */
+/* SPDX-License-Identifier: Apache-2.0 */
+/* uses: tests/unit/vsock_help.c */
 /* What flows through streams of the vsock device, and what holds it up. */
 #include "tests/unit/vsock_help.h"
 
@@ -64,7 +62,7 @@ static void check_to_guest(uint32_t window, enum shape how, size_t total)
 	close(listener);
 	expect_packet(VSOCK_OP_SHUTDOWN, PORT, GUEST);
 	guest_stop();
-	assert_int_equal(vsock->count, 0);
+	assert_int_equal(vsock->conns.count, 0);
 }
 
 static void test_to_guest(void **state)
@@ -77,6 +75,74 @@ static void test_to_guest(void **state)
 	check_to_guest(4096, TWO, 100000);
 	check_to_guest(700, ONE, 20000);
 	check_to_guest(1, TWO, 50);
+}
+
+/* Packets that came and of which the guest has not read the last byte. */
+static unsigned unread_packets(const uint32_t *end, unsigned count)
+{
+	unsigned unread = 0;
+
+	for (unsigned i = 0; i < count; i++)
+		unread += end[i] > guest_fwd;
+	return unread;
+}
+
+/*
+ * The program in the guest reads a part of what came, and again a part: what is
+ * left unread, with what Linux charges for its packets, never is more than the
+ * guest has room for, and what was read makes room for more each time.
+ */
+static void check_partly_read(uint32_t part)
+{
+	static uint32_t end[4096];
+	unsigned packets = 0, rounds = 0;
+	uint32_t written = 0, done = 0, before;
+	int listener = host_listen_on(PORT, 4), fd;
+
+	guest_start();
+	guest_alloc = 65536;
+	fd = guest_connects(listener, GUEST);
+	fcntl(fd, F_SETFL, O_NONBLOCK);
+	for (; done < 500000; rounds++) {
+		before = done;
+		for (int i = 0; i < 8; i++) {
+			ssize_t len = write(fd, pattern + written, 20000);
+
+			written += len > 0 ? (uint32_t)len : 0;
+			run_ticks(1, NULL);
+			while (packet_came()) {
+				if (got.op != VSOCK_OP_RW)
+					continue;
+				memcpy(collected + done, got_data, got.len);
+				done += got.len;
+				assert_true(packets < ARRAY_LEN(end));
+				end[packets++] = done;
+			}
+			assert_true(
+				done - guest_fwd +
+					576 * unread_packets(end, packets) <=
+				guest_alloc);
+		}
+		assert_true(done > before);
+		guest_fwd += (done - guest_fwd) / 100 * part;
+		assert_true(guest_fwd < done);
+		guest_op(VSOCK_OP_CREDIT_UPDATE, PORT, GUEST, 0);
+	}
+	/* It was credit that held it up, not the host. */
+	assert_in_range(rounds, 500000 / guest_alloc, UINT32_MAX);
+	assert_true(written - done < 400000);
+	assert_memory_equal(collected, pattern, done);
+	close(fd);
+	close(listener);
+	guest_stop();
+}
+
+static void test_partly_read(void **state)
+{
+	(void)state;
+	check_partly_read(50);
+	check_partly_read(70);
+	check_partly_read(95);
 }
 
 /*
@@ -201,6 +267,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		vsock_test(test_to_guest),
+		vsock_test(test_partly_read),
 		vsock_test(test_small_writes),
 		vsock_test(test_passed_descriptor),
 		vsock_test(test_slow_reader),

@@ -1,7 +1,5 @@
-/* uses: virtio/vsock/vsock.c virtio/vsock/rx.c virtio/vsock/conn.c */
-/* uses: virtio/vsock/pool.c virtio/vsock/host.c virtio/queue.c */
-/* uses: virtio/vsock/listen.c */
-/* uses: cpu/loop/loop.c cpu/loop/unixsock.c mem/ram.c */
+/* SPDX-License-Identifier: Apache-2.0 */
+/* uses: tests/unit/vsock_help.c */
 /* How streams of the vsock device end, by either side and in any state. */
 #include "tests/unit/vsock_help.h"
 
@@ -36,7 +34,7 @@ static void test_guest_half_closes(void **state)
 	assert_int_equal(got.flags, VSOCK_SHUT_SEND | VSOCK_SHUT_RCV);
 	guest_op(VSOCK_OP_RST, PORT, GUEST, 0);
 	expect_no_packet();
-	assert_int_equal(vsock->count, 0);
+	assert_int_equal(vsock->conns.count, 0);
 	close(listener);
 }
 
@@ -59,7 +57,7 @@ static void test_host_half_closes(void **state)
 		 VSOCK_SHUT_SEND | VSOCK_SHUT_RCV);
 	expect_rst(PORT, GUEST);
 	host_gets_eof(fd);
-	assert_int_equal(vsock->count, 0);
+	assert_int_equal(vsock->conns.count, 0);
 	close(fd);
 	close(listener);
 }
@@ -102,7 +100,7 @@ static void test_host_stops_reading(void **state)
 	expect_packet(VSOCK_OP_SHUTDOWN, PORT, GUEST);
 	assert_int_equal(got.flags, VSOCK_SHUT_SEND | VSOCK_SHUT_RCV);
 	guest_op(VSOCK_OP_RST, PORT, GUEST, 0);
-	assert_int_equal(vsock->count, 0);
+	assert_int_equal(vsock->conns.count, 0);
 	close(listener);
 }
 
@@ -133,7 +131,7 @@ static void test_host_closes_behind_data(void **state)
 	guest_data(PORT, GUEST, "late", 4);
 	guest_op(VSOCK_OP_RST, PORT, GUEST, 0);
 	expect_no_packet();
-	assert_int_equal(vsock->count, 0);
+	assert_int_equal(vsock->conns.count, 0);
 	close(listener);
 }
 
@@ -166,7 +164,7 @@ static void close_behind_data(bool forgets)
 		expect_rst(PORT, GUEST);
 	else
 		guest_op(VSOCK_OP_RST, PORT, GUEST, 0);
-	assert_int_equal(vsock->count, 0);
+	assert_int_equal(vsock->conns.count, 0);
 	close(fd);
 	close(listener);
 	guest_stop();
@@ -190,7 +188,7 @@ static void test_host_aborts(void **state)
 	guest_data(PORT, GUEST, "unread", 6);
 	close(fd);
 	expect_rst(PORT, GUEST);
-	assert_int_equal(vsock->count, 0);
+	assert_int_equal(vsock->conns.count, 0);
 	close(listener);
 }
 
@@ -204,7 +202,7 @@ static void test_guest_aborts(void **state)
 	guest_op(VSOCK_OP_RST, PORT, GUEST, 0);
 	host_gets_eof(fd);
 	expect_no_packet();
-	assert_int_equal(vsock->count, 0);
+	assert_int_equal(vsock->conns.count, 0);
 	close(fd);
 	close(listener);
 }
@@ -231,62 +229,62 @@ static void test_client_leaves_early(void **state)
 		expect_packet(VSOCK_OP_SHUTDOWN, got.src_port, 9);
 		assert_int_equal(got.flags, VSOCK_SHUT_SEND | VSOCK_SHUT_RCV);
 		guest_op(VSOCK_OP_RST, got.src_port, 9, 0);
-		assert_int_equal(vsock->count, 0);
+		assert_int_equal(vsock->conns.count, 0);
 	}
 }
 
 /* -- a stream that ends inside mote ---------------------------------------- */
 
-static int own_end;
+static int internal_end;
 
-static int setup_own(void **state)
+static int setup_internal(void **state)
 {
 	int pair[2];
 
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, pair))
 		return -1;
-	own_end = pair[0];
-	own_fd = pair[1];
+	internal_end = pair[0];
+	internal_fd = pair[1];
 	return setup(state);
 }
 
-static int teardown_own(void **state)
+static int teardown_internal(void **state)
 {
-	close(own_end);
-	close(own_fd);
-	own_fd = -1;
+	close(internal_end);
+	close(internal_fd);
+	internal_fd = -1;
 	return teardown(state);
 }
 
-static void test_own(void **state)
+static void test_internal_stream(void **state)
 {
 	(void)state;
 	guest_start();
-	guest_op(VSOCK_OP_REQUEST, OWN, GUEST, 0);
-	expect_packet(VSOCK_OP_RESPONSE, OWN, GUEST);
-	guest_data(OWN, GUEST, "hello", 5);
-	host_gets(own_end, "hello", 5);
-	host_say(own_end, "back");
-	expect_packet(VSOCK_OP_RW, OWN, GUEST);
+	guest_op(VSOCK_OP_REQUEST, INTERNAL, GUEST, 0);
+	expect_packet(VSOCK_OP_RESPONSE, INTERNAL, GUEST);
+	guest_data(INTERNAL, GUEST, "hello", 5);
+	host_gets(internal_end, "hello", 5);
+	host_say(internal_end, "back");
+	expect_packet(VSOCK_OP_RW, INTERNAL, GUEST);
 	assert_int_equal(got.len, 4);
 	assert_memory_equal(got_data, "back", 4);
 	/* There is one, and one only, also when that is over. */
-	guest_op(VSOCK_OP_REQUEST, OWN, GUEST + 1, 0);
-	expect_rst(OWN, GUEST + 1);
-	guest_op(VSOCK_OP_RST, OWN, GUEST, 0);
-	guest_op(VSOCK_OP_REQUEST, OWN, GUEST + 2, 0);
-	expect_rst(OWN, GUEST + 2);
+	guest_op(VSOCK_OP_REQUEST, INTERNAL, GUEST + 1, 0);
+	expect_rst(INTERNAL, GUEST + 1);
+	guest_op(VSOCK_OP_RST, INTERNAL, GUEST, 0);
+	guest_op(VSOCK_OP_REQUEST, INTERNAL, GUEST + 2, 0);
+	expect_rst(INTERNAL, GUEST + 2);
 }
 
 /* Others are refused, as where nobody listens. */
-static void test_own_alone(void **state)
+static void test_internal_stream_alone(void **state)
 {
 	const struct vsock_options alone = {
 		.file = { NULL, -1 },
 		.cid = CID,
-		.own = true,
-		.own_port = OWN,
-		.own_fd = dup(own_fd),
+		.internal = true,
+		.internal_port = INTERNAL,
+		.internal_fd = dup(internal_fd),
 	};
 
 	(void)state;
@@ -296,8 +294,8 @@ static void test_own_alone(void **state)
 	guest_start();
 	guest_op(VSOCK_OP_REQUEST, PORT, GUEST, 0);
 	expect_rst(PORT, GUEST);
-	guest_op(VSOCK_OP_REQUEST, OWN, GUEST, 0);
-	expect_packet(VSOCK_OP_RESPONSE, OWN, GUEST);
+	guest_op(VSOCK_OP_REQUEST, INTERNAL, GUEST, 0);
+	expect_packet(VSOCK_OP_RESPONSE, INTERNAL, GUEST);
 	for (unsigned i = 1; i < 100; i++) {
 		guest_op(VSOCK_OP_REQUEST, PORT + i, GUEST, 0);
 		expect_rst(PORT + i, GUEST);
@@ -316,10 +314,12 @@ int main(void)
 		vsock_test(test_host_aborts),
 		vsock_test(test_guest_aborts),
 		vsock_test(test_client_leaves_early),
-		cmocka_unit_test_setup_teardown(test_own, setup_own,
-						teardown_own),
-		cmocka_unit_test_setup_teardown(test_own_alone, setup_own,
-						teardown_own),
+		cmocka_unit_test_setup_teardown(test_internal_stream,
+						setup_internal,
+						teardown_internal),
+		cmocka_unit_test_setup_teardown(test_internal_stream_alone,
+						setup_internal,
+						teardown_internal),
 	};
 
 	fill_pattern();

@@ -1,7 +1,5 @@
-/* uses: virtio/vsock/vsock.c virtio/vsock/rx.c virtio/vsock/conn.c */
-/* uses: virtio/vsock/pool.c virtio/vsock/host.c virtio/queue.c */
-/* uses: virtio/vsock/listen.c */
-/* uses: cpu/loop/loop.c cpu/loop/unixsock.c mem/ram.c */
+/* SPDX-License-Identifier: Apache-2.0 */
+/* uses: tests/unit/vsock_help.c */
 /* ldflags: -Wl,--wrap=clock_gettime -Wl,--wrap=loop_timer_set */
 /* Time limits of the vsock device, by a clock that the tests turn on. */
 #include <sys/resource.h>
@@ -40,8 +38,8 @@ static bool pass(uint64_t ns, bool (*done)(void))
 {
 	for (uint64_t end = clock_ns + ns; clock_ns < end;) {
 		clock_ns += STEP;
-		if (vsock->timer_ns && vsock->timer_ns <= clock_ns)
-			vsock->timer.expired(vsock->timer.arg);
+		if (vsock->conns.timer_ns && vsock->conns.timer_ns <= clock_ns)
+			vsock->conns.timer.expired(vsock->conns.timer.arg);
 		run_ticks(2, NULL);
 		if (done && done())
 			return true;
@@ -94,7 +92,7 @@ static void test_no_response(void **state)
 	/* An answer that comes late is one to nothing. */
 	guest_op(VSOCK_OP_RESPONSE, port, 5, 0);
 	expect_rst(port, 5);
-	assert_int_equal(vsock->count, 0);
+	assert_int_equal(vsock->conns.count, 0);
 	close(fd);
 }
 
@@ -121,7 +119,7 @@ static void test_full_backlog(void **state)
 	/* The guest can give up by itself. */
 	guest_op(VSOCK_OP_REQUEST, PORT, GUEST + 3, 0);
 	guest_op(VSOCK_OP_RST, PORT, GUEST + 3, 0);
-	assert_int_equal(vsock->count, 2);
+	assert_int_equal(vsock->conns.count, 2);
 	close(fd);
 	close(listener);
 }
@@ -133,9 +131,9 @@ static unsigned tried_since(uint64_t ns)
 {
 	unsigned count = 0;
 
-	for (unsigned i = 0; i < vsock->touched; i++)
-		count += vsock->conn[i].state == VSOCK_CONNECTING &&
-			 vsock->conn[i].deadline_ns >= ns + STEP;
+	for (unsigned i = 0; i < vsock->conns.touched; i++)
+		count += vsock->conns.conn[i].state == VSOCK_CONNECTING &&
+			 vsock->conns.conn[i].deadline_ns >= ns + STEP;
 	return count;
 }
 
@@ -146,7 +144,7 @@ static void test_many_wait(void **state)
 	unsigned turns = 0, tried, before = 0;
 
 	(void)state;
-	assert_true(vsock->max > WAITERS);
+	assert_true(vsock->conns.max > WAITERS);
 	guest_start();
 	guest_op(VSOCK_OP_REQUEST, PORT, GUEST, 0);
 	expect_packet(VSOCK_OP_RESPONSE, PORT, GUEST);
@@ -154,10 +152,10 @@ static void test_many_wait(void **state)
 		guest_op(VSOCK_OP_REQUEST, PORT, GUEST + i, 0);
 	clock_ns += STEP;
 	for (const uint64_t start = clock_ns; before < WAITERS; turns++) {
-		assert_true(vsock->timer_ns);
-		if (clock_ns < vsock->timer_ns)
-			clock_ns = vsock->timer_ns;
-		vsock->timer.expired(vsock->timer.arg);
+		assert_true(vsock->conns.timer_ns);
+		if (clock_ns < vsock->conns.timer_ns)
+			clock_ns = vsock->conns.timer_ns;
+		vsock->conns.timer.expired(vsock->conns.timer.arg);
 		tried = tried_since(start);
 		assert_in_range(tried, before + 1, before + 64);
 		before = tried;
@@ -178,7 +176,7 @@ static void test_no_answer_to_shutdown(void **state)
 	expect_packet(VSOCK_OP_SHUTDOWN, PORT, GUEST);
 	expect_after(8 * S, packet_came);
 	assert_int_equal(got.op, VSOCK_OP_RST);
-	assert_int_equal(vsock->count, 0);
+	assert_int_equal(vsock->conns.count, 0);
 	close(listener);
 }
 
@@ -186,7 +184,7 @@ static uint8_t bytes[65536];
 
 static bool slot_free(void)
 {
-	return !vsock->count;
+	return !vsock->conns.count;
 }
 
 /* More than the host's socket takes, and the guest forgets the connection. */
@@ -220,11 +218,11 @@ static int leave_data_started(int listener)
 static void test_slow_reader(void **state)
 {
 	int listener = host_listen_on(PORT, 4), fd, other;
-	const unsigned max = vsock->max;
+	const unsigned max = vsock->conns.max;
 
 	(void)state;
 	fd = leave_data_started(listener);
-	vsock->max = 1;
+	vsock->conns.max = 1;
 	for (unsigned i = 0; i < 7; i++) {
 		if (!pass(25 * S, slot_free)) {
 			guest_op(VSOCK_OP_REQUEST, PORT, GUEST + 1, 0);
@@ -244,8 +242,8 @@ static void test_slow_reader(void **state)
 	expect_rst(PORT, GUEST + 1);
 	assert_false(pass(100 * S, slot_free));
 	other = guest_connects(listener, GUEST + 1);
-	assert_int_equal(vsock->count, 1);
-	vsock->max = max;
+	assert_int_equal(vsock->conns.count, 1);
+	vsock->conns.max = max;
 	close(other);
 	close(fd);
 	close(listener);
@@ -271,7 +269,7 @@ static void test_no_descriptors(void **state)
 	run_a_while();
 	assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
 	expect_request(77);
-	assert_int_equal(vsock->count, 1);
+	assert_int_equal(vsock->conns.count, 1);
 	close(client);
 	close(fd);
 	close(listener);

@@ -1,28 +1,18 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
- * For the tests of virtio/vsock*.c: a device without a transport, and guest_*,
- * what a driver does with it. Included by vsock_help.h.
+ * A driver of a vsock device that has no transport: guest_* is what it does.
  */
 #ifndef TESTS_UNIT_VSOCK_GUEST_H
 #define TESTS_UNIT_VSOCK_GUEST_H
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
-
-#include <errno.h>
-#include <stdio.h>
-#include <string.h>
-
-#include "mem/log.h"
 #include "tests/unit/ring.h"
-#include "virtio/vsock/conn.h"
+#include "tests/unit/unit.h"
+#include "virtio/vsock/vsock.h"
 
+#define HEADER	 44u
 #define CID	 7u
 #define RX_SIZE	 128u
-#define TX_SIZE	 64u
+#define TX_SIZE	 128u
 #define RX_RING	 0x100000u
 #define TX_RING	 0x110000u
 #define EV_RING	 0x120000u
@@ -34,243 +24,51 @@
 #define RAM_SIZE (32u << 20)
 #define WINDOW	 262144u
 
-static struct ram ram;
-static struct ring rx, tx, ev;
-static struct vsock *vsock;
-static unsigned interrupts, breaks;
-static const char *broken_why;
+extern struct ram ram;
+extern struct ring rx, tx, ev;
+extern struct vsock *vsock;
+
+/* What the device did to its transport. */
+extern unsigned interrupts, breaks;
+extern const char *broken_why;
 
 /* How the driver lays out a receive buffer: 44 + 4096, one piece, crumbs. */
-static enum shape { TWO, ONE, CRUMBS } shape;
+extern enum shape { TWO, ONE, CRUMBS } shape;
 
 /* What the guest says of itself in each packet. */
-static uint32_t guest_alloc = WINDOW, guest_fwd;
+extern uint32_t guest_alloc, guest_fwd;
 
-/* -- the log -------------------------------------------------------------- */
+/* As a driver does: rings, buffers, DRIVER_OK; and its reset. */
+void guest_start(void);
+void guest_stop(void);
 
-static char logged[1024];
+void guest_kick(unsigned queue);
 
-#define KEEP_LOG(name)                                                         \
-	void name(const char *format, ...)                                     \
-	{                                                                      \
-		va_list args;                                                  \
-                                                                               \
-		va_start(args, format);                                        \
-		vsnprintf(logged, sizeof(logged), format, args);               \
-		va_end(args);                                                  \
-	}
-KEEP_LOG(log_error)
-KEEP_LOG(log_warn)
-KEEP_LOG(log_info)
+/* Descriptors of a receive buffer. */
+unsigned rx_descs(void);
 
-void log_guest(struct log_limit *limit, const char *format, ...)
-{
-	va_list args;
-
-	va_start(args, format);
-	vsnprintf(logged, sizeof(logged), format, args);
-	va_end(args);
-	limit->count++;
-}
-
-int log_errno(const char *call)
-{
-	snprintf(logged, sizeof(logged), "%s: %s", call, strerror(errno));
-	return -errno;
-}
-
-/* -- in place of the transport -------------------------------------------- */
-
-void device_interrupt(struct device *device)
-{
-	(void)device;
-	interrupts++;
-}
-
-void device_broken(struct device *device, const char *why)
-{
-	for (unsigned i = 0; i < VSOCK_QUEUES; i++)
-		device->queue[i].broken = true;
-	breaks++;
-	broken_why = why;
-}
-
-void device_set_config(struct device *device, uint32_t offset,
-		       const void *bytes, uint32_t len)
-{
-	memcpy(device->config + offset, bytes, len);
-}
-
-/* -- the driver ----------------------------------------------------------- */
-
-static inline void guest_offer_rx(unsigned i)
-{
-	const uint64_t at = RX_DATA + (uint64_t)i * RX_STEP;
-	struct ring_buffer buffer[16];
-	unsigned count = 0;
-
-	if (shape == TWO) {
-		buffer[count++] = (struct ring_buffer){ GPA(at), 44, true };
-		buffer[count++] =
-			(struct ring_buffer){ GPA(at + 44), 4096, true };
-	} else if (shape == ONE) {
-		buffer[count++] = (struct ring_buffer){ GPA(at), 3776, true };
-	} else {
-		for (uint32_t done = 0; done < 44 + 60; done += 13)
-			buffer[count++] = (struct ring_buffer){ GPA(at + done),
-								13, true };
-	}
-	/* All buffers have as many descriptors: the head says which it is. */
-	ring_add_chain(&rx, buffer, count);
-}
-
-static inline unsigned rx_descs(void)
-{
-	return shape == TWO ? 2 : shape == ONE ? 1 : 8;
-}
-
-static inline void guest_start_queue(unsigned i, struct ring *ring, uint32_t at,
-				     uint16_t size)
-{
-	struct queue_config config;
-
-	ring_init(ring, &ram, GPA(at), size);
-	ring->event_idx = true;
-	config = ring_config(ring);
-	assert_int_equal(queue_start(&vsock->device.queue[i], &ram, &config),
-			 0);
-}
-
-/* As a driver does: rings, buffers, DRIVER_OK. */
-static inline void guest_start(void)
-{
-	guest_start_queue(VSOCK_RX, &rx, RX_RING, RX_SIZE);
-	guest_start_queue(VSOCK_TX, &tx, TX_RING, TX_SIZE);
-	guest_start_queue(VSOCK_EVENT, &ev, EV_RING, 8);
-	guest_fwd = 0;
-	guest_alloc = WINDOW;
-	for (unsigned i = 0; i < RX_SIZE / rx_descs(); i++)
-		guest_offer_rx(i);
-	vsock->device.active = true;
-	vsock->device.ops->activate(&vsock->device);
-}
-
-static inline void guest_stop(void)
-{
-	vsock->device.active = false;
-	vsock->device.ops->reset(&vsock->device);
-	for (unsigned i = 0; i < VSOCK_QUEUES; i++)
-		queue_stop(&vsock->device.queue[i]);
-}
-
-static inline void guest_kick(unsigned queue)
-{
-	vsock->device.ops->kick(&vsock->device, queue);
-}
-
-static inline void guest_header(uint8_t *to, const struct vsock_packet *p)
-{
-	put_le64(to, p->src_cid);
-	put_le64(to + 8, p->dst_cid);
-	put_le32(to + 16, p->src_port);
-	put_le32(to + 20, p->dst_port);
-	put_le32(to + 24, p->len);
-	put_le16(to + 28, p->type);
-	put_le16(to + 30, p->op);
-	put_le32(to + 32, p->flags);
-	put_le32(to + 36, p->buf_alloc);
-	put_le32(to + 40, p->fwd_cnt);
-}
+struct vsock_packet guest_packet(enum vsock_op op, uint32_t host_port,
+				 uint32_t guest_port);
 
 /* Any packet, `real` bytes of payload; the device has it when this returns. */
-static inline void guest_send_raw(const struct vsock_packet *packet,
-				  const void *data, uint32_t real)
-{
-	static unsigned next;
-	const uint64_t at = TX_DATA + (uint64_t)(next++ % 8) * TX_STEP;
-	const struct ring_buffer buffer[] = {
-		{ GPA(at), VSOCK_HEADER, false },
-		{ GPA(at + VSOCK_HEADER), real, false },
-	};
-	uint32_t head, written;
-	uint8_t header[VSOCK_HEADER];
+void guest_send_raw(const struct vsock_packet *packet, const void *data,
+		    uint32_t real);
 
-	guest_header(header, packet);
-	assert_int_equal(ram_write(&ram, GPA(at), header, sizeof(header)), 0);
-	if (real)
-		assert_int_equal(
-			ram_write(&ram, GPA(at + VSOCK_HEADER), data, real), 0);
-	ring_add_chain(&tx, buffer, real ? 2 : 1);
-	guest_kick(VSOCK_TX);
-	while (ring_used(&tx, &head, &written))
-		assert_int_equal(written, 0);
-}
+/* The same without a kick; and how many came back since this was asked. */
+void guest_queue_raw(const struct vsock_packet *packet, const void *data,
+		     uint32_t real);
+unsigned guest_sent(void);
 
-static inline struct vsock_packet
-guest_packet(enum vsock_op op, uint32_t host_port, uint32_t guest_port)
-{
-	return (struct vsock_packet){
-		.src_cid = CID,
-		.dst_cid = 2,
-		.src_port = guest_port,
-		.dst_port = host_port,
-		.type = 1,
-		.op = (uint16_t)op,
-		.buf_alloc = guest_alloc,
-		.fwd_cnt = guest_fwd,
-	};
-}
-
-static inline void guest_op(enum vsock_op op, uint32_t host_port,
-			    uint32_t guest_port, uint32_t flags)
-{
-	struct vsock_packet packet = guest_packet(op, host_port, guest_port);
-
-	packet.flags = flags;
-	guest_send_raw(&packet, NULL, 0);
-}
-
-static inline void guest_data(uint32_t host_port, uint32_t guest_port,
-			      const void *data, uint32_t len)
-{
-	struct vsock_packet packet =
-		guest_packet(VSOCK_OP_RW, host_port, guest_port);
-
-	packet.len = len;
-	guest_send_raw(&packet, data, len);
-}
+void guest_op(enum vsock_op op, uint32_t host_port, uint32_t guest_port,
+	      uint32_t flags);
+void guest_data(uint32_t host_port, uint32_t guest_port, const void *data,
+		uint32_t len);
 
 /* The next packet from the device, if there is one; its buffer goes back. */
-static inline bool guest_take(struct vsock_packet *p, void *data)
-{
-	uint8_t bytes[RX_STEP];
-	uint32_t head, written;
-	uint64_t at;
+bool guest_take(struct vsock_packet *packet, void *data);
 
-	if (!ring_used(&rx, &head, &written))
-		return false;
-	assert_in_range(written, VSOCK_HEADER, RX_STEP);
-	at = RX_DATA + (uint64_t)(head / rx_descs()) * RX_STEP;
-	ram_read(&ram, bytes, GPA(at), written);
-	*p = (struct vsock_packet){
-		.src_cid = get_le64(bytes),
-		.dst_cid = get_le64(bytes + 8),
-		.src_port = get_le32(bytes + 16),
-		.dst_port = get_le32(bytes + 20),
-		.len = get_le32(bytes + 24),
-		.type = get_le16(bytes + 28),
-		.op = get_le16(bytes + 30),
-		.flags = get_le32(bytes + 32),
-		.buf_alloc = get_le32(bytes + 36),
-		.fwd_cnt = get_le32(bytes + 40),
-	};
-	assert_int_equal(p->len, written - VSOCK_HEADER);
-	assert_int_equal(p->dst_cid, CID);
-	if (data)
-		memcpy(data, bytes + VSOCK_HEADER, p->len);
-	guest_offer_rx((unsigned)head / rx_descs());
-	guest_kick(VSOCK_RX);
-	return true;
-}
+/* From now on it does not; and all that did not, do, with one kick. */
+void guest_withhold(void);
+void guest_give_back(void);
 
 #endif

@@ -1,27 +1,118 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The virtio block device: its requests.
+ * The virtio block device (virtio 1.2, 5.2): a disk of the guest's over a raw
+ * file or a block device of the host's.
  *
- * Takes requests from its queues, carries them out through an engine, gives
- * them back as they get done, in whatever order that is. Requests live in one
- * pool, mapped at start-up and touched only as deep as they are used (the free
- * ones are a stack). When the pool is empty, a rate limit bites or a queue has
- * had its turn, the queue is marked as starved or stalled and looked at again
- * later; it asks for no notification until then.
+ * Each layer uses those below it:
  *
- * Trusts neither the driver (virtio/queue.c, block_request.c) nor the file.
- * Loop's thread.
+ *	block.c		the device: its queues, which one is served when
+ *	request.c	one request: judged, then carried out step by step
+ *	file.c		the file: opened and locked; what is in the overlay
+ *	io.h		one operation of an engine: io_uring.c, io_thread.c
+ *
+ * A request is one of disk.pool, which is mapped at start-up and touched only
+ * as deep as it is used. From queue_pop to queue_push it counts as in flight,
+ * and is either in a step, which an engine carries out (request.engine), or
+ * deferred until another request's step is done (disk.deferred). Otherwise it
+ * is free. Requests end in whatever order their steps do.
+ *
+ * A write of 6 MiB, for example: the guest's QueueNotify has the loop call
+ * block_kick. take_request pops the chain, request_start judges its header
+ * and submits the first 4 MiB to an engine, and serve_engines hands that over.
+ * When it is done, the engine's descriptor is readable: the loop calls
+ * engine_ready, the engine calls step_done, and request_step_done submits
+ * the other 2 MiB. The next time it returns BLOCK_OK, complete_request writes
+ * the status byte and pushes the chain, and publish_used shows it to the driver
+ * and interrupts it. What the engine can do at once needs no second turn.
+ *
+ * A queue that has more chains may have to wait: it is
+ *
+ *	limited		by bw= or iops=: until the timer expires
+ *	starved		as all requests are in flight: until one is done
+ *	unfinished	as its budget is used up: until the next turn of the
+ *loop
+ *
+ * and asks for no notification meanwhile. loop_defer brings the next turn, also
+ * for engines and deferred requests that have more to do than the budget of
+ * this turn.
+ *
+ * Trusts neither the driver nor what the file holds. Owns the backing, the
+ * engines, the overlay and the pool. Loop's thread, which makes it too.
  */
 #include "virtio/block/block.h"
 
-#include "virtio/block/state.h"
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
 
-#define TURN_MAX    128	     /* chains taken from a queue before others' turn */
-#define WAIT_MIN_NS 1000000u /* of a rate limit; far below its burst */
-#define COPY_TURNS  16	     /* so many of them are one cluster's copy */
-#define FLUSHES_MAX 8	     /* of an engine; then others have their turn */
+#include "mem/log.h"
+#include "mem/util.h"
+
+#define QUEUE_BUDGET 128      /* chains taken from a queue in a turn */
+#define COPY_COST    16	      /* so many of them are one cluster's copy */
+#define FLUSH_BUDGET 8	      /* of an engine, in a turn */
+#define WAIT_MIN_NS  1000000u /* of a rate limit; far below its burst */
+
+/* -- requests ------------------------------------------------------------- */
+
+static bool has_free_request(const struct block *b)
+{
+	return b->free || b->disk.pool_used < ENGINE_DEPTH;
+}
+
+/* The one used last comes first: memory is touched only as deep as needed. */
+static struct request *alloc_request(struct block *b)
+{
+	struct request *r = b->free;
+
+	if (r)
+		b->free = r->next;
+	else if (b->disk.pool_used < ENGINE_DEPTH)
+		r = &b->disk.pool[b->disk.pool_used++];
+	return r;
+}
+
+static void free_request(struct block *b, struct request *r)
+{
+	r->next = b->free;
+	b->free = r;
+}
+
+static void complete_request(struct block *b, struct request *r, int status)
+{
+	if (status == BLOCK_PENDING)
+		return;
+	request_put_status(r, (enum block_status)status);
+	queue_push(&b->device.queue[r->queue], r->chain.head, r->written);
+	b->dirty |= 1u << r->queue;
+	free_request(b, r);
+	b->in_flight--;
+}
+
+static void step_done(void *arg, struct engine_io *io)
+{
+	struct block *b = arg;
+	struct request *r = (struct request *)io;
+
+	complete_request(b, r, request_step_done(&b->disk, r));
+}
+
+/* Not so many that others have to wait for copies of clusters. */
+static void resume_deferred(struct block *b)
+{
+	struct request *r;
+	int status;
+
+	b->disk.copies = 0;
+	while (b->disk.copies < QUEUE_BUDGET / COPY_COST &&
+	       (r = request_resume(&b->disk, &status)))
+		complete_request(b, r, status);
+}
+
+/* -- queues --------------------------------------------------------------- */
 
 /* True where the request has to wait: the timer is set. */
-static bool limited(struct block *b, const struct block_request *r)
+static bool is_rate_limited(struct block *b, const struct request *r)
 {
 	uint64_t now, wait, wait_ops;
 
@@ -38,75 +129,85 @@ static bool limited(struct block *b, const struct block_request *r)
 			       wait > WAIT_MIN_NS ? wait : WAIT_MIN_NS);
 		return true;
 	}
-	limiter_take(&b->bytes, block_request_bytes(r), now);
+	limiter_take(&b->bytes, request_bytes(r), now);
 	limiter_take(&b->ops, 1, now);
 	return false;
 }
 
-/* The one used last comes first: memory is touched only as deep as needed. */
-static struct block_request *get_request(struct block *b)
+/* Takes one chain: false where the queue has no more, or has to wait. */
+static bool take_request(struct block *b, unsigned index)
 {
-	struct block_request *r = b->free;
-
-	if (r)
-		b->free = r->next;
-	else if (b->disk.pool_used < ENGINE_DEPTH)
-		r = &b->disk.pool[b->disk.pool_used++];
-	return r;
-}
-
-static void put_request(struct block *b, struct block_request *r)
-{
-	r->next = b->free;
-	b->free = r;
-}
-
-static void finish(struct block *b, struct block_request *r, int status)
-{
-	block_request_put_status(r, (enum block_status)status);
-	queue_push(&b->device.queue[r->queue], r->chain.head, r->written);
-	b->dirty |= 1u << r->queue;
-	put_request(b, r);
-	b->in_flight--;
-}
-
-/* What was held, and may go on; not so many that others wait for copies. */
-static void go_on_held(struct block *b)
-{
-	struct block_request *r;
+	struct queue *queue = &b->device.queue[index];
+	struct request *r = alloc_request(b);
 	int status;
 
+	if (!r) {
+		b->starved |= 1u << index;
+		return false;
+	}
+	status = queue_pop(queue, &r->chain);
+	if (status > 0 && is_rate_limited(b, r)) {
+		queue_unpop(queue);
+		b->limited |= 1u << index;
+		status = 0;
+	}
+	if (status <= 0) {
+		free_request(b, r);
+		if (status < 0)
+			device_broken(&b->device, "a request queue is "
+						  "malformed");
+		return false;
+	}
+	r->queue = (uint16_t)index;
+	status = request_start(&b->disk, r);
+	if (status < 0) {
+		free_request(b, r);
+		device_broken(&b->device, "a request has no status byte");
+		return false;
+	}
+	b->in_flight++;
+	complete_request(b, r, status);
+	return true;
+}
+
+/* True where the queue had anything. */
+static bool serve_queue(struct block *b, unsigned index)
+{
+	struct queue *queue = &b->device.queue[index];
+	const uint32_t bit = 1u << index;
+	unsigned taken = 0, spent = 0;
+
+	b->limited &= ~bit;
+	b->starved &= ~bit;
+	b->unfinished &= ~bit;
 	b->disk.copies = 0;
-	while (b->disk.copies < TURN_MAX / COPY_TURNS &&
-	       (r = block_held_take(&b->disk))) {
-		b->disk.stopping = false;
-		status = block_request_again(&b->disk, r);
-		if (status != BLOCK_PENDING)
-			finish(b, r, status);
+	queue_ignore_kicks(queue);
+	do
+		while (spent < QUEUE_BUDGET && take_request(b, index))
+			spent = ++taken + COPY_COST * b->disk.copies;
+	while (spent < QUEUE_BUDGET && !((b->limited | b->starved) & bit) &&
+	       queue_want_kick(queue));
+	if (spent >= QUEUE_BUDGET) {
+		b->unfinished |= bit;
+		loop_defer(b->loop, &b->more);
+	}
+	return spent;
+}
+
+/* In turn: a queue that always has more must not keep the others waiting. */
+static void serve_queues(struct block *b, uint32_t queues)
+{
+	const unsigned first = b->next_queue, count = b->device.queue_count;
+
+	for (unsigned i = 0; i < count; i++) {
+		unsigned index = (first + i) % count;
+
+		if (queues & 1u << index && serve_queue(b, index))
+			b->next_queue = index + 1;
 	}
 }
 
-static void end_held(struct block *b, uint32_t queues)
-{
-	struct block_request *r;
-
-	while ((r = block_held_end(&b->disk, queues)))
-		finish(b, r, BLOCK_IOERR);
-}
-
-void block_io_done(void *arg, struct engine_io *io)
-{
-	struct block *b = arg;
-	struct block_request *r = (struct block_request *)io;
-	int status;
-
-	b->disk.stopping = b->resetting || b->draining & 1u << r->queue;
-	status = block_request_step_done(&b->disk, r);
-	if (status != BLOCK_PENDING)
-		finish(b, r, status);
-}
-
-static void publish(struct block *b)
+static void publish_used(struct block *b)
 {
 	bool interrupt = false;
 
@@ -118,93 +219,17 @@ static void publish(struct block *b)
 		device_interrupt(&b->device);
 }
 
-/* Takes one chain: false where the queue has no more, or has to wait. */
-static bool take_one(struct block *b, unsigned index)
-{
-	struct queue *queue = &b->device.queue[index];
-	struct block_request *r = get_request(b);
-	int status;
-
-	if (!r) {
-		b->starved |= 1u << index;
-		return false;
-	}
-	status = queue_pop(queue, &r->chain);
-	if (status > 0 && limited(b, r)) {
-		queue_unpop(queue);
-		b->stalled |= 1u << index;
-		status = 0;
-	}
-	if (status <= 0) {
-		put_request(b, r);
-		if (status < 0)
-			device_broken(&b->device, "a request queue is "
-						  "malformed");
-		return false;
-	}
-	r->queue = (uint16_t)index;
-	b->in_flight++;
-	b->disk.stopping = false;
-	status = block_request_start(&b->disk, r);
-	if (status >= 0) {
-		if (status != BLOCK_PENDING)
-			finish(b, r, status);
-		return true;
-	}
-	b->in_flight--;
-	put_request(b, r);
-	device_broken(&b->device, "a request has no status byte");
-	return false;
-}
-
-/* True where it gave anything. */
-static bool look_at(struct block *b, unsigned index)
-{
-	struct queue *queue = &b->device.queue[index];
-	unsigned taken = 0, turn = 0;
-
-	b->stalled &= ~(1u << index);
-	b->disk.copies = 0;
-	queue_ignore_kicks(queue);
-	do
-		while (turn < TURN_MAX && take_one(b, index))
-			turn = ++taken + COPY_TURNS * b->disk.copies;
-	while (turn < TURN_MAX && !((b->stalled | b->starved) & 1u << index) &&
-	       queue_want_kick(queue));
-	if (turn >= TURN_MAX) {
-		b->stalled |= 1u << index;
-		loop_timer_set(&b->timer, 1);
-	}
-	return turn;
-}
-
-/* In turn: a queue that always has more must not keep the others waiting. */
-static void look_at_all(struct block *b, uint32_t queues)
-{
-	const unsigned first = b->next_queue, count = b->device.queue_count;
-
-	for (unsigned i = 0; i < count; i++) {
-		unsigned index = (first + i) % count;
-
-		if (queues & 1u << index && look_at(b, index))
-			b->next_queue = index + 1;
-	}
-}
-
-static bool has_request(const struct block *b)
-{
-	return b->free || b->disk.pool_used < ENGINE_DEPTH;
-}
+/* -- engines -------------------------------------------------------------- */
 
 /* What one did at once may have given the other something to do. */
 static void flush_engines(struct block *b)
 {
 	bool due = true;
 
-	for (unsigned turn = 0; due && turn < FLUSHES_MAX; turn++) {
+	for (unsigned spent = 0; due && spent < FLUSH_BUDGET; spent++) {
 		due = false;
 		for (unsigned i = 0; i < BLOCK_ENGINES; i++) {
-			struct engine *engine = b->engines[i];
+			struct engine *engine = b->disk.engines[i];
 
 			if (!engine || !engine->due)
 				continue;
@@ -214,121 +239,351 @@ static void flush_engines(struct block *b)
 		}
 	}
 	if (due)
-		loop_timer_set(&b->timer, 1);
+		loop_defer(b->loop, &b->more);
 }
 
 /*
  * Hands over what was submitted; what is done at once makes room for queues
- * that found no request. They have one more look; a driver that keeps them full
- * all the same has to wait for the timer, so that others have their turn.
+ * that found no request. They are served once more; a driver that keeps them
+ * full all the same has to wait, so that others have their turn.
  */
-static void push_on(struct block *b)
+static void serve_engines(struct block *b)
 {
-	uint32_t starved;
-
-	go_on_held(b);
+	if (b->disk.deferred)
+		resume_deferred(b);
 	flush_engines(b);
-	if (b->starved && has_request(b)) {
-		starved = b->starved;
-		b->starved = 0;
-		look_at_all(b, starved);
+	if (b->starved && has_free_request(b)) {
+		serve_queues(b, b->starved);
 		flush_engines(b);
 	}
-	publish(b);
-	if (b->starved && has_request(b)) {
-		b->stalled |= b->starved;
-		b->starved = 0;
-		loop_timer_set(&b->timer, 1);
-	}
-	if (block_held_ready(&b->disk))
-		loop_timer_set(&b->timer, 1);
+	publish_used(b);
+	if ((b->starved && has_free_request(b)) ||
+	    (b->disk.deferred && request_can_resume(&b->disk)))
+		loop_defer(b->loop, &b->more);
 }
 
-static void kick(struct device *device, unsigned index)
+static void engine_ready(void *arg, uint32_t events)
 {
-	struct block *b = (struct block *)device;
-
-	look_at(b, index);
-	push_on(b);
-}
-
-void block_completed(void *arg, uint32_t events)
-{
-	struct block_completions *c = arg;
+	struct engine *engine = arg;
 
 	(void)events;
-	c->engine->ops->reap(c->engine);
-	push_on(c->block);
+	engine->ops->reap(engine);
+	serve_engines(engine->arg);
 }
 
-void block_timer_expired(void *arg)
+static void serve_limited(void *arg)
 {
 	struct block *b = arg;
 
-	look_at_all(b, b->stalled);
-	push_on(b);
+	serve_queues(b, b->limited);
+	serve_engines(b);
 }
 
-static void activate(struct device *device)
+static void serve_unfinished(void *arg)
+{
+	struct block *b = arg;
+
+	serve_queues(b, b->unfinished | b->starved);
+	serve_engines(b);
+}
+
+/* -- operations of the device --------------------------------------------- */
+
+static void block_activate(struct device *device)
 {
 	struct block *b = (struct block *)device;
 
 	b->disk.write_through = !device_has(device, BLOCK_FEATURE_FLUSH);
 }
 
-static void wait_for_any(struct block *b)
-{
-	for (unsigned i = 0; i < BLOCK_ENGINES; i++) {
-		struct engine *engine = b->engines[i];
-
-		if (engine && engine->in_flight) {
-			engine->ops->wait(engine);
-			return;
-		}
-	}
-}
-
-/* What is in flight ends with the step that it is in. */
-static void reset(struct device *device)
+static void block_kick(struct device *device, unsigned index)
 {
 	struct block *b = (struct block *)device;
 
-	loop_timer_set(&b->timer, 0);
-	b->resetting = true;
-	end_held(b, UINT32_MAX);
-	while (b->in_flight)
-		wait_for_any(b);
-	b->resetting = false;
-	b->stalled = b->starved = b->dirty = 0;
+	serve_queue(b, index);
+	serve_engines(b);
 }
 
-static struct engine *engine_of_queue(const struct block *b, unsigned index)
+static struct engine *engine_in_use(const struct block *b, uint32_t queues)
 {
-	for (unsigned i = 0; i < b->disk.pool_used; i++)
-		if (b->disk.pool[i].engine && b->disk.pool[i].queue == index)
-			return b->disk.pool[i].engine;
+	for (unsigned i = 0; i < b->disk.pool_used; i++) {
+		const struct request *r = &b->disk.pool[i];
+
+		if (r->engine && queues & 1u << r->queue)
+			return r->engine;
+	}
 	return NULL;
 }
 
-/* The same for one queue; what others have in flight goes on meanwhile. */
-static void drain(struct device *device, unsigned index)
+/* What is in flight from these queues (bits) ends with the step it is in. */
+static void end_requests(struct block *b, uint32_t queues)
 {
-	struct block *b = (struct block *)device;
+	struct request *r;
 	struct engine *engine;
 
-	b->draining = 1u << index;
-	end_held(b, b->draining);
-	while ((engine = engine_of_queue(b, index)))
+	b->disk.ending = queues;
+	while ((r = request_drop_deferred(&b->disk, queues)))
+		complete_request(b, r, BLOCK_IOERR);
+	while ((engine = engine_in_use(b, queues)))
 		engine->ops->wait(engine);
-	b->draining = 0;
-	b->stalled &= ~(1u << index);
-	b->starved &= ~(1u << index);
-	push_on(b);
+	b->disk.ending = 0;
+	b->limited &= ~queues;
+	b->starved &= ~queues;
+	b->unfinished &= ~queues;
 }
 
-const struct device_ops block_ops = {
-	.activate = activate,
-	.kick = kick,
-	.reset = reset,
-	.drain = drain,
-};
+static void block_reset(struct device *device)
+{
+	struct block *b = (struct block *)device;
+
+	end_requests(b, UINT32_MAX);
+	b->dirty = 0;
+	loop_timer_set(&b->timer, 0);
+	loop_cancel(b->loop, &b->more);
+}
+
+/* What other queues have in flight goes on meanwhile. */
+static void block_drain(struct device *device, unsigned index)
+{
+	struct block *b = (struct block *)device;
+
+	end_requests(b, 1u << index);
+	serve_engines(b);
+}
+
+/* -- making one ----------------------------------------------------------- */
+
+/* virtio 1.2, 5.2.3 */
+#define FEATURE_SEG_MAX	     (1ULL << 2)
+#define FEATURE_RO	     (1ULL << 5)
+#define FEATURE_BLK_SIZE     (1ULL << 6)
+#define FEATURE_TOPOLOGY     (1ULL << 10)
+#define FEATURE_MQ	     (1ULL << 12)
+#define FEATURE_DISCARD	     (1ULL << 13)
+#define FEATURE_WRITE_ZEROES (1ULL << 14)
+
+#define CONFIG_SIZE 60 /* 5.2.4: struct virtio_blk_config */
+
+static void set_config(struct block *b)
+{
+	uint8_t config[CONFIG_SIZE] = { 0 };
+	const struct block_backing *backing = &b->backing;
+	const uint32_t unit = backing->physical / BLOCK_SECTOR;
+	unsigned exp = 0;
+
+	while (backing->logical << exp < backing->physical && exp < 8)
+		exp++;
+	put_le64(config + 0, backing->size / BLOCK_SECTOR); /* capacity */
+	put_le32(config + 12, QUEUE_SIZE_MAX - 2);	    /* seg_max */
+	put_le32(config + 20, backing->logical);	    /* blk_size */
+	config[24] = (uint8_t)exp; /* physical_block_exp */
+	put_le16(config + 34, (uint16_t)b->device.queue_count);
+	put_le32(config + 36, BLOCK_RANGE_SECTORS); /* max_discard_sectors */
+	put_le32(config + 40, BLOCK_RANGES_MAX);    /* max_discard_seg */
+	put_le32(config + 44, unit);		    /* discard_alignment */
+	put_le32(config + 48, BLOCK_RANGE_SECTORS); /* the same of zeroes */
+	put_le32(config + 52, BLOCK_RANGES_MAX);
+	config[56] = 1; /* write_zeroes_may_unmap */
+	device_set_config(&b->device, 0, config, sizeof(config));
+}
+
+/*
+ * What is done better by a worker thread of ours than by io_uring. Discards of
+ * a block device: a system call that io_uring may not have. Writes to a file
+ * through the page cache: io_uring hands those, one after the other, to a
+ * thread of the kernel's where the file system cannot take them without waiting
+ * (ext4), and that one wakes this one by a signal; a worker is half as fast
+ * again. With engine=uring there is none but for what the ring cannot do.
+ */
+static unsigned ops_for_worker(const struct block *b, enum block_engine wanted)
+{
+	const bool direct = b->backing.buffered_fd >= 0;
+	const bool overlay = b->backing.ephemeral;
+
+	if (b->backing.ro || b->disk.engines[0]->ops->discards)
+		return 0;
+	if (b->backing.is_device && !overlay)
+		return 1u << ENGINE_DISCARD;
+	return wanted == BLOCK_ENGINE_AUTO && (overlay || !direct)
+		       ? 1u << ENGINE_WRITE
+		       : 0;
+}
+
+static int create_worker(struct block *b, const struct block_options *o,
+			 const struct engine_options *options)
+{
+	int error = 0;
+
+	b->disk.worker_ops = ops_for_worker(b, o->engine);
+	if (b->disk.worker_ops)
+		b->disk.engines[1] = worker_create(options, &error);
+	if (!error || b->disk.worker_ops & 1u << ENGINE_DISCARD)
+		return error;
+	/* The ring can do the rest: a limit of threads is no reason to end. */
+	b->disk.worker_ops = 0;
+	return 0;
+}
+
+static int create_engines(struct block *b, const struct block_options *o)
+{
+	const struct engine_options options = {
+		.fds = {
+			[BLOCK_FILE_BASE] = b->backing.fd,
+			[BLOCK_FILE_OVERLAY] = b->backing.overlay_fd,
+			[BLOCK_FILE_BUFFERED] = b->backing.buffered_fd,
+		},
+		.done = step_done,
+		.arg = b,
+		.hook = o->hook,
+		.number = b->backing.index,
+	};
+	struct engine *engine = NULL;
+	int error = 0;
+
+	if (o->engine != BLOCK_ENGINE_THREADS)
+		engine = uring_create(&options, &error);
+	if (!engine && o->engine == BLOCK_ENGINE_URING) {
+		log_error("%s: this host has no io_uring for mote (%s): leave "
+			  "engine=uring out, or allow it with sysctl "
+			  "kernel.io_uring_disabled=0",
+			  b->backing.name, strerror(-error));
+		return error;
+	}
+	if (!engine)
+		engine = worker_create(&options, &error);
+	b->disk.engines[0] = engine;
+	if (engine)
+		error = create_worker(b, o, &options);
+	if (!engine || error) {
+		log_error("%s: cannot start its worker thread: %s",
+			  b->backing.name, strerror(-error));
+		return error;
+	}
+	log_info("%s: engine %s%s", b->backing.name, engine->ops->name,
+		 b->disk.worker_ops & 1u << ENGINE_WRITE
+			 ? ", and a thread for writes"
+			 : "");
+	return 0;
+}
+
+static int watch_engine(struct block *b, struct engine *engine)
+{
+	int error;
+
+	engine->source.ready = engine_ready;
+	engine->source.arg = engine;
+	error = loop_add(b->loop, &engine->source, engine->events);
+	if (error)
+		log_error("%s: epoll: %s", b->backing.name, strerror(-error));
+	return error;
+}
+
+static int connect_loop(struct block *b)
+{
+	int error = loop_timer_create(b->loop, &b->timer, serve_limited, b);
+
+	for (unsigned i = 0; i < BLOCK_ENGINES && !error; i++)
+		if (b->disk.engines[i])
+			error = watch_engine(b, b->disk.engines[i]);
+	return error;
+}
+
+static int create_pools(struct block *b)
+{
+	b->disk.pool = pool_map(ENGINE_DEPTH * sizeof(*b->disk.pool));
+	if (!b->disk.pool)
+		return log_errno("mmap of a disk's requests");
+	if (!b->backing.ephemeral)
+		return 0;
+	b->disk.overlay = &b->overlay;
+	return overlay_create(&b->overlay, &b->backing);
+}
+
+static void init_block(struct block *b, const struct block_options *o)
+{
+	static const struct device_ops ops = {
+		.activate = block_activate,
+		.kick = block_kick,
+		.reset = block_reset,
+		.drain = block_drain,
+	};
+
+	b->device = (struct device){
+		.ops = &ops,
+		.id = DEVICE_BLOCK,
+		.name = b->backing.name,
+		.features = FEATURE_SEG_MAX | FEATURE_BLK_SIZE |
+			    BLOCK_FEATURE_FLUSH | FEATURE_TOPOLOGY |
+			    FEATURE_MQ |
+			    (b->backing.ro
+				     ? FEATURE_RO
+				     : FEATURE_DISCARD | FEATURE_WRITE_ZEROES),
+		.queue_count = o->queues,
+		.queue_size = QUEUE_SIZE_MAX,
+		.config_len = CONFIG_SIZE,
+	};
+	b->timer.source.fd = -1;
+	b->more = (struct loop_work){ .run = serve_unfinished, .arg = b };
+	b->disk.backing = &b->backing;
+	b->disk.bytes = &b->bytes;
+	b->disk.serial = o->serial ? b->serial : NULL;
+	if (o->serial)
+		strncpy(b->serial, o->serial, BLOCK_SERIAL_BYTES);
+	limiter_init(&b->bytes, o->bytes_per_s, o->bytes_per_s / 10);
+	limiter_init(&b->ops, o->ops_per_s, o->ops_per_s / 10);
+	set_config(b);
+}
+
+struct block *block_create(const struct block_backing *backing,
+			   const struct block_options *options,
+			   struct loop *loop)
+{
+	struct block *b = calloc(1, sizeof(*b));
+	int error;
+
+	if (!b) {
+		log_error("%s: out of memory", backing->name);
+		block_close(backing);
+		return NULL;
+	}
+	b->backing = *backing;
+	b->loop = loop;
+	init_block(b, options);
+	error = create_pools(b);
+	if (!error)
+		error = create_engines(b, options);
+	if (!error)
+		error = connect_loop(b);
+	if (!error)
+		return b;
+	block_destroy(b);
+	return NULL;
+}
+
+struct device *block_device(struct block *b)
+{
+	return &b->device;
+}
+
+unsigned block_features(const struct block *b)
+{
+	return b->disk.engines[0]->ops->features;
+}
+
+void block_destroy(struct block *b)
+{
+	loop_cancel(b->loop, &b->more);
+	loop_timer_destroy(b->loop, &b->timer);
+	for (unsigned i = 0; i < BLOCK_ENGINES; i++) {
+		struct engine *engine = b->disk.engines[i];
+
+		if (!engine)
+			continue;
+		loop_remove(b->loop, &engine->source);
+		engine->ops->destroy(engine);
+	}
+	overlay_destroy(&b->overlay);
+	pool_unmap(b->disk.pool, ENGINE_DEPTH * sizeof(*b->disk.pool));
+	block_close(&b->backing);
+	free(b);
+}

@@ -1,61 +1,34 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The virtio block device (virtio 1.2, 5.2) over a raw file or a block device.
  */
 #ifndef VIRTIO_BLOCK_BLOCK_H
 #define VIRTIO_BLOCK_BLOCK_H
 
-#include <stdbool.h>
-#include <stdint.h>
-
-#include "cpu/loop/file.h"
 #include "cpu/loop/loop.h"
-#include "cpu/loop/thread.h"
-#include "virtio/device.h"
+#include "virtio/block/request.h"
+#include "virtio/mmio.h"
 
-#define BLOCK_SERIAL_BYTES 20 /* 5.2.6.1: VIRTIO_BLK_T_GET_ID */
+#define BLOCK_FEATURE_FLUSH (1ULL << 9) /* virtio 1.2, 5.2.3 */
 
-/* What the command line asks for of a disk. */
-enum block_engine {
-	BLOCK_ENGINE_AUTO,
-	BLOCK_ENGINE_URING,
-	BLOCK_ENGINE_THREADS
+/* The fields are block.c's. */
+struct block {
+	struct device device; /* first */
+	struct block_backing backing;
+	char serial[BLOCK_SERIAL_BYTES + 1];
+	struct disk disk;
+	struct overlay overlay;
+	struct loop *loop;
+	struct loop_timer timer; /* a limit has tokens again */
+	struct loop_work more;	 /* what the last turn had no budget for */
+	struct limiter bytes, ops;
+	/* Bits of queues. They wait for the timer, a request, or `more`. */
+	uint32_t limited, starved, unfinished;
+	uint32_t dirty;	     /* these have used entries to publish */
+	unsigned next_queue; /* is served first when several wait */
+	unsigned in_flight;
+	struct request *free; /* of disk.pool, used once: a stack */
 };
-
-struct block_options {
-	struct option_file file;
-	bool ro, root, ephemeral, direct;
-	const char *serial; /* at most BLOCK_SERIAL_BYTES; NULL: none */
-	enum block_engine engine;
-	uint64_t bytes_per_s, ops_per_s; /* 0: no limit */
-	/* Set by devices.c: */
-	unsigned queues; /* 1 .. DEVICE_QUEUES_MAX */
-	struct thread_hook hook;
-};
-
-/* The host's side of a disk, open and measured. */
-struct block_backing {
-	int fd;
-	int buffered_fd; /* `direct`: the same without O_DIRECT; else -1 */
-	int lock_fd;	 /* holds the lock; -1: `fd` does */
-	int overlay_fd;	 /* `ephemeral`: see overlay.h; else -1 */
-	bool ro, ephemeral, is_device;
-	uint64_t size;		    /* bytes, a multiple of 512 */
-	uint32_t logical, physical; /* block sizes, bytes */
-	unsigned index;		    /* among the disks */
-	char name[64];		    /* for messages: "disk 0 (root.img)" */
-};
-
-/*
- * Opens what the options name, as disk number `index`, locks it against other
- * users and measures it. 0 or -errno, logged with how to mend it; nothing is
- * left open then.
- */
-int block_open(struct block_backing *backing,
-	       const struct block_options *options, unsigned index);
-
-void block_close(const struct block_backing *backing);
-
-struct block;
 
 /*
  * Makes the device, which takes the backing over. NULL after an error, logged.

@@ -1,5 +1,6 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Opens a disk's file on the host.
+ * A disk's file on the host, and the overlay of an `ephemeral` one.
  *
  * A disk that two writers have open is soon broken, so the file is locked
  * (flock: shared for readers, exclusive for a writer), and a block device that
@@ -10,96 +11,150 @@
  * The file is opened without waiting, since a FIFO would wait for ever, but
  * O_NONBLOCK must not stay: io_uring then answers EAGAIN instead of waiting.
  *
- * The path is the user's; what the file holds is judged by the guest. Main
- * thread, before the sandbox closes in.
+ * The overlay says which 4 KiB clusters of an ephemeral disk the guest has
+ * written; they lie in a sparse file that has no name and vanishes with mote.
+ * Reads of other clusters go to the shared base, which is never written. One
+ * bit for a cluster is set once its data is in the overlay's file, and never
+ * cleared: what was discarded since is a hole, and reads as zeros. Only a
+ * cluster that a write covers in part is copied from the base first, and at
+ * once, so that two writes to the same cluster cannot both do it; while another
+ * write to it is in flight, request.c waits for that. Guests write whole pages,
+ * so that is rare.
+ *
+ * The path is the user's; what the file holds is judged by the guest. Owns the
+ * overlay's map. Files are opened by the main thread before the sandbox closes
+ * in; the overlay belongs to the loop's thread.
  */
+#include "virtio/block/file.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/fs.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "mem/log.h"
 #include "mem/util.h"
-#include "virtio/block/block.h"
-#include "virtio/block/overlay.h"
 
-#define SECTOR 512u
+/* -- the overlay ---------------------------------------------------------- */
 
-static const char *base_name(const char *path)
+#define WORD_BITS 64u
+
+int overlay_create(struct overlay *o, const struct block_backing *b)
 {
-	const char *slash = strrchr(path, '/');
+	const uint64_t words = b->size / OVERLAY_CLUSTER / WORD_BITS + 1;
+	void *bits;
 
-	return slash && slash[1] ? slash + 1 : path;
+	*o = (struct overlay){
+		.base_fd = b->buffered_fd >= 0 ? b->buffered_fd : b->fd,
+		.fd = b->overlay_fd,
+		.size = b->size,
+		.bits_size = words * sizeof(*o->bits),
+	};
+	bits = pool_map(o->bits_size);
+	if (!bits)
+		return log_errno("mmap of an overlay's map");
+	o->bits = bits;
+	return 0;
 }
 
-static bool writes(const struct block_options *o)
+void overlay_destroy(struct overlay *o)
+{
+	pool_unmap(o->bits, o->bits_size);
+	o->bits = NULL;
+}
+
+bool overlay_has(const struct overlay *o, uint64_t offset)
+{
+	const uint64_t cluster = offset / OVERLAY_CLUSTER;
+
+	return o->bits[cluster / WORD_BITS] >> cluster % WORD_BITS & 1;
+}
+
+uint64_t overlay_run(const struct overlay *o, uint64_t offset, uint64_t len,
+		     bool *own)
+{
+	uint64_t run = OVERLAY_CLUSTER - offset % OVERLAY_CLUSTER;
+
+	*own = overlay_has(o, offset);
+	while (run < len && overlay_has(o, offset + run) == *own)
+		run += OVERLAY_CLUSTER;
+	return run < len ? run : len;
+}
+
+int overlay_copy(struct overlay *o, uint64_t offset)
+{
+	const uint64_t at = offset - offset % OVERLAY_CLUSTER;
+	size_t len = OVERLAY_CLUSTER;
+	uint8_t data[OVERLAY_CLUSTER];
+	ssize_t n;
+
+	if (len > o->size - at)
+		len = o->size - at;
+	n = pread(o->base_fd, data, len, (off_t)at);
+	if (n == (ssize_t)len)
+		n = pwrite(o->fd, data, len, (off_t)at);
+	if (n < 0)
+		return -errno;
+	if (n != (ssize_t)len)
+		return -EIO;
+	overlay_mark(o, at, len);
+	return 0;
+}
+
+void overlay_mark(struct overlay *o, uint64_t offset, uint64_t len)
+{
+	uint64_t cluster = offset / OVERLAY_CLUSTER;
+
+	for (; cluster * OVERLAY_CLUSTER < offset + len; cluster++)
+		o->bits[cluster / WORD_BITS] |= 1ULL << cluster % WORD_BITS;
+}
+
+/* -- opening -------------------------------------------------------------- */
+
+static bool is_written(const struct block_options *o)
 {
 	return !o->ro && !o->ephemeral;
 }
 
-static const char *open_hint(int error, const struct block_options *o)
+/* The options' file, or the descriptor as its owner has opened it. */
+static int open_disk(const struct block_options *o)
 {
-	switch (error) {
-	case EACCES:
-	case EROFS:
-	case EPERM:
-		return writes(o) ? "; `ro` or `ephemeral` needs no right to "
-				   "write"
-				 : "";
-	case EINVAL:
-		return o->direct ? "; its file system has no O_DIRECT: leave "
-				   "`direct` out"
-				 : "";
-	case EISDIR:
-		return "; make an image of it: mke2fs -d DIRECTORY";
-	default:
-		return "";
-	}
-}
+	const bool writes = is_written(o);
+	const char *no_right = "`ro` or `ephemeral` needs no right to write";
+	const char *no_direct = "its file system has no O_DIRECT: leave "
+				"`direct` out";
+	const char *one_way = "add `ro` or `ephemeral`, or open it for both "
+			      "(in a shell: 3<>disk.img)";
+	const struct file_advice advice[] = {
+		{ EACCES, writes ? no_right : NULL },
+		{ EROFS, writes ? no_right : NULL },
+		{ EPERM, writes ? no_right : NULL },
+		{ EBADF, writes ? one_way : NULL },
+		{ EINVAL, o->direct ? no_direct : NULL },
+		{ EISDIR, "make an image of it: mke2fs -d DIRECTORY" },
+		{ 0, NULL },
+	};
+	int fd = file_open(&o->file, "--disk ",
+			   O_NONBLOCK | (writes ? O_RDWR : O_RDONLY) |
+				   (o->direct ? O_DIRECT : 0),
+			   0, advice);
+	int flags;
 
-static int open_path(const char *path, const struct block_options *o)
-{
-	int flags = O_CLOEXEC | O_NOCTTY | O_NONBLOCK |
-		    (writes(o) ? O_RDWR : O_RDONLY) |
-		    (o->direct ? O_DIRECT : 0);
-	int fd = open(path, flags), error = errno;
-
-	if (fd >= 0)
+	if (fd < 0 || o->file.path)
 		return fd;
-	log_error("cannot open --disk %s: %s%s", path, strerror(error),
-		  open_hint(error, o));
-	return -error;
-}
-
-/* What is wrong with how the caller has opened it; NULL: nothing. */
-static const char *fd_trouble(int flags, const struct block_options *o)
-{
-	if (flags < 0 || flags & O_PATH)
-		return "no such descriptor is open; whoever starts mote must "
-		       "leave it open";
-	if ((flags & O_ACCMODE) == O_WRONLY)
-		return "it is not open for reading";
-	if ((flags & O_ACCMODE) == O_RDONLY && writes(o))
-		return "it is not open for writing; add `ro` or `ephemeral`, "
-		       "or open it for both (in a shell: 3<>disk.img)";
-	if (flags & O_APPEND)
-		return "it is open for appending, where every write goes to "
-		       "the end; open it without (in a shell: 3<>disk.img)";
-	return NULL;
-}
-
-static int take_fd(int fd, const struct block_options *o)
-{
-	int flags = fcntl(fd, F_GETFL);
-	const char *trouble = fd_trouble(flags, o);
-
-	if (trouble || fcntl(fd, F_SETFD, FD_CLOEXEC)) {
-		log_error("--disk fd=%d: %s", fd, trouble ? trouble : "closed");
+	flags = fcntl(fd, F_GETFL);
+	if (flags & O_APPEND) {
+		log_error("--disk fd=%d: it is open for appending, where every "
+			  "write goes to the end; open it without (in a "
+			  "shell: 3<>disk.img)",
+			  fd);
 		return -EBADF;
 	}
 	if (o->direct && fcntl(fd, F_SETFL, flags | O_DIRECT)) {
@@ -112,13 +167,14 @@ static int take_fd(int fd, const struct block_options *o)
 }
 
 /* The same file once more, without O_DIRECT; -1 where that cannot be. */
-static int open_again(const struct block_backing *b,
-		      const struct block_options *o, int flags)
+static int reopen_disk(const struct block_backing *b,
+		       const struct block_options *o, int flags)
 {
 	char path[32];
 
 	snprintf(path, sizeof(path), "/proc/self/fd/%d", b->fd);
-	return open(path, O_CLOEXEC | (writes(o) ? O_RDWR : O_RDONLY) | flags);
+	return open(path,
+		    O_CLOEXEC | (is_written(o) ? O_RDWR : O_RDONLY) | flags);
 }
 
 static int measure_device(struct block_backing *b)
@@ -136,18 +192,12 @@ static int measure_device(struct block_backing *b)
 	return 0;
 }
 
-static const char *kind_of(mode_t mode)
-{
-	return S_ISDIR(mode) ? "a directory (make an image of it: mke2fs -d)"
-			     : "not a file";
-}
-
-static int measure(struct block_backing *b)
+static int measure_disk_file(struct block_backing *b)
 {
 	struct stat st;
 	int error = fstat(b->fd, &st) ? -errno : 0;
 
-	b->logical = SECTOR;
+	b->logical = BLOCK_SECTOR;
 	b->physical = 4096;
 	if (!error && S_ISBLK(st.st_mode)) {
 		error = measure_device(b);
@@ -156,7 +206,11 @@ static int measure(struct block_backing *b)
 	} else if (!error) {
 		log_error("%s: it is %s; a disk is a raw image file or a block "
 			  "device",
-			  b->name, kind_of(st.st_mode));
+			  b->name,
+			  S_ISDIR(st.st_mode)
+				  ? "a directory (make an image of it: "
+				    "mke2fs -d)"
+				  : "not a file");
 		return -EINVAL;
 	}
 	if (error) {
@@ -164,37 +218,37 @@ static int measure(struct block_backing *b)
 			  strerror(-error));
 		return error;
 	}
-	if (b->size < SECTOR) {
+	if (b->size < BLOCK_SECTOR) {
 		log_error("%s: it is empty; give it a size first, as with "
 			  "truncate -s 1G",
 			  b->name);
 		return -EINVAL;
 	}
-	if (b->size % SECTOR)
+	if (b->size % BLOCK_SECTOR)
 		log_warn("%s: its last %u bytes are no whole sector of 512; "
 			 "the guest does not see them",
-			 b->name, (unsigned)(b->size % SECTOR));
-	b->size -= b->size % SECTOR;
+			 b->name, (unsigned)(b->size % BLOCK_SECTOR));
+	b->size -= b->size % BLOCK_SECTOR;
 	return 0;
 }
 
-static int lock(struct block_backing *b, const struct block_options *o)
+static int lock_disk(struct block_backing *b, const struct block_options *o)
 {
-	const char *trouble = writes(o) ? "another process, or another --disk, "
-					  "has it open as a disk; stop that "
-					  "one, or share the image with `ro` "
-					  "or `ephemeral`"
-					: "another process, or another --disk, "
-					  "has it open for writing; stop that "
-					  "one, or copy the image";
+	const bool writes = is_written(o);
+	const char *trouble =
+		writes ? "another process, or another --disk, has it open as a "
+			 "disk; stop that one, or share the image with `ro` or "
+			 "`ephemeral`"
+		       : "another process, or another --disk, has it open for "
+			 "writing; stop that one, or copy the image";
 
 	/* O_EXCL: of block devices (open(2)); it means nothing for files. */
-	b->lock_fd = open_again(b, o, O_NONBLOCK | (writes(o) ? O_EXCL : 0));
+	b->lock_fd = reopen_disk(b, o, O_NONBLOCK | (writes ? O_EXCL : 0));
 	if (b->lock_fd < 0 && errno == EBUSY)
 		trouble = "the host has it mounted, or another program has it; "
 			  "unmount it, or use `ro` or `ephemeral`";
 	else if (!flock(b->lock_fd >= 0 ? b->lock_fd : b->fd,
-			(writes(o) ? LOCK_EX : LOCK_SH) | LOCK_NB) ||
+			(writes ? LOCK_EX : LOCK_SH) | LOCK_NB) ||
 		 errno != EWOULDBLOCK)
 		return 0; /* other errors: a file system without locks */
 	log_error("%s: %s", b->name, trouble);
@@ -202,11 +256,12 @@ static int lock(struct block_backing *b, const struct block_options *o)
 }
 
 /* For what the guest does not align. */
-static int open_buffered(struct block_backing *b, const struct block_options *o)
+static int open_buffered_disk(struct block_backing *b,
+			      const struct block_options *o)
 {
 	int error;
 
-	b->buffered_fd = open_again(b, o, 0);
+	b->buffered_fd = reopen_disk(b, o, 0);
 	if (b->buffered_fd >= 0)
 		return 0;
 	error = errno;
@@ -217,7 +272,7 @@ static int open_buffered(struct block_backing *b, const struct block_options *o)
 }
 
 /* A qcow2 given as raw would show its own format to the guest. */
-static void warn_format(const struct block_backing *b)
+static void warn_of_qcow2(const struct block_backing *b)
 {
 	char magic[4];
 
@@ -228,30 +283,52 @@ static void warn_format(const struct block_backing *b)
 			 b->name);
 }
 
-static int prepare(struct block_backing *b, const struct block_options *o)
+/* In $TMPDIR or /var/tmp, else in memory. What fails, block_close closes. */
+static int open_overlay(struct block_backing *b)
 {
-	int error = measure(b), flags, overlay;
+	const char *directories[] = { getenv("TMPDIR"), "/var/tmp", "/tmp" };
+	int error;
+
+	for (size_t i = 0; i < ARRAY_LEN(directories) && b->overlay_fd < 0; i++)
+		if (directories[i] && *directories[i])
+			b->overlay_fd =
+				open(directories[i],
+				     O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+	if (b->overlay_fd < 0) {
+		log_info("%s: no directory for its overlay can be written to, "
+			 "so that is kept in memory; set TMPDIR to one",
+			 b->name);
+		b->overlay_fd = memfd_create("mote-overlay", MFD_CLOEXEC);
+	}
+	if (b->overlay_fd < 0)
+		return log_errno("memfd_create");
+	if (!ftruncate(b->overlay_fd, (off_t)b->size))
+		return 0;
+	error = errno;
+	log_error("%s: its overlay cannot be %llu bytes long: %s; set TMPDIR "
+		  "to a directory of another file system",
+		  b->name, (unsigned long long)b->size, strerror(error));
+	return -error;
+}
+
+static int prepare_disk(struct block_backing *b, const struct block_options *o)
+{
+	int error = measure_disk_file(b), flags;
 
 	if (!error)
-		error = lock(b, o);
+		error = lock_disk(b, o);
 	if (error)
 		return error;
 	flags = fcntl(b->fd, F_GETFL);
 	if (flags & O_NONBLOCK)
 		fcntl(b->fd, F_SETFL, flags & ~O_NONBLOCK);
 	if (flags & O_DIRECT)
-		error = open_buffered(b, o);
+		error = open_buffered_disk(b, o);
 	else
-		warn_format(b);
-	if (error)
-		return error;
-	if (!b->ephemeral)
-		return 0;
-	overlay = overlay_open(b->name, b->size);
-	if (overlay < 0)
-		return overlay;
-	b->overlay_fd = overlay;
-	return 0;
+		warn_of_qcow2(b);
+	if (!error && b->ephemeral)
+		error = open_overlay(b);
+	return error;
 }
 
 void block_close(const struct block_backing *b)
@@ -266,6 +343,9 @@ void block_close(const struct block_backing *b)
 int block_open(struct block_backing *b, const struct block_options *o,
 	       unsigned index)
 {
+	char room[FILE_NAME_BYTES];
+	const char *name = file_name(&o->file, room);
+	const char *slash = strrchr(name, '/');
 	int error;
 
 	*b = (struct block_backing){
@@ -277,15 +357,10 @@ int block_open(struct block_backing *b, const struct block_options *o,
 		.ephemeral = o->ephemeral && !o->ro,
 		.index = index,
 	};
-	if (o->file.path)
-		snprintf(b->name, sizeof(b->name), "disk %u (%s)", index,
-			 base_name(o->file.path));
-	else
-		snprintf(b->name, sizeof(b->name), "disk %u (fd=%d)", index,
-			 o->file.fd);
-	b->fd = o->file.path ? open_path(o->file.path, o)
-			     : take_fd(o->file.fd, o);
-	error = b->fd < 0 ? b->fd : prepare(b, o);
+	snprintf(b->name, sizeof(b->name), "disk %u (%s)", index,
+		 slash && slash[1] ? slash + 1 : name);
+	b->fd = open_disk(o);
+	error = b->fd < 0 ? b->fd : prepare_disk(b, o);
 	if (error) {
 		block_close(b);
 		b->fd = -1;

@@ -1,10 +1,11 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
- * How a disk's I/O is done without waiting for it: io_uring, or a worker thread
- * where the host forbids that, and for what a thread does better. Used by the
- * loop's thread only.
+ * An engine does a disk's I/O without letting the loop wait for it: by io_uring
+ * (io_uring.c), or by a worker thread (io_thread.c) where the host forbids that
+ * and for what a thread does better. Only the loop's thread calls these.
  *
- *	e->ops->submit(e, io) ... submit(e, io); e->ops->flush(e);
- *	... the loop sees e->poll_fd ... e->ops->reap(e) -> e->done(arg, io)
+ *	ops->submit(engine, io) ... submit(engine, io); ops->flush(engine);
+ *	... the loop sees engine->source ... ops->reap(engine) -> done(arg, io)
  */
 #ifndef VIRTIO_BLOCK_IO_H
 #define VIRTIO_BLOCK_IO_H
@@ -13,23 +14,31 @@
 #include <stdint.h>
 #include <sys/uio.h>
 
+#include "cpu/loop/loop.h"
 #include "cpu/loop/thread.h"
 
-#define ENGINE_FILES_MAX 3
-#define ENGINE_DEPTH	 256 /* the most that may be in flight */
+#define ENGINE_DEPTH 256 /* the most that may be in flight */
+
+/* A disk's files: an index into engine_options.fds. */
+enum block_file {
+	BLOCK_FILE_BASE,
+	BLOCK_FILE_OVERLAY,
+	BLOCK_FILE_BUFFERED, /* `direct`: the same, through the page cache */
+	BLOCK_FILES,
+};
 
 enum engine_op {
 	ENGINE_READ,
 	ENGINE_WRITE,
 	ENGINE_FLUSH,	 /* fdatasync of the whole file */
 	ENGINE_ALLOCATE, /* fallocate with `mode` */
-	ENGINE_DISCARD,	 /* of a block device: the worker thread's only */
+	ENGINE_DISCARD,	 /* of a block device; only the worker thread can */
 };
 
 /* One operation; its memory stays put until it is done. */
 struct engine_io {
 	enum engine_op op;
-	unsigned file; /* index into engine_options.fds */
+	enum block_file file;
 	uint64_t offset, len;
 	const struct iovec *iov; /* READ, WRITE */
 	unsigned iov_count;
@@ -41,12 +50,12 @@ struct engine_io {
 
 struct engine;
 
-/* Called from flush, reap and wait. May submit more. */
+/* flush, reap and wait call it. It may submit more. */
 typedef void (*engine_done)(void *arg, struct engine_io *io);
 
 struct engine_ops {
 	const char *name;
-	bool discards;	   /* ENGINE_DISCARD is there */
+	bool discards;	   /* it can do ENGINE_DISCARD */
 	unsigned features; /* bits of enum feature that it uses */
 	void (*submit)(struct engine *engine, struct engine_io *io);
 	/*
@@ -54,7 +63,7 @@ struct engine_ops {
 	 * What done submits is handed over as well.
 	 */
 	void (*flush)(struct engine *engine);
-	/* poll_fd was ready: calls done. What that submits waits for flush. */
+	/* The source was ready: calls done. What that submits needs a flush. */
 	void (*reap)(struct engine *engine);
 	/* Waits for at least one operation, of which some are in flight. */
 	void (*wait)(struct engine *engine);
@@ -64,16 +73,23 @@ struct engine_ops {
 /* The common head of each kind of engine. */
 struct engine {
 	const struct engine_ops *ops;
-	int poll_fd;	      /* for the loop, */
-	uint32_t poll_events; /* with these events */
-	unsigned in_flight;   /* submitted, and done not called yet */
-	bool due;	      /* the user's: to be flushed */
+	int fds[BLOCK_FILES];
+	struct loop_source source; /* the engine's fd; the rest is the user's */
+	uint32_t events;	   /* which the loop is to watch it for */
+	unsigned in_flight;	   /* submitted, and done not called yet */
+	bool due;		   /* the user's: to be flushed */
 	engine_done done;
 	void *arg;
+
+	/* What engine_try_now has learnt. */
+	bool reads_now[BLOCK_FILES], writes_now[BLOCK_FILES];
+	unsigned misses; /* since something was last done at once */
+	unsigned skip;	 /* so many operations are not even tried */
+	unsigned tries;	 /* the engine's flush sets it back to 0 */
 };
 
 struct engine_options {
-	int fds[ENGINE_FILES_MAX]; /* stay the caller's; -1: not there */
+	int fds[BLOCK_FILES]; /* stay the caller's; -1: not there */
 	engine_done done;
 	void *arg;
 	struct thread_hook hook; /* of a thread of its own, */
@@ -86,5 +102,35 @@ struct engine_options {
  */
 struct engine *uring_create(const struct engine_options *options, int *error);
 struct engine *worker_create(const struct engine_options *options, int *error);
+
+/* -- for engines ---------------------------------------------------------- */
+
+void engine_init(struct engine *engine, const struct engine_ops *ops,
+		 const struct engine_options *options);
+
+static inline void engine_complete(struct engine *engine, struct engine_io *io,
+				   int64_t result)
+{
+	io->result = result;
+	engine->in_flight--;
+	engine->done(engine->arg, io);
+}
+
+/*
+ * A copy of many pages is better left to another thread, so that the loop goes
+ * on meanwhile; unless it is all there is to do, and not very large.
+ */
+static inline bool engine_is_small(const struct engine *engine,
+				   const struct engine_io *io)
+{
+	return io->len <= (engine->in_flight > 1 ? 128u << 10 : 1u << 20);
+}
+
+/*
+ * Does a small operation at once where it need not wait: what the page cache
+ * has is read by one system call, with no ring and no thread. True where it is
+ * done, and io->result says how.
+ */
+bool engine_try_now(struct engine *engine, struct engine_io *io);
 
 #endif

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The io_uring engine (Linux, io_uring_setup(2) and friends, by bare system
  * calls: the few that are needed do not ask for a library).
@@ -23,14 +24,13 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/epoll.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include "cpu/loop/features.h"
+#include "cpu/loop/thread.h"
 #include "mem/util.h"
-#include "virtio/block/io_now.h"
+#include "virtio/block/io.h"
 
 #ifndef IORING_SETUP_COOP_TASKRUN /* Linux 5.19 */
 #define IORING_SETUP_COOP_TASKRUN (1U << 8)
@@ -40,15 +40,12 @@
 #endif
 
 struct uring {
-	struct engine engine; /* first */
-	struct engine_now now;
-	int fd;
+	struct engine engine; /* first; its source.fd is the ring */
 	void *rings;
 	size_t rings_size;
 	struct io_uring_sqe *sqes;
 	size_t sqes_size;
 	_Atomic uint32_t *sq_tail, *cq_head, *cq_tail;
-	uint32_t *sq_array;
 	struct io_uring_cqe *cqes;
 	uint32_t sq_mask, cq_mask;
 	uint32_t queued; /* filled in, not yet handed over */
@@ -59,8 +56,8 @@ static int ring_enter(struct uring *u, unsigned submit, unsigned wait)
 	long n;
 
 	do
-		n = syscall(SYS_io_uring_enter, u->fd, submit, wait,
-			    wait ? IORING_ENTER_GETEVENTS : 0, NULL, 0);
+		n = syscall(SYS_io_uring_enter, u->engine.source.fd, submit,
+			    wait, wait ? IORING_ENTER_GETEVENTS : 0, NULL, 0);
 	while (n < 0 && errno == EINTR);
 	return n < 0 ? -errno : (int)n;
 }
@@ -68,114 +65,106 @@ static int ring_enter(struct uring *u, unsigned submit, unsigned wait)
 static int ring_register(struct uring *u, unsigned op, const void *arg,
 			 unsigned count)
 {
-	return syscall(SYS_io_uring_register, u->fd, op, arg, count) < 0
+	return syscall(SYS_io_uring_register, u->engine.source.fd, op, arg,
+		       count) < 0
 		       ? -errno
 		       : 0;
 }
 
-/* One buffer needs no vector, which the kernel would have to copy. */
-static void fill_rw(struct io_uring_sqe *sqe, const struct engine_io *io)
+static void fill_sqe(struct io_uring_sqe *sqe, const struct engine_io *io)
 {
-	static const uint8_t ops[][2] = {
+	static const uint8_t opcodes[][2] = {
 		[ENGINE_READ] = { IORING_OP_READV, IORING_OP_READ },
 		[ENGINE_WRITE] = { IORING_OP_WRITEV, IORING_OP_WRITE },
 	};
 	const struct iovec *iov = io->iov;
+	/* One buffer needs no vector, which the kernel would have to copy. */
 	const bool single = io->iov_count == 1;
 
-	sqe->opcode = ops[io->op][single];
-	sqe->off = io->offset;
-	sqe->addr = single ? (uintptr_t)iov->iov_base : (uintptr_t)iov;
-	sqe->len = single ? (uint32_t)iov->iov_len : io->iov_count;
+	memset(sqe, 0, sizeof(*sqe));
+	switch (io->op) {
+	case ENGINE_READ:
+	case ENGINE_WRITE:
+		sqe->opcode = opcodes[io->op][single];
+		sqe->off = io->offset;
+		sqe->addr = single ? (uintptr_t)iov->iov_base : (uintptr_t)iov;
+		sqe->len = single ? (uint32_t)iov->iov_len : io->iov_count;
+		break;
+	case ENGINE_FLUSH:
+		sqe->opcode = IORING_OP_FSYNC;
+		sqe->fsync_flags = IORING_FSYNC_DATASYNC;
+		break;
+	case ENGINE_ALLOCATE:
+		sqe->opcode = IORING_OP_FALLOCATE;
+		sqe->off = io->offset;
+		sqe->addr = io->len;
+		sqe->len = (uint32_t)io->mode;
+		break;
+	case ENGINE_DISCARD:
+		break; /* not in this engine's ops */
+	}
+	sqe->fd = (int)io->file;
+	sqe->user_data = (uintptr_t)io;
 }
-
-static void fill_flush(struct io_uring_sqe *sqe, const struct engine_io *io)
-{
-	(void)io;
-	sqe->opcode = IORING_OP_FSYNC;
-	sqe->fsync_flags = IORING_FSYNC_DATASYNC;
-}
-
-static void fill_allocate(struct io_uring_sqe *sqe, const struct engine_io *io)
-{
-	sqe->opcode = IORING_OP_FALLOCATE;
-	sqe->off = io->offset;
-	sqe->addr = io->len;
-	sqe->len = (uint32_t)io->mode;
-}
-
-static void (*const fillers[])(struct io_uring_sqe *sqe,
-			       const struct engine_io *io) = {
-	[ENGINE_READ] = fill_rw,
-	[ENGINE_WRITE] = fill_rw,
-	[ENGINE_FLUSH] = fill_flush,
-	[ENGINE_ALLOCATE] = fill_allocate,
-};
 
 /* There is always room: the ring has as many entries as may be in flight. */
 static void uring_submit(struct engine *engine, struct engine_io *io)
 {
 	struct uring *u = (struct uring *)engine;
 	uint32_t tail = atomic_load_explicit(u->sq_tail, memory_order_relaxed);
-	uint32_t index = tail & u->sq_mask;
-	struct io_uring_sqe *sqe = &u->sqes[index];
+	struct io_uring_sqe *sqe = &u->sqes[tail & u->sq_mask];
 
-	memset(sqe, 0, sizeof(*sqe));
-	fillers[io->op](sqe, io);
+	fill_sqe(sqe, io);
 	engine->in_flight++;
 	sqe->flags = IOSQE_FIXED_FILE;
-	if (!engine_now_is_small(engine, io))
+	if (!engine_is_small(engine, io))
 		sqe->flags |= IOSQE_ASYNC;
-	sqe->fd = (int)io->file;
-	sqe->user_data = (uintptr_t)io;
-	u->sq_array[index] = index;
 	atomic_store_explicit(u->sq_tail, tail + 1, memory_order_release);
 	u->queued++;
 }
 
-static void finish(struct uring *u, uint64_t user_data, int64_t result)
+static struct engine_io *newest_queued(const struct uring *u)
 {
-	struct engine_io *io = (void *)(uintptr_t)user_data;
+	uint32_t tail = atomic_load_explicit(u->sq_tail, memory_order_relaxed);
 
-	io->result = result;
-	u->engine.in_flight--;
-	u->engine.done(u->engine.arg, io);
+	return (void *)(uintptr_t)u->sqes[(tail - 1) & u->sq_mask].user_data;
 }
 
-/* True where there was anything. */
-static bool reap(struct uring *u)
+/* The kernel takes entries from the head: those at the tail are still ours. */
+static void take_newest_back(struct uring *u)
+{
+	atomic_fetch_sub_explicit(u->sq_tail, 1, memory_order_relaxed);
+	u->queued--;
+}
+
+/* Completes what is done; true where there was anything. */
+static bool reap_ring(struct uring *u)
 {
 	uint32_t head = atomic_load_explicit(u->cq_head, memory_order_relaxed);
 	bool any = false;
 
 	while (head != atomic_load_explicit(u->cq_tail, memory_order_acquire)) {
 		const struct io_uring_cqe *cqe = &u->cqes[head & u->cq_mask];
-		const uint64_t user_data = cqe->user_data;
+		struct engine_io *io = (void *)(uintptr_t)cqe->user_data;
 		const int result = cqe->res;
 
 		/* The entry is the kernel's again from here on. */
 		atomic_store_explicit(u->cq_head, ++head, memory_order_release);
-		finish(u, user_data, result);
+		engine_complete(&u->engine, io, result);
 		any = true;
 	}
 	return any;
 }
 
-/*
- * What cannot be handed over fails, rather than being forgotten: the kernel
- * takes entries from the head, so those at the tail are still ours.
- */
+/* What cannot be handed over fails, rather than being forgotten. */
 static void fail_queued(struct uring *u, int error)
 {
 	while (u->queued) {
-		uint32_t tail = atomic_load(u->sq_tail) - 1;
-		const struct io_uring_sqe *sqe = &u->sqes[tail & u->sq_mask];
-		struct engine_io *io = (void *)(uintptr_t)sqe->user_data;
+		struct engine_io *io = newest_queued(u);
 
-		atomic_store(u->sq_tail, tail);
-		u->queued--;
+		take_newest_back(u);
 		io->not_begun = true;
-		finish(u, sqe->user_data, error);
+		engine_complete(&u->engine, io, error);
 	}
 }
 
@@ -183,7 +172,7 @@ static void fail_queued(struct uring *u, int error)
  * EAGAIN is a lack of memory, EBUSY completions that must be taken first: both
  * pass as operations get done, and are final where there are none.
  */
-static void hand_over(struct uring *u)
+static void submit_queued(struct uring *u)
 {
 	while (u->queued) {
 		int n = ring_enter(u, u->queued, 0);
@@ -194,66 +183,57 @@ static void hand_over(struct uring *u)
 							     : u->queued;
 		else if (!busy || u->engine.in_flight == u->queued)
 			fail_queued(u, n ? n : -EIO);
-		else if (!reap(u) && ring_enter(u, 0, 1) >= 0)
-			reap(u);
+		else if (!reap_ring(u) && ring_enter(u, 0, 1) >= 0)
+			reap_ring(u);
 	}
-}
-
-static struct engine_io *newest(const struct uring *u)
-{
-	uint32_t tail = atomic_load_explicit(u->sq_tail, memory_order_relaxed);
-
-	return (void *)(uintptr_t)u->sqes[(tail - 1) & u->sq_mask].user_data;
 }
 
 /*
  * A single operation is done quicker by a system call of its own than by the
  * ring, where it need not wait: its entry is taken back. Several are not.
  */
-static void do_single(struct uring *u)
+static void try_single_now(struct uring *u)
 {
-	engine_now_begin(&u->now);
+	u->engine.tries = 0;
 	while (u->queued == 1) {
-		struct engine_io *io = newest(u);
+		struct engine_io *io = newest_queued(u);
 
-		if (!engine_now_is_small(&u->engine, io) ||
-		    !engine_now_try(&u->now, io))
+		if (!engine_try_now(&u->engine, io))
 			return;
-		atomic_fetch_sub_explicit(u->sq_tail, 1, memory_order_relaxed);
-		u->queued = 0;
-		finish(u, (uintptr_t)io, io->result);
+		take_newest_back(u);
+		engine_complete(&u->engine, io, io->result);
 	}
 }
 
 /*
- * One look at what is done, and no more: a driver whose requests take many
+ * It looks once at what is done, and no more: a driver whose requests take many
  * steps, each done at once, must not keep the loop here.
  */
 static void uring_flush(struct engine *engine)
 {
 	struct uring *u = (struct uring *)engine;
 
-	do_single(u);
+	try_single_now(u);
 	if (!u->queued)
 		return;
-	hand_over(u);
-	reap(u);
-	hand_over(u);
+	submit_queued(u);
+	reap_ring(u);
+	submit_queued(u);
 }
 
 static void uring_reap(struct engine *engine)
 {
-	reap((struct uring *)engine);
+	reap_ring((struct uring *)engine);
 }
 
 static void uring_wait(struct engine *engine)
 {
 	struct uring *u = (struct uring *)engine;
 
-	hand_over(u);
-	if (!reap(u) && engine->in_flight) {
+	submit_queued(u);
+	if (!reap_ring(u) && engine->in_flight) {
 		ring_enter(u, 0, 1);
-		reap(u);
+		reap_ring(u);
 	}
 }
 
@@ -265,23 +245,13 @@ static void uring_destroy(struct engine *engine)
 		munmap(u->rings, u->rings_size);
 	if (u->sqes)
 		munmap(u->sqes, u->sqes_size);
-	if (u->fd >= 0)
-		close(u->fd);
+	if (u->engine.source.fd >= 0)
+		close(u->engine.source.fd);
 	free(u);
 }
 
-static const struct engine_ops uring_ops = {
-	.name = "io_uring",
-	.features = FEATURE_URING,
-	.submit = uring_submit,
-	.flush = uring_flush,
-	.reap = uring_reap,
-	.wait = uring_wait,
-	.destroy = uring_destroy,
-};
-
 /* The best set of flags that this host has. */
-static int setup(struct io_uring_params *params)
+static int create_ring(struct io_uring_params *params)
 {
 	static const uint32_t flags[] = {
 		IORING_SETUP_COOP_TASKRUN | IORING_SETUP_SINGLE_ISSUER,
@@ -317,18 +287,19 @@ static int map_rings(struct uring *u, const struct io_uring_params *p)
 
 	u->rings_size = sq > cq ? sq : cq;
 	rings = mmap(NULL, u->rings_size, PROT_READ | PROT_WRITE, MAP_SHARED,
-		     u->fd, IORING_OFF_SQ_RING);
+		     u->engine.source.fd, IORING_OFF_SQ_RING);
 	if (rings == MAP_FAILED)
 		return -errno;
 	u->rings = rings;
 	u->sqes_size = p->sq_entries * sizeof(*u->sqes);
 	sqes = mmap(NULL, u->sqes_size, PROT_READ | PROT_WRITE, MAP_SHARED,
-		    u->fd, IORING_OFF_SQES);
+		    u->engine.source.fd, IORING_OFF_SQES);
 	if (sqes == MAP_FAILED)
 		return -errno;
 	u->sqes = sqes;
 	u->sq_tail = (void *)(rings + p->sq_off.tail);
-	u->sq_array = (void *)(rings + p->sq_off.array);
+	for (uint32_t i = 0; i < p->sq_entries; i++)
+		put_le32(rings + p->sq_off.array + i * sizeof(i), i);
 	u->sq_mask = p->sq_entries - 1;
 	u->cq_head = (void *)(rings + p->cq_off.head);
 	u->cq_tail = (void *)(rings + p->cq_off.tail);
@@ -337,29 +308,31 @@ static int map_rings(struct uring *u, const struct io_uring_params *p)
 	return 0;
 }
 
-static int restrict_and_enable(struct uring *u,
-			       const struct engine_options *options)
+/* Nothing but these operations, on the registered files; then it is enabled. */
+static int restrict_ring(struct uring *u)
 {
 	static const uint8_t ops[] = {
 		IORING_OP_READ,	  IORING_OP_READV, IORING_OP_WRITE,
 		IORING_OP_WRITEV, IORING_OP_FSYNC, IORING_OP_FALLOCATE,
 	};
-	struct io_uring_restriction rules[ARRAY_LEN(ops) + 2];
+	struct io_uring_restriction rules[ARRAY_LEN(ops) + 2] = {
+		[ARRAY_LEN(ops)] = {
+			.opcode = IORING_RESTRICTION_SQE_FLAGS_ALLOWED,
+			.sqe_flags = IOSQE_FIXED_FILE | IOSQE_ASYNC,
+		},
+		[ARRAY_LEN(ops) + 1] = {
+			.opcode = IORING_RESTRICTION_SQE_FLAGS_REQUIRED,
+			.sqe_flags = IOSQE_FIXED_FILE,
+		},
+	};
 	int error;
 
-	memset(rules, 0, sizeof(rules));
 	for (size_t i = 0; i < ARRAY_LEN(ops); i++) {
 		rules[i].opcode = IORING_RESTRICTION_SQE_OP;
 		rules[i].sqe_op = ops[i];
 	}
-	rules[ARRAY_LEN(ops)].opcode = IORING_RESTRICTION_SQE_FLAGS_ALLOWED;
-	rules[ARRAY_LEN(ops)].sqe_flags = IOSQE_FIXED_FILE | IOSQE_ASYNC;
-	rules[ARRAY_LEN(ops) + 1].opcode =
-		IORING_RESTRICTION_SQE_FLAGS_REQUIRED;
-	rules[ARRAY_LEN(ops) + 1].sqe_flags = IOSQE_FIXED_FILE;
-
-	error = ring_register(u, IORING_REGISTER_FILES, options->fds,
-			      ENGINE_FILES_MAX);
+	error = ring_register(u, IORING_REGISTER_FILES, u->engine.fds,
+			      BLOCK_FILES);
 	if (!error)
 		error = ring_register(u, IORING_REGISTER_RESTRICTIONS, rules,
 				      ARRAY_LEN(rules));
@@ -370,24 +343,28 @@ static int restrict_and_enable(struct uring *u,
 
 struct engine *uring_create(const struct engine_options *options, int *error)
 {
+	static const struct engine_ops ops = {
+		.name = "io_uring",
+		.features = FEATURE_URING,
+		.submit = uring_submit,
+		.flush = uring_flush,
+		.reap = uring_reap,
+		.wait = uring_wait,
+		.destroy = uring_destroy,
+	};
 	struct uring *u = calloc(1, sizeof(*u));
 	struct io_uring_params params;
+	int fd;
 
 	*error = -ENOMEM;
 	if (!u)
 		return NULL;
-	engine_now_init(&u->now, options);
-	u->fd = setup(&params);
-	*error = u->fd < 0 ? u->fd : map_rings(u, &params);
-	u->engine = (struct engine){
-		.ops = &uring_ops,
-		.poll_fd = u->fd,
-		.poll_events = EPOLLIN,
-		.done = options->done,
-		.arg = options->arg,
-	};
+	engine_init(&u->engine, &ops, options);
+	u->engine.events = EPOLLIN;
+	u->engine.source.fd = fd = create_ring(&params);
+	*error = fd < 0 ? fd : map_rings(u, &params);
 	if (!*error)
-		*error = restrict_and_enable(u, options);
+		*error = restrict_ring(u);
 	if (!*error)
 		return &u->engine;
 	uring_destroy(&u->engine);

@@ -1,7 +1,7 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * One request of a block device, from the chain that the driver made available
- * to its status byte: judged once, then carried out step by step. Private to
- * virtio/block*.c.
+ * to its status byte: judged once, then carried out step by step.
  */
 #ifndef VIRTIO_BLOCK_REQUEST_H
 #define VIRTIO_BLOCK_REQUEST_H
@@ -9,13 +9,10 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "virtio/block/block.h"
+#include "virtio/block/file.h"
 #include "virtio/block/io.h"
-#include "virtio/block/overlay.h"
 #include "virtio/limiter.h"
 #include "virtio/queue.h"
-
-#define BLOCK_SECTOR 512u
 
 /* virtio 1.2, 5.2.6: types of request and status bytes */
 enum block_type {
@@ -36,48 +33,38 @@ struct block_range {
 	bool unmap;
 };
 
-/* Index of engine_options.fds */
-enum block_file {
-	BLOCK_FILE_BASE,
-	BLOCK_FILE_OVERLAY,
-	BLOCK_FILE_BUFFERED, /* `direct`: the same, through the page cache */
-	BLOCK_FILES,
-};
-_Static_assert(BLOCK_FILES == ENGINE_FILES_MAX, "all files have a place");
-
-/* What a request that was begun may have to wait for (block_hold.c). */
+/* What a deferred request waits for. */
 enum block_wait { BLOCK_WAIT_SYNC, BLOCK_WAIT_CLUSTERS };
 
+/* io_uring, and a worker thread beside it; or only that thread. */
+#define BLOCK_ENGINES 2
+
 /* What requests are carried out on. */
-struct block_disk {
+struct disk {
 	const struct block_backing *backing;
 	const char *serial;
-	struct overlay *overlay; /* NULL: not ephemeral */
-	struct engine *engine;
-	struct engine *worker; /* does what `worker_ops` says, in its place */
-	unsigned worker_ops;   /* bits of enum engine_op */
+	struct overlay *overlay;	       /* NULL: not ephemeral */
+	struct engine *engines[BLOCK_ENGINES]; /* NULL: not needed */
+	unsigned worker_ops;   /* enum engine_op bits: these the second does */
 	struct limiter *bytes; /* charged with zeros that are written */
-	struct block_request *pool;
+	struct request *pool;
 	unsigned pool_used; /* of the pool, from its start: once in flight */
-	struct block_request *held, *held_last; /* in order */
-	uint64_t syncs, synced; /* how many were begun; the last one done */
-	bool syncing;		/* one is in flight */
-	bool lost;		/* one failed: none can be done any more */
-	unsigned copies;	/* of clusters of the base; for block.c */
-	bool write_through;	/* the driver did not negotiate FLUSH */
-	bool stopping;		/* begin no further step: its queue ends */
-	bool no_punch;		/* what the host's file cannot do */
-	bool no_zero_range;
-	bool no_discard;
+	struct request *deferred; /* in the order of their coming */
+	uint64_t syncs, synced;	  /* how many were begun; the last one done */
+	bool syncing;		  /* one is in flight */
+	bool lost;		  /* one failed: none can be done any more */
+	unsigned copies; /* of clusters of the base; block.c resets it */
+	uint32_t ending; /* bits of queues: begin no further step of theirs */
+	bool write_through; /* the driver did not negotiate FLUSH */
+	bool no_punch, no_zero_range, no_discard; /* the file cannot do that */
 };
 
-struct block_request {
-	struct engine_io io;	    /* first: the engine hands it back */
-	struct block_request *next; /* of those that are free, or held */
+struct request {
+	struct engine_io io;   /* first: the engine hands it back */
+	struct request *next;  /* of those that are free, or deferred */
 	struct engine *engine; /* that its step is in flight with, or NULL */
 	uint16_t queue;
-	bool held;
-	enum block_wait waits; /* while held */
+	enum block_wait waits; /* while deferred */
 	uint64_t sync;	       /* a later one has all that was done before */
 	uint8_t retries;
 	enum block_type type;
@@ -91,57 +78,30 @@ struct block_request {
 };
 
 /*
- * Judges the chain and submits the first step, or holds the request until it
- * may. BLOCK_PENDING: the engine's `done` will come for it, or for what it
- * waits for; anything else: it is over already. A chain without room for a
- * status byte is -1: the driver broke the rules.
+ * Judges the chain and submits the first step, or defers it. BLOCK_PENDING: the
+ * engine's `done` will come for it, or for what it waits for; anything else: it
+ * is over already. A chain without room for a status byte is -1: the driver
+ * broke the rules.
  */
-int block_request_start(struct block_disk *disk, struct block_request *request);
+int request_start(struct disk *disk, struct request *request);
 
 /* After a step is done: the next one, as above, or how it ended. */
-int block_request_step_done(struct block_disk *disk,
-			    struct block_request *request);
+int request_step_done(struct disk *disk, struct request *request);
 
-/* The step that it was held for. BLOCK_PENDING, also if held anew; or over. */
-int block_request_again(struct block_disk *disk, struct block_request *request);
+/*
+ * Goes on with the first deferred request: *status is as above. NULL, and
+ * nothing done, where it cannot go on yet, or there is none.
+ */
+struct request *request_resume(struct disk *disk, int *status);
+bool request_can_resume(const struct disk *disk);
+
+/* Any deferred request that came from these queues (bits); NULL: no more. */
+struct request *request_drop_deferred(struct disk *disk, uint32_t queues);
 
 /* Bytes that the request moves, for rate limits; before it is started. */
-uint64_t block_request_bytes(const struct block_request *request);
+uint64_t request_bytes(const struct request *request);
 
 /* Puts the status byte where it goes: the last one of the writable part. */
-void block_request_put_status(struct block_request *request,
-			      enum block_status status);
-
-/*
- * The first step of each kind of request, whose offset and left, data or ranges
- * are set. BLOCK_PENDING, or how it ended.
- */
-int block_step_read(struct block_disk *disk, struct block_request *r);
-int block_step_write(struct block_disk *disk, struct block_request *r);
-int block_step_flush(struct block_disk *disk, struct block_request *r);
-int block_step_ranges(struct block_disk *disk, struct block_request *r);
-
-/* Puts the request where others wait, behind them. BLOCK_PENDING. */
-int block_hold(struct block_disk *disk, struct block_request *r,
-	       enum block_wait waits);
-
-/* The first of those held may go on. */
-bool block_held_ready(const struct block_disk *disk);
-
-/* The first of those held, which is not any more; NULL: it has to wait yet. */
-struct block_request *block_held_take(struct block_disk *disk);
-
-/* Any of those held that came from these queues (bits); NULL: no more. */
-struct block_request *block_held_end(struct block_disk *disk, uint32_t queues);
-
-/*
- * What a cluster at the ends of the request's range keeps of the base goes to
- * the overlay first; nothing to do without one. BLOCK_OK; BLOCK_PENDING where
- * the request is held for it; or BLOCK_IOERR.
- */
-int block_prepare_clusters(struct block_disk *disk, struct block_request *r);
-
-/* Says why on the log, unless the disk is stopping. BLOCK_IOERR. */
-int block_fail(const struct block_disk *disk, const char *why);
+void request_put_status(struct request *request, enum block_status status);
 
 #endif

@@ -1,13 +1,89 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Between the device (net.c, net_rx.c, net_tx.c) and what carries its packets
- * (net_tap.c, net_unix.c). For these only.
+ * What carries a device's packets on the host: a tap interface (tap.c) or a
+ * stream socket (stream.c). net.c opens one, asks it to move packets, and acts
+ * on what it answers; a back end never calls the device.
  */
 #ifndef VIRTIO_NET_BACKEND_H
 #define VIRTIO_NET_BACKEND_H
 
+#include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
+#include <sys/uio.h>
 
-#include "virtio/net/net.h"
+#include "virtio/queue.h"
+
+/* -- receive buffers (rx_buffers.c) --------------------------------------- */
+
+/*
+ * The driver's receive buffers: taken off its queue, filled by a back end,
+ * given back as packets (virtio 1.2, 5.1.6.3 and 5.1.6.4).
+ *
+ * A packet may need several chains (MRG_RXBUF), and its size is not always
+ * known before it is read. Chains that a packet did not need stay here for the
+ * next one, so each is walked once.
+ *
+ *	if (rx_buffers_reserve(rx, bytes)) {
+ *		count = rx_buffers_iov(rx, NET_HEADER, len, iov, max, &room);
+ *		... readv ...
+ *		rx_buffers_deliver(rx, NET_HEADER + read, true);
+ *	}
+ */
+/* virtio 1.2, 5.1.6: struct virtio_net_hdr, num_buffers included */
+#define NET_HEADER	       12u
+#define NET_HEADER_NUM_BUFFERS 10u
+
+#define RX_SEGMENTS (2 * QUEUE_SIZE_MAX)
+#define RX_CHAINS   QUEUE_SIZE_MAX
+
+struct rx_chain {
+	uint32_t bytes;
+	uint16_t head, segments;
+};
+
+/* Two rings: the segments of all chains in order, and the chains. */
+struct rx_buffers {
+	struct queue *queue;
+	bool mergeable; /* MRG_RXBUF is negotiated */
+	const char
+		*broken; /* how the driver broke the queue's rules, or NULL */
+	size_t bytes;	 /* of all chains */
+	unsigned first_segment, segments; /* index and number */
+	unsigned first_chain, chains;
+	struct iovec segment[RX_SEGMENTS];
+	struct rx_chain chain[RX_CHAINS];
+	struct chain popped; /* the last that came off the queue */
+};
+
+/* Forgets all buffers and starts anew with this queue. */
+void rx_buffers_start(struct rx_buffers *rx, struct queue *queue,
+		      bool mergeable);
+
+/*
+ * Are there buffers for a packet of so many bytes, header included, or all that
+ * the ring can have? Takes more off the queue where needed. If not, the driver
+ * kicks when it adds some, or rx->broken says why no more can be taken.
+ */
+bool rx_buffers_reserve(struct rx_buffers *rx, size_t bytes);
+
+/*
+ * Bytes [skip, skip + len) of the next packet as an I/O vector; fewer where the
+ * buffers that one packet may take, or `max` entries, hold no more. Returns the
+ * number of entries; *bytes is what they hold.
+ */
+unsigned rx_buffers_iov(const struct rx_buffers *rx, size_t skip, size_t len,
+			struct iovec *iov, unsigned max, size_t *bytes);
+
+/*
+ * The buffers begin with a packet of so many bytes: the driver gets it. Its
+ * header is the packet's, or one that says nothing (5.1.6.2).
+ */
+void rx_buffers_deliver(struct rx_buffers *rx, size_t bytes, bool clear_header);
+
+/* -- back ends (tap.c, stream.c) ------------------------------------------- */
+
+#define NET_MAC_BYTES 6
 
 /* virtio 1.2, 5.1.3 */
 #define NET_F_CSUM	 (1ULL << 0)
@@ -23,124 +99,96 @@
 #define NET_F_MRG_RXBUF	 (1ULL << 15)
 #define NET_F_STATUS	 (1ULL << 16)
 
-/* virtio 1.2, 5.1.2 */
-enum { NET_RX, NET_TX, NET_QUEUES };
-
-/* virtio 1.2, 5.1.6: struct virtio_net_hdr, num_buffers included */
-#define NET_HEADER	       12u
-#define NET_HEADER_NUM_BUFFERS 10u
-
 /* Ethernet without its checksum; and 64 KiB of IP behind two VLAN tags. */
 #define NET_FRAME_MIN  14u
 #define NET_LINK_BYTES 22u
 #define NET_FRAME_MAX  (NET_LINK_BYTES + 65535u)
 
+#define NET_STREAM_IOV 512
+#define NET_STREAM_MAX 64 /* frames sent by one system call */
+
 enum net_outcome {
-	NET_DONE,    /* one packet; there may be more */
-	NET_WAIT,    /* the host's side would block; nothing was taken */
-	NET_STARVED, /* the guest's side lacks buffers; nothing was taken */
-	NET_GONE,    /* and net_link_down has been called */
+	NET_DONE,      /* one packet went through; there may be more */
+	NET_DROPPED,   /* one packet was lost, as a network may */
+	NET_WAIT,      /* the host's side would block; nothing was taken */
+	NET_NO_MEMORY, /* the same, for want of memory: no event will tell */
+	NET_STARVED, /* the receive buffers do not suffice; nothing was read */
+	NET_GONE, /* the other end is lost for good: backend->gone says why */
 };
 
-/* None of these waits, allocates or logs what a guest can repeat. */
-struct net_backend {
-	/* The driver is there, features are negotiated; and gone again. */
-	void (*start)(struct net *net);
-	void (*stop)(struct net *net);
+struct net_backend;
+
+/*
+ * None of these waits, allocates or logs. start, stop_out and flush are NULL
+ * where there is nothing to do.
+ */
+struct net_backend_ops {
+	/* The driver is there with these features; and gone again. */
+	void (*start)(struct net_backend *backend, uint64_t acked);
+	void (*stop)(struct net_backend *backend);
 	/* The driver takes its transmit queue back: send no more of it. */
-	void (*stop_out)(struct net *net);
-	/* One packet into the window and through net_rx_deliver. */
-	enum net_outcome (*receive)(struct net *net);
+	void (*stop_out)(struct net_backend *backend);
+	/* NET_DONE: `rx` begins with a packet of *bytes, header included. */
+	enum net_outcome (*receive)(struct net_backend *backend,
+				    struct rx_buffers *rx, size_t *bytes);
 	/*
-	 * The packet in net->chain, header and all, of a size that is allowed:
-	 * taken, to be pushed by now or by a flush.
+	 * A chain of `tx`: a packet of a size that is allowed, header and all.
+	 * NET_DONE: taken, and pushed to `tx` when it has gone, which may not
+	 * be before flush. With all else it is still the caller's.
 	 */
-	enum net_outcome (*send)(struct net *net);
-	/* Sends what was taken: NET_DONE when nothing is left. */
-	enum net_outcome (*flush)(struct net *net);
+	enum net_outcome (*send)(struct net_backend *backend, struct queue *tx,
+				 const struct chain *chain);
+	/* Sends what was taken; NET_DONE or NET_GONE: nothing is left of it. */
+	enum net_outcome (*flush)(struct net_backend *backend,
+				  struct queue *tx);
 };
 
-extern const struct net_backend net_tap_backend, net_stream_backend;
-
-/*
- * Open, or take over: the descriptor, or -errno, logged. These set the
- * backend, the device's features and, where it is known and net->mtu is 0,
- * net->mtu.
- */
-int net_tap_open(struct net *net, const char *name);
-int net_tap_take(struct net *net, int fd);
-int net_stream_open(struct net *net, const char *path);
-int net_stream_take(struct net *net, int fd);
-
-/* What a user can do about an error, for a message; up to a NULL text. */
-struct net_advice {
-	int error;
-	const char *text; /* goes on after the error's own */
+struct net_tap {
+	unsigned header; /* bytes before each frame: NET_HEADER, or 0 */
+	unsigned mtu;	 /* the interface's; 0: not known */
+	size_t gather;	 /* bytes of buffers that a packet may need */
 };
 
-/* Logs why opening failed, with the advice for it; returns -error. */
-int net_refuse(const struct net *net, int error,
-	       const struct net_advice *advice);
+struct net_stream {
+	uint8_t prefix[4]; /* of the frame that comes in */
+	unsigned prefix_have;
+	uint32_t frame, frame_have; /* its bytes; 0: not known yet */
+	bool skip;		    /* nobody wants the rest of it */
 
-/* -- for backends ---------------------------------------------------------- */
-
-/* The other end is lost for good: tells the guest, and the user why. */
-void net_link_down(struct net *net, const char *why);
-
-/*
- * Has the window buffers for a packet of so many bytes, header included, or all
- * that the ring can have? Takes more from the queue; where that has no more,
- * the driver's next ones kick.
- */
-bool net_rx_reserve(struct net *net, size_t bytes);
-
-/*
- * The window's bytes from `skip` on, at most `len` and within what one packet
- * may take, into net->iov, which has two entries more. The number of entries;
- * *bytes is what they hold.
- */
-unsigned net_rx_iov(struct net *net, size_t skip, size_t len, size_t *bytes);
-
-/* The window begins with a packet of so many bytes: the driver gets it. */
-void net_rx_deliver(struct net *net, size_t bytes);
-
-/* A header that says nothing (5.1.6.2), for a host's side that has none. */
-void net_rx_no_header(struct net *net);
-
-/* Packets through, with what the limits allow; for net.c. */
-void net_rx(struct net *net);
-void net_tx(struct net *net);
-
-/* 0, or the ns to wait before the next packet; and that one went through. */
-uint64_t net_way_wait(struct net_way *way);
-void net_way_charge(struct net_way *way, size_t bytes);
-
-/* The limits say to wait; the timer goes on with it. */
-void net_limited(struct net *net, struct net_way *way, uint64_t ns);
-
-/* The host has no memory for it now; the same, for both ways. */
-void net_no_memory(struct net *net);
-
-/*
- * A turn: what one way may do before other devices have theirs, in packets
- * (lost ones too) and in bytes.
- */
-#define NET_TURN       128u
-#define NET_TURN_BYTES (1u << 20)
-struct net_turn {
-	uint64_t packets, bytes; /* the counts at its end */
+	unsigned first, end;   /* of iov: what is to be sent */
+	unsigned sent, frames; /* of out: gone, and all */
+	struct iovec iov[NET_STREAM_IOV];
+	struct net_stream_frame {
+		uint32_t bytes, left; /* prefix included; not sent yet */
+		uint16_t head;
+		bool orphaned; /* by a reset: the driver has its chain back */
+		uint8_t prefix[4];
+	} out[NET_STREAM_MAX];
 };
-struct net_turn net_turn_begin(const struct net_way *way);
-bool net_turn_over(const struct net_way *way, const struct net_turn *turn);
+
+struct net_backend {
+	const struct net_backend_ops *ops;
+	const char *name;  /* for messages; the device's */
+	int fd;		   /* the device's to close; -1 from then on */
+	uint64_t features; /* what a device can offer because of it */
+	unsigned mtu;	   /* told to the guest; 0: not told */
+	bool clear_header; /* what is received has none that means anything */
+	const char *gone;
+	struct iovec iov[RX_SEGMENTS + 2]; /* for one system call */
+	struct net_tap tap;
+	struct net_stream stream;
+};
+
+extern const struct net_backend_ops net_tap_ops, net_stream_ops;
 
 /*
- * There is work left: at the next event of these, EPOLLIN or EPOLLOUT, which
- * comes at once where the descriptor is ready already; others have had their
- * turn then.
+ * Open, or take over, what `backend` is to be from now on: 0, or -errno,
+ * logged. They set ops, fd and features, and mtu where it is 0 and they know
+ * one. What was to be taken over is not closed when that fails.
  */
-void net_again(struct net *net, uint32_t events);
-
-/* The driver broke the rules of this queue. */
-void net_broken(struct net *net, const char *why);
+int net_tap_open(struct net_backend *backend, const char *name);
+int net_tap_take(struct net_backend *backend, int fd);
+int net_stream_open(struct net_backend *backend, const char *path);
+int net_stream_take(struct net_backend *backend, int fd);
 
 #endif

@@ -1,12 +1,46 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
- * virtio-net (virtio 1.2, 5.1): the device. It opens its host's side, offers
- * what that can do, and lets packets through, in net_rx.c and net_tx.c, when
- * there is a reason: a kick, an event on the descriptor, the timer.
+ * virtio-net (virtio 1.2, 5.1): the device, both directions.
+ *
+ * The parts. A back end (backend.h) moves packets between guest memory and the
+ * host: tap.c or stream.c. rx_buffers.c holds the buffers that the driver has
+ * given for what comes in. Both are called from here, never the other way: they
+ * answer with an outcome, and this file decides what follows. Nothing is
+ * copied: a frame is read into, and written from, where it lies in guest
+ * memory. Used chains are published, and the driver interrupted, once for a
+ * batch.
+ *
+ * States. The device is off, `running` from DRIVER_OK to reset, or broken by
+ * its driver until then. Its link is up until the other end is gone for good;
+ * then it stays down: what the driver sends is dropped, and nothing comes in.
+ * While both allow it, a direction moves packets until one of these stops it:
+ *
+ *	it stops because		and goes on with
+ *	nothing has come (in)		an event: the descriptor is readable
+ *	no receive buffers (in)		the driver's next kick
+ *	no packets (out)		the driver's next kick
+ *	the host's side is full (out)	an event: EPOLLOUT
+ *	the host has no memory		the timer, after NO_MEMORY_NS
+ *	a limit (bw=, pps=)		the timer, when the bucket has filled
+ *	the budget is spent		loop_defer, after the other devices
  *
  * The descriptor is watched edge-triggered: while the guest has no buffers the
- * host's side may be full of packets, and that costs nothing until the driver
- * kicks. What is not done within one turn is left to the next event, which
- * arming the descriptor anew brings about (net_again).
+ * host's side may be full of packets, and that costs nothing. `readable`
+ * remembers the edge. EPOLLOUT is watched only while something waits for it.
+ *
+ * An example: a ping's answer. The tap becomes readable, net_on_event has
+ * net_service_rx look: no limit, budget left. tap_receive reserves buffers, so
+ * rx_buffers.c pops chains off the queue until the largest packet would fit,
+ * reads the packet into the first of them and answers NET_DONE. The chain is
+ * delivered with the packet's size; the others wait for the next packet. The
+ * next read answers NET_WAIT; the used ring is published, one interrupt raised.
+ * The guest's next ping: a kick, net_service_tx pops the chain, tap_send writes
+ * it and pushes it back used; a stream would gather it, and flush send many
+ * with one system call.
+ *
+ * A chain that cannot be a packet is dropped and given back, as a packet is
+ * that the host refuses: a network may lose packets. What the host's side does
+ * not take now is not lost, it stays in the driver's queue.
  *
  * The driver is hostile, and so is whoever sends packets. Owns the descriptor
  * and the timer. The loop's thread; opening: the main thread.
@@ -14,6 +48,7 @@
 #include "virtio/net/net.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/random.h>
@@ -22,7 +57,6 @@
 
 #include "mem/log.h"
 #include "mem/util.h"
-#include "virtio/net/backend.h"
 
 /* virtio 1.2, 5.1.4: struct virtio_net_config */
 #define CONFIG_MAC     0
@@ -37,53 +71,24 @@
 #define MAC_LOCAL     0x02 /* IEEE 802: not from a vendor's range */
 #define MAC_MULTICAST 0x01
 
-static struct net *net_of(struct device *device)
+static struct net *net_of_device(struct device *device)
 {
 	return (struct net *)(void *)device;
 }
 
-/* -- limits ---------------------------------------------------------------- */
+/* -- limits and budgets ---------------------------------------------------- */
 
-static void way_init(struct net_way *way, const struct net_options *options)
+static void direction_init(struct net_direction *direction,
+			   const struct net_options *options)
 {
-	limiter_init(&way->bytes, options->bytes_per_s,
+	limiter_init(&direction->bytes, options->bytes_per_s,
 		     options->bytes_per_s / BURST_PER_S);
-	limiter_init(&way->packets, options->packets_per_s,
+	limiter_init(&direction->packets, options->packets_per_s,
 		     options->packets_per_s / BURST_PER_S);
 }
 
-static bool is_limited(const struct net_way *way)
-{
-	return way->bytes.rate || way->packets.rate;
-}
-
-uint64_t net_way_wait(struct net_way *way)
-{
-	uint64_t now, bytes, packets;
-
-	if (!is_limited(way))
-		return 0;
-	now = loop_now();
-	bytes = limiter_take(&way->bytes, 0, now);
-	packets = limiter_take(&way->packets, 0, now);
-	return bytes > packets ? bytes : packets;
-}
-
-void net_way_charge(struct net_way *way, size_t bytes)
-{
-	uint64_t now;
-
-	way->count++;
-	way->total += bytes;
-	if (!is_limited(way))
-		return;
-	now = loop_now();
-	limiter_take(&way->bytes, bytes, now);
-	limiter_take(&way->packets, 1, now);
-}
-
-/* One timer for both ways: the nearer time counts, and both are tried then. */
-static void set_timer(struct net *net, uint64_t ns)
+/* One timer for all: the nearest time counts, and everything is tried then. */
+static void net_set_timer(struct net *net, uint64_t ns)
 {
 	uint64_t at = loop_now() + ns;
 
@@ -93,19 +98,242 @@ static void set_timer(struct net *net, uint64_t ns)
 	loop_timer_set(&net->timer, ns);
 }
 
-void net_limited(struct net *net, struct net_way *way, uint64_t ns)
+/* So many tokens off both buckets: 0, or the ns to wait and none was taken. */
+static uint64_t direction_take(struct net_direction *direction,
+			       uint64_t packets, uint64_t bytes)
 {
-	way->limited = true;
-	set_timer(net, ns);
+	uint64_t now, wait, wait_bytes;
+
+	if (!direction->bytes.rate && !direction->packets.rate)
+		return 0;
+	now = loop_now();
+	wait = limiter_take(&direction->packets, packets, now);
+	wait_bytes = limiter_take(&direction->bytes, bytes, now);
+	return wait > wait_bytes ? wait : wait_bytes;
 }
 
-void net_no_memory(struct net *net)
+/* A packet has gone this way. */
+static void direction_charge(struct net_direction *direction, size_t bytes)
+{
+	direction->count++;
+	direction->total += bytes;
+	direction_take(direction, 1, bytes);
+}
+
+/* Packets that were lost are work, too. */
+static void direction_start_budget(struct net_direction *direction)
+{
+	direction->budget = direction->count + direction->dropped + NET_BUDGET;
+	direction->budget_bytes = direction->total + NET_BUDGET_BYTES;
+}
+
+/* May one more packet go this way now? If not, it goes on by itself later. */
+static bool direction_may_go_on(struct net *net,
+				struct net_direction *direction)
+{
+	uint64_t wait = direction_take(direction, 0, 0);
+
+	if (wait) {
+		direction->limited = true;
+		net_set_timer(net, wait);
+		return false;
+	}
+	if (direction->count + direction->dropped < direction->budget &&
+	    direction->total < direction->budget_bytes)
+		return true;
+	loop_defer(net->loop, &direction->more);
+	return false;
+}
+
+/* -- the link -------------------------------------------------------------- */
+
+/* Fails for a descriptor that is not added, which then has no events. */
+static void net_watch(struct net *net, uint32_t events)
+{
+	net->watched = events | EPOLLET;
+	loop_change(net->loop, &net->source, net->watched);
+}
+
+/* The other end is lost for good: tells the guest, and the user why. */
+static void net_link_down(struct net *net)
+{
+	uint8_t status[2];
+
+	if (!net->link_up)
+		return;
+	log_warn("%s: %s; the guest's link is down from now on", net->name,
+		 net->backend.gone);
+	loop_remove(net->loop, &net->source);
+	close(net->backend.fd);
+	net->backend.fd = net->source.fd = -1;
+	net->link_up = net->readable = net->blocked = false;
+	put_le16(status, 0);
+	device_set_config(&net->device, CONFIG_STATUS, status, sizeof(status));
+	/* What the driver still sends is to be dropped. */
+	loop_defer(net->loop, &net->out.more);
+}
+
+static void net_wait_for_memory(struct net *net)
 {
 	net->no_memory = true;
-	set_timer(net, NO_MEMORY_NS);
+	net_set_timer(net, NO_MEMORY_NS);
 }
 
-static void on_timer(void *arg)
+static void net_break(struct net *net, const char *why)
+{
+	net->running = false;
+	device_broken(&net->device, why);
+}
+
+/* -- packets to the guest -------------------------------------------------- */
+
+static void receive_packets(struct net *net)
+{
+	struct net_backend *backend = &net->backend;
+	size_t bytes;
+
+	while (net->readable && net->running &&
+	       direction_may_go_on(net, &net->in)) {
+		switch (backend->ops->receive(backend, &net->rx, &bytes)) {
+		case NET_DONE:
+			rx_buffers_deliver(&net->rx, bytes,
+					   backend->clear_header);
+			direction_charge(&net->in, bytes - NET_HEADER);
+			break;
+		case NET_DROPPED:
+			net->in.dropped++;
+			break;
+		case NET_STARVED:
+			if (net->rx.broken)
+				net_break(net, net->rx.broken);
+			return;
+		case NET_NO_MEMORY:
+			net_wait_for_memory(net);
+			net->readable = false;
+			break;
+		case NET_WAIT:
+			net->readable = false;
+			break;
+		case NET_GONE:
+			net_link_down(net);
+			break;
+		}
+	}
+}
+
+static void net_service_rx(void *arg)
+{
+	struct net *net = arg;
+	struct queue *queue = &net->device.queue[NET_RX];
+
+	/* A driver may stop a queue: its buffers are its own again. */
+	if (!net->running || !net->link_up || net->in.limited || !queue->ready)
+		return;
+	direction_start_budget(&net->in);
+	queue_ignore_kicks(queue);
+	receive_packets(net);
+	if (queue_publish(queue))
+		device_interrupt(&net->device);
+}
+
+/* -- packets from the guest ------------------------------------------------ */
+
+static bool chain_is_packet(const struct chain *chain)
+{
+	return chain->read_len >= NET_HEADER + NET_FRAME_MIN &&
+	       chain->read_len <= NET_HEADER + NET_FRAME_MAX;
+}
+
+static void drop_sent_packet(struct net *net)
+{
+	net->out.dropped++;
+	queue_push(&net->device.queue[NET_TX], net->tx.head, 0);
+}
+
+/* Acts on what sending came to; false where the rest has to wait. */
+static bool net_may_send(struct net *net, enum net_outcome outcome)
+{
+	if (outcome == NET_GONE)
+		net_link_down(net);
+	else if (outcome == NET_WAIT)
+		net_watch(net, EPOLLIN | EPOLLOUT);
+	else if (outcome == NET_NO_MEMORY)
+		net_wait_for_memory(net);
+	net->blocked = outcome == NET_WAIT || outcome == NET_NO_MEMORY;
+	return !net->blocked;
+}
+
+/* The packet in net->tx; false where it has to wait in the queue. */
+static bool net_send_packet(struct net *net)
+{
+	const size_t bytes = net->tx.read_len - NET_HEADER;
+	struct queue *queue = &net->device.queue[NET_TX];
+	enum net_outcome outcome;
+
+	outcome = net->backend.ops->send(&net->backend, queue, &net->tx);
+	if (!net_may_send(net, outcome)) {
+		queue_unpop(queue);
+		return false;
+	}
+	if (outcome != NET_DONE)
+		drop_sent_packet(net);
+	/* What the host has refused was its work, too. */
+	if (outcome != NET_GONE)
+		direction_charge(&net->out, bytes);
+	return true;
+}
+
+/* True when the queue is empty; else something goes on with it later. */
+static bool send_packets(struct net *net)
+{
+	int popped;
+
+	while (direction_may_go_on(net, &net->out)) {
+		popped = queue_pop(&net->device.queue[NET_TX], &net->tx);
+		if (popped < 0)
+			net_break(net, "its transmit queue is malformed");
+		if (popped <= 0)
+			return !popped;
+		if (!net->link_up || !chain_is_packet(&net->tx))
+			drop_sent_packet(net);
+		else if (!net_send_packet(net))
+			return false;
+	}
+	return false;
+}
+
+/* What the back end has taken; false where it has to wait. */
+static bool flush_packets(struct net *net)
+{
+	struct net_backend *backend = &net->backend;
+
+	return !backend->ops->flush ||
+	       net_may_send(net, backend->ops->flush(
+					 backend, &net->device.queue[NET_TX]));
+}
+
+static void net_service_tx(void *arg)
+{
+	struct net *net = arg;
+	struct queue *queue = &net->device.queue[NET_TX];
+	bool empty;
+
+	if (!net->running || net->blocked || net->out.limited)
+		return;
+	direction_start_budget(&net->out);
+	do {
+		queue_ignore_kicks(queue);
+		empty = flush_packets(net) && send_packets(net);
+		if (!net->blocked)
+			empty = flush_packets(net) && empty;
+		if (queue_publish(queue))
+			device_interrupt(&net->device);
+	} while (empty && net->running && queue_want_kick(queue));
+}
+
+/* -- events ---------------------------------------------------------------- */
+
+static void net_on_timer(void *arg)
 {
 	struct net *net = arg;
 
@@ -115,135 +343,68 @@ static void on_timer(void *arg)
 		net->no_memory = net->blocked = false;
 		net->readable = net->link_up;
 	}
-	net_rx(net);
-	net_tx(net);
+	net_service_rx(net);
+	net_service_tx(net);
 }
 
-/* -- events ---------------------------------------------------------------- */
-
-struct net_turn net_turn_begin(const struct net_way *way)
-{
-	return (struct net_turn){
-		.packets = way->count + way->dropped + NET_TURN,
-		.bytes = way->total + NET_TURN_BYTES,
-	};
-}
-
-bool net_turn_over(const struct net_way *way, const struct net_turn *turn)
-{
-	return way->count + way->dropped >= turn->packets ||
-	       way->total >= turn->bytes;
-}
-
-/* Fails for a descriptor that is not added, which then has no events. */
-static void watch(struct net *net, uint32_t events)
-{
-	net->watched = events | EPOLLET;
-	loop_change(net->loop, &net->source, net->watched);
-}
-
-void net_again(struct net *net, uint32_t events)
-{
-	if (net->no_memory)
-		return;
-	if (!net->link_up) {
-		set_timer(net, 1);
-		return;
-	}
-	net->wants_out = net->wants_out || events & EPOLLOUT;
-	watch(net, EPOLLIN | (net->wants_out ? EPOLLOUT : 0));
-}
-
-static void on_event(void *arg, uint32_t events)
+static void net_on_event(void *arg, uint32_t events)
 {
 	struct net *net = arg;
 
 	if (events & ~(uint32_t)EPOLLOUT)
 		net->readable = true;
 	if (events & EPOLLOUT)
-		net->wants_out = net->blocked = false;
-	net_rx(net);
+		net->blocked = false;
+	net_service_rx(net);
 	if (events & EPOLLOUT)
-		net_tx(net);
-	if (!net->wants_out && net->watched & EPOLLOUT && net->link_up)
-		watch(net, EPOLLIN);
-}
-
-static void set_link(struct net *net, bool up)
-{
-	uint8_t status[2];
-
-	net->link_up = up;
-	put_le16(status, up ? STATUS_LINK_UP : 0);
-	device_set_config(&net->device, CONFIG_STATUS, status, sizeof(status));
-}
-
-void net_link_down(struct net *net, const char *why)
-{
-	log_warn("%s: %s; the guest's link is down from now on", net->name,
-		 why);
-	loop_remove(net->loop, &net->source);
-	close(net->source.fd);
-	net->source.fd = -1;
-	net->readable = net->blocked = false;
-	set_link(net, false);
-	/* What the driver still sends is to be dropped. */
-	set_timer(net, 1);
-}
-
-void net_broken(struct net *net, const char *why)
-{
-	net->running = false;
-	device_broken(&net->device, why);
+		net_service_tx(net);
+	if (!net->blocked && net->watched & EPOLLOUT && net->link_up)
+		net_watch(net, EPOLLIN);
 }
 
 /* -- the device's operations ----------------------------------------------- */
 
 static void net_activate(struct device *device)
 {
-	struct net *net = net_of(device);
+	struct net *net = net_of_device(device);
+	struct net_backend *backend = &net->backend;
 
-	net->mergeable = device_has(device, NET_F_MRG_RXBUF);
+	rx_buffers_start(&net->rx, &device->queue[NET_RX],
+			 device_has(device, NET_F_MRG_RXBUF));
 	net->running = true;
 	net->blocked = false;
 	/* An edge may have been seen while there was nobody to care. */
 	net->readable = net->link_up;
-	if (net->link_up)
-		net->backend->start(net);
+	if (net->link_up && backend->ops->start)
+		backend->ops->start(backend, device->acked);
 }
 
 static void net_kick(struct device *device, unsigned queue)
 {
-	struct net *net = net_of(device);
-
 	if (queue == NET_TX)
-		net_tx(net);
+		net_service_tx(net_of_device(device));
 	else
-		net_rx(net);
+		net_service_rx(net_of_device(device));
 }
 
 static void net_reset(struct device *device)
 {
-	struct net *net = net_of(device);
+	struct net *net = net_of_device(device);
 
 	net->running = false;
 	net->blocked = false;
-	memset(&net->window, 0, offsetof(struct net_window, segment));
-	if (net->link_up)
-		net->backend->stop(net);
-	else
-		net->backend->stop_out(net);
+	net->backend.ops->stop(&net->backend);
 }
 
 static void net_drain(struct device *device, unsigned queue)
 {
-	struct net *net = net_of(device);
+	struct net_backend *backend = &net_of_device(device)->backend;
 
-	if (queue == NET_TX)
-		net->backend->stop_out(net);
+	if (queue == NET_TX && backend->ops->stop_out)
+		backend->ops->stop_out(backend);
 }
 
-static const struct device_ops ops = {
+static const struct device_ops net_device_ops = {
 	.activate = net_activate,
 	.kick = net_kick,
 	.reset = net_reset,
@@ -251,16 +412,6 @@ static const struct device_ops ops = {
 };
 
 /* -- making ---------------------------------------------------------------- */
-
-int net_refuse(const struct net *net, int error,
-	       const struct net_advice *advice)
-{
-	while (advice->text && advice->error != error)
-		advice++;
-	log_error("%s: %s%s", net->name, strerror(error),
-		  advice->text ? advice->text : "");
-	return -error;
-}
 
 /* Random, so that guests of one image that meet on one bridge differ. */
 static int choose_mac(struct net *net, const struct net_options *options)
@@ -276,70 +427,69 @@ static int choose_mac(struct net *net, const struct net_options *options)
 	return 0;
 }
 
-static int open_backend(struct net *net, const struct net_options *options)
+static int take_backend(struct net *net, int fd)
 {
 	struct stat status;
+	int error;
 
-	switch (options->kind) {
-	case NET_TAP:
-		return net_tap_open(net, options->file.path);
-	case NET_UNIX:
-		return net_stream_open(net, options->file.path);
-	default:
-		break;
-	}
-	if (fstat(options->file.fd, &status) < 0) {
+	if (fstat(fd, &status) < 0) {
 		log_error("%s: no such descriptor is open; whoever starts "
 			  "mote must leave it open",
 			  net->name);
 		return -EBADF;
 	}
-	if (S_ISSOCK(status.st_mode))
-		return net_stream_take(net, options->file.fd);
-	return net_tap_take(net, options->file.fd);
+	error = S_ISSOCK(status.st_mode) ? net_stream_take(&net->backend, fd)
+					 : net_tap_take(&net->backend, fd);
+	if (!error && (fcntl(fd, F_SETFD, FD_CLOEXEC) < 0 ||
+		       fcntl(fd, F_SETFL, O_RDWR | O_NONBLOCK) < 0))
+		error = log_errno(net->name);
+	return error;
 }
 
-static void set_name(struct net *net, const struct net_options *options,
-		     unsigned number)
+static void net_set_name(struct net *net, const struct net_options *options,
+			 unsigned number)
 {
-	static const char *const forms[] = {
-		[NET_TAP] = "tap=", [NET_UNIX] = "unix=", [NET_FD] = "fd="
-	};
-	char digits[16];
-
-	snprintf(digits, sizeof(digits), "%d", options->file.fd);
-	snprintf(net->name, sizeof(net->name), "net %u (%s%s)", number,
-		 forms[options->kind],
-		 options->kind == NET_FD ? digits : options->file.path);
+	if (options->kind == NET_FD)
+		snprintf(net->name, sizeof(net->name), "net %u (fd=%d)", number,
+			 options->file.fd);
+	else
+		snprintf(net->name, sizeof(net->name), "net %u (%s=%s)", number,
+			 options->kind == NET_TAP ? "tap" : "unix",
+			 options->file.path);
+	net->device.name = net->backend.name = net->name;
 }
 
 int net_open(struct net *net, const struct net_options *options,
 	     unsigned number)
 {
-	int fd;
+	int error;
 
 	memset(net, 0, sizeof(*net));
-	net->source.fd = net->timer.source.fd = -1;
-	net->mtu = options->mtu;
-	set_name(net, options, number);
-	way_init(&net->in, options);
-	way_init(&net->out, options);
+	net->backend.fd = net->source.fd = net->timer.source.fd = -1;
+	net->backend.mtu = options->mtu;
+	net_set_name(net, options, number);
+	direction_init(&net->in, options);
+	direction_init(&net->out, options);
 	if (choose_mac(net, options))
 		return -EIO;
-	fd = open_backend(net, options);
-	if (fd < 0)
-		return fd;
-	net->source.fd = fd;
-	net->link_up = true;
-	return 0;
+	if (options->kind == NET_TAP)
+		error = net_tap_open(&net->backend, options->file.path);
+	else if (options->kind == NET_UNIX)
+		error = net_stream_open(&net->backend, options->file.path);
+	else
+		error = take_backend(net, options->file.fd);
+	if (error)
+		net->backend.fd = -1;
+	net->link_up = !error;
+	return error;
 }
 
 bool net_is_stream(const struct net *net)
 {
-	return net->backend == &net_stream_backend;
+	return net->backend.ops == &net_stream_ops;
 }
 
-static void fill_config(struct net *net)
+static void net_fill_config(struct net *net)
 {
 	uint8_t *config = net->device.config;
 
@@ -347,7 +497,7 @@ static void fill_config(struct net *net)
 	memcpy(config + CONFIG_MAC, net->mac, NET_MAC_BYTES);
 	put_le16(config + CONFIG_STATUS, STATUS_LINK_UP);
 	put_le16(config + CONFIG_PAIRS, 1);
-	put_le16(config + CONFIG_MTU, (uint16_t)net->mtu);
+	put_le16(config + CONFIG_MTU, (uint16_t)net->backend.mtu);
 }
 
 int net_create(struct net *net, struct loop *loop)
@@ -355,20 +505,20 @@ int net_create(struct net *net, struct loop *loop)
 	struct device *device = &net->device;
 	int error;
 
-	device->ops = &ops;
+	device->ops = &net_device_ops;
 	device->id = DEVICE_NET;
-	device->name = net->name;
-	/* The backend has put what it can do there. */
-	device->features |= NET_F_MAC | NET_F_STATUS | NET_F_MRG_RXBUF |
-			    (net->mtu ? NET_F_MTU : 0);
+	device->features = net->backend.features | NET_F_MAC | NET_F_STATUS |
+			   NET_F_MRG_RXBUF | (net->backend.mtu ? NET_F_MTU : 0);
 	device->queue_count = NET_QUEUES;
 	device->queue_size = QUEUE_SIZE_MAX;
-	fill_config(net);
+	net_fill_config(net);
 	net->loop = loop;
-	net->source.ready = on_event;
-	net->source.arg = net;
+	net->in.more = (struct loop_work){ .run = net_service_rx, .arg = net };
+	net->out.more = (struct loop_work){ .run = net_service_tx, .arg = net };
+	net->source =
+		(struct loop_source){ net->backend.fd, net_on_event, net };
 	net->watched = EPOLLIN | EPOLLET;
-	error = loop_timer_create(loop, &net->timer, on_timer, net);
+	error = loop_timer_create(loop, &net->timer, net_on_timer, net);
 	if (error)
 		return error;
 	error = loop_add(loop, &net->source, net->watched);
@@ -383,9 +533,11 @@ void net_destroy(struct net *net)
 	if (net->loop) {
 		loop_timer_destroy(net->loop, &net->timer);
 		loop_remove(net->loop, &net->source);
+		loop_cancel(net->loop, &net->in.more);
+		loop_cancel(net->loop, &net->out.more);
 	}
-	if (net->source.fd >= 0)
-		close(net->source.fd);
-	net->source.fd = -1;
+	if (net->backend.fd >= 0)
+		close(net->backend.fd);
+	net->backend.fd = net->source.fd = -1;
 	net->loop = NULL;
 }

@@ -1,65 +1,118 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A circle of receive buffers: see net_window.h. Knows neither queues nor
- * packets. Trusts what virtio/queue.c made of the driver's descriptors: each
- * segment is in RAM. A driver can make its chains as silly as it likes (256
- * buffers of one byte), so room is counted in segments, never assumed.
+ * The driver's receive buffers: backend.h says what they are for. Knows the
+ * receive queue and no back end.
+ *
+ * Trusts what virtio/queue.c made of the driver's descriptors: each segment is
+ * in RAM. A driver can make its chains as silly as it likes (256 buffers of one
+ * byte), so room is counted in segments, never assumed.
  *
  * Owns nothing. The loop's thread.
  */
-#include "virtio/net/rx_buffers.h"
+#include "virtio/net/backend.h"
 
 #include <string.h>
 
-bool net_window_has_room(const struct net_window *window)
+#include "mem/util.h"
+
+void rx_buffers_start(struct rx_buffers *rx, struct queue *queue,
+		      bool mergeable)
 {
-	return window->chains < NET_WINDOW_CHAINS &&
-	       window->segments <= NET_WINDOW_SEGMENTS - QUEUE_SIZE_MAX;
+	memset(rx, 0, offsetof(struct rx_buffers, segment));
+	rx->queue = queue;
+	rx->mergeable = mergeable;
 }
 
-void net_window_add(struct net_window *window, const struct chain *chain)
-{
-	unsigned last = window->first_segment + window->segments;
-	unsigned at = window->first_chain + window->chains++;
+/* -- taking chains off the queue ------------------------------------------- */
 
-	window->chain[at % NET_WINDOW_CHAINS] = (struct net_window_chain){
+/* Is there room for one more chain, of any shape? */
+static bool rx_has_room(const struct rx_buffers *rx)
+{
+	return rx->chains < RX_CHAINS &&
+	       rx->segments <= RX_SEGMENTS - QUEUE_SIZE_MAX;
+}
+
+static void rx_add_chain(struct rx_buffers *rx, const struct chain *chain)
+{
+	unsigned end = rx->first_segment + rx->segments;
+	unsigned index = rx->first_chain + rx->chains++;
+
+	rx->chain[index % RX_CHAINS] = (struct rx_chain){
 		.bytes = chain->write_len,
 		.head = chain->head,
 		.segments = (uint16_t)(chain->count - chain->readable),
 	};
 	for (unsigned i = chain->readable; i < chain->count; i++)
-		window->segment[last++ % NET_WINDOW_SEGMENTS] =
-			chain->segment[i];
-	window->segments = last - window->first_segment;
-	window->bytes += chain->write_len;
+		rx->segment[end++ % RX_SEGMENTS] = chain->segment[i];
+	rx->segments = end - rx->first_segment;
+	rx->bytes += chain->write_len;
 }
 
-const struct net_window_chain *net_window_first(const struct net_window *w)
+/*
+ * One more chain from the driver; false where it has none, or none that can be
+ * used. 5.1.6.3.1 wants room for a header in each. A chain that has no room at
+ * all is not given back, or other vCPUs could offer it again and again and keep
+ * the loop in here for as long as they like.
+ */
+static bool rx_take_chain(struct rx_buffers *rx)
 {
-	return &w->chain[w->first_chain];
+	int popped = queue_pop(rx->queue, &rx->popped);
+
+	if (popped > 0 && rx->popped.write_len) {
+		rx_add_chain(rx, &rx->popped);
+		return true;
+	}
+	if (popped)
+		rx->broken = popped < 0 ? "its receive queue is malformed"
+					: "a receive buffer cannot be written";
+	return false;
 }
 
-void net_window_drop(struct net_window *window)
+static bool rx_has_bytes(const struct rx_buffers *rx, size_t bytes)
 {
-	const struct net_window_chain *chain = net_window_first(window);
-
-	window->bytes -= chain->bytes;
-	window->segments -= chain->segments;
-	window->first_segment =
-		(window->first_segment + chain->segments) % NET_WINDOW_SEGMENTS;
-	window->chains--;
-	window->first_chain = (window->first_chain + 1) % NET_WINDOW_CHAINS;
+	return rx->mergeable ? rx->bytes >= bytes : rx->chains;
 }
 
-unsigned net_window_iov(const struct net_window *window, size_t skip,
-			size_t len, struct iovec *iov, unsigned max,
-			size_t *bytes)
+/*
+ * All that the ring has is here: a small ring, or one of small buffers. A
+ * packet that they do not hold is lost, and no other is with it.
+ */
+static bool rx_has_whole_ring(const struct rx_buffers *rx)
+{
+	const unsigned size = rx->queue->config.size;
+
+	return rx->chains >= size || rx->segments >= size;
+}
+
+bool rx_buffers_reserve(struct rx_buffers *rx, size_t bytes)
+{
+	bool more = true;
+
+	while (!rx_has_bytes(rx, bytes) && more && rx_has_room(rx))
+		more = rx_take_chain(rx) ||
+		       (!rx->broken && queue_want_kick(rx->queue));
+	return !rx->broken &&
+	       (rx_has_bytes(rx, bytes) || rx_has_whole_ring(rx));
+}
+
+/* -- filling them ---------------------------------------------------------- */
+
+unsigned rx_buffers_iov(const struct rx_buffers *rx, size_t skip, size_t len,
+			struct iovec *iov, unsigned max, size_t *bytes)
 {
 	unsigned count = 0;
 
 	*bytes = 0;
-	for (unsigned i = 0; i < window->segments && len && count < max; i++) {
-		const unsigned at = window->first_segment + i;
-		struct iovec part = window->segment[at % NET_WINDOW_SEGMENTS];
+	/* 5.1.6.3.1: without MRG_RXBUF a packet has one chain to itself. */
+	if (!rx->mergeable) {
+		const size_t all = rx->chain[rx->first_chain].bytes;
+		const size_t room = all > skip ? all - skip : 0;
+
+		len = len < room ? len : room;
+	}
+	for (unsigned i = 0; i < rx->segments && len && count < max; i++) {
+		const unsigned index = rx->first_segment + i;
+		struct iovec part = rx->segment[index % RX_SEGMENTS];
 
 		if (skip >= part.iov_len) {
 			skip -= part.iov_len;
@@ -77,17 +130,40 @@ unsigned net_window_iov(const struct net_window *window, size_t skip,
 	return count;
 }
 
-void net_window_put(const struct net_window *window, size_t skip,
-		    const void *from, size_t len)
-{
-	const uint8_t *byte = from;
-	struct iovec iov[1];
-	size_t bytes;
+/* -- giving them back ------------------------------------------------------ */
 
-	while (len && net_window_iov(window, skip, len, iov, 1, &bytes)) {
-		memcpy(iov->iov_base, byte, bytes);
-		byte += bytes;
-		skip += bytes;
-		len -= bytes;
+/* Gives back the first chain, with up to `bytes` of it written; how many. */
+static size_t rx_push_chain(struct rx_buffers *rx, size_t bytes)
+{
+	const struct rx_chain *chain = &rx->chain[rx->first_chain];
+	const size_t written = bytes < chain->bytes ? bytes : chain->bytes;
+
+	queue_push(rx->queue, chain->head, (uint32_t)written);
+	rx->bytes -= chain->bytes;
+	rx->segments -= chain->segments;
+	rx->first_segment = (rx->first_segment + chain->segments) % RX_SEGMENTS;
+	rx->chains--;
+	rx->first_chain = (rx->first_chain + 1) % RX_CHAINS;
+	return written;
+}
+
+void rx_buffers_deliver(struct rx_buffers *rx, size_t bytes, bool clear_header)
+{
+	const size_t skip = clear_header ? 0 : NET_HEADER_NUM_BUFFERS;
+	uint8_t header[NET_HEADER] = { 0 }, *from = header + skip;
+	struct iovec iov[NET_HEADER];
+	uint16_t chains = 0;
+	unsigned count;
+	size_t room;
+
+	count = rx_buffers_iov(rx, skip, NET_HEADER - skip, iov, NET_HEADER,
+			       &room);
+	for (; bytes && rx->chains; chains++)
+		bytes -= rx_push_chain(rx, bytes);
+	/* 5.1.6.4.1: 1 also without MRG_RXBUF */
+	put_le16(header + NET_HEADER_NUM_BUFFERS, chains);
+	for (unsigned i = 0; i < count; i++) {
+		memcpy(iov[i].iov_base, from, iov[i].iov_len);
+		from += iov[i].iov_len;
 	}
 }

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A stream socket as the host's side of virtio-net, as passt and QEMU
  * (-netdev stream) speak it: each Ethernet frame follows its length, 32 bits,
@@ -6,64 +7,63 @@
  * In: the length is known before the frame, so the frame is read straight into
  * the driver's buffers, and the same system call reads the next length. Out:
  * frames and their lengths are gathered from where they lie, and one system
- * call sends many. Both may be cut anywhere and go on where they were. When the
- * driver resets the device in the middle of a frame, what is still to come of
- * it is skipped, and what is still to go is zeros: the stream stays in step.
+ * call sends many. Both may be interrupted anywhere and go on where they were.
+ * When the driver resets the device in the middle of a frame, what is still to
+ * come of it is skipped, and what is still to go is sent as zeros: the stream
+ * stays in step.
  *
  * The peer is not trusted: a length that no frame has, or the end of the
- * stream, ends the connection and takes the guest's link down. It does not
- * come back: to connect again would take rights that the sandbox has given up.
+ * stream, ends the connection. It does not come back: to connect again would
+ * take rights that the sandbox has given up.
  *
- * Owns nothing: net.c closes. The loop's thread; opening: the main thread.
+ * Owns nothing: net.c closes the socket. The loop's thread; opening: the main
+ * thread.
  */
 #include <arpa/inet.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
 
 #include "mem/log.h"
-#include "mem/util.h"
 #include "virtio/net/backend.h"
-
-static enum net_outcome lost(struct net *net, ssize_t result)
-{
-	const int error = result < 0 ? errno : 0;
-
-	if (error == ENOBUFS || error == ENOMEM)
-		net_no_memory(net);
-	if (error == EAGAIN || error == EINTR || error == ENOBUFS ||
-	    error == ENOMEM)
-		return NET_WAIT;
-	net_link_down(net, error && error != EPIPE && error != ECONNRESET
-				   ? strerror(error)
-				   : "the other end has closed the connection");
-	return NET_GONE;
-}
 
 /* -- opening --------------------------------------------------------------- */
 
-int net_stream_open(struct net *net, const char *path)
+static const char *stream_advice(int error)
 {
-	static const struct net_advice advice[] = {
-		{ ENOENT, "; start the program that serves it first, for "
-			  "example: passt -s PATH" },
-		{ ECONNREFUSED, "; the program that served it has ended: start "
-				"it again, for example: passt -s PATH" },
-		{ EAGAIN, "; the program that serves it takes no more clients "
-			  "just now" },
-		{ EPROTOTYPE, "; it is no stream socket" },
-		{ 0, NULL },
-	};
+	return error == ENOENT
+		       ? "; start the program that serves it first, for "
+			 "example: passt -s PATH"
+	       : error == ECONNREFUSED
+		       ? "; the program that served it has ended: start it "
+			 "again, for example: passt -s PATH"
+	       : error == EAGAIN
+		       ? "; the program that serves it takes no more clients "
+			 "just now"
+	       : error == EPROTOTYPE ? "; it is no stream socket"
+				     : "";
+}
+
+/* A socket that is connected serves from now on. */
+static int stream_use(struct net_backend *backend, int fd)
+{
+	backend->ops = &net_stream_ops;
+	backend->fd = fd;
+	backend->clear_header = true;
+	return 0;
+}
+
+int net_stream_open(struct net_backend *backend, const char *path)
+{
 	struct sockaddr_un address = { .sun_family = AF_UNIX };
 	const void *any = &address;
 	int fd, error;
 
 	if (!*path || strlen(path) >= sizeof(address.sun_path)) {
 		log_error("%s: the path of a socket has 1 to %zu bytes",
-			  net->name, sizeof(address.sun_path) - 1);
+			  backend->name, sizeof(address.sun_path) - 1);
 		return -ENAMETOOLONG;
 	}
 	memcpy(address.sun_path, path, strlen(path));
@@ -73,13 +73,14 @@ int net_stream_open(struct net *net, const char *path)
 	if (connect(fd, any, sizeof(address)) < 0) {
 		error = errno;
 		close(fd);
-		return net_refuse(net, error, advice);
+		log_error("%s: %s%s", backend->name, strerror(error),
+			  stream_advice(error));
+		return -error;
 	}
-	net->backend = &net_stream_backend;
-	return fd;
+	return stream_use(backend, fd);
 }
 
-int net_stream_take(struct net *net, int fd)
+int net_stream_take(struct net_backend *backend, int fd)
 {
 	struct sockaddr_un address;
 	socklen_t len = sizeof(int), address_len = sizeof(address);
@@ -88,126 +89,135 @@ int net_stream_take(struct net *net, int fd)
 
 	if (getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &len) < 0 ||
 	    type != SOCK_STREAM) {
-		log_error("%s: it is no stream socket", net->name);
+		log_error("%s: it is no stream socket", backend->name);
 		return -EPROTOTYPE;
 	}
 	if (getpeername(fd, any, &address_len) < 0) {
 		log_error("%s: it is not connected: give mote the connection, "
 			  "not the socket that listens",
-			  net->name);
+			  backend->name);
 		return -ENOTCONN;
 	}
-	if (fcntl(fd, F_SETFD, FD_CLOEXEC) < 0 ||
-	    fcntl(fd, F_SETFL, O_RDWR | O_NONBLOCK) < 0)
-		return log_errno(net->name);
-	net->backend = &net_stream_backend;
-	return fd;
+	return stream_use(backend, fd);
 }
 
 /* -- in -------------------------------------------------------------------- */
 
-/* The length of the next frame: NET_DONE when it is there. */
-static enum net_outcome read_prefix(struct net *net)
+/* What became of the connection, from what a system call returned: not > 0. */
+static enum net_outcome stream_failure(struct net_backend *backend,
+				       ssize_t result)
 {
-	struct net_stream *s = &net->stream;
-	uint32_t prefix;
-	ssize_t len;
+	const int error = result < 0 ? errno : ECONNRESET;
 
-	while (s->prefix_have < sizeof(s->prefix)) {
-		len = recv(net->source.fd, s->prefix + s->prefix_have,
-			   sizeof(s->prefix) - s->prefix_have, MSG_DONTWAIT);
-		if (len <= 0)
-			return lost(net, len);
-		s->prefix_have += (unsigned)len;
+	switch (error) {
+	case EAGAIN:
+	case EINTR:
+		return NET_WAIT;
+	case ENOBUFS:
+	case ENOMEM:
+		return NET_NO_MEMORY;
+	case EPIPE:
+	case ECONNRESET:
+		backend->gone = "the other end has closed the connection";
+		return NET_GONE;
+	default:
+		backend->gone = strerror(error);
+		return NET_GONE;
 	}
+}
+
+static enum net_outcome parse_frame_prefix(struct net_backend *backend)
+{
+	struct net_stream *s = &backend->stream;
+	uint32_t prefix;
+
 	memcpy(&prefix, s->prefix, sizeof(prefix));
 	s->frame = ntohl(prefix);
-	s->frame_have = 0;
-	if (s->frame && s->frame <= NET_FRAME_MAX) {
-		s->skip = s->frame < NET_FRAME_MIN;
-		net->in.dropped += s->skip;
+	s->frame_have = s->prefix_have = 0;
+	s->skip = s->frame < NET_FRAME_MIN;
+	if (s->frame && s->frame <= NET_FRAME_MAX)
 		return NET_DONE;
-	}
-	net_link_down(net, "the other end sent a length that no frame has: "
-			   "does it speak passt's and QEMU's protocol?");
+	backend->gone = "the other end sent a length that no frame has: does "
+			"it speak passt's and QEMU's protocol?";
 	return NET_GONE;
 }
 
-/* Where the rest of the frame goes: the number of entries of net->iov. */
-static unsigned frame_iov(struct net *net, size_t *room)
+/* Where the rest of the frame goes: the number of entries of backend->iov. */
+static unsigned frame_iov(struct net_backend *backend,
+			  const struct rx_buffers *rx, size_t *room)
 {
-	struct net_stream *s = &net->stream;
+	static uint8_t waste[NET_FRAME_MAX]; /* never read */
+	struct net_stream *s = &backend->stream;
 	const size_t left = s->frame - s->frame_have;
 	unsigned count;
 
 	if (!s->skip) {
-		count = net_rx_iov(net, NET_HEADER + s->frame_have, left, room);
+		count = rx_buffers_iov(rx, NET_HEADER + s->frame_have, left,
+				       backend->iov, RX_SEGMENTS, room);
 		if (*room == left)
 			return count;
 		/* The driver's one buffer for it is too small. */
 		s->skip = true;
-		net->in.dropped++;
 	}
-	/* Over and over into the same few bytes; they are nobody's. */
-	*room = 0;
-	for (count = 0; count < NET_WINDOW_SEGMENTS && *room < left; count++) {
-		const size_t part = left - *room < sizeof(s->waste)
-					    ? left - *room
-					    : sizeof(s->waste);
-
-		net->iov[count] = (struct iovec){ s->waste, part };
-		*room += part;
-	}
-	return count;
+	*backend->iov = (struct iovec){ waste, *room = left };
+	return 1;
 }
 
 /* One system call: as much of the frame as there is, and the next length. */
-static enum net_outcome read_frame(struct net *net)
+static enum net_outcome read_frame_part(struct net_backend *backend,
+					const struct rx_buffers *rx)
 {
-	struct net_stream *s = &net->stream;
-	size_t room, part;
-	unsigned count = frame_iov(net, &room);
+	struct net_stream *s = &backend->stream;
+	struct iovec prefix = { s->prefix + s->prefix_have,
+				sizeof(s->prefix) - s->prefix_have };
+	size_t room = 0, part;
+	unsigned count;
 	ssize_t len;
 
-	net->iov[count++] = (struct iovec){ s->prefix, sizeof(s->prefix) };
-	len = readv(net->source.fd, net->iov, (int)count);
+	if (s->frame) {
+		count = frame_iov(backend, rx, &room);
+		backend->iov[count++] = prefix;
+		len = readv(backend->fd, backend->iov, (int)count);
+	} else {
+		len = recv(backend->fd, prefix.iov_base, prefix.iov_len,
+			   MSG_DONTWAIT);
+	}
 	if (len <= 0)
-		return lost(net, len);
+		return stream_failure(backend, len);
 	part = (size_t)len < room ? (size_t)len : room;
 	s->frame_have += (uint32_t)part;
-	s->prefix_have = (unsigned)((size_t)len - part);
+	s->prefix_have += (unsigned)((size_t)len - part);
 	return NET_DONE;
 }
 
-static enum net_outcome stream_receive(struct net *net)
+static enum net_outcome stream_receive(struct net_backend *backend,
+				       struct rx_buffers *rx, size_t *bytes)
 {
-	struct net_stream *s = &net->stream;
-	enum net_outcome outcome = NET_DONE;
+	struct net_stream *s = &backend->stream;
+	enum net_outcome outcome;
 
-	if (!s->frame)
-		outcome = read_prefix(net);
-	while (outcome == NET_DONE && s->frame_have < s->frame) {
-		if (!s->skip && !net_rx_reserve(net, NET_HEADER + s->frame))
+	while (!s->frame || s->frame_have < s->frame) {
+		if (s->frame && !s->skip &&
+		    !rx_buffers_reserve(rx, NET_HEADER + s->frame))
 			return NET_STARVED;
-		outcome = read_frame(net);
+		if (!s->frame && s->prefix_have == sizeof(s->prefix))
+			outcome = parse_frame_prefix(backend);
+		else
+			outcome = read_frame_part(backend, rx);
+		if (outcome != NET_DONE)
+			return outcome;
 	}
-	if (outcome != NET_DONE)
-		return outcome;
-	if (!s->skip) {
-		net_rx_no_header(net);
-		net_rx_deliver(net, NET_HEADER + s->frame);
-	}
+	*bytes = NET_HEADER + s->frame;
 	s->frame = 0;
-	return NET_DONE;
+	return s->skip ? NET_DROPPED : NET_DONE;
 }
 
 /* -- out ------------------------------------------------------------------- */
 
-/* The frames that have gone wholly go back to the driver. */
-static void complete(struct net *net, size_t bytes)
+/* So many bytes more have gone: whole frames go back to the driver. */
+static void complete_frames(struct net_stream *s, struct queue *tx,
+			    size_t bytes)
 {
-	struct net_stream *s = &net->stream;
-
 	while (s->sent < s->frames) {
 		struct net_stream_frame *frame = &s->out[s->sent];
 
@@ -216,14 +226,14 @@ static void complete(struct net *net, size_t bytes)
 			return;
 		}
 		bytes -= frame->left;
-		if (!frame->cut)
-			queue_push(&net->device.queue[NET_TX], frame->head, 0);
+		if (!frame->orphaned)
+			queue_push(tx, frame->head, 0);
 		s->sent++;
 	}
 	s->sent = s->frames = s->first = s->end = 0;
 }
 
-static void skip_iov(struct net_stream *s, size_t bytes)
+static void skip_sent_iov(struct net_stream *s, size_t bytes)
 {
 	while (bytes) {
 		struct iovec *iov = &s->iov[s->first];
@@ -238,59 +248,52 @@ static void skip_iov(struct net_stream *s, size_t bytes)
 	}
 }
 
-static enum net_outcome stream_flush(struct net *net)
+static enum net_outcome stream_flush(struct net_backend *backend,
+				     struct queue *tx)
 {
-	struct net_stream *s = &net->stream;
-	enum net_outcome outcome = net->link_up ? NET_DONE : NET_GONE;
+	struct net_stream *s = &backend->stream;
+	enum net_outcome outcome = backend->fd < 0 ? NET_GONE : NET_DONE;
 	struct msghdr message = { 0 };
 	ssize_t len;
 
 	while (outcome == NET_DONE && s->frames) {
 		message.msg_iov = s->iov + s->first;
 		message.msg_iovlen = s->end - s->first;
-		len = sendmsg(net->source.fd, &message,
+		len = sendmsg(backend->fd, &message,
 			      MSG_NOSIGNAL | MSG_DONTWAIT);
 		if (len < 0) {
-			outcome = lost(net, len);
+			outcome = stream_failure(backend, len);
 			break;
 		}
-		skip_iov(s, (size_t)len);
-		complete(net, (size_t)len);
+		skip_sent_iov(s, (size_t)len);
+		complete_frames(s, tx, (size_t)len);
 	}
-	if (outcome == NET_GONE) {
-		net->out.dropped += s->frames - s->sent;
-		complete(net, SIZE_MAX);
-	}
+	if (outcome == NET_GONE)
+		complete_frames(s, tx, SIZE_MAX);
 	return outcome;
 }
 
-static bool has_room(const struct net *net)
+static enum net_outcome stream_send(struct net_backend *backend,
+				    struct queue *tx, const struct chain *chain)
 {
-	const struct net_stream *s = &net->stream;
-
-	return s->frames < NET_STREAM_MAX &&
-	       s->end + net->chain.readable < NET_STREAM_IOV;
-}
-
-static enum net_outcome stream_send(struct net *net)
-{
-	struct net_stream *s = &net->stream;
-	struct cursor cursor = chain_reader(&net->chain);
+	struct net_stream *s = &backend->stream;
+	struct cursor cursor = chain_reader(chain);
 	enum net_outcome outcome = NET_DONE;
 	struct net_stream_frame *frame;
 	uint32_t prefix;
 	size_t bytes;
 
-	if (!has_room(net))
-		outcome = stream_flush(net);
+	if (s->frames == NET_STREAM_MAX ||
+	    s->end + chain->readable >= NET_STREAM_IOV)
+		outcome = stream_flush(backend, tx);
 	if (outcome != NET_DONE)
 		return outcome;
 	cursor_skip(&cursor, NET_HEADER);
 	prefix = htonl((uint32_t)cursor.left);
 	frame = &s->out[s->frames++];
 	frame->bytes = frame->left = (uint32_t)(sizeof(prefix) + cursor.left);
-	frame->head = net->chain.head;
-	frame->cut = false;
+	frame->head = chain->head;
+	frame->orphaned = false;
 	memcpy(frame->prefix, &prefix, sizeof(prefix));
 	s->iov[s->end++] = (struct iovec){ frame->prefix, sizeof(prefix) };
 	s->end += cursor_iov(&cursor, cursor.left, s->iov + s->end,
@@ -298,61 +301,50 @@ static enum net_outcome stream_send(struct net *net)
 	return NET_DONE;
 }
 
-/* -- the driver comes and goes --------------------------------------------- */
-
-static void stream_start(struct net *net)
-{
-	(void)net;
-}
+/* -- the driver goes ------------------------------------------------------- */
 
 /*
  * The rest of a frame that is partly sent goes on later: of its prefix as it
  * was, of the driver's memory as zeros.
  */
-static void cut_short(struct net_stream *s, const struct net_stream_frame *from)
+static void orphan_frame(struct net_stream *s, struct net_stream_frame frame)
 {
-	static uint8_t zeros[4096]; /* never written; no room in the file */
-	struct net_stream_frame frame = *from;
+	static uint8_t zeros[NET_FRAME_MAX]; /* never written */
 	const size_t body = frame.bytes - sizeof(frame.prefix);
-	size_t left = frame.left, part;
+	size_t left = frame.left;
 
-	frame.cut = true;
+	frame.orphaned = true;
 	s->out[0] = frame;
 	s->frames = 1;
 	if (left > body) {
-		part = left - body;
-		s->iov[s->end++] = (struct iovec){
-			s->out[0].prefix + sizeof(frame.prefix) - part, part
-		};
-		left -= part;
+		s->iov[s->end++] =
+			(struct iovec){ s->out[0].prefix + frame.bytes - left,
+					left - body };
+		left = body;
 	}
-	for (; left; left -= part) {
-		part = left < sizeof(zeros) ? left : sizeof(zeros);
-		s->iov[s->end++] = (struct iovec){ zeros, part };
-	}
+	s->iov[s->end++] = (struct iovec){ zeros, left };
 }
 
-static void stream_stop_out(struct net *net)
+static void stream_stop_out(struct net_backend *backend)
 {
-	struct net_stream *s = &net->stream;
+	struct net_stream *s = &backend->stream;
 	const struct net_stream_frame *frame = &s->out[s->sent];
 	const bool part = s->frames && frame->left < frame->bytes;
 
-	/* Frames go in turn, so no other than the first has begun. */
+	/* Frames go in order, so no other than the first has begun. */
 	s->sent = s->frames = s->first = s->end = 0;
 	if (part)
-		cut_short(s, frame);
+		orphan_frame(s, *frame);
 }
 
-static void stream_stop(struct net *net)
+static void stream_stop(struct net_backend *backend)
 {
-	if (net->stream.frame_have)
-		net->stream.skip = true;
-	stream_stop_out(net);
+	if (backend->stream.frame_have)
+		backend->stream.skip = true;
+	stream_stop_out(backend);
 }
 
-const struct net_backend net_stream_backend = {
-	.start = stream_start,
+const struct net_backend_ops net_stream_ops = {
 	.stop = stream_stop,
 	.stop_out = stream_stop_out,
 	.receive = stream_receive,

@@ -1,85 +1,422 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The states of a vsock connection (virtio 1.2, 5.10.6), between a peer in the
- * guest that is hostile and one on the host that may do as it likes.
+ * The connections of a vsock device, between a peer in the guest that is
+ * hostile and one on the host that may do as it likes. Their states, credit and
+ * examples are explained in vsock.c's head.
  *
- *	COMMAND --line--> REQUESTED --RESPONSE--> OPEN
- *	guest's REQUEST --> CONNECTING --connect()--> OPEN
- *	OPEN --both directions are finished--> freed, once the guest has an RST
- *		or has sent one, and the host has what was kept for it; or takes
- *		none of it for long (STALE), and others have no place
+ * All memory is mapped when the device is opened and touched when it is used:
+ * what was never needed costs nothing, and what a closed connection had
+ * buffered for a slow reader is given back to the host. Connections are
+ * allocated from the lowest index up, and the last one freed comes first.
  *
- * Each direction ends by itself. Guest to host: the guest's SHUTDOWN (SEND) is
- * passed on when what it sent before is written, or the host's program stops
- * reading, which the guest learns by SHUTDOWN (RCV). Host to guest: end of
- * file becomes SHUTDOWN (SEND) behind the last byte; SHUTDOWN (RCV) from the
- * guest makes the host's writes fail.
+ * Each type of time limit is equally long for all, so whoever begins to wait
+ * goes to the end of that type's list, and only the lists' heads are looked at.
+ * One timer serves all; it is set for the earliest head, or earlier: a limit
+ * that was lifted in time costs nothing.
  *
  * A breach of the protocol costs the guest that connection (RST), nothing else.
  * What the guest may send is bounded by what VSOCK_BUFFER has room for: there
  * it waits for a slow reader, without any other connection noticing.
  *
- * Owns what a connection is; vsock_pool.c owns the memory. The loop's thread.
+ * Trusts vsock.c to have judged a packet's addresses. Owns the memory, the
+ * timer and the internal stream's socket. The loop's thread.
  */
 #include "virtio/vsock/conn.h"
 
 #include <errno.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/random.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include "mem/log.h"
+#include "mem/util.h"
 
-#define CONNECT_NS 2000000000ULL /* Linux gives up then, too */
-#define WRITE_IOVS 64
-#define BOTH	   (VSOCK_SHUT_RCV | VSOCK_SHUT_SEND)
+#define MS		 1000000ULL
+#define CONNECT_NS	 (2000 * MS) /* Linux gives up then, too */
+#define EXPIRED_MAX	 64u	     /* of each type at a time, */
+#define EXPIRED_PAUSE_NS MS	     /* and so long between them */
+#define ACCEPTED_MAX	 16	     /* clients at a time */
+#define ACCEPT_PAUSE_NS	 (100 * MS)  /* after one could not be accepted */
+#define WRITE_IOVS	 64
+#define PACKET_COST	 640u  /* what Linux charges, and a little more */
+#define ROOM_LEAST	 1024u /* less is not worth a packet */
 
-static bool has(const struct vsock_conn *conn, unsigned flags)
+#define SENT_BEFORE_DATA                                                       \
+	(1u << VSOCK_OP_RST | 1u << VSOCK_OP_REQUEST | 1u << VSOCK_OP_RESPONSE)
+
+/*
+ * A guest that reads tells so by itself, mostly; it is asked after 2 ms, and
+ * then ever less often. A listener with a full backlog is tried again every
+ * 10 ms. A program writes its CONNECT line at once, a person takes longer. A
+ * guest answers a REQUEST at once, if it is not busy booting; 8 s is what Linux
+ * gives a peer to close.
+ */
+static const uint64_t conn_wait_ns[VSOCK_WAITS] = {
+	[VSOCK_WAIT_CREDIT] = 2 * MS,
+	[VSOCK_WAIT_CREDIT_LONG] = 20 * MS,
+	[VSOCK_WAIT_CREDIT_LONGER] = 200 * MS,
+	[VSOCK_WAIT_CREDIT_LONGEST] = 2000 * MS,
+	[VSOCK_WAIT_RETRY] = 10 * MS,
+	[VSOCK_WAIT_COMMAND] = 10000 * MS,
+	[VSOCK_WAIT_RESPONSE] = 5000 * MS,
+	[VSOCK_WAIT_CLOSE] = 8000 * MS,
+	[VSOCK_WAIT_ORPHANED] = 30000 * MS,
+	[VSOCK_WAIT_STALE] = 30000 * MS,
+};
+
+/* -- lists ---------------------------------------------------------------- */
+
+static void conn_list_init(struct conn_list *list)
 {
-	return (conn->flags & flags) == flags;
+	list->prev = list->next = list;
 }
 
-static void pend(struct vsock_conn *conn, enum vsock_op op)
+static bool conn_list_empty(const struct conn_list *list)
+{
+	return list->next == list;
+}
+
+static void conn_list_remove(struct conn_list *entry)
+{
+	entry->prev->next = entry->next;
+	entry->next->prev = entry->prev;
+	conn_list_init(entry);
+}
+
+static void conn_list_append(struct conn_list *list, struct conn_list *entry)
+{
+	entry->prev = list->prev;
+	entry->next = list;
+	list->prev->next = entry;
+	list->prev = entry;
+}
+
+/* -- what a connection waits for ------------------------------------------ */
+
+struct conn *conns_first_ready(const struct conns *conns)
+{
+	/* `ready` is the first member. */
+	return conn_list_empty(&conns->ready) ? NULL
+					      : (void *)conns->ready.next;
+}
+
+static struct conn *conns_first_timed(const struct conns *conns,
+				      enum vsock_wait wait)
+{
+	const struct conn_list *list = &conns->timed[wait];
+
+	if (conn_list_empty(list))
+		return NULL;
+	return (void *)((char *)list->next - offsetof(struct conn, timed));
+}
+
+/* The guest is to be served: something is for it, or may be. */
+static void conn_set_ready(struct conn *conn)
+{
+	if (conn_list_empty(&conn->ready))
+		conn_list_append(&conn->conns->ready, &conn->ready);
+}
+
+static void conn_set_pending(struct conn *conn, enum vsock_op op)
 {
 	conn->pending |= (uint16_t)(1u << op);
-	vsock_pool_queue(conn);
+	conn_set_ready(conn);
 }
 
-void vsock_conn_kill(struct vsock_conn *conn)
+static bool conn_is_pending(const struct conn *conn, enum vsock_op op)
 {
-	/* Not heard of by the guest yet, or not any more. */
-	if (conn->state == VSOCK_COMMAND || conn->state == VSOCK_DRAINING ||
-	    conn->pending & 1u << VSOCK_OP_REQUEST) {
-		vsock_pool_give(conn);
+	return conn->pending & 1u << op;
+}
+
+static void conns_set_timer(struct conns *conns, uint64_t now, uint64_t when)
+{
+	if (conns->timer_ns && conns->timer_ns <= when)
 		return;
+	conns->timer_ns = when;
+	loop_timer_set(&conns->timer, when > now ? when - now : 1);
+}
+
+/* Limits its time anew, or (NONE) no longer. */
+static void conn_wait(struct conn *conn, enum vsock_wait wait)
+{
+	struct conns *conns = conn->conns;
+	uint64_t now;
+
+	conn_list_remove(&conn->timed);
+	conn->wait = (uint8_t)wait;
+	if (wait == VSOCK_WAIT_NONE)
+		return;
+	now = loop_now();
+	conn->deadline_ns = now + conn_wait_ns[wait];
+	conn_list_append(&conns->timed[wait], &conn->timed);
+	conns_set_timer(conns, now, conn->deadline_ns);
+}
+
+/* -- the table ------------------------------------------------------------ */
+
+static struct conn **conns_bucket(const struct conns *conns, uint32_t host_port,
+				  uint32_t guest_port)
+{
+	uint64_t key = (uint64_t)host_port << 32 | guest_port;
+
+	/* Multiplicative: the upper half depends on every bit of the key. */
+	key = (key ^ conns->table_seed) * 0x9e3779b97f4a7c15ULL;
+	key = (key ^ key >> 29) * 0xbf58476d1ce4e5b9ULL;
+	return &conns->table[(key >> 32) & conns->table_mask];
+}
+
+static struct conn *conns_find(const struct conns *conns, uint32_t host_port,
+			       uint32_t guest_port)
+{
+	struct conn *conn = *conns_bucket(conns, host_port, guest_port);
+
+	while (conn &&
+	       (conn->host_port != host_port || conn->guest_port != guest_port))
+		conn = conn->next;
+	return conn;
+}
+
+static void conn_enter_table(struct conn *conn, uint32_t host_port,
+			     uint32_t guest_port)
+{
+	struct conn **chain = conns_bucket(conn->conns, host_port, guest_port);
+
+	conn->host_port = host_port;
+	conn->guest_port = guest_port;
+	conn->next = *chain;
+	*chain = conn;
+}
+
+/* Harmless where it is not in there. */
+static void conn_leave_table(struct conn *conn)
+{
+	struct conn **at =
+		conns_bucket(conn->conns, conn->host_port, conn->guest_port);
+
+	while (*at && *at != conn)
+		at = &(*at)->next;
+	if (*at)
+		*at = conn->next;
+}
+
+/* -- memory --------------------------------------------------------------- */
+
+/*
+ * Lets clients in, or leaves them in the backlog: where there is no room, and
+ * none that may have to give way.
+ */
+static void conns_listen(struct conns *conns, bool listen)
+{
+	const bool room = conns->count < conns->max ||
+			  conns_first_timed(conns, VSOCK_WAIT_STALE);
+
+	listen = listen && conns->running && room && conns->host.fd >= 0;
+	if (listen == conns->listening)
+		return;
+	conns->listening = listen;
+	if (!listen)
+		loop_remove(conns->loop, &conns->listener);
+	else if (loop_add(conns->loop, &conns->listener, EPOLLIN))
+		conns->listening = false;
+}
+
+static uint8_t *conn_buffer(const struct conn *conn)
+{
+	const struct conns *conns = conn->conns;
+
+	return conns->buffers + (size_t)(conn - conns->conn) * VSOCK_BUFFER;
+}
+
+/* It may be in any list. */
+static void conn_free(struct conn *conn)
+{
+	struct conns *conns = conn->conns;
+
+	if (conn->buffer_touched)
+		madvise(conn_buffer(conn), VSOCK_BUFFER, MADV_DONTNEED);
+	vsock_host_close(&conn->socket);
+	conn_leave_table(conn);
+	conn_list_remove(&conn->ready);
+	conn_list_remove(&conn->timed);
+	conn->state = VSOCK_FREE;
+	conn->next = conns->free;
+	conns->free = conn;
+	conns->count--;
+	/* Clients may wait in the backlog because all were in use. */
+	conns_listen(conns, true);
+}
+
+/* NULL where `max` are in use. */
+static struct conn *conn_alloc(struct conns *conns, enum vsock_state state)
+{
+	struct conn *conn = conns->free;
+
+	if (conn)
+		conns->free = conn->next;
+	else if (conns->touched < conns->max)
+		conn = &conns->conn[conns->touched++];
+	else
+		return NULL;
+	conns->count++;
+	*conn = (struct conn){
+		.conns = conns,
+		.socket = VSOCK_SOCKET_NONE,
+		.state = (uint8_t)state,
+		.wait = VSOCK_WAIT_NONE,
+		.batch = 1,
+	};
+	conn_list_init(&conn->ready);
+	conn_list_init(&conn->timed);
+	return conn;
+}
+
+/* -- the RST queue -------------------------------------------------------- */
+
+void conns_reject(struct conns *conns, const struct vsock_packet *packet)
+{
+	const unsigned at =
+		(conns->rst_first + conns->rst_count) % VSOCK_RSTS_MAX;
+
+	/* More than that, unread by the guest, and it has to do without. */
+	if (conns->rst_count == VSOCK_RSTS_MAX)
+		return;
+	conns->rst_count++;
+	conns->rst[at] = (struct vsock_packet){
+		.src_cid = packet->dst_cid,
+		.dst_cid = conns->guest_cid,
+		.src_port = packet->dst_port,
+		.dst_port = packet->src_port,
+		.type = packet->type,
+		.op = VSOCK_OP_RST,
+	};
+}
+
+const struct vsock_packet *conns_take_rst(struct conns *conns)
+{
+	const struct vsock_packet *rst = &conns->rst[conns->rst_first];
+
+	conns->rst_first = (conns->rst_first + 1) % VSOCK_RSTS_MAX;
+	conns->rst_count--;
+	return rst;
+}
+
+/* -- host to guest -------------------------------------------------------- */
+
+/* What a packet says that the guest has room for. */
+static void conn_update_credit(struct conn *conn,
+			       const struct vsock_packet *packet)
+{
+	conn->peer_buf_alloc = packet->buf_alloc;
+	conn->peer_fwd_cnt = packet->fwd_cnt;
+	if (conn->peer_fwd_cnt == conn->tx_cnt) {
+		conn->old_packets = conn->new_packets = 0;
+		conn->old_end = conn->tx_cnt;
+	} else if ((int32_t)(conn->peer_fwd_cnt - conn->old_end) >= 0) {
+		conn->old_packets = conn->new_packets;
+		conn->new_packets = 0;
+		conn->old_end = conn->tx_cnt;
 	}
-	vsock_host_close(conn);
-	vsock_pool_wait(conn, VSOCK_WAIT_NONE);
-	conn->state = VSOCK_DEAD;
-	conn->pending = 0;
-	pend(conn, VSOCK_OP_RST);
+}
+
+uint32_t conn_room(const struct conn *conn, uint32_t bytes, uint32_t packets)
+{
+	const uint32_t unread = conn->tx_cnt - conn->peer_fwd_cnt + bytes;
+	const uint32_t alloc = conn->peer_buf_alloc;
+	uint64_t cost;
+
+	packets += conn->old_packets + conn->new_packets;
+	cost = unread + ((uint64_t)packets + 1) * PACKET_COST;
+	if (cost < alloc && alloc - cost >= ROOM_LEAST)
+		return (uint32_t)(alloc - cost);
+	/* However little it has, one packet at a time gets through. */
+	return unread ? 0 : alloc;
+}
+
+/* The guest has room for data, and it is worth while. */
+static bool conn_has_credit(const struct conn *conn)
+{
+	const uint32_t room = conn_room(conn, 0, 0);
+
+	/* After a stop a good piece, lest it goes on in crumbs. */
+	if (conn->out_of_credit && conn->tx_cnt != conn->peer_fwd_cnt)
+		return room >= conn->peer_buf_alloc / 4 && room;
+	return room;
+}
+
+/* The host's program may say more, and the guest hears it. */
+static bool conn_reads_on(const struct conn *conn)
+{
+	return !conn->socket.eof && !(conn->guest_shut & VSOCK_SHUT_RCV);
+}
+
+enum vsock_op conn_next(const struct conn *conn, bool data)
+{
+	const unsigned first = conn->pending & SENT_BEFORE_DATA;
+	const unsigned last = conn->pending & ~(1u << VSOCK_OP_SHUTDOWN);
+
+	if (first)
+		return (enum vsock_op)__builtin_ctz(first);
+	if (data && conn->state == VSOCK_OPEN && conn->socket.readable &&
+	    conn_reads_on(conn) && conn_has_credit(conn))
+		return VSOCK_OP_RW;
+	if (!conn->pending || conn->socket.reset) /* an RST is to follow */
+		return VSOCK_OP_INVALID;
+	return last ? (enum vsock_op)__builtin_ctz(last) : VSOCK_OP_SHUTDOWN;
+}
+
+/* What the host's end will not do any more. */
+static unsigned conn_host_shut(const struct conn *conn)
+{
+	return (conn->socket.eof ? VSOCK_SHUT_SEND : 0) |
+	       (conn->socket.gone ? VSOCK_SHUT_RCV : 0);
+}
+
+struct vsock_packet conn_send(struct conn *conn, enum vsock_op op, uint32_t len)
+{
+	uint32_t flags = 0;
+
+	if (op == VSOCK_OP_SHUTDOWN) {
+		flags = conn_host_shut(conn);
+		conn->told_shut |= (uint8_t)flags;
+	}
+	conn->tx_cnt += len;
+	conn->new_packets += op == VSOCK_OP_RW;
+	/* Whatever a packet says, it tells the guest how much was passed on. */
+	conn->last_fwd_cnt = conn->fwd_cnt;
+	conn->pending &= (uint16_t) ~(1u << op | 1u << VSOCK_OP_CREDIT_UPDATE);
+	return (struct vsock_packet){
+		.src_cid = VSOCK_HOST_CID,
+		.dst_cid = conn->conns->guest_cid,
+		.src_port = conn->host_port,
+		.dst_port = conn->guest_port,
+		.len = len,
+		.type = VSOCK_TYPE_STREAM,
+		.op = (uint16_t)op,
+		.flags = flags,
+		.buf_alloc = VSOCK_BUFFER,
+		.fwd_cnt = conn->fwd_cnt,
+	};
 }
 
 /* -- guest to host -------------------------------------------------------- */
 
 /* Bytes have left for the host: does the guest have to be told? */
-static void forward(struct vsock_conn *conn, size_t len)
+static void conn_forwarded(struct conn *conn, uint32_t len)
 {
-	conn->forwarded += (uint32_t)len;
-	if (conn->state == VSOCK_OPEN && !has(conn, VSOCK_GUEST_NO_SEND) &&
-	    conn->forwarded - conn->told_forwarded >= VSOCK_BUFFER / 4)
-		pend(conn, VSOCK_OP_CREDIT_UPDATE);
+	conn->fwd_cnt += len;
+	if (conn->state == VSOCK_OPEN &&
+	    !(conn->guest_shut & VSOCK_SHUT_SEND) &&
+	    conn->fwd_cnt - conn->last_fwd_cnt >= VSOCK_BUFFER / 4)
+		conn_set_pending(conn, VSOCK_OP_CREDIT_UPDATE);
 }
 
-static void forward_kept(struct vsock_conn *conn, size_t len)
+/* `len` bytes of the buffer from `start` on. */
+static void conn_buffer_iov(const struct conn *conn, uint32_t start,
+			    uint32_t len, struct iovec iov[2])
 {
-	conn->kept -= (uint32_t)len;
-	conn->kept_start = (conn->kept_start + (uint32_t)len) % VSOCK_BUFFER;
-	forward(conn, len);
-}
-
-/* `len` bytes of the ring from `start` on. */
-static void ring_iov(const struct vsock_conn *conn, uint32_t start,
-		     uint32_t len, struct iovec iov[2])
-{
-	uint8_t *buffer = vsock_pool_buffer(conn);
+	uint8_t *buffer = conn_buffer(conn);
 	const uint32_t at = start % VSOCK_BUFFER;
 	const uint32_t first =
 		len < VSOCK_BUFFER - at ? len : VSOCK_BUFFER - at;
@@ -88,125 +425,187 @@ static void ring_iov(const struct vsock_conn *conn, uint32_t start,
 	iov[1] = (struct iovec){ buffer, len - first };
 }
 
-static void keep(struct vsock_conn *conn, struct cursor *payload, uint32_t len)
+static void conn_buffer_data(struct conn *conn, struct cursor *payload,
+			     uint32_t len)
 {
 	struct iovec iov[2];
 
-	conn->flags |= VSOCK_TOUCHED;
-	ring_iov(conn, conn->kept_start + conn->kept, len, iov);
+	conn->buffer_touched = true;
+	conn_buffer_iov(conn, conn->buffer_start + conn->buffered, len, iov);
 	cursor_get(payload, iov[0].iov_base, iov[0].iov_len);
 	cursor_get(payload, iov[1].iov_base, iov[1].iov_len);
-	conn->kept += len;
+	conn->buffered += len;
 }
 
-static void flush(struct vsock_conn *conn)
+static void conn_write_buffered(struct conn *conn)
 {
+	struct vsock_socket *socket = &conn->socket;
 	struct iovec iov[2];
+	uint32_t len;
 
-	while (conn->kept &&
-	       !(conn->flags & (VSOCK_BLOCKED | VSOCK_HOST_GONE))) {
-		ring_iov(conn, conn->kept_start, conn->kept, iov);
-		forward_kept(conn, vsock_host_write(conn, iov, 2));
+	while (conn->buffered && (socket->gone || !socket->blocked)) {
+		len = conn->buffered;
+		conn_buffer_iov(conn, conn->buffer_start, len, iov);
+		if (!socket->gone) /* else nobody wants it */
+			len = (uint32_t)vsock_host_write(socket, iov, 2);
+		conn->buffered -= len;
+		conn->buffer_start = (conn->buffer_start + len) % VSOCK_BUFFER;
+		conn_forwarded(conn, len);
 	}
-	if (has(conn, VSOCK_HOST_GONE))
-		forward_kept(conn, conn->kept); /* nobody wants it */
-	if (!conn->kept)
-		vsock_host_written(conn);
+	if (!conn->buffered)
+		vsock_host_watch_out(socket, false);
 }
 
-/* -- what follows from the flags ------------------------------------------ */
+/* -- what follows for the state ------------------------------------------- */
 
-static bool reads_on(const struct vsock_conn *conn)
+/* Ends it at once; where the guest knows of it, by an RST. */
+static void conn_kill(struct conn *conn)
 {
-	return !(conn->flags & (VSOCK_HOST_EOF | VSOCK_GUEST_NO_RCV));
-}
-
-static bool writes_on(const struct vsock_conn *conn)
-{
-	if (has(conn, VSOCK_HOST_GONE))
-		return false;
-	return conn->kept || !has(conn, VSOCK_GUEST_NO_SEND);
+	/* Not heard of by the guest yet, or not any more. */
+	if (conn->state == VSOCK_COMMAND || conn->state == VSOCK_ORPHANED ||
+	    conn_is_pending(conn, VSOCK_OP_REQUEST)) {
+		conn_free(conn);
+		return;
+	}
+	vsock_host_close(&conn->socket);
+	conn_wait(conn, VSOCK_WAIT_NONE);
+	conn->state = VSOCK_KILLED;
+	conn->pending = 0;
+	conn_set_pending(conn, VSOCK_OP_RST);
 }
 
 /* Data for the guest: its turn comes, or it waits for credit. */
-static void settle_data(struct vsock_conn *conn)
+static void conn_update_reading(struct conn *conn)
 {
-	const bool data = reads_on(conn) && has(conn, VSOCK_READABLE);
+	const bool data = conn_reads_on(conn) && conn->socket.readable;
 
-	if (data && !vsock_rx_allowed(conn)) {
-		conn->flags |= VSOCK_STALLED;
+	if (data && !conn_has_credit(conn)) {
+		conn->out_of_credit = true;
 		if (conn->wait == VSOCK_WAIT_NONE)
-			vsock_pool_wait(conn, VSOCK_WAIT_CREDIT);
+			conn_wait(conn, VSOCK_WAIT_CREDIT);
 		return;
 	}
-	conn->flags &= (uint16_t)~VSOCK_STALLED;
+	conn->out_of_credit = false;
 	if (conn->wait != VSOCK_WAIT_NONE)
-		vsock_pool_wait(conn, VSOCK_WAIT_NONE);
+		conn_wait(conn, VSOCK_WAIT_NONE);
 	if (data)
-		vsock_pool_queue(conn);
+		conn_set_ready(conn);
 }
 
 /* Nothing is left to read or to write: the guest is to agree. */
-static void finish(struct vsock_conn *conn)
+static void conn_close_both(struct conn *conn)
 {
-	if (has(conn, VSOCK_GUEST_NO_RCV | VSOCK_GUEST_NO_SEND)) {
-		vsock_conn_kill(conn);
+	if (conn->guest_shut == VSOCK_SHUT_BOTH) {
+		conn_kill(conn);
 		return;
 	}
-	vsock_host_close(conn);
-	conn->flags |= VSOCK_HOST_EOF | VSOCK_HOST_GONE;
+	vsock_host_close(&conn->socket);
 	if (conn->wait != VSOCK_WAIT_CLOSE)
-		vsock_pool_wait(conn, VSOCK_WAIT_CLOSE);
-	if (conn->told_shut != BOTH)
-		pend(conn, VSOCK_OP_SHUTDOWN);
+		conn_wait(conn, VSOCK_WAIT_CLOSE);
+	if (conn->told_shut != VSOCK_SHUT_BOTH)
+		conn_set_pending(conn, VSOCK_OP_SHUTDOWN);
 }
 
-static void settle_open(struct vsock_conn *conn)
+static void conn_update_open(struct conn *conn)
 {
-	const unsigned shut =
-		(has(conn, VSOCK_HOST_EOF) ? VSOCK_SHUT_SEND : 0) |
-		(has(conn, VSOCK_HOST_GONE) ? VSOCK_SHUT_RCV : 0);
+	const bool writes_on =
+		!conn->socket.gone &&
+		(conn->buffered || !(conn->guest_shut & VSOCK_SHUT_SEND));
 
-	if (!reads_on(conn) && !writes_on(conn)) {
-		finish(conn);
+	if (!writes_on && !conn_reads_on(conn)) {
+		conn_close_both(conn);
 		return;
 	}
-	if (shut & ~(unsigned)conn->told_shut)
-		pend(conn, VSOCK_OP_SHUTDOWN);
-	if (!writes_on(conn) && !has(conn, VSOCK_SHUT_WR)) {
-		conn->flags |= VSOCK_SHUT_WR;
-		vsock_host_shutdown(conn, SHUT_WR);
+	if (conn_host_shut(conn) & ~(unsigned)conn->told_shut)
+		conn_set_pending(conn, VSOCK_OP_SHUTDOWN);
+	if (!writes_on && !conn->write_shut) {
+		conn->write_shut = true;
+		vsock_host_shutdown(&conn->socket, SHUT_WR);
 	}
-	settle_data(conn);
+	conn_update_reading(conn);
 }
 
-void vsock_conn_settle(struct vsock_conn *conn)
+/* Something has changed at either end. It may be free afterwards. */
+static void conn_update_state(struct conn *conn)
 {
-	const uint32_t kept = conn->kept;
+	const uint32_t buffered = conn->buffered;
 
-	if (conn->state != VSOCK_OPEN && conn->state != VSOCK_DRAINING)
+	if (conn->state != VSOCK_OPEN && conn->state != VSOCK_ORPHANED)
 		return;
-	flush(conn);
-	if (has(conn, VSOCK_HOST_RESET))
-		vsock_conn_kill(conn);
+	conn_write_buffered(conn);
+	if (conn->socket.reset)
+		conn_kill(conn);
 	else if (conn->state == VSOCK_OPEN)
-		settle_open(conn);
-	else if (!conn->kept)
-		vsock_pool_give(conn);
-	else if (conn->kept != kept)
-		vsock_pool_wait(conn, VSOCK_WAIT_DRAIN);
+		conn_update_open(conn);
+	else if (!conn->buffered)
+		conn_free(conn);
+	else if (conn->buffered != buffered)
+		conn_wait(conn, VSOCK_WAIT_ORPHANED);
 }
 
-/* -- beginnings ----------------------------------------------------------- */
-
-void vsock_conn_connect(struct vsock_conn *conn, uint32_t guest_port)
+void conn_served(struct conn *conn)
 {
-	conn->guest_port = guest_port;
-	conn->host_port = vsock_pool_port(conn->vsock, guest_port);
-	vsock_pool_enter(conn);
-	conn->state = VSOCK_REQUESTED;
-	vsock_pool_wait(conn, VSOCK_WAIT_RESPONSE);
-	pend(conn, VSOCK_OP_REQUEST);
+	conn_list_remove(&conn->ready);
+	if (conn->state == VSOCK_KILLED)
+		conn_free(conn);
+	else
+		conn_update_state(conn);
+}
+
+/* A little may have been read, of which epoll says nothing. */
+static void conn_try_orphaned(struct conn *conn)
+{
+	conn->socket.blocked = false;
+	conn_wait(conn, VSOCK_WAIT_STALE);
+	conn_update_state(conn);
+}
+
+/* Ends one whose program on the host reads nothing; false: there is none. */
+static bool conns_make_room(struct conns *conns)
+{
+	static struct log_limit limit;
+	struct conn *stale;
+
+	for (unsigned i = 0; i < EXPIRED_MAX; i++) {
+		stale = conns_first_timed(conns, VSOCK_WAIT_STALE);
+		if (!stale)
+			return false;
+		conn_try_orphaned(stale);
+		if (stale->state == VSOCK_FREE)
+			return true;
+		if (stale->wait != VSOCK_WAIT_STALE)
+			continue;
+		log_guest(&limit,
+			  "--vsock: a program on the host has read nothing for "
+			  "long, and others need its place: %u bytes for it "
+			  "are dropped",
+			  stale->buffered);
+		conn_free(stale);
+		return true;
+	}
+	return false;
+}
+
+/* -- connections that the guest begins ------------------------------------ */
+
+static void conn_socket_ready(void *arg, uint32_t events);
+
+/* The descriptor of the stream's other end, or -errno. */
+static int conn_dial(const struct conn *conn)
+{
+	struct conns *conns = conn->conns;
+	int fd;
+
+	if (conn->host_port == conns->internal_port) {
+		/* Whoever else connects to that port finds nobody there. */
+		fd = conns->internal_fd;
+		conns->internal_fd = -1;
+		return fd < 0 ? -ECONNREFUSED : fd;
+	}
+	fd = vsock_host_connect(&conns->host, conn->host_port);
+	if (fd == -EMFILE && conns_make_room(conns))
+		fd = vsock_host_connect(&conns->host, conn->host_port);
+	return fd;
 }
 
 /*
@@ -214,186 +613,355 @@ void vsock_conn_connect(struct vsock_conn *conn, uint32_t guest_port)
  * many at once as programs in the guest like to start. A program on the host
  * would wait in connect(), so the guest's waits, too, as long as Linux lets it.
  */
-static void try_connect(struct vsock_conn *conn)
+static void conn_connect(struct conn *conn)
 {
-	int error = vsock_host_connect(conn);
+	const int fd = conn_dial(conn);
 
-	if (!error) {
-		conn->state = VSOCK_OPEN;
-		pend(conn, VSOCK_OP_RESPONSE);
-	} else if (error == -EAGAIN && vsock_now() < conn->give_up_ns) {
-		vsock_pool_wait(conn, VSOCK_WAIT_RETRY);
+	if (fd == -EAGAIN && loop_now() < conn->give_up_ns) {
+		conn_wait(conn, VSOCK_WAIT_RETRY);
+	} else if (fd < 0 || vsock_host_watch(&conn->socket, conn->conns->loop,
+					      fd, conn_socket_ready, conn)) {
+		conn_kill(conn);
 	} else {
-		vsock_conn_kill(conn);
+		conn->state = VSOCK_OPEN;
+		conn_set_pending(conn, VSOCK_OP_RESPONSE);
 	}
 }
 
-static void on_request(struct vsock *vsock, const struct vsock_packet *packet)
+static void conns_receive_request(struct conns *conns,
+				  const struct vsock_packet *packet)
 {
 	static struct log_limit limit;
-	struct vsock_conn *conn = vsock_pool_take(vsock, VSOCK_CONNECTING);
+	struct conn *conn;
 
+	if (conns->count == conns->max)
+		conns_make_room(conns);
+	conn = conn_alloc(conns, VSOCK_CONNECTING);
 	if (!conn) {
 		log_guest(&limit,
 			  "--vsock: %u connections are the most at "
 			  "once here; the guest's next one is refused",
-			  vsock->max);
-		vsock_rx_stray(vsock, packet);
+			  conns->max);
+		conns_reject(conns, packet);
 		return;
 	}
-	conn->host_port = packet->dst_port;
-	conn->guest_port = packet->src_port;
-	vsock_pool_enter(conn);
-	vsock_rx_credit(conn, packet);
-	conn->give_up_ns = vsock_now() + CONNECT_NS;
-	try_connect(conn);
-}
-
-void vsock_conn_expired(struct vsock_conn *conn, enum vsock_wait wait)
-{
-	if (wait <= VSOCK_WAIT_CREDIT_LONGEST) {
-		pend(conn, VSOCK_OP_CREDIT_REQUEST);
-		vsock_pool_wait(conn, wait < VSOCK_WAIT_CREDIT_LONGEST
-					      ? wait + 1
-					      : wait);
-	} else if (wait == VSOCK_WAIT_RETRY) {
-		try_connect(conn);
-	} else if (wait == VSOCK_WAIT_DRAIN || wait == VSOCK_WAIT_STALE) {
-		/* A little may have been read, of which epoll says nothing. */
-		conn->flags &= ~VSOCK_BLOCKED;
-		vsock_pool_wait(conn, VSOCK_WAIT_STALE);
-		vsock_conn_settle(conn);
-	} else {
-		vsock_conn_kill(conn);
-	}
+	conn_enter_table(conn, packet->dst_port, packet->src_port);
+	conn_update_credit(conn, packet);
+	conn->give_up_ns = loop_now() + CONNECT_NS;
+	conn_connect(conn);
 }
 
 /* -- packets from the guest ----------------------------------------------- */
 
-static void on_response(struct vsock_conn *conn,
-			const struct vsock_packet *packet,
-			struct cursor *payload)
+static void conn_receive_shutdown(struct conn *conn, uint32_t flags)
 {
-	(void)packet;
-	(void)payload;
-	vsock_pool_wait(conn, VSOCK_WAIT_NONE);
-	conn->state = VSOCK_OPEN;
-	vsock_host_greet(conn);
+	if (flags & ~(uint32_t)conn->guest_shut & VSOCK_SHUT_RCV)
+		vsock_host_shutdown(&conn->socket, SHUT_RD);
+	conn->guest_shut |= (uint8_t)(flags & VSOCK_SHUT_BOTH);
 }
 
-static void on_shutdown(struct vsock_conn *conn,
-			const struct vsock_packet *packet,
-			struct cursor *payload)
-{
-	(void)payload;
-	if (packet->flags & VSOCK_SHUT_SEND)
-		conn->flags |= VSOCK_GUEST_NO_SEND;
-	if (packet->flags & VSOCK_SHUT_RCV && !has(conn, VSOCK_GUEST_NO_RCV)) {
-		conn->flags |= VSOCK_GUEST_NO_RCV;
-		vsock_host_shutdown(conn, SHUT_RD);
-	}
-}
-
-static void on_data(struct vsock_conn *conn, const struct vsock_packet *packet,
-		    struct cursor *payload)
-{
-	struct iovec iov[WRITE_IOVS];
-	struct cursor ahead = *payload;
-	uint32_t len = packet->len;
-	size_t bytes, written;
-	unsigned count;
-
-	if (has(conn, VSOCK_GUEST_NO_SEND) || len > VSOCK_BUFFER - conn->kept) {
-		vsock_conn_kill(conn);
-		return;
-	}
-	if (has(conn, VSOCK_HOST_GONE)) {
-		forward(conn, len);
-		return;
-	}
-	if (len && !conn->kept && !has(conn, VSOCK_BLOCKED)) {
-		count = cursor_iov(&ahead, len, iov, WRITE_IOVS, &bytes);
-		written = vsock_host_write(conn, iov, count);
-		forward(conn, written);
-		cursor_skip(payload, written);
-		len -= (uint32_t)written;
-	}
-	if (len)
-		keep(conn, payload, len);
-}
-
-static void on_credit_request(struct vsock_conn *conn,
-			      const struct vsock_packet *packet,
+static void conn_receive_data(struct conn *conn, uint32_t len,
 			      struct cursor *payload)
 {
-	(void)packet;
-	(void)payload;
-	pend(conn, VSOCK_OP_CREDIT_UPDATE);
-}
+	struct vsock_socket *socket = &conn->socket;
+	struct iovec iov[WRITE_IOVS];
+	struct cursor ahead = *payload;
+	uint32_t written;
+	unsigned count;
+	size_t bytes;
 
-/*
- * What is allowed when; anything else ends the connection. An update of credit
- * does what all packets do.
- */
-static const struct {
-	void (*handle)(struct vsock_conn *conn,
-		       const struct vsock_packet *packet,
-		       struct cursor *payload);
-	enum vsock_state state;
-} handlers[VSOCK_OPS] = {
-	[VSOCK_OP_RESPONSE] = { on_response, VSOCK_REQUESTED },
-	[VSOCK_OP_SHUTDOWN] = { on_shutdown, VSOCK_OPEN },
-	[VSOCK_OP_RW] = { on_data, VSOCK_OPEN },
-	[VSOCK_OP_CREDIT_UPDATE] = { NULL, VSOCK_OPEN },
-	[VSOCK_OP_CREDIT_REQUEST] = { on_credit_request, VSOCK_OPEN },
-};
+	if (conn->guest_shut & VSOCK_SHUT_SEND ||
+	    len > VSOCK_BUFFER - conn->buffered) {
+		conn_kill(conn);
+		return;
+	}
+	if (socket->gone) {
+		conn_forwarded(conn, len);
+		return;
+	}
+	if (len && !conn->buffered && !socket->blocked) {
+		count = cursor_iov(&ahead, len, iov, WRITE_IOVS, &bytes);
+		written = (uint32_t)vsock_host_write(socket, iov, count);
+		conn_forwarded(conn, written);
+		cursor_skip(payload, written);
+		len -= written;
+	}
+	if (len)
+		conn_buffer_data(conn, payload, len);
+}
 
 /*
  * The guest has forgotten the connection. What it had sent before it said that
  * it was done is the host's all the same, however slowly that reads, unless
  * others need the room.
  */
-static void on_reset(struct vsock_conn *conn)
+static void conn_receive_rst(struct conn *conn)
 {
-	if (conn->state != VSOCK_OPEN || !conn->kept ||
-	    !has(conn, VSOCK_GUEST_NO_SEND)) {
-		vsock_pool_give(conn);
+	if (conn->state != VSOCK_OPEN || !conn->buffered ||
+	    !(conn->guest_shut & VSOCK_SHUT_SEND)) {
+		conn_free(conn);
 		return;
 	}
-	vsock_pool_leave(conn);
-	vsock_pool_unqueue(conn);
-	vsock_pool_wait(conn, VSOCK_WAIT_DRAIN);
+	conn_leave_table(conn);
+	conn_list_remove(&conn->ready);
+	conn_wait(conn, VSOCK_WAIT_ORPHANED);
 	conn->pending = 0;
-	conn->state = VSOCK_DRAINING;
+	conn->state = VSOCK_ORPHANED;
 }
 
-void vsock_conn_packet(struct vsock *vsock, const struct vsock_packet *packet,
-		       struct cursor *payload)
+static void conn_receive(struct conn *conn, const struct vsock_packet *packet,
+			 struct cursor *payload)
 {
-	struct vsock_conn *conn =
-		vsock_pool_find(vsock, packet->dst_port, packet->src_port);
+	const bool answer = packet->op == VSOCK_OP_RESPONSE;
 
-	if (!conn) {
-		if (packet->op == VSOCK_OP_REQUEST)
-			on_request(vsock, packet);
-		else if (packet->op != VSOCK_OP_RST)
-			vsock_rx_stray(vsock, packet);
+	if (conn->state == VSOCK_KILLED)
+		return; /* the RST is on its way */
+	if (conn->state != (answer ? VSOCK_REQUESTED : VSOCK_OPEN) ||
+	    conn_is_pending(conn, VSOCK_OP_REQUEST)) {
+		conn_kill(conn);
 		return;
 	}
-	if (packet->op == VSOCK_OP_RST) {
-		on_reset(conn);
-		return;
+	conn_update_credit(conn, packet);
+	switch (packet->op) {
+	case VSOCK_OP_RESPONSE:
+		conn_wait(conn, VSOCK_WAIT_NONE);
+		conn->state = VSOCK_OPEN;
+		vsock_host_greet(&conn->socket, conn->host_port);
+		break;
+	case VSOCK_OP_SHUTDOWN:
+		conn_receive_shutdown(conn, packet->flags);
+		break;
+	case VSOCK_OP_RW:
+		conn_receive_data(conn, packet->len, payload);
+		break;
+	case VSOCK_OP_CREDIT_UPDATE: /* all packets are */
+		break;
+	case VSOCK_OP_CREDIT_REQUEST:
+		conn_set_pending(conn, VSOCK_OP_CREDIT_UPDATE);
+		break;
+	default:
+		conn_kill(conn);
 	}
-	if (conn->state == VSOCK_DEAD)
-		return; /* the answer is on its way */
-	if (packet->op >= VSOCK_OPS ||
-	    handlers[packet->op].state != conn->state ||
-	    conn->pending & 1u << VSOCK_OP_REQUEST) {
-		vsock_conn_kill(conn);
+	conn_update_state(conn);
+}
+
+void conns_receive(struct conns *conns, const struct vsock_packet *packet,
+		   struct cursor *payload)
+{
+	struct conn *conn =
+		conns_find(conns, packet->dst_port, packet->src_port);
+
+	if (conn && packet->op == VSOCK_OP_RST)
+		conn_receive_rst(conn);
+	else if (conn)
+		conn_receive(conn, packet, payload);
+	else if (packet->op == VSOCK_OP_REQUEST)
+		conns_receive_request(conns, packet);
+	else if (packet->op != VSOCK_OP_RST)
+		conns_reject(conns, packet);
+}
+
+/* -- what the loop calls -------------------------------------------------- */
+
+static void conn_read_command(struct conn *conn)
+{
+	uint32_t *host_port = &conn->conns->last_port, port = 0;
+	const int done = vsock_host_read_command(&conn->socket, &port);
+
+	if (done < 0)
+		conn_free(conn);
+	if (done <= 0)
 		return;
+	/* As Firecracker's: from 2^30 up, where no listener of the host's is */
+	do
+		*host_port = ((*host_port + 1) & 0x3fffffff) | 0x40000000;
+	while (conns_find(conn->conns, *host_port, port));
+	conn_enter_table(conn, *host_port, port);
+	conn->state = VSOCK_REQUESTED;
+	conn_wait(conn, VSOCK_WAIT_RESPONSE);
+	conn_set_pending(conn, VSOCK_OP_REQUEST);
+}
+
+static void conn_socket_ready(void *arg, uint32_t events)
+{
+	struct conn *conn = arg;
+	struct conns *conns = conn->conns;
+
+	vsock_host_events(&conn->socket, events);
+	if (conn->state == VSOCK_COMMAND)
+		conn_read_command(conn);
+	else
+		conn_update_state(conn);
+	conns->serve(conns);
+}
+
+/* Clients: the rest wait in the backlog until there is room. */
+static void conns_listener_ready(void *arg, uint32_t events)
+{
+	static struct log_limit limit;
+	struct conns *conns = arg;
+	struct conn *conn;
+	int fd;
+
+	(void)events;
+	for (int i = 0; i < ACCEPTED_MAX; i++) {
+		if (conns->count == conns->max &&
+		    (i || !conns_make_room(conns)))
+			break;
+		fd = vsock_host_accept(&conns->host);
+		if (fd == -EINTR || fd == -ECONNABORTED ||
+		    (fd == -EMFILE && conns_make_room(conns)))
+			continue;
+		if (fd == -EAGAIN)
+			return;
+		if (fd < 0) {
+			log_guest(&limit,
+				  "--vsock: accept: %s; clients have to wait",
+				  strerror(-fd));
+			conns_listen(conns, false);
+			conns_set_timer(conns, loop_now(),
+					loop_now() + ACCEPT_PAUSE_NS);
+			return;
+		}
+		conn = conn_alloc(conns, VSOCK_COMMAND);
+		if (vsock_host_watch(&conn->socket, conns->loop, fd,
+				     conn_socket_ready, conn))
+			conn_free(conn);
+		else
+			conn_wait(conn, VSOCK_WAIT_COMMAND);
 	}
-	vsock_rx_credit(conn, packet);
-	if (handlers[packet->op].handle)
-		handlers[packet->op].handle(conn, packet, payload);
-	vsock_conn_settle(conn);
+	conns_listen(conns, conns->listening);
+}
+
+static void conn_expired(struct conn *conn, enum vsock_wait wait)
+{
+	if (wait <= VSOCK_WAIT_CREDIT_LONGEST) {
+		conn_set_pending(conn, VSOCK_OP_CREDIT_REQUEST);
+		conn_wait(conn,
+			  wait < VSOCK_WAIT_CREDIT_LONGEST ? wait + 1 : wait);
+	} else if (wait == VSOCK_WAIT_RETRY) {
+		conn_connect(conn);
+	} else if (wait == VSOCK_WAIT_ORPHANED || wait == VSOCK_WAIT_STALE) {
+		conn_try_orphaned(conn);
+	} else {
+		conn_kill(conn);
+	}
+}
+
+/*
+ * A few at a time. Thousands may wait for one listener, and each try is three
+ * system calls: the pause leaves most of the time to others.
+ */
+static void conns_expire(struct conns *conns, enum vsock_wait wait,
+			 uint64_t now)
+{
+	const uint64_t later = now + EXPIRED_PAUSE_NS;
+	struct conn *conn = conns_first_timed(conns, wait);
+
+	for (unsigned i = 0; conn && conn->deadline_ns <= now; i++) {
+		if (i == EXPIRED_MAX) {
+			conns_set_timer(conns, now, later);
+			return;
+		}
+		conn_wait(conn, VSOCK_WAIT_NONE);
+		conn_expired(conn, wait);
+		conn = conns_first_timed(conns, wait);
+	}
+	if (conn)
+		conns_set_timer(conns, now, conn->deadline_ns);
+}
+
+static void conns_timer_expired(void *arg)
+{
+	struct conns *conns = arg;
+	const uint64_t now = loop_now();
+
+	conns->timer_ns = 0;
+	for (unsigned i = 0; i < VSOCK_WAITS; i++)
+		conns_expire(conns, (enum vsock_wait)i, now);
+	conns_listen(conns, true);
+	conns->serve(conns);
+}
+
+/* -- making it ------------------------------------------------------------ */
+
+/* One mapping: buffers, on pages of their own, connections, and the table. */
+static bool conns_map(struct conns *conns, unsigned max)
+{
+	const size_t buffer_bytes = (size_t)max * VSOCK_BUFFER;
+	size_t buckets = 64;
+
+	while (buckets < max)
+		buckets *= 2;
+	conns->max = max;
+	conns->table_mask = (uint32_t)buckets - 1;
+	conns->mapped = buffer_bytes + max * sizeof(*conns->conn) +
+			buckets * sizeof(struct conn *);
+	conns->buffers = pool_map(conns->mapped);
+	if (!conns->buffers)
+		return false;
+	conns->conn = (void *)(conns->buffers + buffer_bytes);
+	conns->table = (void *)(conns->conn + max);
+	return true;
+}
+
+int conns_create(struct conns *conns, unsigned max)
+{
+	conn_list_init(&conns->ready);
+	for (unsigned i = 0; i < VSOCK_WAITS; i++)
+		conn_list_init(&conns->timed[i]);
+	/* Where the host does not overcommit, fewer will have to do. */
+	while (!conns_map(conns, max)) {
+		max /= 2;
+		if (max)
+			continue;
+		log_error("--vsock: there is no memory for connections; raise "
+			  "the limit on address space (ulimit -v)");
+		return -ENOMEM;
+	}
+	/* So that no guest knows which ports collide. */
+	if (getrandom(&conns->table_seed, sizeof(conns->table_seed),
+		      GRND_NONBLOCK) < 0)
+		conns->table_seed = (uint32_t)loop_now();
+	return 0;
+}
+
+int conns_attach(struct conns *conns, struct loop *loop)
+{
+	conns->loop = loop;
+	conns->listener = (struct loop_source){ conns->host.fd,
+						conns_listener_ready, conns };
+	return loop_timer_create(loop, &conns->timer, conns_timer_expired,
+				 conns);
+}
+
+void conns_start(struct conns *conns)
+{
+	conns->running = true;
+	conns_listen(conns, true);
+}
+
+void conns_clear(struct conns *conns)
+{
+	for (unsigned i = 0; i < conns->touched; i++)
+		if (conns->conn[i].state != VSOCK_FREE)
+			conn_free(&conns->conn[i]);
+	conns->rst_count = 0;
+}
+
+void conns_stop(struct conns *conns)
+{
+	conns->running = false;
+	conns_listen(conns, false);
+	conns_clear(conns);
+}
+
+void conns_destroy(struct conns *conns)
+{
+	conns_stop(conns);
+	loop_timer_destroy(conns->loop, &conns->timer);
+	vsock_host_unlisten(&conns->host);
+	if (conns->internal_fd >= 0)
+		close(conns->internal_fd);
+	pool_unmap(conns->buffers, conns->mapped);
 }

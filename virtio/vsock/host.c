@@ -1,26 +1,32 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The host's end of vsock connections: unix stream sockets, by Firecracker's
- * convention (docs/vsock.md of that project).
+ * The host's end of vsock: unix stream sockets, by Firecracker's convention
+ * (docs/vsock.md of that project).
  *
  * A client of the listening socket says where it wants to go, in one line that
- * is read no further than its end: what follows is for the guest. Until then it
- * has a slot and a time limit and nothing else, whatever it sends or does not
- * send. A connection that the guest began goes to PATH_<port>.
+ * is read no further than its end: what follows is for the guest. A connection
+ * that the guest began goes to PATH_<port>. Either mote makes the socket at
+ * PATH, and removes it at the end, or the caller has made it. Once the sandbox
+ * has closed in, the socket's directory is all that can be reached, as the
+ * working directory; listeners may come and go in it as before.
  *
- * Sockets are watched edge-triggered: a read or a write is tried only where it
- * may succeed, and flow control costs no system calls. So the flags are kept
- * with care: READABLE stays until a read came back short, and after a hang-up
- * until end of file; BLOCKED from a short write until EPOLLOUT.
+ * Streams are watched edge-triggered: a read or a write is tried only where it
+ * may succeed, and flow control costs no system calls. So what is known of a
+ * socket is kept with care: `readable` stays until a read came back short, and
+ * after a hang-up until end of file; `blocked` stays from a short write until
+ * EPOLLOUT.
  *
- * Trusts the host's programs with nothing but their own streams. Owns the
- * descriptors. The loop's thread.
+ * Trusts the command line, but not that a descriptor is what it should be, and
+ * the host's programs with nothing but their own streams. Owns all descriptors.
+ * It knows no connection and calls nobody above it. The loop's thread.
  */
-#include "virtio/vsock/conn.h"
+#include "virtio/vsock/host.h"
 
 #include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 #include <sys/socket.h>
@@ -28,321 +34,293 @@
 
 #include "mem/log.h"
 
-#define ACCEPTS		16 /* clients in one turn */
-#define ACCEPT_PAUSE_NS 100000000ULL
-#define WATCHED		(EPOLLIN | EPOLLRDHUP | EPOLLET)
+#define PORT_CHARS 11 /* "_4294967295" */
+#define WATCHED	   (EPOLLIN | EPOLLRDHUP | EPOLLET)
 
-static void host_ready(void *arg, uint32_t events);
-static void client_ready(void *arg, uint32_t events);
+/* -- where it listens ----------------------------------------------------- */
 
-/* -- clients -------------------------------------------------------------- */
-
-void vsock_host_accept(struct vsock *vsock, bool accept)
+/*
+ * A socket of the caller's has a path, or not; and its directory may be out of
+ * reach: then the guest's own connections are refused.
+ */
+static void vsock_find_listeners(struct vsock_host *host)
 {
-	accept = accept && vsock->running && vsock_pool_has_room(vsock) &&
-		 vsock->listener.fd >= 0;
-	if (accept == vsock->listening)
-		return;
-	vsock->listening = accept;
-	vsock->listener.ready = client_ready;
-	vsock->listener.arg = vsock;
-	if (!accept)
-		loop_remove(vsock->loop, &vsock->listener);
-	else if (loop_add(vsock->loop, &vsock->listener, EPOLLIN))
-		vsock->listening = false;
+	struct sockaddr_un address = { .sun_family = AF_UNIX };
+	socklen_t len = sizeof(address);
+	char dir[UNIXSOCK_PATH_MAX + 1];
+	void *any = &address;
+
+	if (!getsockname(host->fd, any, &len) && len <= sizeof(address))
+		memcpy(host->bound, address.sun_path, sizeof(address.sun_path));
+	if (host->bound[0] &&
+	    strlen(host->bound) + PORT_CHARS < UNIXSOCK_PATH_MAX) {
+		unixsock_directory(host->bound, dir);
+		host->file.dir_fd = open(dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	}
+	if (host->file.dir_fd >= 0)
+		host->file.path = host->prefix = host->bound;
+	else
+		log_info("--vsock fd=%d: its directory cannot be reached, so "
+			 "the guest's own connections are refused",
+			 host->fd);
 }
 
-/* Puts a descriptor into the loop; it is closed where that fails. */
-static int watch(struct vsock_conn *conn, int fd)
+int vsock_host_listen(struct vsock_host *host, const struct option_file *file)
+{
+	int fd = file->fd;
+
+	if (!file->path) {
+		int error = unixsock_take("--vsock ", fd);
+
+		if (error)
+			return error;
+		host->fd = fd;
+		vsock_find_listeners(host);
+		return 0;
+	}
+	if (strlen(file->path) + PORT_CHARS >= UNIXSOCK_PATH_MAX) {
+		log_error("--vsock %s: the path is too long; %zu bytes at most",
+			  file->path, UNIXSOCK_PATH_MAX - PORT_CHARS - 1);
+		return -ENAMETOOLONG;
+	}
+	host->prefix = file->path;
+	fd = unixsock_listen(&host->file, "--vsock ", file->path,
+			     VSOCK_BACKLOG);
+	if (fd < 0)
+		return fd;
+	host->fd = fd;
+	return 0;
+}
+
+void vsock_host_enter(struct vsock_host *host, const char *barred)
+{
+	if (!host->prefix)
+		return;
+	if (!barred && host->file.dir_fd < 0)
+		barred = "its directory cannot be cut out here (Linux 5.2)";
+	if (barred) {
+		log_warn("--vsock %s: %s, so the guest's own connections are "
+			 "refused",
+			 host->prefix, barred);
+		host->prefix = NULL;
+	} else if (fchdir(host->file.dir_fd)) {
+		/* Root became somebody whom the directory does not let in. */
+		log_warn("--vsock %s: mote's user may not enter its directory, "
+			 "so the guest's own connections are refused: chmod "
+			 "a+x, or choose another --user",
+			 host->prefix);
+		host->prefix = NULL;
+	} else {
+		host->prefix = unixsock_name(host->prefix);
+	}
+}
+
+void vsock_host_unlisten(struct vsock_host *host)
+{
+	unixsock_remove(&host->file);
+	if (host->fd >= 0)
+		close(host->fd);
+	host->fd = -1;
+}
+
+/* -- beginnings of streams ------------------------------------------------ */
+
+int vsock_host_accept(const struct vsock_host *host)
+{
+	int fd = accept4(host->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+
+	return fd < 0 ? -errno : fd;
+}
+
+int vsock_host_connect(const struct vsock_host *host, uint32_t port)
+{
+	static struct log_limit limit;
+	struct sockaddr_un address = { .sun_family = AF_UNIX };
+	int fd, error;
+
+	if (!host->prefix)
+		return -ECONNREFUSED;
+	snprintf(address.sun_path, sizeof(address.sun_path), "%s_%u",
+		 host->prefix, port);
+	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	if (fd < 0)
+		return -errno;
+	if (!connect(fd, (const struct sockaddr *)&address, sizeof(address)))
+		return fd;
+	error = errno;
+	close(fd);
+	if (error == EACCES)
+		log_guest(&limit,
+			  "--vsock: mote's user may not connect to %s: chmod "
+			  "a+w, or choose another --user",
+			  address.sun_path);
+	return -error;
+}
+
+int vsock_host_watch(struct vsock_socket *socket, struct loop *loop, int fd,
+		     void (*ready)(void *arg, uint32_t events), void *arg)
 {
 	int error;
 
-	conn->host = (struct loop_source){ fd, host_ready, conn };
-	error = loop_add(conn->vsock->loop, &conn->host, WATCHED);
+	socket->loop = loop;
+	socket->source = (struct loop_source){ fd, ready, arg };
+	error = loop_add(loop, &socket->source, WATCHED);
 	if (error) {
 		close(fd);
-		conn->host.fd = -1;
+		socket->source.fd = -1;
 	}
 	return error;
 }
 
-static void accept_failed(struct vsock *vsock)
-{
-	static struct log_limit limit;
-
-	log_guest(&limit, "--vsock: accept: %s; clients have to wait",
-		  strerror(errno));
-	vsock_host_accept(vsock, false);
-	vsock_pool_wake(vsock, ACCEPT_PAUSE_NS);
-}
-
-static void client_ready(void *arg, uint32_t events)
-{
-	struct vsock *vsock = arg;
-	struct vsock_conn *conn;
-	int fd;
-
-	(void)events;
-	for (int i = 0; i < ACCEPTS; i++) {
-		if (vsock->count == vsock->max &&
-		    (i || !vsock_pool_make_room(vsock)))
-			break;
-		fd = accept4(vsock->listener.fd, NULL, NULL,
-			     SOCK_NONBLOCK | SOCK_CLOEXEC);
-		if (fd < 0 && (errno == EINTR || errno == ECONNABORTED))
-			continue;
-		if (fd < 0 && errno == EMFILE && vsock_pool_make_room(vsock))
-			continue;
-		if (fd < 0) {
-			if (errno != EAGAIN)
-				accept_failed(vsock);
-			return;
-		}
-		conn = vsock_pool_take(vsock, VSOCK_COMMAND);
-		if (watch(conn, fd))
-			vsock_pool_give(conn);
-		else
-			vsock_pool_wait(conn, VSOCK_WAIT_COMMAND);
-	}
-	/* The rest wait in the backlog until there is room. */
-	vsock_host_accept(vsock, vsock->listening);
-}
-
 /* "CONNECT <port>", in any case, blanks around, more words ignored. */
-static bool parse_command(const char *line, uint32_t *port)
+static bool vsock_parse_command(const char *line, uint32_t *port)
 {
-	static const char verb[] = "connect";
-	uint64_t value = 0;
+	static const char verb[] = "connect", blanks[] = " \t\r\v\f";
+	unsigned long long value;
+	const char *digits;
+	char *end;
 
-	while (isspace((unsigned char)*line))
-		line++;
+	line += strspn(line, blanks);
 	if (strncasecmp(line, verb, sizeof(verb) - 1) != 0)
 		return false;
 	line += sizeof(verb) - 1;
-	if (!isspace((unsigned char)*line))
+	digits = line + strspn(line, blanks);
+	if (digits == line || !isdigit((unsigned char)*digits))
 		return false;
-	while (isspace((unsigned char)*line))
-		line++;
-	if (!isdigit((unsigned char)*line))
-		return false;
-	for (; isdigit((unsigned char)*line); line++) {
-		value = value * 10 + (uint64_t)(*line - '0');
-		if (value > UINT32_MAX)
-			return false;
-	}
+	value = strtoull(digits, &end, 10);
 	*port = (uint32_t)value;
-	return !*line || isspace((unsigned char)*line);
+	return value <= UINT32_MAX && (!*end || strchr(blanks, *end));
 }
 
-/*
- * Looks first and takes no more than the line: 1 where it is complete, 0 where
- * there is more to come, -1 where the client is gone or makes no sense.
- */
-static int read_command(struct vsock_conn *conn)
+int vsock_host_read_command(struct vsock_socket *socket, uint32_t *port)
 {
-	char *at = conn->command + conn->command_len;
-	size_t room = VSOCK_COMMAND_MAX - conn->command_len;
-	const char *end;
+	char *at, *end = NULL;
 	ssize_t len;
 
-	if (!room)
-		return -1;
-	len = recv(conn->host.fd, at, room, MSG_PEEK);
-	if (len < 0)
-		return errno == EAGAIN || errno == EINTR ? 0 : -1;
-	if (!len)
-		return -1;
-	end = memchr(at, '\n', (size_t)len);
-	if (end)
-		len = end - at + 1;
-	if (recv(conn->host.fd, at, (size_t)len, 0) != len)
-		return -1;
-	conn->command_len = (uint8_t)(conn->command_len + len);
-	return end ? 1 : read_command(conn);
+	/* It looks first, and takes no more than the line. */
+	while (!end) {
+		const size_t room = VSOCK_COMMAND_MAX - socket->command_len;
+
+		at = socket->command + socket->command_len;
+		len = room ? recv(socket->source.fd, at, room, MSG_PEEK) : 0;
+		if (len < 0 && (errno == EAGAIN || errno == EINTR))
+			return 0;
+		if (len <= 0)
+			return -1;
+		end = memchr(at, '\n', (size_t)len);
+		if (end)
+			len = end - at + 1;
+		if (recv(socket->source.fd, at, (size_t)len, 0) != len)
+			return -1;
+		socket->command_len = (uint8_t)(socket->command_len + len);
+	}
+	*end = 0; /* there may be no other zero */
+	return strlen(socket->command) == (size_t)(end - socket->command) &&
+			       vsock_parse_command(socket->command, port)
+		       ? 1
+		       : -1;
 }
 
-static void take_command(struct vsock_conn *conn)
-{
-	int done = read_command(conn);
-	uint32_t port;
-	char *end;
-
-	if (!done)
-		return;
-	end = conn->command + conn->command_len - 1;
-	if (done > 0)
-		*end = 0; /* in place of the newline; there is no other zero */
-	if (done > 0 &&
-	    strlen(conn->command) == (size_t)(end - conn->command) &&
-	    parse_command(conn->command, &port))
-		vsock_conn_connect(conn, port);
-	else
-		vsock_pool_give(conn);
-}
-
-void vsock_host_greet(struct vsock_conn *conn)
+void vsock_host_greet(struct vsock_socket *socket, uint32_t port)
 {
 	char line[24];
-	int len = snprintf(line, sizeof(line), "OK %u\n", conn->host_port);
+	int len = snprintf(line, sizeof(line), "OK %u\n", port);
 	struct iovec iov = { line, (size_t)len };
 
-	if (conn->flags & VSOCK_HOST_GONE)
-		return;
 	/* A socket that nothing was written to yet takes all of it. */
-	if (vsock_host_write(conn, &iov, 1) != (size_t)len)
-		conn->flags |= VSOCK_HOST_GONE;
-}
-
-/* -- listeners of the host ------------------------------------------------ */
-
-/* Whoever else connects to that port finds nobody there. */
-static int connect_own(struct vsock_conn *conn)
-{
-	struct vsock_options *options = &conn->vsock->options;
-
-	if (!options->own)
-		return -ECONNREFUSED;
-	options->own = false;
-	return watch(conn, options->own_fd);
-}
-
-int vsock_host_connect(struct vsock_conn *conn)
-{
-	static struct log_limit limit;
-	const int type = SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC;
-	struct sockaddr_un address = { .sun_family = AF_UNIX };
-	int fd, error;
-
-	if (conn->vsock->options.own_port == conn->host_port)
-		return connect_own(conn);
-	if (!conn->vsock->prefix)
-		return -ECONNREFUSED;
-	snprintf(address.sun_path, sizeof(address.sun_path), "%s_%u",
-		 conn->vsock->prefix, conn->host_port);
-	fd = socket(AF_UNIX, type, 0);
-	if (fd < 0 && errno == EMFILE && vsock_pool_make_room(conn->vsock))
-		fd = socket(AF_UNIX, type, 0);
-	if (fd < 0)
-		return -ECONNREFUSED;
-	if (connect(fd, (const struct sockaddr *)&address, sizeof(address))) {
-		error = errno;
-		close(fd);
-		if (error == EACCES)
-			log_guest(&limit,
-				  "--vsock: mote's user may not connect to %s: "
-				  "chmod a+w, or choose another --user",
-				  address.sun_path);
-		return -error;
-	}
-	return watch(conn, fd);
+	if (!socket->gone && vsock_host_write(socket, &iov, 1) != (size_t)len)
+		socket->gone = true;
 }
 
 /* -- streams -------------------------------------------------------------- */
 
-static void host_ready(void *arg, uint32_t events)
+void vsock_host_events(struct vsock_socket *socket, uint32_t events)
 {
-	struct vsock_conn *conn = arg;
-	struct vsock *vsock = conn->vsock;
-
 	if (events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR))
-		conn->flags |= VSOCK_READABLE;
+		socket->readable = true;
 	if (events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR))
-		conn->flags |= VSOCK_HANGUP;
+		socket->hangup = true;
 	if (events & (EPOLLOUT | EPOLLHUP | EPOLLERR))
-		conn->flags &= (uint16_t)~VSOCK_BLOCKED;
-	if (conn->state == VSOCK_COMMAND) {
-		take_command(conn);
-	} else {
-		/* Nothing that is written will be read any more. */
-		if (events & EPOLLHUP)
-			conn->flags |= VSOCK_HOST_GONE;
-		vsock_conn_settle(conn);
-	}
-	vsock_turn(vsock);
+		socket->blocked = false;
+	/* Nothing that is written will be read any more. */
+	if (events & EPOLLHUP)
+		socket->gone = true;
 }
 
-size_t vsock_host_read(struct vsock_conn *conn, struct iovec *iov,
+static size_t vsock_iov_bytes(const struct iovec *iov, unsigned count)
+{
+	size_t bytes = 0;
+
+	for (unsigned i = 0; i < count; i++)
+		bytes += iov[i].iov_len;
+	return bytes;
+}
+
+size_t vsock_host_read(struct vsock_socket *socket, struct iovec *iov,
 		       unsigned count)
 {
 	struct msghdr message = { .msg_iov = iov, .msg_iovlen = count };
-	size_t room = 0;
 	ssize_t len;
 
-	for (unsigned i = 0; i < count; i++)
-		room += iov[i].iov_len;
 	do
-		len = recvmsg(conn->host.fd, &message, 0);
+		len = recvmsg(socket->source.fd, &message, 0);
 	while (len < 0 && errno == EINTR);
 	if (len > 0) {
 		/* Descriptors that somebody passed end a read early. */
-		if ((size_t)len < room && !(message.msg_flags & MSG_CTRUNC) &&
-		    !(conn->flags & VSOCK_HANGUP))
-			conn->flags &= (uint16_t)~VSOCK_READABLE;
+		if ((size_t)len < vsock_iov_bytes(iov, count) &&
+		    !(message.msg_flags & MSG_CTRUNC) && !socket->hangup)
+			socket->readable = false;
 		return (size_t)len;
 	}
-	if (len < 0 && errno == EAGAIN) {
-		conn->flags &= (uint16_t)~VSOCK_READABLE;
+	socket->readable = false;
+	if (len < 0 && errno == EAGAIN)
 		return 0;
-	}
-	conn->flags &= (uint16_t)~VSOCK_READABLE;
-	conn->flags |= VSOCK_HOST_EOF;
+	socket->eof = true;
 	/* It was closed with data in it that nobody had read. */
 	if (len < 0)
-		conn->flags |= VSOCK_HOST_GONE | VSOCK_HOST_RESET;
+		socket->gone = socket->reset = true;
 	return 0;
 }
 
-/*
- * EPOLLOUT is asked for only while there is something to write: else each read
- * at the other end would wake the loop.
- */
-static void set_blocked(struct vsock_conn *conn)
+void vsock_host_watch_out(struct vsock_socket *socket, bool watch)
 {
-	conn->flags |= VSOCK_BLOCKED;
-	if (conn->flags & VSOCK_OUT_WATCHED)
+	if (socket->out_watched == watch)
 		return;
-	conn->flags |= VSOCK_OUT_WATCHED;
-	loop_change(conn->vsock->loop, &conn->host, WATCHED | EPOLLOUT);
+	socket->out_watched = watch;
+	loop_change(socket->loop, &socket->source,
+		    watch ? WATCHED | EPOLLOUT : WATCHED);
 }
 
-void vsock_host_written(struct vsock_conn *conn)
-{
-	if (!(conn->flags & VSOCK_OUT_WATCHED))
-		return;
-	conn->flags &= (uint16_t)~VSOCK_OUT_WATCHED;
-	loop_change(conn->vsock->loop, &conn->host, WATCHED);
-}
-
-size_t vsock_host_write(struct vsock_conn *conn, struct iovec *iov,
+size_t vsock_host_write(struct vsock_socket *socket, struct iovec *iov,
 			unsigned count)
 {
 	const struct msghdr message = { .msg_iov = iov, .msg_iovlen = count };
-	size_t want = 0;
 	ssize_t len;
 
-	for (unsigned i = 0; i < count; i++)
-		want += iov[i].iov_len;
 	do
-		len = sendmsg(conn->host.fd, &message, MSG_NOSIGNAL);
+		len = sendmsg(socket->source.fd, &message, MSG_NOSIGNAL);
 	while (len < 0 && errno == EINTR);
-	if (len < 0 && errno != EAGAIN)
-		conn->flags |= VSOCK_HOST_GONE;
-	else if (len < (ssize_t)want)
-		set_blocked(conn);
+	if (len < 0 && errno != EAGAIN) {
+		socket->gone = true;
+	} else if (len < (ssize_t)vsock_iov_bytes(iov, count)) {
+		socket->blocked = true;
+		vsock_host_watch_out(socket, true);
+	}
 	return len < 0 ? 0 : (size_t)len;
 }
 
-void vsock_host_shutdown(struct vsock_conn *conn, int how)
+void vsock_host_shutdown(const struct vsock_socket *socket, int direction)
 {
-	if (conn->host.fd >= 0)
-		shutdown(conn->host.fd, how);
+	if (socket->source.fd >= 0)
+		shutdown(socket->source.fd, direction);
 }
 
-void vsock_host_close(struct vsock_conn *conn)
+void vsock_host_close(struct vsock_socket *socket)
 {
-	if (conn->host.fd < 0)
+	if (socket->source.fd < 0)
 		return;
-	loop_remove(conn->vsock->loop, &conn->host);
-	close(conn->host.fd);
-	conn->host.fd = -1;
+	loop_remove(socket->loop, &socket->source);
+	close(socket->source.fd);
+	socket->source.fd = -1;
+	socket->eof = socket->gone = true;
 }

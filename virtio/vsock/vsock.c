@@ -1,75 +1,143 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The vsock device: its queues, packets from the guest, and turns.
+ * The vsock device (virtio 1.2, 5.10): streams between programs in the guest
+ * and programs on the host. Three files, of which each calls only those below:
  *
- * Everything happens in turns. The loop calls because the guest has kicked, a
- * unix socket is ready or a time limit has passed; whoever is called notes what
- * is to be done and ends with vsock_turn, which takes packets from the guest
- * and gives packets to it, both bounded, and raises one interrupt. Where work
- * is left an eventfd that stays readable brings the loop back after it has been
- * to the other devices.
+ *	vsock.c	the device: queues, packets in both directions
+ *	conn.c	connections: states, credit, time limits
+ *	host.c	the host's end: unix sockets
+ *
+ * The loop calls because the guest has kicked a queue (here), or because a unix
+ * socket is ready or a time limit has passed (conn.c). Whoever is called notes
+ * in connections what is to be sent, and then the guest is served (conn.c does
+ * that through a pointer): vsock_serve takes packets from the guest, gives
+ * packets to it, and raises one interrupt. Both have a budget. What it does not
+ * cover is deferred, so that the loop goes to the other devices first.
+ *
+ * A program of the host connects to the guest's port 80. On the right is what
+ * becomes of the connection, and what is sent:
+ *
+ *	program	connect(PATH)		COMMAND: conn.c accepts it
+ *	program	"CONNECT 80\n"		REQUESTED: the guest gets REQUEST
+ *	guest	RESPONSE		OPEN: host.c writes "OK 1073741825\n"
+ *	program	data			one recvmsg() puts it straight into
+ *					buffers of the guest: RW
+ *	program	close()			the guest gets SHUTDOWN (both)
+ *	guest	RST			FREE
+ *
+ * A program of the guest connects to the host's port 1234:
+ *
+ *	guest	REQUEST			CONNECTING: connect(PATH_1234), again
+ *					and again where the backlog is full;
+ *					OPEN: the guest gets RESPONSE
+ *	guest	RW			one sendmsg() from the guest's buffers;
+ *					what the socket does not take is
+ *					buffered in conn.c
+ *	guest	SHUTDOWN (both)		what is buffered is written; KILLED:
+ *					the guest gets RST; FREE
+ *
+ * Each direction ends by itself. Guest to host: the guest's SHUTDOWN (SEND) is
+ * passed on when what it sent before is written, or the host's program stops
+ * reading, which the guest learns by SHUTDOWN (RCV). Host to guest: end of
+ * file becomes SHUTDOWN (SEND) behind the last byte; SHUTDOWN (RCV) from the
+ * guest makes the host's writes fail. A guest that closed may send RST before
+ * the host has read everything: the connection is ORPHANED then. It waits for
+ * the host alone, and gives way to others when nothing was read for long.
+ *
+ * Credit (5.10.6.3): each side says how large its buffer is (buf_alloc) and how
+ * many bytes of the stream it is done with (fwd_cnt). The device promises
+ * VSOCK_BUFFER. Since 6.12.92 Linux also counts packets (576 bytes for each)
+ * and drops data, or resets, where both together exceed its buffer. So packets
+ * are charged for, filled as far as can be, and not sent at all where little
+ * room is left: what comes meanwhile gathers in the unix socket. As fwd_cnt
+ * counts no packets, their number is known for two parts of the stream: up to
+ * `old_end` bytes and since. When fwd_cnt gets there, the first part is over.
  *
  * The guest's packets are copied out, then judged. One that makes no sense is
- * answered by RST (5.10.6), which is never answered itself; a malformed ring
- * breaks the device. Owns the device and all its parts. The loop's thread.
+ * answered by RST (5.10.6), which is never answered itself. A malformed ring,
+ * or a buffer too small for anything, breaks the device. Owns the device and
+ * all its parts. The loop's thread.
  */
 #include "virtio/vsock/vsock.h"
 
 #include <errno.h>
 #include <stdlib.h>
-#include <sys/eventfd.h>
 #include <sys/resource.h>
-#include <unistd.h>
 
 #include "mem/log.h"
 #include "mem/util.h"
-#include "virtio/vsock/conn.h"
 
-#define FEATURE_STREAM 1ULL  /* 5.10.3 */
-#define QUEUE_SIZE     128u  /* Linux fills the receive queue with pages */
-#define OTHER_FILES    64u   /* descriptors that are not connections, */
-#define OTHERS_MAX     1024u /* or, with many CPUs, disks and queues */
-#define FEWEST	       8u    /* connections, to be worth it */
-#define TX_PACKETS     64u   /* in one turn, */
-#define TX_BYTES       (1u << 20)
-#define EVENT_RESET    0u /* 5.10.6.7 */
+#define FEATURE_STREAM	1ULL  /* 5.10.3 */
+#define QUEUE_SIZE	128u  /* Linux fills the receive queue with pages */
+#define OTHER_FILES	64u   /* descriptors that are not connections, */
+#define OTHER_FILES_MAX 1024u /* or, with many CPUs, disks and queues */
+#define CONNECTIONS_MIN 8u    /* fewer are not worth it */
+#define HEADER		44u   /* bytes of a packet's header */
+#define BATCH_IOVS	(2 * VSOCK_BATCH_MAX)
+#define EVENT_RESET	0u /* 5.10.6.7 */
 
-static struct vsock *of(struct device *device)
+/* The budget: packets, and about so many bytes; to the guest, system calls */
+#define TX_BUDGET	64u
+#define TX_BYTES_BUDGET (1u << 20)
+#define RX_BUDGET	16u
+
+static struct vsock *vsock_of(struct device *device)
 {
 	return (void *)((char *)device - offsetof(struct vsock, device));
 }
 
-/* -- packets from the guest ----------------------------------------------- */
-
-static void decode(const uint8_t *from, struct vsock_packet *packet)
+/*
+ * The next chain of a queue; false where there is none now, or where the driver
+ * has broken the rules, which vsock_serve tells it at its end.
+ */
+static bool vsock_pop(struct vsock *vsock, enum vsock_queue number)
 {
-	*packet = (struct vsock_packet){
-		.src_cid = get_le64(from),
-		.dst_cid = get_le64(from + 8),
-		.src_port = get_le32(from + 16),
-		.dst_port = get_le32(from + 20),
-		.len = get_le32(from + 24),
-		.type = get_le16(from + 28),
-		.op = get_le16(from + 30),
-		.flags = get_le32(from + 32),
-		.buf_alloc = get_le32(from + 36),
-		.fwd_cnt = get_le32(from + 40),
+	static const char *const malformed[VSOCK_QUEUES] = {
+		[VSOCK_RX] = "its receive ring is malformed",
+		[VSOCK_TX] = "its transmit ring is malformed",
+		[VSOCK_EVENT] = "its event ring is malformed",
 	};
+	struct queue *queue = &vsock->device.queue[number];
+	int got;
+
+	if (vsock->failed)
+		return false;
+	got = queue_pop(queue, &vsock->chain);
+	if (!got && queue_want_kick(queue))
+		got = queue_pop(queue, &vsock->chain);
+	if (got < 0)
+		vsock->failed = malformed[number];
+	return got > 0;
 }
 
-static void take_packet(struct vsock *vsock)
+/* -- packets from the guest ----------------------------------------------- */
+
+static void vsock_receive_packet(struct vsock *vsock)
 {
 	struct cursor cursor = chain_reader(&vsock->chain);
+	uint8_t header[HEADER];
 	struct vsock_packet packet;
-	uint8_t bytes[VSOCK_HEADER];
 
 	/* Without a whole header there is nobody to answer. */
-	if (!cursor_get(&cursor, bytes, sizeof(bytes)))
+	if (!cursor_get(&cursor, header, sizeof(header)))
 		return;
-	decode(bytes, &packet);
-	if (packet.src_cid != vsock->cid || packet.dst_cid != VSOCK_HOST_CID ||
+	packet = (struct vsock_packet){
+		.src_cid = get_le64(header),
+		.dst_cid = get_le64(header + 8),
+		.src_port = get_le32(header + 16),
+		.dst_port = get_le32(header + 20),
+		.len = get_le32(header + 24),
+		.type = get_le16(header + 28),
+		.op = get_le16(header + 30),
+		.flags = get_le32(header + 32),
+		.buf_alloc = get_le32(header + 36),
+		.fwd_cnt = get_le32(header + 40),
+	};
+	if (packet.src_cid != vsock->conns.guest_cid ||
+	    packet.dst_cid != VSOCK_HOST_CID ||
 	    packet.type != VSOCK_TYPE_STREAM) {
 		if (packet.op != VSOCK_OP_RST)
-			vsock_rx_stray(vsock, &packet);
+			conns_reject(&vsock->conns, &packet);
 		return;
 	}
 	if (packet.len > cursor.left) {
@@ -77,120 +145,241 @@ static void take_packet(struct vsock *vsock)
 		packet.op = VSOCK_OP_INVALID;
 		packet.len = 0;
 	}
-	vsock_conn_packet(vsock, &packet, &cursor);
+	conns_receive(&vsock->conns, &packet, &cursor);
 }
 
-/* True where the turn was over before the guest had nothing more. */
-static bool tx_run(struct vsock *vsock)
+/* True where the budget was spent before the guest had nothing more. */
+static bool vsock_serve_tx(struct vsock *vsock)
 {
 	struct queue *queue = &vsock->device.queue[VSOCK_TX];
 	uint32_t bytes = 0;
-	int got;
 
 	queue_ignore_kicks(queue);
-	for (unsigned i = 0; i < TX_PACKETS && bytes < TX_BYTES; i++) {
-		got = queue_pop(queue, &vsock->chain);
-		if (!got && queue_want_kick(queue))
-			got = queue_pop(queue, &vsock->chain);
-		if (got < 0)
-			vsock_fail(vsock, "its transmit ring is malformed");
-		if (got <= 0) {
+	for (unsigned i = 0; i < TX_BUDGET && bytes < TX_BYTES_BUDGET; i++) {
+		if (!vsock_pop(vsock, VSOCK_TX)) {
 			vsock->tx_due = false;
 			return false;
 		}
 		bytes += vsock->chain.read_len;
-		take_packet(vsock);
+		vsock_receive_packet(vsock);
 		queue_push(queue, vsock->chain.head, 0);
+	}
+	return true;
+}
+
+/* -- packets for the guest ------------------------------------------------ */
+
+/* A buffer of the guest's that was taken from the ring to be filled. */
+struct vsock_rx_buffer {
+	uint16_t head;
+	uint8_t *header; /* NULL: in pieces; reached by the device's chain */
+	uint32_t room;	 /* for data */
+};
+
+/* Takes one that has room for more than a header; false where there is none. */
+static bool vsock_pop_rx(struct vsock *vsock)
+{
+	if (!vsock_pop(vsock, VSOCK_RX)) {
+		vsock->rx_dry = true;
+		return false;
+	}
+	if (vsock->chain.write_len > HEADER)
+		return true;
+	vsock->failed = "a receive buffer has no room for data";
+	return false;
+}
+
+/* Gives a buffer back, filled; its data is in it. `header`: see above. */
+static void vsock_push_rx(struct vsock *vsock, uint16_t head, uint8_t *header,
+			  const struct vsock_packet *packet)
+{
+	struct cursor cursor;
+	uint8_t bytes[HEADER];
+
+	put_le64(bytes, packet->src_cid);
+	put_le64(bytes + 8, packet->dst_cid);
+	put_le32(bytes + 16, packet->src_port);
+	put_le32(bytes + 20, packet->dst_port);
+	put_le32(bytes + 24, packet->len);
+	put_le16(bytes + 28, packet->type);
+	put_le16(bytes + 30, packet->op);
+	put_le32(bytes + 32, packet->flags);
+	put_le32(bytes + 36, packet->buf_alloc);
+	put_le32(bytes + 40, packet->fwd_cnt);
+	if (header) {
+		memcpy(header, bytes, sizeof(bytes));
+	} else {
+		cursor = chain_writer(&vsock->chain);
+		cursor_put(&cursor, bytes, sizeof(bytes));
+	}
+	queue_push(&vsock->device.queue[VSOCK_RX], head, HEADER + packet->len);
+}
+
+/* Buffers for the next read, and the I/O vector over them. */
+struct vsock_batch {
+	struct vsock_rx_buffer buffer[VSOCK_BATCH_MAX];
+	struct iovec iov[BATCH_IOVS];
+	unsigned buffers, iovs;
+	uint32_t bytes;
+};
+
+/* One more buffer for `max` bytes; false where this one was the last. */
+static bool vsock_add_to_batch(struct vsock *vsock, struct vsock_batch *batch,
+			       uint32_t max)
+{
+	const struct chain *chain = &vsock->chain;
+	struct vsock_rx_buffer *buffer = &batch->buffer[batch->buffers];
+	const struct iovec *first;
+	struct cursor cursor;
+	unsigned count;
+	size_t bytes;
+
+	if (!vsock_pop_rx(vsock))
+		return false;
+	first = &chain->segment[chain->readable];
+	buffer->head = chain->head;
+	buffer->header = first->iov_len < HEADER ? NULL : first->iov_base;
+	cursor = chain_writer(chain);
+	cursor_skip(&cursor, HEADER);
+	count = cursor_iov(&cursor, max, batch->iov + batch->iovs,
+			   BATCH_IOVS - batch->iovs, &bytes);
+	/* A header in pieces needs the chain, so it must be alone. */
+	if (!count || (!buffer->header && batch->buffers)) {
+		queue_unpop(&vsock->device.queue[VSOCK_RX]);
+		return false;
+	}
+	buffer->room = (uint32_t)bytes;
+	batch->bytes += buffer->room;
+	batch->iovs += count;
+	batch->buffers++;
+	return buffer->header;
+}
+
+/*
+ * Data from the host: one system call fills several buffers, whose headers are
+ * written in front when it is known how much there was; those that were not
+ * needed go back to the ring. False where the guest has no buffers.
+ */
+static bool vsock_send_data(struct vsock *vsock, struct conn *conn)
+{
+	struct vsock_packet packet;
+	struct vsock_batch batch;
+	unsigned used = 0, next;
+	uint32_t max;
+	size_t len;
+	bool full;
+
+	batch.buffers = batch.iovs = batch.bytes = 0;
+	do
+		max = conn_room(conn, batch.bytes, batch.buffers);
+	while (max && batch.buffers < conn->batch &&
+	       vsock_add_to_batch(vsock, &batch, max));
+	if (!batch.buffers)
+		return false;
+	len = vsock_host_read(&conn->socket, batch.iov, batch.iovs);
+	full = len == batch.bytes;
+	for (; len; used++) {
+		const struct vsock_rx_buffer *buffer = &batch.buffer[used];
+		const uint32_t part =
+			len < buffer->room ? (uint32_t)len : buffer->room;
+
+		packet = conn_send(conn, VSOCK_OP_RW, part);
+		vsock_push_rx(vsock, buffer->head, buffer->header, &packet);
+		len -= part;
+	}
+	/* As many next time as it took now, or more where that was too few. */
+	next = full ? 2 * used : used + 1;
+	conn->batch =
+		(uint8_t)(next < VSOCK_BATCH_MAX ? next : VSOCK_BATCH_MAX);
+	for (; used < batch.buffers; used++)
+		queue_unpop(&vsock->device.queue[VSOCK_RX]);
+	return true;
+}
+
+/* All that it has, and data once; false where the guest has no buffers left. */
+static bool vsock_serve_conn(struct vsock *vsock, struct conn *conn)
+{
+	struct vsock_packet packet;
+	enum vsock_op op;
+	bool data = true;
+
+	while ((op = conn_next(conn, data))) {
+		if (op == VSOCK_OP_RW) {
+			if (!vsock_send_data(vsock, conn))
+				return false;
+			data = false;
+			continue;
+		}
+		if (!vsock_pop_rx(vsock))
+			return false;
+		packet = conn_send(conn, op, 0);
+		vsock_push_rx(vsock, vsock->chain.head, NULL, &packet);
+	}
+	return true;
+}
+
+/* True where the budget was spent, with work left. */
+static bool vsock_serve_rx(struct vsock *vsock)
+{
+	struct conns *conns = &vsock->conns;
+	struct conn *conn;
+
+	while (conns->rst_count && !vsock->rx_dry && vsock_pop_rx(vsock))
+		vsock_push_rx(vsock, vsock->chain.head, NULL,
+			      conns_take_rst(conns));
+	/* Who is ready gets one system call, and goes to the end of the line.
+	 */
+	for (unsigned i = 0; i < RX_BUDGET; i++) {
+		conn = conns_first_ready(conns);
+		if (!conn || vsock->rx_dry || !vsock_serve_conn(vsock, conn))
+			return false;
+		conn_served(conn);
 	}
 	return true;
 }
 
 /* -- events --------------------------------------------------------------- */
 
-static void event_run(struct vsock *vsock)
+static void vsock_send_event(struct vsock *vsock)
 {
-	struct queue *queue = &vsock->device.queue[VSOCK_EVENT];
 	struct cursor cursor;
 	uint8_t event[4];
-	int got = queue_pop(queue, &vsock->chain);
 
-	if (!got && queue_want_kick(queue))
-		got = queue_pop(queue, &vsock->chain);
-	if (got < 0)
-		vsock_fail(vsock, "its event ring is malformed");
-	if (got <= 0)
+	if (!vsock_pop(vsock, VSOCK_EVENT))
 		return;
 	put_le32(event, EVENT_RESET);
 	cursor = chain_writer(&vsock->chain);
 	if (!cursor_put(&cursor, event, sizeof(event))) {
-		vsock_fail(vsock, "an event buffer has no room for an event");
+		vsock->failed = "an event buffer has no room for an event";
 		return;
 	}
-	queue_push(queue, vsock->chain.head, sizeof(event));
+	queue_push(&vsock->device.queue[VSOCK_EVENT], vsock->chain.head,
+		   sizeof(event));
 	vsock->event_due = false;
 }
 
-void vsock_reset_all(struct vsock *vsock, uint64_t cid)
+/* -- serving -------------------------------------------------------------- */
+
+static void vsock_stop(struct vsock *vsock)
 {
-	uint8_t bytes[8];
-
-	vsock_pool_give_all(vsock);
-	vsock->strays = 0;
-	vsock->cid = cid;
-	put_le64(bytes, cid);
-	device_set_config(&vsock->device, 0, bytes, sizeof(bytes));
-	vsock->event_due = true;
-	vsock->tx_due = true;
-	vsock->rx_dry = false;
-	vsock_turn(vsock);
-}
-
-/* -- turns ---------------------------------------------------------------- */
-
-static void set_again(struct vsock *vsock, bool again)
-{
-	const uint64_t one = 1;
-	uint64_t count;
-	ssize_t done;
-
-	if (vsock->again_set == again)
-		return;
-	vsock->again_set = again;
-	if (again)
-		done = write(vsock->again.fd, &one, sizeof(one));
-	else
-		done = read(vsock->again.fd, &count, sizeof(count));
-	(void)done; /* its counter is 0 or 1, as `again_set` says */
-}
-
-static void stop(struct vsock *vsock)
-{
-	vsock->running = false;
-	vsock_host_accept(vsock, false);
-	vsock_pool_give_all(vsock);
-	vsock->strays = 0;
+	conns_stop(&vsock->conns);
+	loop_cancel(vsock->conns.loop, &vsock->work);
 	vsock->event_due = vsock->tx_due = false;
-	set_again(vsock, false);
 }
 
-void vsock_fail(struct vsock *vsock, const char *why)
-{
-	if (!vsock->failed)
-		vsock->failed = why;
-}
-
-void vsock_turn(struct vsock *vsock)
+/* Last in everything that the loop calls. */
+static void vsock_serve(struct vsock *vsock)
 {
 	struct queue *queue = vsock->device.queue;
 	bool more = false, interrupt = false;
 
-	if (!vsock->running)
+	if (!vsock->conns.running)
 		return;
 	if (vsock->event_due)
-		event_run(vsock);
+		vsock_send_event(vsock);
 	if (vsock->tx_due)
-		more = tx_run(vsock);
-	if (vsock_rx_run(vsock))
+		more = vsock_serve_tx(vsock);
+	if (vsock_serve_rx(vsock))
 		more = true;
 	for (unsigned i = 0; i < VSOCK_QUEUES; i++)
 		if (queue_publish(&queue[i]))
@@ -198,53 +387,76 @@ void vsock_turn(struct vsock *vsock)
 	if (interrupt)
 		device_interrupt(&vsock->device);
 	if (vsock->failed) {
-		stop(vsock);
+		vsock_stop(vsock);
 		device_broken(&vsock->device, vsock->failed);
-	} else {
-		set_again(vsock, more);
+	} else if (more) {
+		loop_defer(vsock->conns.loop, &vsock->work);
 	}
 }
 
-static void again_ready(void *arg, uint32_t events)
+static void vsock_serve_again(void *arg)
 {
-	(void)events;
-	vsock_turn(arg);
+	vsock_serve(arg);
+}
+
+static void vsock_serve_conns(struct conns *conns)
+{
+	vsock_serve((void *)((char *)conns - offsetof(struct vsock, conns)));
+}
+
+/* The configuration space (5.10.4) is the CID and nothing else. */
+static void vsock_set_cid(struct vsock *vsock, uint64_t cid)
+{
+	uint8_t bytes[8];
+
+	vsock->conns.guest_cid = cid;
+	put_le64(bytes, cid);
+	device_set_config(&vsock->device, 0, bytes, sizeof(bytes));
+}
+
+void vsock_reset_all(struct vsock *vsock, uint64_t cid)
+{
+	conns_clear(&vsock->conns);
+	vsock_set_cid(vsock, cid);
+	vsock->event_due = true;
+	vsock->tx_due = true;
+	vsock->rx_dry = false;
+	vsock_serve(vsock);
 }
 
 /* -- what the transport asks for ------------------------------------------ */
 
-static void activate(struct device *device)
+static void vsock_activate(struct device *device)
 {
-	struct vsock *vsock = of(device);
+	struct vsock *vsock = vsock_of(device);
 
-	vsock->running = true;
 	vsock->failed = NULL;
 	vsock->tx_due = true;
 	vsock->rx_dry = false;
-	vsock_host_accept(vsock, true);
-	vsock_turn(vsock);
+	conns_start(&vsock->conns);
+	vsock_serve(vsock);
 }
 
-static void kick(struct device *device, unsigned queue)
+static void vsock_kick(struct device *device, unsigned queue)
 {
-	struct vsock *vsock = of(device);
+	struct vsock *vsock = vsock_of(device);
 
 	if (queue == VSOCK_TX)
 		vsock->tx_due = true;
 	else if (queue == VSOCK_RX)
 		vsock->rx_dry = false;
-	vsock_turn(vsock);
+	vsock_serve(vsock);
 }
 
-static void reset(struct device *device)
+static void vsock_reset(struct device *device)
 {
-	stop(of(device));
+	vsock_stop(vsock_of(device));
 }
 
-static const struct device_ops ops = {
-	.activate = activate,
-	.kick = kick,
-	.reset = reset,
+static const struct device_ops vsock_ops = {
+	.activate = vsock_activate,
+	.kick = vsock_kick,
+	.reset = vsock_reset,
 };
 
 /* -- making it ------------------------------------------------------------ */
@@ -254,24 +466,24 @@ static const struct device_ops ops = {
  * has one is open before the first of them: where there are more of those than
  * thought, connections are refused, and nothing else fails.
  */
-static int count_connections(const struct vsock *vsock, unsigned *max)
+static int vsock_count_connections(const struct vsock_options *options,
+				   unsigned *max)
 {
-	const rlim_t want = VSOCK_CONNECTIONS_MAX + OTHERS_MAX;
+	const rlim_t want = VSOCK_CONNECTIONS_MAX + OTHER_FILES_MAX;
 	struct rlimit limit;
 
-	/* mote's own one, and those of the guest that are refused. */
-	if (!vsock_is_shared(&vsock->options)) {
-		*max = FEWEST;
+	/* The internal stream, and those of the guest that are refused. */
+	if (!vsock_is_shared(options)) {
+		*max = CONNECTIONS_MIN;
 		return 0;
 	}
-	if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
-		return log_errno("getrlimit");
+	getrlimit(RLIMIT_NOFILE, &limit);
 	if (limit.rlim_cur < want) {
 		limit.rlim_cur = limit.rlim_max < want ? limit.rlim_max : want;
 		if (setrlimit(RLIMIT_NOFILE, &limit) < 0)
 			return log_errno("setrlimit");
 	}
-	if (limit.rlim_cur < OTHER_FILES + FEWEST) {
+	if (limit.rlim_cur < OTHER_FILES + CONNECTIONS_MIN) {
 		log_error("--vsock: %llu open files are too few for "
 			  "connections; raise the limit (ulimit -n)",
 			  (unsigned long long)limit.rlim_cur);
@@ -285,20 +497,25 @@ static int count_connections(const struct vsock *vsock, unsigned *max)
 int vsock_open(struct vsock **vsock, const struct vsock_options *options)
 {
 	struct vsock *new = calloc(1, sizeof(*new));
+	struct conns *conns;
 	unsigned max = 0;
 	int error;
 
 	if (!new)
 		return log_errno("calloc");
-	new->options = *options;
-	new->cid = options->cid;
-	new->again.fd = new->listener.fd = new->timer.source.fd = -1;
-	new->file = UNIXSOCK_NONE;
-	error = count_connections(new, &max);
+	new->work = (struct loop_work){ .run = vsock_serve_again, .arg = new };
+	conns = &new->conns;
+	conns->host = VSOCK_HOST_NONE;
+	conns->guest_cid = options->cid;
+	conns->serve = vsock_serve_conns;
+	conns->timer.source.fd = -1;
+	conns->internal_port = options->internal_port;
+	conns->internal_fd = options->internal ? options->internal_fd : -1;
+	error = vsock_count_connections(options, &max);
 	if (!error)
-		error = vsock_pool_create(new, max);
-	if (!error)
-		error = vsock_host_listen(new);
+		error = conns_create(conns, max);
+	if (!error && vsock_is_shared(options))
+		error = vsock_host_listen(&conns->host, &options->file);
 	if (error)
 		vsock_destroy(new);
 	else
@@ -306,65 +523,26 @@ int vsock_open(struct vsock **vsock, const struct vsock_options *options)
 	return error;
 }
 
-static void describe(struct vsock *vsock)
+int vsock_create(struct vsock *vsock, struct loop *loop)
 {
-	uint8_t bytes[8];
-
 	vsock->device = (struct device){
-		.ops = &ops,
+		.ops = &vsock_ops,
 		.id = DEVICE_VSOCK,
 		.name = "vsock",
 		.features = FEATURE_STREAM,
 		.queue_count = VSOCK_QUEUES,
 		.queue_size = QUEUE_SIZE,
-		.config_len = sizeof(bytes),
+		.config_len = 8,
 	};
-	put_le64(bytes, vsock->cid);
-	device_set_config(&vsock->device, 0, bytes, sizeof(bytes));
-}
-
-int vsock_create(struct vsock *vsock, struct loop *loop)
-{
-	int error;
-
-	vsock->loop = loop;
-	describe(vsock);
-	vsock->again.fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	if (vsock->again.fd < 0)
-		return log_errno("eventfd");
-	vsock->again.ready = again_ready;
-	vsock->again.arg = vsock;
-	error = loop_add(loop, &vsock->again, EPOLLIN);
-	if (error) {
-		log_error("cannot watch an eventfd: %s", strerror(-error));
-		return error;
-	}
-	return vsock_pool_start(vsock);
-}
-
-struct unixsock *vsock_file(struct vsock *vsock)
-{
-	return &vsock->file;
-}
-
-struct device *vsock_device(struct vsock *vsock)
-{
-	return &vsock->device;
+	vsock_set_cid(vsock, vsock->conns.guest_cid);
+	return conns_attach(&vsock->conns, loop);
 }
 
 void vsock_destroy(struct vsock *vsock)
 {
 	if (!vsock)
 		return;
-	if (vsock->loop && vsock->again.fd >= 0) {
-		stop(vsock);
-		loop_remove(vsock->loop, &vsock->again);
-	}
-	if (vsock->again.fd >= 0)
-		close(vsock->again.fd);
-	if (vsock->options.own)
-		close(vsock->options.own_fd);
-	vsock_pool_destroy(vsock);
-	vsock_host_unlisten(vsock);
+	vsock_stop(vsock);
+	conns_destroy(&vsock->conns);
 	free(vsock);
 }

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The vsock device (virtio 1.2, 5.10): streams between programs in the guest
  * and programs on the host, which talk to unix sockets.
@@ -7,8 +8,8 @@
  *	guest to host	a stream to CID 2, port 1234, reaches whoever listens
  *			on PATH_1234
  *
- * That is Firecracker's convention, so its clients work unchanged. One stream
- * more may end inside mote (struct vsock_options): a command's.
+ * That is Firecracker's convention, so its clients work unchanged. One more
+ * stream may end inside mote, the internal stream: a command's.
  */
 #ifndef VIRTIO_VSOCK_VSOCK_H
 #define VIRTIO_VSOCK_VSOCK_H
@@ -18,23 +19,37 @@
 
 #include "cpu/loop/file.h"
 #include "cpu/loop/loop.h"
-#include "virtio/device.h"
+#include "virtio/mmio.h"
+#include "virtio/vsock/conn.h"
 
-/* What the command line asks for of the vsock. */
 #define VSOCK_CID_MIN	  3u /* virtio 1.2, 5.10.4: those below are reserved */
 #define VSOCK_CID_MAX	  0xfffffffeu
 #define VSOCK_CID_DEFAULT 3u
 
+/* What the command line asks for of the vsock. */
 struct vsock_options {
 	struct option_file file; /* path NULL and fd -1: none */
 	unsigned cid;		 /* the guest's */
 	/*
-	 * A stream that ends inside mote: the guest's first connection to
-	 * `own_port` is `own_fd`'s, a socket that becomes the device's.
+	 * The guest's first connection to `internal_port` is the other end's
+	 * of `internal_fd`, a socket that becomes the device's.
 	 */
-	bool own;
-	uint32_t own_port;
-	int own_fd;
+	bool internal;
+	uint32_t internal_port;
+	int internal_fd;
+};
+
+enum vsock_queue { VSOCK_RX, VSOCK_TX, VSOCK_EVENT, VSOCK_QUEUES };
+
+struct vsock {
+	struct device device;
+	struct conns conns;
+	struct loop_work work; /* packets that the budget did not cover */
+	const char *failed;    /* the driver broke the rules: how */
+	bool tx_due;	       /* the guest may have packets */
+	bool rx_dry;	       /* the guest has no buffers */
+	bool event_due;	       /* a transport reset event is to be sent */
+	struct chain chain;
 };
 
 /* Programs of the host can reach it. */
@@ -42,8 +57,6 @@ static inline bool vsock_is_shared(const struct vsock_options *options)
 {
 	return options->file.path || options->file.fd >= 0;
 }
-
-struct vsock;
 
 /*
  * Before the sandbox closes in: listens at the path, and takes what memory and
@@ -55,10 +68,16 @@ int vsock_open(struct vsock **vsock, const struct vsock_options *options);
 /* Makes the device, to be attached to a transport. 0 or -errno, logged. */
 int vsock_create(struct vsock *vsock, struct loop *loop);
 
-struct device *vsock_device(struct vsock *vsock);
+static inline struct device *vsock_device(struct vsock *vsock)
+{
+	return &vsock->device;
+}
 
 /* The socket's file; its directory is what the sandbox leaves reachable. */
-struct unixsock *vsock_file(struct vsock *vsock);
+static inline struct unixsock *vsock_file(struct vsock *vsock)
+{
+	return &vsock->conns.host.file;
+}
 
 /*
  * In the sandbox: makes that directory the working one, by which the host's
@@ -66,10 +85,16 @@ struct unixsock *vsock_file(struct vsock *vsock);
  * takes (`barred` says why; else NULL), the guest's own connections are
  * refused.
  */
-void vsock_enter(struct vsock *vsock, const char *barred);
+static inline void vsock_enter(struct vsock *vsock, const char *barred)
+{
+	vsock_host_enter(&vsock->conns.host, barred);
+}
 
 /* Whether the guest's own connections have anywhere to go. */
-bool vsock_dials(const struct vsock *vsock);
+static inline bool vsock_dials(const struct vsock *vsock)
+{
+	return vsock->conns.host.prefix;
+}
 
 /*
  * After the guest was restored from a snapshot: its connections lead nowhere.

@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Opens what the user names, in one way for all options.
+ *
+ * An error of open(2) is explained by what is usual of the option at hand and,
+ * where that says nothing, by what is usual of any file. Trusts the user, who
+ * may name anything that he can open. Owns nothing: the descriptor is the
+ * caller's. The main thread runs it, before the sandbox closes in.
+ */
+#include "cpu/loop/file.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "mem/log.h"
+
+static const struct file_advice common_advice[] = {
+	{ ENOENT, "check the path" },
+	{ EACCES, "change its mode, or have it opened for mote and give fd=N" },
+	{ ENXIO, "a FIFO needs its reader first" },
+	{ EMFILE, "raise the limit on open files (ulimit -n)" },
+	{ 0, NULL },
+};
+
+static const char *find_advice(const struct file_advice *advice, int error)
+{
+	while (advice->error && advice->error != error)
+		advice++;
+	return advice->mend;
+}
+
+const char *file_name(const struct option_file *file,
+		      char room[FILE_NAME_BYTES])
+{
+	if (file->path)
+		return file->path;
+	snprintf(room, FILE_NAME_BYTES, "fd=%d", file->fd);
+	return room;
+}
+
+int file_take(int fd, const char *option)
+{
+	const int flags = fcntl(fd, F_GETFL);
+
+	/* O_PATH is open for nothing that a user of mote may want of it. */
+	if (flags >= 0 && !(flags & O_PATH) && !fcntl(fd, F_SETFD, FD_CLOEXEC))
+		return flags;
+	log_error("%sfd=%d: no such descriptor is open; whoever starts mote "
+		  "must leave it open",
+		  option, fd);
+	return -EBADF;
+}
+
+static int take_for_access(int fd, const char *option, int wanted,
+			   const struct file_advice *advice)
+{
+	const int flags = file_take(fd, option), has = flags & O_ACCMODE;
+	const char *lacks = NULL, *mend;
+
+	if (flags < 0)
+		return flags;
+	if (wanted != O_RDONLY && has == O_RDONLY)
+		lacks = "writing";
+	if (wanted != O_WRONLY && has == O_WRONLY)
+		lacks = "reading";
+	if (!lacks)
+		return fd;
+	mend = advice ? find_advice(advice, EBADF) : NULL;
+	log_error("%sfd=%d: it is not open for %s%s%s", option, fd, lacks,
+		  mend ? "; " : "", mend ? mend : "");
+	return -EBADF;
+}
+
+int file_open(const struct option_file *file, const char *option, int flags,
+	      mode_t mode, const struct file_advice *advice)
+{
+	const char *mend;
+	int fd, error;
+
+	if (!file->path)
+		return take_for_access(file->fd, option, flags & O_ACCMODE,
+				       advice);
+	fd = open(file->path, flags | O_CLOEXEC | O_NOCTTY, mode);
+	if (fd >= 0)
+		return fd;
+	error = errno;
+	mend = advice ? find_advice(advice, error) : NULL;
+	if (!mend)
+		mend = find_advice(common_advice, error);
+	log_error("cannot open %s%s: %s%s%s", option, file->path,
+		  strerror(error), mend ? "; " : "", mend ? mend : "");
+	return -error;
+}

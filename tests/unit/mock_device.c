@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* uses: tests/unit/device_help.c */
+#include "tests/unit/mock_device.h"
+
+#include <unistd.h>
+
+#include "tests/unit/guest_ram.h"
+#include "tests/unit/kept_log.h"
+
+struct mock mock;
+struct ring ring;
+
+static void check_thread(void)
+{
+	if (host.running && !pthread_equal(pthread_self(), host.thread))
+		mock.wrong_thread = true;
+}
+
+static void mock_activate(struct device *device)
+{
+	check_thread();
+	mock.acked = device->acked;
+	mock.activated++;
+}
+
+/* Gives back what it gets, as far as the ring is good. */
+static void mock_kick(struct device *device, unsigned queue)
+{
+	struct queue *q = &device->queue[queue];
+	int more;
+
+	check_thread();
+	mock.kicks[queue]++;
+	do {
+		while ((more = queue_pop(q, &mock.chain)) > 0) {
+			queue_push(q, mock.chain.head, mock.chain.write_len);
+			mock.popped++;
+		}
+		if (more < 0) {
+			device_broken(device, "a malformed ring");
+			return;
+		}
+	} while (queue_want_kick(q));
+	if (queue_publish(q))
+		device_interrupt(device);
+}
+
+static void mock_reset(struct device *device)
+{
+	(void)device;
+	check_thread();
+	usleep(mock.reset_us);
+	mock.resets++;
+}
+
+static void mock_drain(struct device *device, unsigned queue)
+{
+	check_thread();
+	mock.drained[queue] += device->queue[queue].ready;
+}
+
+static const struct device_ops mock_ops = { mock_activate, mock_kick,
+					    mock_reset, mock_drain };
+
+int setup(void **state)
+{
+	const uint8_t config[10] = { 1, 2, 3, 4, 5, 6, 7, 8, 9, 10 };
+
+	(void)state;
+	alarm(30);
+	logged.count = 0;
+	host_create(32 * MIB);
+	mock = (struct mock){
+		.device = {
+			.ops = &mock_ops,
+			.id = DEVICE_BLOCK,
+			.name = "mock 0",
+			.features = FEATURE_A | FEATURE_B,
+			.queue_count = QUEUES,
+			.queue_size = 64,
+			.config_len = sizeof(config),
+		},
+	};
+	device_set_config(&mock.device, 0, config, sizeof(config));
+	assert_int_equal(attach(&mock.device), 0);
+	host_run();
+	return 0;
+}
+
+int teardown(void **state)
+{
+	(void)state;
+	host_stop();
+	mmio_detach(&mock.device);
+	assert_null(mock.device.transport);
+	mmio_detach(&mock.device);
+	host_destroy();
+	assert_false(mock.wrong_thread);
+	alarm(0);
+	return 0;
+}
+
+/* Ready to be used: queue 0 has `ring`, the others are not set up. */
+void start(uint64_t features)
+{
+	ring_init(&ring, &host.ram, GPA(RING_AT), 16);
+	ring.event_idx = features & FEATURE_EVENT_IDX;
+	assert_true(driver_features(features));
+	assert_true(driver_queue(0, &ring));
+	driver_ok();
+	assert_int_equal(reg_read(R_STATUS), 15);
+	interrupts();
+}

@@ -40,6 +40,7 @@ fuzz() {
 one() {
 	log=build/fuzz/$1.log
 	runs=
+	# shellcheck disable=SC2046 # words
 	floor=$((FLOOR + $(find $(corpus "${1#fuzz_}") -type f | wc -l)))
 	if fuzz "$1" -max_total_time="$time" >"$log" 2>&1; then
 		runs=$(executed "$log")

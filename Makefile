@@ -263,7 +263,8 @@ uses	= $(call with_theirs,$(call note,uses,$1))
 with_theirs = $(sort $1 $(if $(filter tests/%,$1),$(call uses,$(filter tests/%,$1))))
 
 define unit_rule
-$B/unit/$1: $(call objects,debug,tests/unit/$1.c) | tools-test
+$B/unit/$1: $(call objects,debug,tests/unit/$1.c) \
+	$B/debug/tests/unit/one_case.o | tools-test
 	@mkdir -p $$(@D)
 	$$(call say,LD,$$@)
 	$$Q$$(HOSTCC) $$(HOSTFLAGS) -o $$@ $$^ -lcmocka \

@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 # Everything that mote does with a guest, under its filter: nothing of it is
 # ended by it, the ways that fail included.
+#
+#	tests/guest/features.t [SCENARIO...]		all of them where none is named
 # shellcheck source=tests/lib.sh
 . "${0%/*}/../lib.sh"
 # shellcheck source=tests/guest/scenarios.sh
@@ -10,7 +12,7 @@ trap 'scenarios_end; tap_end' EXIT
 
 # What only root can make for them: block devices, mounts, taps. The user of
 # tests/as-user, beside whom root runs them all, does not count them.
-for name in $(scenarios); do
+for name in ${*:-$(scenarios)}; do
 	what="under the filter, scenario $name does as it should"
 	case $(id -u)$name in
 	0*) ;;

@@ -51,6 +51,15 @@ claim() {
 }
 
 top=$tmp
+# The log has numbers, and names of some calls only.
+awk '{ print $3 " SYS_" $3 }' "$tmp/rows" | sort -u |
+	gcc -include sys/syscall.h -E -P - >"$tmp/numbers"
+
+# number CALL
+number() {
+	sed -n "s/^$1 //p" "$top/numbers"
+}
+
 row_write=$(sed -n 's/^loop 0:\([0-9]*\):0 write .*/\1/p' "$tmp/rows")
 
 # All scenarios with all rows but one taken out, and what they call.
@@ -63,7 +72,7 @@ log_calls() {
 		start=$(now)
 		"do_$name"
 		took=$(($(now) - start))
-		sed -n 's/.*thread \([a-zA-Z]*\).*, call [0-9]* (\([a-z0-9_]*\)).*/\1 \2/p' \
+		sed -n 's/.*thread \([a-zA-Z]*\).*, call \([0-9]*\) .*/\1 \2/p' \
 			"$tmp/would" | sed 's/^main /loop /; s/^vCPU /vcpu /
 				s/^disk /worker /' | sort -u |
 			while read -r thread call; do
@@ -75,16 +84,17 @@ two_workers log_calls
 cat "$tmp"/worker?/calls >"$tmp/calls"
 ok "all calls of all scenarios are known" [ "$(wc -l <"$tmp/calls")" -gt 100 ]
 # Always allowed there.
-echo "0 term vcpu rt_sigreturn" >>"$tmp/calls"
+echo "0 term vcpu $(number rt_sigreturn)" >>"$tmp/calls"
 for thread in loop vcpu worker; do
-	echo "0 disk_threads $thread write"
-	echo "1 fault_disk $thread write"
+	echo "0 disk_threads $thread $(number write)"
+	echo "1 fault_disk $thread $(number write)"
 done >>"$tmp/calls"
 
-# Those whose rows are tried: $1 thread, $2 call
+# users THREAD CALL: those whose rows are tried
 users() {
+	users_number=$(number "$2")
 	sort -n "$top/calls" | while read -r _ name thread call; do
-		[ "$thread $call" != "$1 $2" ] || echo "$name"
+		[ "$thread $call" != "$1 $users_number" ] || echo "$name"
 	done
 }
 

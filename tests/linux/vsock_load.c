@@ -276,7 +276,7 @@ static void run_bytes(const struct mode *mode, const char *where,
 	double began = now();
 
 	mode->bytes(where, bytes);
-	fprintf(stderr, "%s %.0f MiB: %.1f MiB/s\n", mode->name,
+	fprintf(stderr, "# %s %.0f MiB: %.1f MiB/s\n", mode->name,
 		(double)bytes / (1 << 20),
 		(double)bytes / (now() - began) / (1 << 20));
 }

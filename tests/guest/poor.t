@@ -49,9 +49,9 @@ said() {
 dies() {
 	dies_text=$1
 	shift
-	is "$("$TOOLS/inject" "$pid" "$@")" trapped "$dies_text"
+	is "$("$TOOLS/inject" "$pid" "$@")" trapped "$poor_where a call is trapped: $dies_text"
 	guest_end
-	is "$status" 159 "that call is the end of mote: $dies_text"
+	is "$status" 159 "$poor_where that call is the end of mote: $dies_text"
 }
 
 # What connecting begins with: AF_UNIX, non-blocking, close-on-exec.
@@ -175,6 +175,7 @@ rm -f "$tmp/vs/s" "$tmp/all/v"
 
 # A socket of another kind that the caller left on stderr can be connected to
 # anywhere in the caller's network.
+poor_where="with a socket of the network as stderr"
 perl -MSocket -e 'socket(S, AF_INET, SOCK_DGRAM, 0) or die;
 	open STDERR, ">&S"; exec @ARGV' "$MOTE" -k "$GUESTS/hang.elf" -m 64M \
 	--vsock "$tmp/vs/v" >"$out" &

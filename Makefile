@@ -382,8 +382,8 @@ format: | tools-check
 	clang-format-14 -i $(shell tests/check/run files | grep '\.[ch]$$')
 
 # One after the other, whatever -j says: first what the rest is built with.
-# Then as many at once as there are processors, unless -j says otherwise. The guest
-# kernel, where it is out of date, is built beside the first tests.
+# Then as many at once as there are processors, unless -j says otherwise. The
+# guest kernel, where it is out of date, is built beside the first tests.
 again	= $(MAKE) --no-print-directory \
 	  $(if $(findstring jobserver,$(MAKEFLAGS)),,-j$(shell nproc))
 test:

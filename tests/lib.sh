@@ -108,8 +108,8 @@ done_testing() {
 
 # -- running ------------------------------------------------------------------
 
-# Where time runs out, timeout kills its process group, itself in it, and so is over
-# before the others are; what they hold would be in the way of the next test.
+# Where time runs out, timeout kills its process group, itself in it, and so is
+# over before the others are; what they hold would be in the way of the next test.
 run() {
 	status=0
 	sh -c 'echo $$ >"$0"; exec timeout -s KILL "$@"' "$tmp/group" \

@@ -73,7 +73,8 @@ for engine in auto uring threads; do
 	kill -9 "$pid"
 	guest virtio_block -d "$img,engine=$engine" -d "$img,ro"
 	is "$status" 125 "$engine: an image twice in one guest is refused"
-	like "$(cat "$err")" "another --disk, has it open" "$engine: an image twice in one guest: the message says why"
+	like "$(cat "$err")" "another --disk, has it open" \
+		"$engine: an image twice in one guest: the message says why"
 	guest_end
 	guest virtio_block -d "$img,engine=$engine"
 	ends 0 poweroff "$engine: the image is free after kill -9"
@@ -108,23 +109,33 @@ for engine in uring threads; do
 	head -c 1M /dev/zero | tr '\0' o >"$img"
 	before=$(cksum "$img")
 	guest virtio_write -d "$img,ro,engine=$engine" -a byte=7
-	like "$(cat "$out")" '^offered ro flush$' "$engine: a disk with ro is offered as such"
-	like "$(cat "$out")" '^write 1$' "$engine: a write to a disk with ro is an I/O error"
-	like "$(cat "$out")" '^read 0$' "$engine: a read of a disk with ro is none"
-	like "$(cat "$out")" '^same 0 of 512, then 111$' "$engine: a read of a disk with ro gives the image"
-	is "$(cksum "$img")" "$before" "$engine: the image of a disk with ro does not change"
+	like "$(cat "$out")" '^offered ro flush$' \
+		"$engine: a disk with ro is offered as such"
+	like "$(cat "$out")" '^write 1$' \
+		"$engine: a write to a disk with ro is an I/O error"
+	like "$(cat "$out")" '^read 0$' \
+		"$engine: a read of a disk with ro is none"
+	like "$(cat "$out")" '^same 0 of 512, then 111$' \
+		"$engine: a read of a disk with ro gives the image"
+	is "$(cksum "$img")" "$before" \
+		"$engine: the image of a disk with ro does not change"
 
 	guest virtio_write -d "$img,ephemeral,engine=$engine" \
 		-a "byte=7 sector=3 sectors=9"
-	like "$(cat "$out")" '^write 0$' "$engine: a disk with ephemeral takes a write"
-	like "$(cat "$out")" '^same 4608 of 4608' "$engine: a disk with ephemeral gives a write back"
-	is "$(cksum "$img")" "$before" "$engine: the image of a disk with ephemeral does not change"
+	like "$(cat "$out")" '^write 0$' \
+		"$engine: a disk with ephemeral takes a write"
+	like "$(cat "$out")" '^same 4608 of 4608' \
+		"$engine: a disk with ephemeral gives a write back"
+	is "$(cksum "$img")" "$before" \
+		"$engine: the image of a disk with ephemeral does not change"
 
 	guest virtio_write -d "$img,engine=$engine" -a "byte=7 sector=3 sectors=2"
-	like "$(cat "$out")" '^same 1024 of 1024' "$engine: what is written is read back"
+	like "$(cat "$out")" '^same 1024 of 1024' \
+		"$engine: what is written is read back"
 	is "$(byte "$img" 1535) $(byte "$img" 1536) $(byte "$img" 2559)" \
 		"111 7 7" "$engine: what is written is in the image"
-	is "$(byte "$img" 2560)" 111 "$engine: what is written is not beyond its sectors"
+	is "$(byte "$img" 2560)" 111 \
+		"$engine: what is written is not beyond its sectors"
 
 	# Buffers and sectors that O_DIRECT would refuse.
 	for askew in 0 1 256; do
@@ -132,7 +143,8 @@ for engine in uring threads; do
 			-a "byte=$((askew % 100 + 9)) sector=5 sectors=3 askew=$askew"
 		like "$(cat "$out")" '^same 1536 of 1536' \
 			"$engine, direct, buffers askew by $askew: what is written is read back"
-		is "$(byte "$img" 2560)" $((askew % 100 + 9)) "$engine, direct, buffers askew by $askew: what is written is in the image"
+		is "$(byte "$img" 2560)" $((askew % 100 + 9)) \
+			"$engine, direct, buffers askew by $askew: what is written is in the image"
 	done
 done
 
@@ -140,11 +152,13 @@ done
 
 head -c 64K /dev/zero >"$img"
 mote -k "$GUESTS/virtio_write.elf" -m 64M -d fd=3 -a byte=9 3<>"$img"
-like "$(cat "$out")" '^same 512 of 512' "a disk by a descriptor of the caller's is read and written"
+like "$(cat "$out")" '^same 512 of 512' \
+	"a disk by a descriptor of the caller's is read and written"
 is "$(byte "$img" 0)" 9 "a descriptor of the caller's is written to"
 mote -k "$GUESTS/virtio_write.elf" -m 64M -d fd=3 3<"$img"
 ends 125 error "a descriptor for reading only is refused as a disk"
-like "$(cat "$err")" "add .ro." "a descriptor for reading only: the message says how to mend that"
+like "$(cat "$err")" "add .ro." \
+	"a descriptor for reading only: the message says how to mend that"
 mote -k "$GUESTS/virtio_write.elf" -m 64M -d fd=3,ro 3<"$img"
 ends 0 poweroff "a descriptor for reading only is a disk with ro"
 for bad in "$tmp" /dev/null "$tmp/none" "$tmp/empty"; do

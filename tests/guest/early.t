@@ -13,7 +13,8 @@ mkfifo "$tmp/fifo"
 # A kernel that never comes.
 run "$MOTE" -k "$tmp/fifo" --events "$events" --timeout 200ms
 ends 124 timeout "--timeout ends mote while it waits for the kernel"
-like "$(cat "$err")" '^mote: --timeout passed before the guest' "--timeout that passes before the guest is told"
+like "$(cat "$err")" '^mote: --timeout passed before the guest' \
+	"--timeout that passes before the guest is told"
 
 # The writer keeps it open and writes nothing: it is read() that waits here, and
 # open() above.
@@ -26,7 +27,8 @@ for row in TERM:143 INT:130 HUP:129 QUIT:131 XCPU:152; do
 	sleep 0.1
 	kill -"${row%:*}" "$pid"
 	guest_end
-	ends "${row#*:}" signal "SIG${row%:*} ends mote while it waits for the kernel"
+	ends "${row#*:}" signal \
+		"SIG${row%:*} ends mote while it waits for the kernel"
 done
 exec 9>&-
 
@@ -72,7 +74,8 @@ ends 130 signal "nohup keeps no other signal off mote"
 rm -f "$events"
 run sh -c 'exec "$@" <&- 2>&-' - "$MOTE" -k "$HELLO" --events "$events"
 ends 0 poweroff "mote runs with stdin and stderr closed"
-is "$(cat "$out")" "hello from the guest" "no file takes the place of a closed stdin or stderr"
+is "$(cat "$out")" "hello from the guest" \
+	"no file takes the place of a closed stdin or stderr"
 rm -f "$events"
 run sh -c 'exec "$@" >&-' - "$MOTE" -k "$HELLO" --events "$events"
 ends 0 poweroff "mote runs with stdout closed"
@@ -81,15 +84,18 @@ run sh -c 'exec "$@" 7<"$0"' "$HELLO" "$MOTE" -k fd=7 --events "$events"
 ends 0 poweroff "a kernel by descriptor boots"
 run sh -c 'exec "$@" 7>"$0"' "$tmp/empty" "$MOTE" -k fd=7
 is "$status" 125 "a kernel's descriptor that is open for writing is refused"
-like "$(cat "$err")" '--kernel fd=7: .*reading' "a kernel's descriptor that is open for writing is named"
+like "$(cat "$err")" '--kernel fd=7: .*reading' \
+	"a kernel's descriptor that is open for writing is named"
 run "$MOTE" -k fd=77
 is "$status" 125 "a kernel's descriptor that is not open is refused"
-like "$(cat "$err")" '--kernel fd=77: .*leave it open' "a kernel's descriptor that is not open: one line says why"
+like "$(cat "$err")" '--kernel fd=77: .*leave it open' \
+	"a kernel's descriptor that is not open: one line says why"
 
 # Events.
 run "$MOTE" -k "$HELLO" --events "$tmp/fifo"
 is "$status" 125 "an events FIFO without a reader is an error"
-like "$(cat "$err")" 'needs its reader first' "an events FIFO without a reader: how to mend it is said"
+like "$(cat "$err")" 'needs its reader first' \
+	"an events FIFO without a reader: how to mend it is said"
 # Open for reading from here on: mote does not wait for cat to come.
 exec 9<>"$tmp/fifo"
 cat "$tmp/fifo" >"$tmp/read" 9>&- &
@@ -105,10 +111,12 @@ is "$status $(tail -n 1 "$tmp/read" | grep -c poweroff)" "0 1" \
 	run "$MOTE" -k "$HELLO" --events fd=7
 	echo "$status"
 ) >"$tmp/status"
-is "$(cat "$tmp/status")" 0 "a reader of events that has gone does not end the guest"
+is "$(cat "$tmp/status")" 0 \
+	"a reader of events that has gone does not end the guest"
 run "$MOTE" -k "$HELLO" --events /dev/full
 is "$status" 0 "a full disk for events does not end the guest"
-like "$(cat "$err")" 'event was lost.*No space left' "events that are lost are told of"
+like "$(cat "$err")" 'event was lost.*No space left' \
+	"events that are lost are told of"
 for option in --serial=unix=/no/such/dir/s --initrd=/no/such/file -c254,x; do
 	rm -f "$events"
 	run "$MOTE" -k "$HELLO" --events "$events" "$option"
@@ -121,7 +129,8 @@ done
 # --check looks and touches nothing.
 echo keep >"$tmp/log"
 run "$MOTE" -k "$HELLO" --check --serial "file=$tmp/log" --events "$events"
-is "$status $(cat "$tmp/log")" "0 keep" "--check leaves the console's file as it is"
+is "$status $(cat "$tmp/log")" "0 keep" \
+	"--check leaves the console's file as it is"
 
 # Nobody reads what the guest printed last, and the pipe is full. Its end waits
 # for a reader: not longer than --timeout, and not once a signal has come that
@@ -137,11 +146,15 @@ await happened ready
 sleep 0.3
 kill -USR2 "$pid"
 ok "SIGUSR2 is answered after the guest's end" await happened counters
-ok "SIGUSR2 does not stop the wait for a reader of the last words" kill -0 "$pid"
+ok "SIGUSR2 does not stop the wait for a reader of the last words" \
+	kill -0 "$pid"
 guest_end
-ends 0 poweroff "--timeout stops the wait for a reader, and the status is the guest's"
-like "$(cat "$err")" '^mote: [0-9]+ bytes .* are lost' "last words that nobody has read are told of"
-is "$(wc -l <"$err")" 1 "last words that nobody has read are told of in one line"
+ends 0 poweroff \
+	"--timeout stops the wait for a reader, and the status is the guest's"
+like "$(cat "$err")" '^mote: [0-9]+ bytes .* are lost' \
+	"last words that nobody has read are told of"
+is "$(wc -l <"$err")" 1 \
+	"last words that nobody has read are told of in one line"
 # The pipe is as full as before.
 : >"$events"
 "$MOTE" -k "$GUESTS/flood.elf" -a kib=4 --events "$events" \
@@ -151,7 +164,8 @@ await happened ready
 sleep 0.3
 kill -TERM "$pid"
 guest_end
-ends 0 poweroff "one SIGTERM stops the wait for a reader when the guest has ended"
+ends 0 poweroff \
+	"one SIGTERM stops the wait for a reader when the guest has ended"
 exec 9>&-
 
 done_testing

@@ -7,11 +7,13 @@
 
 guest hello
 ends 0 poweroff "S5 is status 0, reason poweroff"
-is "$(cat "$out")" "hello from the guest" "a guest's output is on stdout, and nothing else"
+is "$(cat "$out")" "hello from the guest" \
+	"a guest's output is on stdout, and nothing else"
 is "$(cat "$err")" "" "a good run leaves stderr empty"
 is "$(grep -c '"event":"start"' "$events")" 1 "a run has one start event"
 is "$(grep -c '"event":"exit"' "$events")" 1 "a run has one exit event"
-is "$(tail -n 1 "$events" | grep -c '"event":"exit"')" 1 "a run's last event is exit"
+is "$(tail -n 1 "$events" | grep -c '"event":"exit"')" 1 \
+	"a run's last event is exit"
 ok "every event is a JSON object with event and a growing t_us" \
 	perl -MJSON::PP -ne 'my $e = decode_json($_);
 	die unless $e->{event} && $e->{t_us} =~ /^\d+$/ && $e->{t_us} >= $t;
@@ -24,7 +26,8 @@ done
 
 guest ready
 ends 0 poweroff "a guest that says ready goes on"
-is "$(cat "$out")" "ready was said" "the output of a guest that has said ready comes"
+is "$(cat "$out")" "ready was said" \
+	"the output of a guest that has said ready comes"
 is "$(sed -n 's/.*"event":"\([a-z]*\)".*/\1/p' "$events" | tr '\n' ' ')" \
 	"start ready exit " "ready is an event between start and exit"
 
@@ -34,7 +37,8 @@ for by in acpi i8042 triple; do
 	guest reset -a "by=$by flag=4660"
 	ends 0 reboot "a reboot by $by is status 0, reason reboot"
 	guest reset -a "by=$by flag=0"
-	ends 123 panic "a panic without a driver, reset by $by, is told from a reboot"
+	ends 123 panic \
+		"a panic without a driver, reset by $by, is told from a reboot"
 done
 guest reset -a by=acpi
 ends 0 reboot "a reset without a word is a reboot"
@@ -49,7 +53,8 @@ ends 123 crash "0x472 counts only where the command line has the words"
 guest reset --cmdline "by=acpi flag=0"
 ends 0 reboot "0 at 0x472 counts only where the command line has the words"
 guest reset --cmdline "by=acpi flag=0 reboot=warm,panic_cold"
-ends 123 panic "0x472 counts with a command line of the user's own that has the words"
+ends 123 panic \
+	"0x472 counts with a command line of the user's own that has the words"
 
 guest panic
 ends 123 panic "a panic by pvpanic is status 123"
@@ -57,7 +62,8 @@ is "$(last_line)" "Kernel panic - not syncing: by choice" \
 	"a panic's last words are printed"
 guest fetch
 ends 123 crash "a jump to where there is no memory is a crash"
-is "$(grep -c ^mote: "$err")" 1 "a jump to where there is no memory is told in one line"
+is "$(grep -c ^mote: "$err")" 1 \
+	"a jump to where there is no memory is told in one line"
 
 guest hang --timeout 300ms
 ends 124 timeout "--timeout ends a guest that is halted"
@@ -98,10 +104,12 @@ ends 143 signal "two SIGTERMs end a guest that has a driver and ignores it"
 for row in INT:130 HUP:129 QUIT:131; do
 	for loop in 0 1; do
 		guest_start hang -a "loop=$loop"
-		ok "a guest to be sent SIG${row%:*} runs (loop=$loop)" await says hanging
+		ok "a guest to be sent SIG${row%:*} runs (loop=$loop)" \
+			await says hanging
 		kill -"${row%:*}" "$pid"
 		guest_end
-		ends "${row#*:}" signal "SIG${row%:*} without a terminal ends a guest (loop=$loop)"
+		ends "${row#*:}" signal \
+			"SIG${row%:*} without a terminal ends a guest (loop=$loop)"
 	done
 done
 

@@ -1,18 +1,22 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
 # Everything that mote does with a guest, under its filter: nothing of it is
-# ended by it, the ways that fail included.
+# ended by it, the ways that fail included. Of all scenarios, or of those
+# named:
 #
-#	tests/guest/features.t [SCENARIO...]		all of them where none is named
+#	tests/guest/features.t [SCENARIO...]
 # shellcheck source=tests/lib.sh
 . "${0%/*}/../lib.sh"
 # shellcheck source=tests/guest/scenarios.sh
 . tests/guest/scenarios.sh
 trap 'scenarios_end; tap_end' EXIT
 
+# shellcheck disable=SC2046 # words
+[ $# -gt 0 ] || set -- $(scenarios)
+
 # What only root can make for them: block devices, mounts, taps. The user of
 # tests/as-user, beside whom root runs them all, does not count them.
-for name in ${*:-$(scenarios)}; do
+for name; do
 	what="under the filter, scenario $name does as it should"
 	case $(id -u)$name in
 	0*) ;;

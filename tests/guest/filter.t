@@ -186,7 +186,8 @@ with=
 start
 "$TOOLS/inject" "$(tid 'vCPU 0')" 0x40000001 2 0 0 >"$tmp/injected"
 guest_end
-is "$(cat "$tmp/injected") $status" "trapped 159" "a call of the x32 ABI ends mote"
+is "$(cat "$tmp/injected") $status" "trapped 159" \
+	"a call of the x32 ABI ends mote"
 
 # -- that these tests could fail -------------------------------------------------
 
@@ -205,8 +206,10 @@ ends 130 signal "--sandbox off: mote goes on after foreign calls"
 start
 is "$("$TOOLS/inject" "$(tid mote)" 3 -1)" "returned -9" \
 	"with the filter, what is allowed is made in the main thread"
-is "$("$TOOLS/inject" "$(tid 'vCPU 0')" 1 -1 0 0)" "returned -9" "with the filter, what is allowed is made in a vCPU"
-is "$("$TOOLS/inject" "$(tid 'disk 0')" 1 -1 0 0)" "returned -9" "with the filter, what is allowed is made in a worker"
+is "$("$TOOLS/inject" "$(tid 'vCPU 0')" 1 -1 0 0)" "returned -9" \
+	"with the filter, what is allowed is made in a vCPU"
+is "$("$TOOLS/inject" "$(tid 'disk 0')" 1 -1 0 0)" "returned -9" \
+	"with the filter, what is allowed is made in a worker"
 kill -INT "$pid"
 guest_end
 ends 130 signal "with the filter, mote goes on after what is allowed"

@@ -63,7 +63,8 @@ inside() {
 		"$1: its root directory is empty, and so is the working one"
 	ok "$1: nobody can write to it, not even root" \
 		sh -c "! touch /proc/$pid/root/file 2>/dev/null"
-	is "$(cut -d ' ' -f 5 "/proc/$pid/mountinfo")" / "$1: nothing else is mounted"
+	is "$(cut -d ' ' -f 5 "/proc/$pid/mountinfo")" / \
+		"$1: nothing else is mounted"
 	is "$(stat -f -c %T "/proc/$pid/root/")" tmpfs "$1: it is a tmpfs"
 	for space in mnt ipc uts net; do
 		ok "$1: a namespace of its own: $space" own $space
@@ -72,7 +73,8 @@ inside() {
 		"$1: a network with nothing in it"
 	is "$(tr -d '\0' <"/proc/$pid/environ" | wc -c)" 0 \
 		"$1: its environment is empty"
-	is "$(stat -c %u "/proc/$pid/environ")" 0 "$1: others cannot look into it"
+	is "$(stat -c %u "/proc/$pid/environ")" 0 \
+		"$1: others cannot look into it"
 	is "$(for fd in "/proc/$pid/fd"/*; do open_file "$fd"; done |
 		sort -u | tr '\n' ' ')" "$2" \
 		"$1: what is open, without what the caller forgot to close"
@@ -208,7 +210,8 @@ if needs_root "what an ordinary user's mote has left is seen"; then
 
 	run tests/as-user "$tmp/his/mote" -k "$tmp/his/hello.elf" --user 1
 	is "$status" 125 "an ordinary user cannot become another user"
-	like "$(cat "$err")" '^mote: --user: only root' "an ordinary user who would become another is told"
+	like "$(cat "$err")" '^mote: --user: only root' \
+		"an ordinary user who would become another is told"
 	run tests/as-user "$tmp/his/mote" -k "$tmp/his/hello.elf" --user $user
 	is "$status" 0 "an ordinary user can become himself"
 fi
@@ -226,11 +229,14 @@ if needs_root "a mote without any right runs"; then
 		--log info >"$out" 2>"$err" 3<>/dev/kvm 4<"$GUESTS/virtio_write.elf" \
 		5<>"$tmp/image" 6>"$events" 7>"$tmp/serial" || status=$?
 	ends 0 poweroff "a mote without any right has everything by descriptor"
-	like "$(cat "$tmp/serial")" '^same 512 of 512' "a mote without any right writes its disk"
+	like "$(cat "$tmp/serial")" '^same 512 of 512' \
+		"a mote without any right writes its disk"
 	like "$(cat "$err")" 'sandbox: no namespaces: .*: Operation not perm' \
 		"a mote without any right says that there are no namespaces"
-	is "$(grep -c 'sandbox: no ' "$err")" 2 "a mote without any right says once what it lacks"
-	like "$(cat "$err")" 'sandbox: no capabilities' "a mote without any right has no capabilities"
+	is "$(grep -c 'sandbox: no ' "$err")" 2 \
+		"a mote without any right says once what it lacks"
+	like "$(cat "$err")" 'sandbox: no capabilities' \
+		"a mote without any right has no capabilities"
 
 	# The launcher keeps one end of each socket.
 	cat >"$tmp/launch.pl" <<-'END'
@@ -255,7 +261,8 @@ if needs_root "a mote without any right runs"; then
 		"$tmp/his/s" chroot --userspec=$user:$user "$tmp/his" /mote \
 		--kvm fd=KVM -k fd=KERNEL --vsock fd=LISTENER -m 64M \
 		-n fd=STREAM --timeout 1s --log info
-	is "$status" 124 "a mote without any right has a network and a vsock by descriptor"
+	is "$status" 124 \
+		"a mote without any right has a network and a vsock by descriptor"
 	like "$(cat "$err")" "vsock fd=[0-9]+: its directory cannot be" \
 		"a mote without any right says what its guest cannot have"
 	ok "a socket of the caller's stays" test -S "$tmp/his/s"
@@ -291,7 +298,8 @@ is "$(ls "$tmp/vs")" "" "the socket's file of --vsock is removed"
 	dial "$MOTE" -k "$GUESTS/vsock_dial.elf" -m 64M --vsock v
 	echo "$status $(cat "$tmp/heard")"
 ) >"$tmp/relative"
-is "$(cat "$tmp/relative")" "0 guest calling" "a guest reaches a listener by a relative path"
+is "$(cat "$tmp/relative")" "0 guest calling" \
+	"a guest reaches a listener by a relative path"
 is "$(ls "$tmp/vs")" "" "a socket's file by a relative path is removed"
 
 if needs_root "what is reachable for vsock is seen"; then
@@ -302,7 +310,8 @@ if needs_root "what is reachable for vsock is seen"; then
 		"with --vsock the working directory is the sockets'"
 	is "$(ls "/proc/$pid/cwd/../..")" "$(printf 'beside\nv')" \
 		"with --vsock there is nothing above the sockets' directory"
-	is "$(ls -A "/proc/$pid/root/")" "" "with --vsock there is nothing in the root directory"
+	is "$(ls -A "/proc/$pid/root/")" "" \
+		"with --vsock there is nothing in the root directory"
 	is "$(for fd in "/proc/$pid/fd"/*; do
 		[ ! -d "$fd/" ] || ls "$fd/.."; done)" \
 		"$(printf 'beside\nv')" "with --vsock no other directory is open"
@@ -317,7 +326,8 @@ if needs_root "what is reachable for vsock is seen"; then
 		-m 64M --vsock "$tmp/his/v"
 	is "$status $(cat "$tmp/heard")" "0 guest calling" \
 		"an ordinary user's guest reaches a listener"
-	is "$(last_line)" "host here" "an ordinary user's guest hears a listener"
+	is "$(last_line)" "host here" \
+		"an ordinary user's guest hears a listener"
 	ok "an ordinary user's socket's file is removed" test ! -e "$tmp/his/v"
 	dial_by=
 	chown $user "$tmp/vs"
@@ -346,7 +356,8 @@ wrong() {
 		>"$out" 2>"$err" || status=$?
 	for last_word; do :; done
 	is "$status $(wc -l <"$err")" "125 1" "$last_word $wrong_how: refused"
-	like "$(cat "$err")" "^mote: .*$wrong_says" "$last_word $wrong_how: why is said"
+	like "$(cat "$err")" "^mote: .*$wrong_says" \
+		"$last_word $wrong_how: why is said"
 }
 
 mkfifo "$tmp/fifo"
@@ -370,7 +381,8 @@ wrong -kfd=7 "7>$tmp/none" 'fd=7: it is not open for reading'
 run sh -c '"$@" 7<"$0"' "$tmp/file" "$MOTE" -k "$GUESTS/hello.elf" -i fd=7 \
 	-d fd=7
 is "$status" 125 "one descriptor for two options is refused"
-like "$(cat "$err")" "--initrd and --disk both take fd=7" "one descriptor for two options is named"
+like "$(cat "$err")" "--initrd and --disk both take fd=7" \
+	"one descriptor for two options is named"
 
 # mote's own files do not take the place of one that is closed.
 for fd in 3 4 5 6; do
@@ -386,17 +398,20 @@ run "$MOTE" -k "$GUESTS/hello.elf" --user 1 --sandbox off
 is "$status" 125 "--user needs the sandbox"
 mote -k "$GUESTS/hello.elf" --kvm /dev/null
 ends 125 error "a file that is no KVM is refused"
-like "$(cat "$err")" '^mote: /dev/null is not KVM' "a file that is no KVM is named"
+like "$(cat "$err")" '^mote: /dev/null is not KVM' \
+	"a file that is no KVM is named"
 mote -k "$GUESTS/hello.elf" --kvm /dev/kvm
 ends 0 poweroff "KVM by its path works"
 mote -k "$GUESTS/hello.elf" --cgroup "$tmp"
 ends 125 error "a cgroup that does not exist is refused"
-like "$(cat "$err")" 'there is no cgroup: make it with mkdir' "a cgroup that does not exist: what to do is said"
+like "$(cat "$err")" 'there is no cgroup: make it with mkdir' \
+	"a cgroup that does not exist: what to do is said"
 mote -k "$GUESTS/hello.elf" --netns "$tmp/none"
 ends 125 error "a network namespace that does not exist is refused"
 
 guest hello --check --serial "unix=$tmp/socket" --vsock "$tmp/vsock"
-is "$status $(echo "$tmp"/*sock*)" "0 $tmp/*sock*" "--check leaves no socket behind"
+is "$status $(echo "$tmp"/*sock*)" "0 $tmp/*sock*" \
+	"--check leaves no socket behind"
 mkdir "$tmp/checked"
 guest hello --check --vsock "$tmp/checked/v"
 is "$status $(cat "$err")" "0 " "--check with --vsock complains of nothing"
@@ -413,7 +428,8 @@ if needs_root "--netns and --cgroup work"; then
 		ok "--netns: the tap is found there" await says hanging
 		ok "--netns: mote itself is not there" test "$(readlink \
 			"/proc/$pid/ns/net")" != "$(readlink "$spaces/net")"
-		ok "--netns: mote itself is not in the caller's network either" own net
+		ok "--netns: mote itself is not in the caller's network either" \
+			own net
 		kill -INT "$pid"
 		guest_end
 		guest hello -n tap=mote-jail --netns fd=7 7<"$spaces/net"
@@ -425,7 +441,8 @@ if needs_root "--netns and --cgroup work"; then
 	run tests/as-user "$tmp/his/mote" -k "$tmp/his/hello.elf" \
 		--netns fd=7 7<"$spaces/net"
 	is "$status" 125 "--netns: an ordinary user may not"
-	like "$(cat "$err")" 'only root may enter it' "--netns: an ordinary user is told so"
+	like "$(cat "$err")" 'only root may enter it' \
+		"--netns: an ordinary user is told so"
 	kill $holder
 
 	# Whichever the machine has.

@@ -104,7 +104,8 @@ ends 0 poweroff "a kernel with a comma in its name boots"
 mote -k "$good" --check
 is "$status $(cat "$out" "$err")" "0 " "--check of a good kernel says nothing"
 mote --check
-is "$status $(wc -l <"$err")" "125 1" "no kernel at all is status 125 and one line"
+is "$status $(wc -l <"$err")" "125 1" \
+	"no kernel at all is status 125 and one line"
 
 # As a user with no rights to the kernel, or none to /dev/kvm.
 cp "$MOTE" "$good" "$tmp"
@@ -114,7 +115,9 @@ plain=
 [ "$(id -u)" -ne 0 ] || plain="setpriv --reuid 65534 --regid 65534 --clear-groups"
 # shellcheck disable=SC2086 # words
 run $plain "$tmp/${MOTE##*/}" -k "$tmp/hello.elf"
-is "$status $(wc -l <"$err")" "125 1" "a kernel that may not be read is status 125 and one line"
-like "$(cat "$err")" "hello.elf.*Permission denied" "a kernel that may not be read is named, and why"
+is "$status $(wc -l <"$err")" "125 1" \
+	"a kernel that may not be read is status 125 and one line"
+like "$(cat "$err")" "hello.elf.*Permission denied" \
+	"a kernel that may not be read is named, and why"
 
 done_testing

@@ -26,7 +26,8 @@ like "$(cat "$err")" '^mote: .*/dev/kvm.*(modprobe|load|enable)' \
 hidden "mount --bind /dev/null /dev/kvm"
 ends 125 error "a /dev/kvm that is something else is status 125"
 is "$(wc -l <"$err")" 1 "a /dev/kvm that is something else: one line on stderr"
-like "$(cat "$err")" '^mote: .*/dev/kvm' "a /dev/kvm that is something else is named"
+like "$(cat "$err")" '^mote: .*/dev/kvm' \
+	"a /dev/kvm that is something else is named"
 
 # A regular file, so that also root's rights do not open it for what it is not.
 : >"$tmp/kvm"

@@ -49,7 +49,8 @@ said() {
 dies() {
 	dies_text=$1
 	shift
-	is "$("$TOOLS/inject" "$pid" "$@")" trapped "$poor_where a call is trapped: $dies_text"
+	is "$("$TOOLS/inject" "$pid" "$@")" trapped \
+		"$poor_where a call is trapped: $dies_text"
 	guest_end
 	is "$status" 159 "$poor_where that call is the end of mote: $dies_text"
 }
@@ -75,11 +76,13 @@ over
 
 poor landlock_create_ruleset hang
 said 'no Landlock: Function not implemented' "there is no Landlock"
-is "$(ls -A "/proc/$pid/root/")" "" "without Landlock the root directory is empty"
+is "$(ls -A "/proc/$pid/root/")" "" \
+	"without Landlock the root directory is empty"
 over
 
 poor pivot_root hang
-is "$(ls -A "/proc/$pid/root/")" "" "without pivot_root the root directory is empty"
+is "$(ls -A "/proc/$pid/root/")" "" \
+	"without pivot_root the root directory is empty"
 over
 
 poor open_tree hang --vsock "$tmp/vs/v"
@@ -87,7 +90,8 @@ said 'vs/[.] does not remain reachable: Function not' "what is not reachable"
 said "vsock .*vs/v: .*Linux 5.2.*, so the guest's own connections are refused" \
 	"what follows from that"
 is "$(directories)" "" "without open_tree no directory is open"
-is "$(ls -A "/proc/$pid/root/")" "" "without open_tree the root directory is empty"
+is "$(ls -A "/proc/$pid/root/")" "" \
+	"without open_tree the root directory is empty"
 # shellcheck disable=SC2086 # words
 dies "a socket, which nothing needs then" $socket
 ok "without open_tree the socket's file stays" [ -S "$tmp/vs/v" ]
@@ -108,7 +112,8 @@ done
 # Abstract sockets are of the network, and of no directory.
 poor netns:EPERM,landlock_create_ruleset hang --vsock "$tmp/vs/v"
 said 'no network namespace: Operation not permitted' "the network namespace is missing"
-is "$(ls -A "/proc/$pid/root/")" "" "without a network namespace the root directory is empty"
+is "$(ls -A "/proc/$pid/root/")" "" \
+	"without a network namespace the root directory is empty"
 # shellcheck disable=SC2086 # words
 dies "a socket, which would reach the host's abstract ones" $socket
 
@@ -130,10 +135,12 @@ is "$(sed -n 's/^CapEff:.//p' "/proc/$pid/status")" 0000000000000000 \
 over
 run "$TOOLS/without" setresuid:EPERM "$MOTE" -k "$GUESTS/hello.elf" --user 7:8
 is "$status" 125 "--user that cannot be had is status 125"
-like "$(cat "$err")" '^mote: --user 7:8: Operation not permitted' "--user that cannot be had is named"
+like "$(cat "$err")" '^mote: --user 7:8: Operation not permitted' \
+	"--user that cannot be had is named"
 run "$TOOLS/without" setresuid:EPERM "$MOTE" -k "$GUESTS/hello.elf" --user 7:8 \
 	--vsock "$tmp/vs/left"
-is "$status $(ls "$tmp/vs")" "125 " "--user that cannot be had leaves no socket's file"
+is "$status $(ls "$tmp/vs")" "125 " \
+	"--user that cannot be had leaves no socket's file"
 
 # A host may take capabilities away from user namespaces.
 cp "$TOOLS/without" "$tmp/his"
@@ -167,7 +174,8 @@ said 'all/v: others write to its directory, too' "why listeners may refuse"
 over
 guest_start hang --vsock "$tmp/all/v" --serial "unix=$tmp/vs/s"
 await happened start
-ok "with a vsock in a directory for everybody and a serial port elsewhere, mote is nobody" await test "$(
+ok "with a vsock in a directory for everybody and a serial port elsewhere, mote is nobody" \
+	await test "$(
 	sed -n 's/^Uid:.*	//p' "/proc/$pid/status")" = 65534
 kill -9 "$pid"
 guest_end

@@ -13,10 +13,12 @@ echoed() {
 
 printf 'from a file q' >"$tmp/in"
 guest echo <"$tmp/in"
-is "$(cat "$out")" "$(echoed 'from a file q')" "stdin from a file reaches the guest"
+is "$(cat "$out")" "$(echoed 'from a file q')" \
+	"stdin from a file reaches the guest"
 printf 'from a pipe q' | {
 	guest echo
-	is "$(cat "$out")" "$(echoed 'from a pipe q')" "stdin from a pipe reaches the guest"
+	is "$(cat "$out")" "$(echoed 'from a pipe q')" \
+		"stdin from a pipe reaches the guest"
 	echo "$tap_count" >"$tmp/count"
 }
 tap_count=$(cat "$tmp/count")
@@ -26,7 +28,8 @@ mkfifo "$tmp/late"
 	printf 'late q'
 } >"$tmp/late" &
 guest echo <"$tmp/late"
-is "$(cat "$out")" "$(echoed 'late q')" "stdin that comes late reaches the guest"
+is "$(cat "$out")" "$(echoed 'late q')" \
+	"stdin that comes late reaches the guest"
 printf 'byte \001 \003 \004 \032 \034 \377 q' >"$tmp/in"
 guest echo <"$tmp/in"
 is "$(sed -n 2p "$out" | od -An -c)" "$(od -An -c <"$tmp/in" |
@@ -47,7 +50,8 @@ shut() {
 	(eval "timeout -s KILL $LIMIT $MOTE -k $GUESTS/hello.elf -m 64M \
 		--events $events $1") >"$out" 2>"$err" || status=$?
 	ends 0 poweroff "a guest run with $1 ends"
-	is "$(grep -vc '^{"event":.*}$' "$events")" 0 "only events are in --events, run with $1"
+	is "$(grep -vc '^{"event":.*}$' "$events")" 0 \
+		"only events are in --events, run with $1"
 }
 shut '>&-'
 shut '2>&-'
@@ -90,11 +94,13 @@ env --default-signal=INT "$MOTE" -k "$GUESTS/flood.elf" -m 64M \
 	-a kib=192 --events "$events" >"$tmp/full" 2>"$err" 9<&- &
 pid=$!
 ok "a full pipe does not hold the guest up" await happened ready
-ok "mote waits for the reader of a full pipe when the guest has ended" await one_thread
+ok "mote waits for the reader of a full pipe when the guest has ended" \
+	await one_thread
 kill -INT "$pid"
 guest_end
 ends 0 poweroff "one signal ends the wait for the reader of a full pipe"
-like "$(cat "$err")" 'mote: .*bytes.*lost' "what a full pipe has lost is told of"
+like "$(cat "$err")" 'mote: .*bytes.*lost' \
+	"what a full pipe has lost is told of"
 exec 9<&-
 
 # -- by interrupts -----------------------------------------------------------------
@@ -112,7 +118,8 @@ is "$(last_line)" "received 20002 sent 20002 by interrupts" \
 
 guest hello --serial "file=$tmp/serial"
 ends 0 poweroff "a guest with --serial file ends"
-is "$(cat "$tmp/serial" "$out")" "hello from the guest" "--serial file: the output is there alone"
+is "$(cat "$tmp/serial" "$out")" "hello from the guest" \
+	"--serial file: the output is there alone"
 guest hello --serial off
 is "$status $(cat "$out")" "0 " "--serial off prints nothing"
 guest hello --serial fd=7 7>"$tmp/serial"

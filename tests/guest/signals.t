@@ -44,7 +44,8 @@ ok "SIGSTOP stops mote" await state_is T
 asked=$(grep -c counters "$events")
 kill -USR2 "$pid"
 sleep 0.5
-ok "a stopped mote does nothing" [ "$(grep -c counters "$events")" -eq "$asked" ]
+ok "a stopped mote does nothing" \
+	[ "$(grep -c counters "$events")" -eq "$asked" ]
 kill -CONT "$pid"
 ok "SIGCONT lets mote go on, and what was asked meanwhile is answered" \
 	await counters $((asked + 1))
@@ -115,14 +116,16 @@ for signal in INT:130 TERM:143; do
 	sleep 0.3
 	kill -"${signal%:*}" "$pid"
 	guest_end
-	is "$status" "${signal#*:}" "SIG${signal%:*} ends mote while it opens a pipe"
+	is "$status" "${signal#*:}" \
+		"SIG${signal%:*} ends mote while it opens a pipe"
 	env --default-signal=INT,QUIT "$MOTE" -k fd=7 7<>"$tmp/fifo" \
 		>"$out" 2>"$err" &
 	pid=$!
 	sleep 0.3
 	kill -"${signal%:*}" "$pid"
 	guest_end
-	is "$status" "${signal#*:}" "SIG${signal%:*} ends mote while it reads a pipe"
+	is "$status" "${signal#*:}" \
+		"SIG${signal%:*} ends mote while it reads a pipe"
 done
 run sh -c "cat '$GUESTS/hello.elf' >'$tmp/fifo' & exec '$MOTE' -k '$tmp/fifo'"
 is "$status $(cat "$out")" "0 hello from the guest" "a kernel from a pipe boots"
@@ -135,14 +138,16 @@ status=0
 		--events fd=7 7>&1 >"$out" 2>"$err"
 	echo $? >"$tmp/status"
 } | head -c 1 >/dev/null
-is "$(cat "$tmp/status")" 0 "a guest ends well where nobody reads the events any more"
+is "$(cat "$tmp/status")" 0 \
+	"a guest ends well where nobody reads the events any more"
 
 mkfifo "$tmp/full"
 exec 9<>"$tmp/full"
 head -c 65536 /dev/zero >&9
 run "$MOTE" -k "$GUESTS/ready.elf" -m 64M --events fd=9
 is "$status" 0 "a full pipe of events holds nothing up"
-like "$(cat "$err")" "^mote: .*event.*lost" "events that a full pipe has lost are told of"
+like "$(cat "$err")" "^mote: .*event.*lost" \
+	"events that a full pipe has lost are told of"
 exec 9<&-
 
 mote --kernel "$GUESTS/ready.elf" -m 64M --timing

@@ -28,7 +28,8 @@ typed() {
 said='echo'
 typed 'by hand q' -- echo
 ends 0 poweroff "poweroff leaves the terminal as it was"
-like "$(tr -d '\r' <"$out")" '^by hand q$' "what is typed on a terminal arrives once"
+like "$(tr -d '\r' <"$out")" '^by hand q$' \
+	"what is typed on a terminal arrives once"
 typed 'a\003b\032c\004d\021\023\034\177e\r\nq' -- echo
 is "$status $(tr -d '\r' <"$out" | sed -n 's/^echo \([0-9]*\)$/\1/p')" "0 15" \
 	"keys that mean something to a terminal are the guest's"
@@ -38,11 +39,14 @@ typed '\001\001q' -- echo
 is "$status $(sed -n 's/^echo \([0-9]*\).*$/\1/p' "$out")" "0 2" \
 	"Ctrl-A twice is one Ctrl-A"
 typed '' -k 11 -- echo
-is "$status $(reason)" "125 error" "a crash of mote's leaves the terminal as it was"
+is "$status $(reason)" "125 error" \
+	"a crash of mote's leaves the terminal as it was"
 typed '' -k 7 -- echo
-is "$status $(reason)" "125 error" "a bus error of mote's leaves the terminal as it was"
+is "$status $(reason)" "125 error" \
+	"a bus error of mote's leaves the terminal as it was"
 typed '' -k 6 -- echo
-is "$status $(reason)" "125 error" "an abort of mote's leaves the terminal as it was"
+is "$status $(reason)" "125 error" \
+	"an abort of mote's leaves the terminal as it was"
 typed '' -k 1 -- echo
 ends 129 signal "a hangup leaves the terminal as it was"
 said=hanging

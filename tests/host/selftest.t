@@ -78,12 +78,17 @@ probes()
 statuses()
 {
 	for n in 0 1 42 123 125 255; do
-		is "$(status sh -c "exit $n")" $n "status $n of a command comes back"
+		is "$(status sh -c "exit $n")" $n \
+			"status $n of a command comes back"
 	done
-	is "$(status sh -c 'kill -KILL $$')" 137 "a command killed by SIGKILL is status 128 + 9"
-	is "$(status sh -c 'kill -TERM $$')" 143 "a command killed by SIGTERM is status 128 + 15"
-	is "$(status /nowhere/command)" 127 "a command that does not exist is status 127"
-	is "$(status "$here/common")" 126 "a file that is no program is status 126"
+	is "$(status sh -c 'kill -KILL $$')" 137 \
+		"a command killed by SIGKILL is status 128 + 9"
+	is "$(status sh -c 'kill -TERM $$')" 143 \
+		"a command killed by SIGTERM is status 128 + 15"
+	is "$(status /nowhere/command)" 127 \
+		"a command that does not exist is status 127"
+	is "$(status "$here/common")" 126 \
+		"a file that is no program is status 126"
 	is "$(status sh -c 'sleep 1000 & exit 3')" 3 \
 	    "a command that leaves a child behind ends"
 }
@@ -91,13 +96,16 @@ statuses()
 streams()
 {
 	"$on" sh -c 'echo out; echo err >&2' >"$tmp/o" 2>"$tmp/e" </dev/null
-	is "$(cat "$tmp/o")/$(cat "$tmp/e")" out/err "output and error stay apart"
+	is "$(cat "$tmp/o")/$(cat "$tmp/e")" out/err \
+		"output and error stay apart"
 	is "$("$on" sh -c 'cat | wc -c' <&- 2>"$tmp/err")" 0 \
 	    "a closed standard input is an empty one"
 	head -c 10000000 /dev/urandom >"$tmp/big"
 	sum=$(sha256sum <"$tmp/big")
-	is "$("$on" sha256sum <"$tmp/big")" "$sum" "10 MB arrive unchanged at a command"
-	is "$("$on" cat <"$tmp/big" | sha256sum)" "$sum" "10 MB come back unchanged from a command"
+	is "$("$on" sha256sum <"$tmp/big")" "$sum" \
+		"10 MB arrive unchanged at a command"
+	is "$("$on" cat <"$tmp/big" | sha256sum)" "$sum" \
+		"10 MB come back unchanged from a command"
 	is "$("$on" sh -c 'cat >&2' <"$tmp/big" 2>&1 >/dev/null | sha256sum)" \
 	    "$sum" "10 MB come back unchanged on standard error"
 	is "$("$on" cat <"$tmp/big" | { sleep 7; sha256sum; })" "$sum" \
@@ -116,8 +124,10 @@ b'
 	    "a||b c|it's|\$x\"\\|$nl|-e|-T|9|" "arguments arrive as they are"
 	is "$("$on" -e "A=1  2" -e "B='\"\$" -e "C=$nl" \
 	    sh -c 'echo "$A|$B|$C"')" "1  2|'\"\$|$nl" "what -e adds to the environment arrives as it is"
-	is "$(MOTE_X=7 "$on" sh -c 'echo $MOTE_X')" 7 "MOTE_ variables arrive as they are"
-	is "$(cd tests && "$on" pwd)" "$top/tests" "a command runs in the directory of its caller"
+	is "$(MOTE_X=7 "$on" sh -c 'echo $MOTE_X')" 7 \
+		"MOTE_ variables arrive as they are"
+	is "$(cd tests && "$on" pwd)" "$top/tests" \
+		"a command runs in the directory of its caller"
 	is "$(status sh -c '[ -f tests/host/selftest.t ]')" 0 \
 	    "the tree's files are there"
 }

@@ -16,11 +16,11 @@
 #		waits for that guest, at most LIMIT seconds; then $status, $out,
 #		$err and $events are its own, for what tests/lib.sh has
 #	minimal, debian
-#		which kernel boots from here on: Debian's, the first, whose drivers
-#		are modules, which $modules brings; or the minimal one, a quarter of
-#		the work, for tests whose subject is not the kernel. Where that was
-#		not built, Debian's does all. A test that uses it says so in a line
-#		of its own (see tests/run).
+#		which kernel boots from here on: Debian's, as at first, whose
+#		drivers are modules, which $modules brings; or the minimal one,
+#		a quarter of the work, for tests whose subject is not the
+#		kernel. Where that was not built, Debian's does all. A test that
+#		uses it says so in a line of its own (see tests/run).
 #	$driver_warnings
 #		for a job: prints as late=... what drivers warn of
 #	got KEY

@@ -42,8 +42,10 @@ boot bzimage -i "$tmp/a.cpio" -i "$tmp/b.cpio" -i "$MODULES" \
 kernel=build/guest/vmlinux
 
 ended plain
-is "$status" 0 "with -k, -i and -m alone a guest boots, and powers off with status 0"
-is "$(got machine)" "Linux $release x86_64" "a guest's shell takes what was typed before it was up"
+is "$status" 0 \
+	"with -k, -i and -m alone a guest boots, and powers off with status 0"
+is "$(got machine)" "Linux $release x86_64" \
+	"a guest's shell takes what was typed before it was up"
 like "$(got args)" "^console=ttyS0 .*reboot=t,warm,panic_cold" \
 	"the default command line names console and reboot"
 is "$(cat "$err")" "" "a guest that boots and powers off leaves stderr empty"
@@ -51,13 +53,16 @@ is "$(cat "$err")" "" "a guest that boots and powers off leaves stderr empty"
 ended bzimage
 ends 0 poweroff "the bzImage boots and powers off"
 is "$(got release)" "$release" "the bzImage boots to user space"
-is "$(got files)" "second two 1" "four archives arrive as one, and later files replace earlier ones"
+is "$(got files)" "second two 1" \
+	"four archives arrive as one, and later files replace earlier ones"
 like "$(got args)" "^console=ttyS0 .* mote.test=one mote.test=two three$" \
 	"each --append is added to the command line, in order"
 if grep -qE '^flags.* (svm|vmx)( |$)' /proc/cpuinfo; then
-	is "$(got svm)" 2 "-c nested: the processors have svm or vmx as the host's have"
+	is "$(got svm)" 2 \
+		"-c nested: the processors have svm or vmx as the host's have"
 else
-	is "$(got svm)" 0 "-c nested: the processors have no more than the host's"
+	is "$(got svm)" 0 \
+		"-c nested: the processors have no more than the host's"
 fi
 is "$(sed -n 's/.*"event":"\([a-z]*\)".*/\1/p' "$events" | tr '\n' ' ')" \
 	"start ready exit " "the events of a run are start, ready and exit"
@@ -83,7 +88,8 @@ boot off --serial off -i "$tmp/off.job"
 
 ended cmdline
 ends 123 crash "a triple fault is status 123, reason crash"
-is "$(cat "$err")" "mote: the guest crashed: a triple fault" "a triple fault is told in one line"
+is "$(cat "$err")" "mote: the guest crashed: a triple fault" \
+	"a triple fault is told in one line"
 is "$(got args)" "console=ttyS0 quiet pci=off reboot=t" \
 	"--cmdline replaces the default"
 

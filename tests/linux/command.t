@@ -144,7 +144,8 @@ ends 125 exited "a root disk that is not there is status 125"
 like "$(cat "$err")" "there is no such disk .*: /dev/vdz$" \
 	"a root disk that is not there is named"
 ended frozen
-ends 7 exited "a process that cannot be killed does not keep a command from its end"
+ends 7 exited \
+	"a process that cannot be killed does not keep a command from its end"
 is "$(cat "$out")" over "a process that cannot be killed keeps no output back"
 ended slow
 ends 8 exited "a disk that takes its time at the end does not change the status"
@@ -182,7 +183,8 @@ four
 box
 0
 over" "a command has its directory, variables, arguments and host name"
-like "$(cat "$out")" "lo .*inet 192.0.2.9/24" "a command has the address that ip= gives"
+like "$(cat "$out")" "lo .*inet 192.0.2.9/24" \
+	"a command has the address that ip= gives"
 run e2fsck -fn "$tmp/written.img"
 is "$status" 0 "the root disk's file system is clean after a command"
 ended initrd

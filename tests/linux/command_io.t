@@ -107,21 +107,28 @@ status=none out=$tmp/tty.out err=$tmp/tty.err events=$tmp/tty.events
 ok "a shell with a terminal prompts" until_is "$LIMIT" printed tty '# '
 ok "the guest's terminal has the size of mote's" \
 	asks 'busybox stty size | busybox tr " " x\r' '^33x77'
-ok "a cursor key edits the line in the guest's shell" asks 'echo s=13\033[D2\r' '^s=123'
-ok "the delete key edits the line in the guest's shell" asks 'echo s=abX\177c\r' '^s=abc'
+ok "a cursor key edits the line in the guest's shell" \
+	asks 'echo s=13\033[D2\r' '^s=123'
+ok "the delete key edits the line in the guest's shell" \
+	asks 'echo s=abX\177c\r' '^s=abc'
 stty -F "$(cat "$tmp/tty")" rows 44 cols 99
-ok "the guest's terminal follows a change of size" asks 'until [ "$(busybox stty size)" = "44 99" ]; \
+ok "the guest's terminal follows a change of size" \
+	asks 'until [ "$(busybox stty size)" = "44 99" ]; \
 do busybox sleep 0.1; done; echo w=$((44 + 55))\r' '^w=99'
 # Once this is answered the terminal is no longer the shell's line editor's.
 asks 'echo go=$((1 + 1)); busybox sleep 999\r' '^go=2'
-ok "Ctrl-C interrupts a program on the guest's terminal" asks '\003echo c=$?\r' '^c=130'
-ok "stderr of a command with --tty is the terminal, too" asks 'busybox test -t 2 && echo e=0\r' '^e=0'
+ok "Ctrl-C interrupts a program on the guest's terminal" \
+	asks '\003echo c=$?\r' '^c=130'
+ok "stderr of a command with --tty is the terminal, too" \
+	asks 'busybox test -t 2 && echo e=0\r' '^e=0'
 type_keys 'exit 7\r'
-ok "the status of a shell on a terminal is mote's" until_is "$LIMIT" printed tty '^mote=7'
+ok "the status of a shell on a terminal is mote's" \
+	until_is "$LIMIT" printed tty '^mote=7'
 printed tty '^mote=7' || kill $socat
 wait $socat
 exec 7>&-
-is "$(cat "$tmp/before")" "$(cat "$tmp/after")" "mote's terminal is as it was before a command with --tty"
+is "$(cat "$tmp/before")" "$(cat "$tmp/after")" \
+	"mote's terminal is as it was before a command with --tty"
 
 # Input that is no terminal, for a command that has one; and input that a command
 # does not read, more than all buffers hold.
@@ -138,7 +145,8 @@ ends 125 error "output of a command that cannot be written is status 125"
 like "$(cat "$err")" 'cannot write what the command has written to its stdout: No space' \
 	"output of a command that cannot be written: why is said"
 ended notty
-is "$status $(tr -d '\r' <"$out")" "0 yes" "--tty gives a command a terminal where mote has none"
+is "$status $(tr -d '\r' <"$out")" "0 yes" \
+	"--tty gives a command a terminal where mote has none"
 ended unread
 is "$status" 9 "input that a command does not read does no harm"
 

@@ -79,7 +79,8 @@ is "$(got sum)" "$(md5sum <"$tmp/random" | cut -d' ' -f1)" \
 
 # In the meantime the other one has filled all there is to fill.
 ok "a guest whose output nobody reads goes on" until_is "$LIMIT" waiting flood
-ok "mote goes on where nobody reads the guest's output" kill -0 "$(pid_of flood)"
+ok "mote goes on where nobody reads the guest's output" \
+	kill -0 "$(pid_of flood)"
 : >"$tmp/flood.out"
 (
 	exec 8>&-
@@ -93,10 +94,12 @@ reader=$!
 exec 8>&-
 ended flood
 wait $reader
-ends 0 poweroff "a guest whose output was kept back ends when that has been read"
+ends 0 poweroff \
+	"a guest whose output was kept back ends when that has been read"
 tr -d '\0' <"$out" >"$out.text"
 out=$out.text
-like "$(cat "$out")" "told while it was full" "the kernel's own words get through a serial port that is full"
+like "$(cat "$out")" "told while it was full" \
+	"the kernel's own words get through a serial port that is full"
 # they are somewhere among the numbers, even within one
 tr -d '\r' <"$out" | tr '\n' '|' |
 	sed 's/\[[ 0-9.]*\] told while it was full|//
@@ -116,7 +119,8 @@ client=$!
 
 # A terminal: its name is on stderr.
 boot pty --serial pty
-ok "--serial pty says the terminal's name" until_is 10 grep -q /dev/pts "$tmp/pty.err"
+ok "--serial pty says the terminal's name" \
+	until_is 10 grep -q /dev/pts "$tmp/pty.err"
 pty=$(sed -n 's/.*serial is on //p' "$tmp/pty.err")
 cat "$pty" >"$tmp/pty.seen" 2>/dev/null &
 watcher=$!
@@ -127,13 +131,15 @@ ends 0 poweroff "a guest with --serial unix ends"
 wait $client
 is "$(cat "$out")" "" "--serial unix: nothing is on stdout"
 out=$tmp/socket.out
-is "$(got unix)" "Linux" "--serial unix: the client's line is run, and its output comes"
+is "$(got unix)" "Linux" \
+	"--serial unix: the client's line is run, and its output comes"
 ok "--serial unix: the socket's file is removed" test ! -e "$tmp/socket"
 ended pty
 ends 0 reboot "a guest with --serial pty ends"
 wait $watcher
 out=$tmp/pty.seen
-is "$(got pty)" "/dev/ttyS0" "--serial pty: what is typed is run, and its output comes"
+is "$(got pty)" "/dev/ttyS0" \
+	"--serial pty: what is typed is run, and its output comes"
 
 # A file; a descriptor of the caller's, with a closed stdout.
 job words <<'END'

@@ -171,8 +171,10 @@ exec 8>&-
 after=$(used d.img)
 ends 0 poweroff "a guest that discards boots and powers off"
 is "$(got bad)" "" "a disk is mounted, written and trimmed"
-ok "32 MiB written take that much of the host's disk ($before KiB)" [ "$before" -ge 32768 ]
-ok "fstrim gives the host's disk space back ($after KiB)" [ "$after" -le $((before - 30000)) ]
+ok "32 MiB written take that much of the host's disk ($before KiB)" \
+	[ "$before" -ge 32768 ]
+ok "fstrim gives the host's disk space back ($after KiB)" \
+	[ "$after" -le $((before - 30000)) ]
 is "$(got discards)" 1073741824/4096 "discards are offered to Linux"
 ok "the file system of a disk that was trimmed is whole" whole d.img
 
@@ -186,19 +188,22 @@ for who in 1 2; do
 	ends 0 poweroff "ephemeral, guest $who: it boots and powers off"
 	is "$(got bad)$(got other) $(got same) $(got umount)" "0 1 0" \
 		"ephemeral, guest $who: it sees its own writes and no others"
-	is "$(got hello)" "of the base" "ephemeral, guest $who: it sees what the image holds"
+	is "$(got hello)" "of the base" \
+		"ephemeral, guest $who: it sees what the image holds"
 	is "$(got root)" \
 		"$([ $who = 1 ] && echo '/dev/vda/root=/dev/vda rw' ||
 			echo '/dev/vdb/root=/dev/vdb rw')" \
 		"ephemeral, guest $who: its root disk is on the command line"
 done
-is "$(base_now)" "$base" "an image that two guests share as ephemeral does not change"
+is "$(base_now)" "$base" \
+	"an image that two guests share as ephemeral does not change"
 
 ended fio
 ends 0 poweroff "a guest that runs fio boots and powers off"
 is "$(got fio0) $(got fio1)" "0 0" \
 	"random writes of 4k to 1M are read back right, cached and direct"
-is "$(got bad)" "" "the disk that fio writes is mounted, copied to and unmounted"
+is "$(got bad)" "" \
+	"the disk that fio writes is mounted, copied to and unmounted"
 is "$(got serial)" "the-first/" "a disk's serial number is in the guest's /sys"
 is "$(got ro)" "0/1" "a disk's ro is known to the guest"
 is "$(got rodd)" 1 "a guest cannot write to a disk that is ro"
@@ -211,12 +216,14 @@ if [ -n "$loop" ]; then
 		"$(yes pattern | dd bs=64k count=64 iflag=fullblock 2>/dev/null |
 			md5sum)" "a block device of the host's is written to"
 	ok "what was discarded on a block device takes no space ($(used l.img) KiB)" \
+		\
 		[ "$(used l.img)" -lt 5000 ]
 	/sbin/mke2fs -q "$loop" && mkdir "$images/m" &&
 		mount "$loop" "$images/m"
 	mote -k "$kernel" -d "$loop"
 	ends 125 error "a block device that the host has mounted is refused"
-	like "$(cat "$err")" "the host has it mounted" "a block device that the host has mounted: the message says so"
+	like "$(cat "$err")" "the host has it mounted" \
+		"a block device that the host has mounted: the message says so"
 	umount "$images/m"
 else
 	for why in written discarded mounted; do
@@ -264,6 +271,7 @@ while [ "$round" -lt "$kills" ]; do
 		rm "$images/k$n.img"
 	done
 done
-is "$lost" "" "kill -9 of $round motes: what dd had synced through the guest's cache is there"
+is "$lost" "" \
+	"kill -9 of $round motes: what dd had synced through the guest's cache is there"
 
 done_testing

@@ -39,10 +39,12 @@ boot reboot -c 2 -i "$tmp/reboot.job"
 boot button -i "$MODULES" -i "$tmp/stay.job"
 ended reboot
 ends 0 reboot "a reboot is status 0, reason reboot"
-ok "a guest with a driver for the power button waits" until_is "$LIMIT" waiting button
+ok "a guest with a driver for the power button waits" \
+	until_is "$LIMIT" waiting button
 kill -TERM "$(pid_of button)"
 ended button
-ends 0 poweroff "SIGTERM is the power button, by which Debian's kernel powers off"
+ends 0 poweroff \
+	"SIGTERM is the power button, by which Debian's kernel powers off"
 
 # No driver for the button: the first SIGTERM goes unheard.
 boot twice -i "$tmp/stay.job"
@@ -79,7 +81,8 @@ sleep 1
 before=$(ticks)
 barked=$(barks)
 
-ok "a guest without a driver for the power button waits" until_is "$LIMIT" waiting twice
+ok "a guest without a driver for the power button waits" \
+	until_is "$LIMIT" waiting twice
 twice=$(pid_of twice)
 kill -TERM "$twice"
 heard twice
@@ -97,7 +100,8 @@ while [ $(($(date +%s) - stopped)) -lt 15 ]; do
 done
 is "$(ticks)" "$before" "SIGSTOP stops a guest"
 kill -CONT "$pause"
-ok "SIGCONT lets a stopped guest go on" until_is "$LIMIT" more_ticks $((before + 4))
+ok "SIGCONT lets a stopped guest go on" \
+	until_is "$LIMIT" more_ticks $((before + 4))
 kill -USR2 "$pause"
 ok "SIGUSR2 makes an event" until_is "$LIMIT" more_counters pause 0
 kill -INT "$pause"

@@ -59,18 +59,23 @@ is "$(got release) $(got modules)" "$(cat build/kernel/release) " \
 	"it is the minimal kernel that was built, and it has no modules"
 is "$(got warns)" "" "the minimal kernel has no warning and no error"
 ok "the minimal kernel's log is that of a whole boot" [ "$(got lines)" -gt 60 ]
-is "$(got nproc) $(got clock)" "2 kvm-clock" "the minimal kernel has both processors and kvm-clock"
-is "$(got irqs)" 5 "in the minimal kernel serial port, power button and three devices interrupt"
+is "$(got nproc) $(got clock)" "2 kvm-clock" \
+	"the minimal kernel has both processors and kvm-clock"
+is "$(got irqs)" 5 \
+	"in the minimal kernel serial port, power button and three devices interrupt"
 is "$(got bound) of $(got drivers)" \
 	"3 of virtio_blk virtio_net vmw_vsock_virtio_transport" \
 	"the minimal kernel has the drivers of mote's devices, and each device is bound"
 is "$(got panic)" 1 "the minimal kernel finds pvpanic"
 is "$(got disk)" "this disk 1048576" "the minimal kernel reads a disk"
-is "$(got systems)" 6 "the minimal kernel has ext2, ext4, erofs, overlay, tmpfs and devpts"
-is "$(got eth0) $(got lo)" "52:54:00:12:34:56 up" "the minimal kernel has the network with its address, and the loopback"
+is "$(got systems)" 6 \
+	"the minimal kernel has ext2, ext4, erofs, overlay, tmpfs and devpts"
+is "$(got eth0) $(got lo)" "52:54:00:12:34:56 up" \
+	"the minimal kernel has the network with its address, and the loopback"
 is "$(got pty)" 0 "the minimal kernel has pseudo-terminals"
 is "$(got unshare)" works "the minimal kernel has name spaces"
-is "$(got leak)" "" "the minimal kernel knows what it did about each flaw of the processor"
+is "$(got leak)" "" \
+	"the minimal kernel knows what it did about each flaw of the processor"
 sed -n 's/.*timing: /# /p' "$err"
 
 ended small
@@ -98,10 +103,12 @@ boot stay -c 8 -i "$tmp/stay.job"
 ended panic
 ends 123 panic "a panic of the minimal kernel is told by pvpanic"
 like "$(cat "$out")" "Call Trace" "a panic of the minimal kernel has a trace"
-like "$(cat "$out")" "sysrq_handle_crash\+0x" "the trace of the minimal kernel has names"
+like "$(cat "$out")" "sysrq_handle_crash\+0x" \
+	"the trace of the minimal kernel has names"
 ok "the minimal kernel with 8 processors waits" until_is "$LIMIT" waiting stay
 kill -TERM "$(pid_of stay)"
 ended stay
-ends 0 poweroff "SIGTERM is the power button, by which the minimal kernel powers off"
+ends 0 poweroff \
+	"SIGTERM is the power button, by which the minimal kernel powers off"
 
 done_testing

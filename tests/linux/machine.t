@@ -73,10 +73,13 @@ common() {
 		"$1 $([ "$1" = 1 ] && echo 0 || echo "0-$(($1 - 1))")" \
 		"$2 MiB, $1 processors: all are online"
 	# all but what lies below 1 MiB
-	ok "$2 MiB, $1 processors: RAM is of that size" near "$(($(got ram) / 1024))" $(($2 * 1024)) 1
+	ok "$2 MiB, $1 processors: RAM is of that size" \
+		near "$(($(got ram) / 1024))" $(($2 * 1024)) 1
 	is "$(warnings)" "" "$2 MiB, $1 processors: no warning and no error"
-	is "$(got bug)" "" "$2 MiB, $1 processors: nothing unhandled, no bug, no stall"
-	is "$(got clock)" kvm-clock "$2 MiB, $1 processors: the clock is kvm-clock"
+	is "$(got bug)" "" \
+		"$2 MiB, $1 processors: nothing unhandled, no bug, no stall"
+	is "$(got clock)" kvm-clock \
+		"$2 MiB, $1 processors: the clock is kvm-clock"
 	is "$(got ioapic) $(got pic)" "1 0" \
 		"$2 MiB, $1 processors: the serial port interrupts by the IOAPIC, nothing by the PIC"
 }
@@ -93,8 +96,10 @@ boot two -m 3G -c 2 -i "$MODULES" -i "$tmp/facts.job"
 ended small
 ends 0 poweroff "a guest of 64 MiB boots and powers off"
 ok "a guest of 64 MiB has that much RAM" near "$(($(got ram) / 1024))" 65536 1
-is "$(got nproc) $(got online)" "1 0" "a guest has one processor where -c is not given"
-is "$(got bug)" "" "a guest of 64 MiB has nothing unhandled, no bug and no stall"
+is "$(got nproc) $(got online)" "1 0" \
+	"a guest has one processor where -c is not given"
+is "$(got bug)" "" \
+	"a guest of 64 MiB has nothing unhandled, no bug and no stall"
 
 ended two
 common 2 3072
@@ -126,8 +131,10 @@ is "$(got topology)" "8 1" "eight processors are eight cores of one package"
 ended mp
 ends 0 reboot "a guest without ACPI boots, and ends by reboot=t"
 is "$(got mp)" 1 "a guest without ACPI finds the MP table"
-is "$(got nproc) $(got online)" "2 0-1" "a guest without ACPI has both processors"
-is "$(got ioapic)" 1 "a guest without ACPI has the serial port interrupt by the IOAPIC"
+is "$(got nproc) $(got online)" "2 0-1" \
+	"a guest without ACPI has both processors"
+is "$(got ioapic)" 1 \
+	"a guest without ACPI has the serial port interrupt by the IOAPIC"
 is "$(got acpi)" 0 "a guest without ACPI has seen none"
 
 minimal

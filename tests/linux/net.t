@@ -363,22 +363,28 @@ ended net
 exec 6<&- 7<&-
 ends 0 poweroff "a guest with six interfaces powers off"
 is "$(got mac)" 02:00:00:00:aa:01 "mac= is the interface's address"
-like "$(got random)" '^.[26ae]:' "without mac= the address is a random one of local ones"
+like "$(got random)" '^.[26ae]:' \
+	"without mac= the address is a random one of local ones"
 is "$(got mtus)" "1500 9000" "the MTUs of a guest's interfaces are the taps'"
-like "$(got features)" '^1.010[01]011.[01]11.[01]11' "offloads are negotiated with a tap"
+like "$(got features)" '^1.010[01]011.[01]11.[01]11' \
+	"offloads are negotiated with a tap"
 is "$(got carrier)" 1 "the link of a tap is up"
 for key in ping jumbo trunk access macvtap frames; do
 	is "$(got $key)" yes "a guest reaches the host: $key"
 done
 is "$(md5 "$tmp/back1")" "$(md5 "$tmp/data")" \
 	"$megabytes MB to the guest and back by a tap: the same"
-is "$(md5 "$tmp/back2")" "$(md5 "$tmp/data")" "$megabytes MB to the guest and back by a stream of frames: the same"
+is "$(md5 "$tmp/back2")" "$(md5 "$tmp/data")" \
+	"$megabytes MB to the guest and back by a stream of frames: the same"
 like "$(got up)" 'bits/sec' "iperf3 from the guest: $(got up)"
 like "$(got down)" 'bits/sec' "iperf3 to the guest: $(got down)"
-is "$(got rebound | tr '\n' ' ')" "yes yes " "the driver that is bound again reaches the host"
-is "$(got down_and_up)" yes "a guest reaches the host after its side went down and up"
+is "$(got rebound | tr '\n' ' ')" "yes yes " \
+	"the driver that is bound again reaches the host"
+is "$(got down_and_up)" yes \
+	"a guest reaches the host after its side went down and up"
 is "$(got carrier_gone)" 0 "the link goes down when its tap is deleted"
 is "$(got others)" yes "other interfaces go on when a tap is deleted"
-like "$(cat "$err")" '^mote: net 0 .*has been deleted' "one line says that a tap is deleted"
+like "$(cat "$err")" '^mote: net 0 .*has been deleted' \
+	"one line says that a tap is deleted"
 is "$(wc -l <"$err")" 1 "no more is said of a tap that is deleted"
 done_testing

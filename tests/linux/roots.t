@@ -64,7 +64,8 @@ one() {
 # disk's own is found says that the command ran there.
 same() {
 	ends 0 exited "$1"
-	is "$(got sum) $(got link)" "$sum word 4751.0 3" "$1: the files and their owner are as they were made"
+	is "$(got sum) $(got link)" "$sum word 4751.0 3" \
+		"$1: the files and their owner are as they were made"
 	is "$(cat "$err")" "" "$1: nothing is on stderr"
 }
 
@@ -75,14 +76,16 @@ one_of_each() {
 	one packed packed,ro,root
 	ended first
 	same "$1: ext4"
-	is "$(got type) $(got before)" "ext4 word" "$1: ext4: the root is ext4, as it was made"
+	is "$(got type) $(got before)" "ext4 word" \
+		"$1: ext4: the root is ext4, as it was made"
 	is "$(got after)" "other new" "$1: ext4: it is written to"
 	run e2fsck -fn "$tmp/written"
 	is "$status" 0 "$1: ext4: it is clean afterwards"
 	ended packed
 	same "$1: erofs, compressed"
 	is "$(got type)" overlay "$1: erofs, compressed: a tmpfs is over it"
-	is "$(got before) - $(got after)" "word - other new" "$1: erofs, compressed: it is written to"
+	is "$(got before) - $(got after)" "word - other new" \
+		"$1: erofs, compressed: it is written to"
 }
 
 # the_rest WHICH
@@ -91,14 +94,17 @@ the_rest() {
 	one readonly ext4,ro,root
 	ended plain
 	same "$1: erofs"
-	is "$(got before) - $(got after)" "word - other new" "$1: erofs: it is written to"
+	is "$(got before) - $(got after)" "word - other new" \
+		"$1: erofs: it is written to"
 	one ephemeral ext4,ephemeral,root
 	ended readonly
 	same "$1: ext4, read-only"
-	is "$(got type) $(got after)" "overlay other new" "$1: ext4, read-only: it is written to, in memory"
+	is "$(got type) $(got after)" "overlay other new" \
+		"$1: ext4, read-only: it is written to, in memory"
 	ended ephemeral
 	same "$1: ext4, ephemeral"
-	is "$(got type) $(got after)" "ext4 other new" "$1: ext4, ephemeral: it is written to"
+	is "$(got type) $(got after)" "ext4 other new" \
+		"$1: ext4, ephemeral: it is written to"
 }
 
 before=$(sha256sum "$tmp/ext4" "$tmp/erofs" "$tmp/packed")
@@ -112,7 +118,8 @@ is "$(sha256sum "$tmp/ext4" "$tmp/erofs" "$tmp/packed")" "$before" \
 # The kernel mounts it itself, and no archive is read.
 if [ -z "$modules" ]; then
 	run timeout "$LIMIT" "$MOTE" -k "$kernel" -m 64M -d "$tmp/packed,ro,root"
-	is "$status $(got init)" "0 1" "a disk with an init of its own boots without an initrd"
+	is "$status $(got init)" "0 1" \
+		"a disk with an init of its own boots without an initrd"
 fi
 
 done_testing

@@ -56,7 +56,8 @@ ok "the host reaches a user's guest by his tap" ping -c 3 -W 60 10.9.9.2
 kill -INT "$(pid_of his)"
 ended his
 is "$status" 130 "a user's guest with a tap ends by SIGINT"
-is "$(got ping) $(got vsock)" "yes yes" "a user's guest reaches the host by his tap"
+is "$(got ping) $(got vsock)" "yes yes" \
+	"a user's guest reaches the host by his tap"
 is "$(got disks)" "disk a, disk b" "a user's disks are read beside his tap"
 is "$(head -c 7 "$tmp/b")" written "a user's disk is written beside his tap"
 

@@ -87,7 +87,8 @@ common 2 "bzImage, 2 disks"
 boot many -i "$MODULES" -i "$tmp/many.job" -c 2 -m 256M $disks
 ended many
 common 16 "16 disks"
-is "$(got 'done') $(got differ)" "16 " "16 disks under load together keep what they are given"
+is "$(got 'done') $(got differ)" "16 " \
+	"16 disks under load together keep what they are given"
 is "$(got bound)" 16 "four disks are unbound and bound again five times, in use"
 is "$(got last)" same "what was written before disks were unbound is there"
 is "$(got late)" "" "no driver of 16 disks in use warns"

@@ -103,9 +103,12 @@ boot v -m 192M -c 2 $modules -i "$tmp/v.job" --vsock "$sock,cid=77"
 out=$tmp/v.out err=$tmp/v.err events=$tmp/v.events status=running
 ok "the guest is done with its own streams" until_is "$LIMIT" waiting v
 is "$(got cid)" 77 "cid= is the guest's CID"
-like "$(got refused)" "^0 Connection reset" "a stream to a port without a socket is refused"
-like "$(got dead)" "^0 Connection reset" "a stream to a socket that nobody serves is refused"
-like "$(got nobody)" "^0 Connection reset" "a stream to a CID that is nobody's is refused"
+like "$(got refused)" "^0 Connection reset" \
+	"a stream to a port without a socket is refused"
+like "$(got dead)" "^0 Connection reset" \
+	"a stream to a socket that nobody serves is refused"
+like "$(got nobody)" "^0 Connection reset" \
+	"a stream to a CID that is nobody's is refused"
 from many "1000 streams are open at once, with an echo on each"
 from send "a stream sends $bytes bytes"
 from recv "a stream receives $bytes bytes"

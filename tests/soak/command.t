@@ -12,6 +12,7 @@ input=$tmp/random
 boot cat -i "$MODULES" -- busybox cat
 ended cat
 ends 0 exited "cat ends with 100 MB of input"
-ok "100 MB of random bytes go through a command unchanged" cmp "$tmp/random" "$out"
+ok "100 MB of random bytes go through a command unchanged" \
+	cmp "$tmp/random" "$out"
 
 done_testing

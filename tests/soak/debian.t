@@ -48,7 +48,8 @@ start debian -m 512M -c 2 -i "$MODULES" -d "$disk,root" -n "tap=$tap" \
 	--vsock "$sock,cid=55" 8>&- <"$tmp/in" >"$tmp/debian.out"
 status=none out=$tmp/debian.out err=$tmp/debian.err events=$tmp/debian.events
 
-ok "Debian boots to a login prompt" until_is $LIMIT printed debian 'debian login:'
+ok "Debian boots to a login prompt" \
+	until_is $LIMIT printed debian 'debian login:'
 echo root | keys
 ok "root logs in to Debian" until_is $LIMIT printed debian 'root@debian:~#'
 

@@ -59,8 +59,7 @@
 #define AT_RECURSIVE 0x8000
 #endif
 
-/* -- joining ----------------------------------------------------------------
- */
+/* -- joining -------------------------------------------------------------- */
 
 static int fail_join(const char *option, const struct option_file *file,
 		     int error, const char *help)

@@ -3,8 +3,7 @@
  * The virtio-mmio transport: what the driver does with registers, and what a
  * device hears of it.
  *
- *	vCPU thread	register access -> bus -> slot_write ->
- *write_mmio_register
+ *	vCPU thread	register access -> bus -> slot_read, slot_write
  *			-> loop_call(transport_activate, _reset, _stop_queue)
  *	loop's thread	ioeventfd -> kick_ready -> device->ops->kick
  *			device_interrupt -> irqfd -> the guest

@@ -29,8 +29,7 @@
  *
  *	limited		by bw= or iops=: until the timer expires
  *	starved		as all requests are in flight: until one is done
- *	unfinished	as its budget is used up: until the next turn of the
- *loop
+ *	unfinished	as its budget is used up: until the loop's next turn
  *
  * and asks for no notification meanwhile. loop_defer brings the next turn, also
  * for engines and deferred requests that have more to do than the budget of

@@ -327,8 +327,7 @@ static bool vsock_serve_rx(struct vsock *vsock)
 	while (conns->rst_count && !vsock->rx_dry && vsock_pop_rx(vsock))
 		vsock_push_rx(vsock, vsock->chain.head, NULL,
 			      conns_take_rst(conns));
-	/* Who is ready gets one system call, and goes to the end of the line.
-	 */
+	/* Who is ready gets one system call, then goes to the list's end. */
 	for (unsigned i = 0; i < RX_BUDGET; i++) {
 		conn = conns_first_ready(conns);
 		if (!conn || vsock->rx_dry || !vsock_serve_conn(vsock, conn))

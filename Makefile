@@ -263,7 +263,8 @@ uses	= $(call with_theirs,$(call note,uses,$1))
 with_theirs = $(sort $1 $(if $(filter tests/%,$1),$(call uses,$(filter tests/%,$1))))
 
 define unit_rule
-$B/unit/$1: $(call objects,debug,tests/unit/$1.c) | tools-test
+$B/unit/$1: $(call objects,debug,tests/unit/$1.c) \
+	$B/debug/tests/unit/one_case.o | tools-test
 	@mkdir -p $$(@D)
 	$$(call say,LD,$$@)
 	$$Q$$(HOSTCC) $$(HOSTFLAGS) -o $$@ $$^ -lcmocka \
@@ -381,22 +382,26 @@ format: | tools-check
 	clang-format-14 -i $(shell tests/check/run files | grep '\.[ch]$$')
 
 # One after the other, whatever -j says: first what the rest is built with.
-# Then as many at once as there are processors, unless -j says otherwise.
+# Then as many at once as there are processors, unless -j says otherwise. The guest
+# kernel, where it is out of date, is built beside the first tests.
 again	= $(MAKE) --no-print-directory \
 	  $(if $(findstring jobserver,$(MAKEFLAGS)),,-j$(shell nproc))
 test:
 	+@$(again) deps
 	+@$(again) test-bins
-	@$(if $(wildcard tests/linux/*.t),tests/host/fetch generic)
-	+@[ -e $B/kernel/vmlinux ] || $(again) kernel
-	@tests/run $(TESTS)
+	@tests/host/fetch generic
+	@tests/deps/packages install kernel
+	@tests/deps/build-kernel & kernel=$$!; tests/run $(TESTS); status=$$?; \
+		wait $$kernel && exit $$status
 
-# Minutes each in the nested host, an hour in all: disks, networks and streams
-# as in tests/linux, but with more, and a whole Debian from its own disk.
+# Minutes each in the nested host, hours in all: disks, networks and streams as in
+# tests/linux, but with more; a thousand commands; all tests of guests once more,
+# as an ordinary user; and a whole Debian from its own disk.
 soak:
 	+@$(again) deps
 	+@$(again) test-bins
 	@tests/host/fetch generic && tests/host/debian-root
+	@tests/deps/packages install kernel && tests/deps/build-kernel
 	@TEST_TIMEOUT=$${TEST_TIMEOUT:-3600} tests/run tests/soak/*.t
 test-bins: $B/mote $B/debug/mote $(DOCS) unit-bins guest-bins fuzz-bins \
 	tool-bins linux-bins $B/tests/mote-rows
@@ -429,7 +434,7 @@ install: all
 TREES	:= $(addprefix $B/,obj init-obj debug native gen unit fuzz tsan guest-obj guest-tests bench tools)
 clean:
 	rm -rf $(TREES) $B/mote $B/init $B/mote.1 $B/mote.bash $B/_mote $(MADE_OF) \
-		$B/cppcheck $B/summary $B/tests
+		$B/cppcheck $B/summary $B/tap $B/tests
 distclean:
 	rm -rf $B
 
@@ -444,9 +449,9 @@ make test         build and run every test
 make check        style, layers, static analysis; make format mends style
 make fuzz         each fuzzer for FUZZ_TIME=seconds
 make bench        measurements: start-up, devices next to QEMU's, memory
-make soak         the long tests under Linux: disks, network, vsock, Debian
+make soak         the long tests: commands, disks, network, vsock, users, Debian
 make install      to PREFIX=/usr/local, below DESTDIR=
-make clean        remove what was built; distclean: and the libraries
+make clean        remove what was built; distclean: also libraries and kernels
 V=1 shows the commands.
 endef
 export help

@@ -1,4 +1,5 @@
 #!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
 # What the build promises of build/mote, of `make deps` and `make install`.
 
 set -u
@@ -111,16 +112,16 @@ bash_completion() {
 }
 
 echo 1..14
-check 'no interpreter' no_interpreter
-check 'no shared library' no_library
-check 'position independent' relocatable
-check 'stripped' stripped
-check 'segments are hardened' segments
-check 'at most 256 KiB' small
-check 'nothing left to make' current
+check 'build/mote needs no interpreter' no_interpreter
+check 'build/mote needs no shared library' no_library
+check 'build/mote is position independent' relocatable
+check 'build/mote is stripped' stripped
+check 'the segments of build/mote are hardened' segments
+check 'build/mote has at most 256 KiB' small
+check 'nothing is left to make' current
 check 'make deps does nothing the second time' deps_idle
 check 'a missing tool is named with its cure' names_missing
-check 'make install' installs
+check 'make install installs four files' installs
 check 'the installed mote runs' runs_installed
 check 'mandoc finds nothing in the manual page' manual
 check 'bash accepts its completion' bash_completion

@@ -1,4 +1,5 @@
 #!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
 # What the build makes of the table of options: the manual page and the
 # completions of bash and zsh, each driven as a user's shell drives it.
 
@@ -23,8 +24,8 @@ lacks() {
 
 sed 's/\\-/-/g' "$man" >"$tmp/man"
 is "$(lacks "$tmp/man")" "" "the manual page has every option of --help"
-is "$(lacks "$bash_file")" "" "so has the completion for bash"
-is "$(lacks "$zsh_dir/_mote")" "" "and that for zsh"
+is "$(lacks "$bash_file")" "" "the completion for bash has every option of --help"
+is "$(lacks "$zsh_dir/_mote")" "" "the completion for zsh has every option of --help"
 
 # -- the manual page ----------------------------------------------------------
 
@@ -51,9 +52,9 @@ said=$(echo "$examples" | sed "s|^mote|$PWD/$MOTE --check|" |
 is "$(echo "$examples" | wc -l)" "$(grep -c '^\.EX$' "$man")" \
 	"the manual's examples are found"
 is "$(echo "$said" | grep -c .)" "$(echo "$examples" | wc -l)" \
-	"each of them ends in one line"
+	"each example of the manual ends in one line"
 is "$(echo "$said" | grep -v '^mote: kernel .* is empty')" "" \
-	"which is about the kernel"
+	"each example of the manual ends in a line about the kernel"
 
 # -- bash ---------------------------------------------------------------------
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 # What the test scripts share; to be sourced, from any directory of the tree.
 # POSIX sh. TAP comes out, numbered by itself; done_testing ends a script.
 #
@@ -9,6 +10,7 @@
 #	guest NAME ARG...	the same with a bare-metal guest of tests/guest
 #				and 64 MiB; ARGs may say otherwise
 #	guest_start NAME ARG...	the same in the background: $pid; then guest_end
+#	guest_heard		it has acted on all signals sent before
 #	ends STATUS REASON TEXT	a test: how the last guest ended
 #
 # shellcheck shell=sh
@@ -106,9 +108,22 @@ done_testing() {
 
 # -- running ------------------------------------------------------------------
 
+# Where time runs out, timeout kills its process group, itself in it, and so is over
+# before the others are; what they hold would be in the way of the next test.
 run() {
 	status=0
-	timeout -s KILL "$LIMIT" "$@" >"$out" 2>"$err" || status=$?
+	sh -c 'echo $$ >"$0"; exec timeout -s KILL "$@"' "$tmp/group" \
+		"$LIMIT" "$@" >"$out" 2>"$err" || status=$?
+	[ "$status" != 137 ] || await_group "$(cat "$tmp/group")"
+}
+
+# await_group NUMBER: until nobody is in that process group
+await_group() {
+	group_tries=200
+	while kill -s 0 -- "-$1" 2>/dev/null && [ "$group_tries" -gt 0 ]; do
+		group_tries=$((group_tries - 1))
+		sleep 0.05
+	done
 }
 
 # mote ARG...: $MOTE with --events
@@ -125,14 +140,15 @@ guest() {
 
 # The reason of the exit event; several where there are several.
 reason() {
-	sed -n 's/.*"event":"exit","reason":"\([a-z]*\)".*/\1/p' "$events"
+	sed -n 's/.*"event":"exit","reason":"\([a-z]*\)".*/\1/p' "$events" \
+		2>/dev/null
 }
 
 # Status and event agree with each other and with what is wanted; a status of
 # an event is the process's own.
 ends() {
 	is "$status $(reason) $(sed -n \
-		's/.*"event":"exit".*"status":\([0-9]*\).*/\1/p' "$events")" \
+		's/.*"event":"exit".*"status":\([0-9]*\).*/\1/p' "$events" 2>/dev/null)" \
 		"$1 $2 $1" "$3"
 }
 
@@ -155,11 +171,10 @@ guest_start() {
 	pid=$!
 }
 
-# await SECONDS COMMAND...: until the command succeeds, or the guest that runs
-# in the background has ended without that
+# await COMMAND...: until the command succeeds, or the guest that runs in the
+# background has ended without that; LIMIT seconds at most
 await() {
-	await_tries=$(($1 * 20))
-	shift
+	await_tries=$((LIMIT * 50))
 	while [ "$await_tries" -gt 0 ]; do
 		if "$@" 2>/dev/null; then
 			return 0
@@ -169,7 +184,7 @@ await() {
 			return
 		fi
 		await_tries=$((await_tries - 1))
-		sleep 0.05
+		sleep 0.02
 	done
 	return 1
 }
@@ -183,9 +198,23 @@ happened() {
 	grep -q "\"event\":\"$1\"" "$events"
 }
 
-# guest_end [SECONDS]: its status, or 137 where it had to be killed
+more_counters() {
+	[ "$(grep -c '"event":"counters"' "$events")" -gt "$1" ]
+}
+
+# guest_heard: mote has acted on all signals that were sent to it before. It may
+# do so with its first answer, or just after it.
+guest_heard() {
+	for heard_time in first second; do
+		heard_before=$(grep -c '"event":"counters"' "$events")
+		kill -USR2 "$pid"
+		await more_counters "$heard_before"
+	done
+}
+
+# guest_end: its status, or 137 where it had to be killed
 guest_end() {
-	if ! await "${1:-10}" guest_gone; then
+	if ! await guest_gone; then
 		kill -9 "$pid"
 	fi
 	status=0

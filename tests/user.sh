@@ -1,7 +1,9 @@
+# SPDX-License-Identifier: Apache-2.0
 # Test files once more, as an ordinary user; to be sourced.
 #
 #	user_suites FILE...
-#		runs each by tests/as-user: one test each, that all of it passed
+#		runs each by tests/as-user: one test each, that all of it passed;
+#		what was skipped in it is a skipped test here, too
 #
 # shellcheck shell=sh
 
@@ -10,16 +12,35 @@
 
 LIMIT=800
 [ "$(id -u)" -eq 0 ] || {
-	echo "1..0 # SKIP they are run by an ordinary user already"
+	echo "1..0 # SKIP all tests are an ordinary user's already"
 	exit 0
+}
+
+# user_skip NAME WHY
+user_skip() {
+	tap_count=$((tap_count + 1))
+	echo "ok $tap_count - $1 # SKIP $2"
 }
 
 user_suites() {
 	for suite; do
 		run tests/as-user "$suite"
+		user_plan=$(sed -n 's/^1\.\.\([0-9]*\).*/\1/p' "$out")
+		if [ "$user_plan" = 0 ]; then
+			user_skip "$suite as an ordinary user" \
+				"$(sed -n 's/^1\.\.0 # SKIP //p' "$out")"
+			continue
+		fi
+		sed -n 's/^ok [0-9]* - \(.*\) # SKIP \(.*\)/\1|\2/p' "$out" \
+			>"$tmp/skipped"
 		grep -A 40 '^not ok' "$out" >"$err"
-		is "$status $(grep -c '^ok' "$out")" \
-			"0 $(sed -n 's/^1\.\.//p' "$out")" \
-			"${suite##*/}: all of it passes"
+		is "status $status, $(grep -c '^ok' "$out") of ${user_plan:-none}" \
+			"status 0, $user_plan of $user_plan" \
+			"an ordinary user passes all of $suite ($((user_plan - \
+				$(wc -l <"$tmp/skipped"))) tests)"
+		while IFS='|' read -r user_name user_why; do
+			user_skip "an ordinary user, $suite: $user_name" \
+				"$user_why"
+		done <"$tmp/skipped"
 	done
 }

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The barest monitor: what KVM itself costs. It makes the KVM calls that any
  * monitor must, in the order that was measured to be the best (memory, irqchip,

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Measures how long monitors take from exec to a guest's first instruction,
  * and from exec to their own end, in interleaved pairs: host noise then meets

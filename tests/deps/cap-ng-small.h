@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Read before libcap-ng's own source, when it is built for mote. The library
  * looks at /proc through stdio and complains to syslog; both have another way

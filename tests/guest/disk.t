@@ -1,4 +1,5 @@
 #!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
 # Disks from the host's side, with bare-metal guests: what survives a kill,
 # what is refused, what is never written.
 # shellcheck source=tests/lib.sh
@@ -34,7 +35,7 @@ for my $block (0 .. $blocks - 1) {
 print "$last\n";
 END
 
-rounds=24
+rounds=30
 round=0
 acks=0
 : >"$tmp/lost"
@@ -50,8 +51,10 @@ while [ "$round" -lt "$rounds" ]; do
 	rm -f "$img"
 	truncate -s 64K "$img"
 	guest_start virtio_ack -d "$img,$with" -a blocks=16
-	await 10 says "ack 1" || echo "round $round: nothing" >>"$tmp/lost"
-	sleep "0.$((round * 37 % 25 + 1))"
+	# Not at the same place of a write each time.
+	await says "ack $((20 + round))" ||
+		echo "round $round: too few flushes" >>"$tmp/lost"
+	sleep "0.0$((round * 37 % 10))"
 	kill -9 "$pid"
 	guest_end
 	if n=$(perl "$tmp/check.pl" "$img" 16 "$out" 2>>"$tmp/lost"); then
@@ -59,17 +62,18 @@ while [ "$round" -lt "$rounds" ]; do
 	fi
 done
 is "$(cat "$tmp/lost")" "" \
-	"$rounds times kill -9: what was flushed is there ($acks flushes)"
-ok "there was much of it" [ "$acks" -gt $((rounds * 20)) ]
+	"kill -9 of $rounds motes: what was flushed is there ($acks flushes)"
+ok "a killed mote had flushed 20 times at least, in each round" \
+	[ "$acks" -ge $((rounds * 20)) ]
 
 # The next one can start at once: nothing of the killed one holds the image.
 for engine in auto uring threads; do
 	guest_start virtio_ack -d "$img,engine=$engine"
-	await 10 says "ack 1"
+	await says "ack 1"
 	kill -9 "$pid"
 	guest virtio_block -d "$img,engine=$engine" -d "$img,ro"
-	is "$status" 125 "twice in one guest is refused"
-	like "$(cat "$err")" "another --disk, has it open" "and it says why"
+	is "$status" 125 "$engine: an image twice in one guest is refused"
+	like "$(cat "$err")" "another --disk, has it open" "$engine: an image twice in one guest: the message says why"
 	guest_end
 	guest virtio_block -d "$img,engine=$engine"
 	ends 0 poweroff "$engine: the image is free after kill -9"
@@ -78,23 +82,23 @@ done
 # -- who may use it -----------------------------------------------------------
 
 guest_start virtio_ack -d "$img"
-await 10 says "ack 1"
+await says "ack 1"
 for with in '' ,ro ,ephemeral; do
 	mote -k "$GUESTS/hello.elf" -d "$img$with"
-	ends 125 error "in use: refused${with:+ with $with}"
+	ends 125 error "an image in use is refused${with:+ with $with}"
 	like "$(cat "$err")" "disk 0 \(disk.img\): another process" \
-		"and it says so"
+		"an image in use: the message says so${with:+ with $with}"
 done
 kill -9 "$pid"
 guest_end
 guest_start virtio_ack -d "$img,ephemeral"
-await 10 says "ack 1"
+await says "ack 1"
 guest virtio_write -d "$img,ephemeral" -a byte=7
-ends 0 poweroff "two with ephemeral share an image"
+ends 0 poweroff "two guests share an image with ephemeral"
 guest virtio_write -d "$img,ro"
-ends 0 poweroff "and one with ro"
+ends 0 poweroff "a guest with ro shares an image of one with ephemeral"
 guest virtio_write -d "$img"
-ends 125 error "but none that writes"
+ends 125 error "a guest that writes shares no image with one with ephemeral"
 kill -9 "$pid"
 guest_end
 
@@ -104,31 +108,31 @@ for engine in uring threads; do
 	head -c 1M /dev/zero | tr '\0' o >"$img"
 	before=$(cksum "$img")
 	guest virtio_write -d "$img,ro,engine=$engine" -a byte=7
-	like "$(cat "$out")" '^offered ro flush$' "$engine: ro is offered as such"
-	like "$(cat "$out")" '^write 1$' "a write is an I/O error"
-	like "$(cat "$out")" '^read 0$' "a read is not"
-	like "$(cat "$out")" '^same 0 of 512, then 111$' "it gives the image"
-	is "$(cksum "$img")" "$before" "which did not change"
+	like "$(cat "$out")" '^offered ro flush$' "$engine: a disk with ro is offered as such"
+	like "$(cat "$out")" '^write 1$' "$engine: a write to a disk with ro is an I/O error"
+	like "$(cat "$out")" '^read 0$' "$engine: a read of a disk with ro is none"
+	like "$(cat "$out")" '^same 0 of 512, then 111$' "$engine: a read of a disk with ro gives the image"
+	is "$(cksum "$img")" "$before" "$engine: the image of a disk with ro does not change"
 
 	guest virtio_write -d "$img,ephemeral,engine=$engine" \
 		-a "byte=7 sector=3 sectors=9"
-	like "$(cat "$out")" '^write 0$' "$engine: ephemeral takes a write"
-	like "$(cat "$out")" '^same 4608 of 4608' "and gives it back"
-	is "$(cksum "$img")" "$before" "but the image did not change"
+	like "$(cat "$out")" '^write 0$' "$engine: a disk with ephemeral takes a write"
+	like "$(cat "$out")" '^same 4608 of 4608' "$engine: a disk with ephemeral gives a write back"
+	is "$(cksum "$img")" "$before" "$engine: the image of a disk with ephemeral does not change"
 
 	guest virtio_write -d "$img,engine=$engine" -a "byte=7 sector=3 sectors=2"
-	like "$(cat "$out")" '^same 1024 of 1024' "$engine: a write"
+	like "$(cat "$out")" '^same 1024 of 1024' "$engine: what is written is read back"
 	is "$(byte "$img" 1535) $(byte "$img" 1536) $(byte "$img" 2559)" \
-		"111 7 7" "is in the image"
-	is "$(byte "$img" 2560)" 111 "and not beyond"
+		"111 7 7" "$engine: what is written is in the image"
+	is "$(byte "$img" 2560)" 111 "$engine: what is written is not beyond its sectors"
 
 	# Buffers and sectors that O_DIRECT would refuse.
 	for askew in 0 1 256; do
 		guest virtio_write -d "$img,direct,engine=$engine" \
 			-a "byte=$((askew % 100 + 9)) sector=5 sectors=3 askew=$askew"
 		like "$(cat "$out")" '^same 1536 of 1536' \
-			"$engine: direct, buffers askew by $askew"
-		is "$(byte "$img" 2560)" $((askew % 100 + 9)) "in the image"
+			"$engine, direct, buffers askew by $askew: what is written is read back"
+		is "$(byte "$img" 2560)" $((askew % 100 + 9)) "$engine, direct, buffers askew by $askew: what is written is in the image"
 	done
 done
 
@@ -136,24 +140,24 @@ done
 
 head -c 64K /dev/zero >"$img"
 mote -k "$GUESTS/virtio_write.elf" -m 64M -d fd=3 -a byte=9 3<>"$img"
-like "$(cat "$out")" '^same 512 of 512' "a descriptor of the caller's"
-is "$(byte "$img" 0)" 9 "is written to"
+like "$(cat "$out")" '^same 512 of 512' "a disk by a descriptor of the caller's is read and written"
+is "$(byte "$img" 0)" 9 "a descriptor of the caller's is written to"
 mote -k "$GUESTS/virtio_write.elf" -m 64M -d fd=3 3<"$img"
-ends 125 error "one for reading only is refused"
-like "$(cat "$err")" "add .ro." "and it says how to mend that"
+ends 125 error "a descriptor for reading only is refused as a disk"
+like "$(cat "$err")" "add .ro." "a descriptor for reading only: the message says how to mend that"
 mote -k "$GUESTS/virtio_write.elf" -m 64M -d fd=3,ro 3<"$img"
-ends 0 poweroff "with ro it is taken"
+ends 0 poweroff "a descriptor for reading only is a disk with ro"
 for bad in "$tmp" /dev/null "$tmp/none" "$tmp/empty"; do
 	: >"$tmp/empty"
 	mote -k "$GUESTS/hello.elf" -d "$bad"
 	ends 125 error "${bad##*/} is no disk"
-	is "$(wc -l <"$err")" 1 "one line says why"
+	is "$(wc -l <"$err")" 1 "${bad##*/} is no disk: one line says why"
 	mote --check -k "$GUESTS/hello.elf" -d "$bad"
-	is "$status" 125 "--check finds that, too"
+	is "$status" 125 "${bad##*/} is no disk: --check finds that, too"
 done
 
 # Where nothing can be written, an overlay is kept in memory.
 guest virtio_write -d "$img,ephemeral" -a byte=5
-ends 0 poweroff "an overlay in \$TMPDIR"
+ends 0 poweroff "a disk with ephemeral has its overlay in \$TMPDIR"
 
 done_testing

@@ -1,4 +1,5 @@
 #!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
 # How a guest can end, and what mote says of it: every exit status and every
 # event reason.
 # shellcheck source=tests/lib.sh
@@ -6,11 +7,11 @@
 
 guest hello
 ends 0 poweroff "S5 is status 0, reason poweroff"
-is "$(cat "$out")" "hello from the guest" "its output, and nothing else"
+is "$(cat "$out")" "hello from the guest" "a guest's output is on stdout, and nothing else"
 is "$(cat "$err")" "" "a good run leaves stderr empty"
-is "$(grep -c '"event":"start"' "$events")" 1 "one start event"
-is "$(grep -c '"event":"exit"' "$events")" 1 "one exit event"
-is "$(tail -n 1 "$events" | grep -c '"event":"exit"')" 1 "exit comes last"
+is "$(grep -c '"event":"start"' "$events")" 1 "a run has one start event"
+is "$(grep -c '"event":"exit"' "$events")" 1 "a run has one exit event"
+is "$(tail -n 1 "$events" | grep -c '"event":"exit"')" 1 "a run's last event is exit"
 ok "every event is a JSON object with event and a growing t_us" \
 	perl -MJSON::PP -ne 'my $e = decode_json($_);
 	die unless $e->{event} && $e->{t_us} =~ /^\d+$/ && $e->{t_us} >= $t;
@@ -18,22 +19,22 @@ ok "every event is a JSON object with event and a growing t_us" \
 
 for n in 0 1 7 99 125 126 127 128 255; do
 	guest exit -a "status=$n"
-	ends $n exited "the exit status port with $n"
+	ends $n exited "the exit status port with $n is that status"
 done
 
 guest ready
 ends 0 poweroff "a guest that says ready goes on"
-is "$(cat "$out")" "ready was said" "its output comes after"
+is "$(cat "$out")" "ready was said" "the output of a guest that has said ready comes"
 is "$(sed -n 's/.*"event":"\([a-z]*\)".*/\1/p' "$events" | tr '\n' ' ')" \
-	"start ready exit " "ready is an event of its own"
+	"start ready exit " "ready is an event between start and exit"
 
 # What Linux leaves at 0x472 tells a reboot (0x1234) from a panic (0), where
 # the words that make it do so are on the command line.
 for by in acpi i8042 triple; do
 	guest reset -a "by=$by flag=4660"
-	ends 0 reboot "a reboot by $by"
+	ends 0 reboot "a reboot by $by is status 0, reason reboot"
 	guest reset -a "by=$by flag=0"
-	ends 123 panic "a panic without a driver, reset by $by"
+	ends 123 panic "a panic without a driver, reset by $by, is told from a reboot"
 done
 guest reset -a by=acpi
 ends 0 reboot "a reset without a word is a reboot"
@@ -42,73 +43,73 @@ ends 0 reboot "a reset by i8042 without a word is a reboot"
 guest reset -a by=triple
 ends 123 crash "a triple fault without a word is a crash"
 is "$(cat "$err")" "mote: the guest crashed: a triple fault" \
-	"one line says why"
+	"a triple fault is told in one line"
 guest reset --cmdline "by=triple flag=4660"
 ends 123 crash "0x472 counts only where the command line has the words"
 guest reset --cmdline "by=acpi flag=0"
-ends 0 reboot "and so for a reset with 0 there"
+ends 0 reboot "0 at 0x472 counts only where the command line has the words"
 guest reset --cmdline "by=acpi flag=0 reboot=warm,panic_cold"
-ends 123 panic "a command line of the user's own with the words counts"
+ends 123 panic "0x472 counts with a command line of the user's own that has the words"
 
 guest panic
-ends 123 panic "pvpanic"
+ends 123 panic "a panic by pvpanic is status 123"
 is "$(last_line)" "Kernel panic - not syncing: by choice" \
-	"a panic's last words are shown"
+	"a panic's last words are printed"
 guest fetch
-ends 123 crash "code where there is no memory"
-is "$(grep -c ^mote: "$err")" 1 "one line says why"
+ends 123 crash "a jump to where there is no memory is a crash"
+is "$(grep -c ^mote: "$err")" 1 "a jump to where there is no memory is told in one line"
 
 guest hang --timeout 300ms
-ends 124 timeout "--timeout, halted"
+ends 124 timeout "--timeout ends a guest that is halted"
 guest hang -a loop=1 --timeout 300ms
-ends 124 timeout "--timeout, busy"
-is "$(last_line)" "hanging" "output before a timeout is shown"
+ends 124 timeout "--timeout ends a guest that is busy"
+is "$(last_line)" "hanging" "output before --timeout is printed"
 guest hello --timeout 20s
-ends 0 poweroff "a timeout that does not pass"
+ends 0 poweroff "--timeout that does not pass changes nothing"
 
 guest hello -m 64M --initrd "$tmp/no-such-file"
 ends 125 error "a missing file is status 125, reason error"
 
 # The power button is the first SIGTERM; the second one stops at once.
 guest_start button
-ok "the guest waits for its button" await 10 happened ready
+ok "a guest waits for its power button" await happened ready
 kill -TERM "$pid"
 guest_end
 ends 0 poweroff "SIGTERM presses the power button"
-is "$(last_line)" "pressed 1" "once"
+is "$(last_line)" "pressed 1" "SIGTERM presses the power button once"
 
 guest_start hang
-ok "the guest hangs" await 10 says hanging
+ok "a guest that ignores SIGTERM hangs" await says hanging
 kill -TERM "$pid"
-sleep 0.5
+guest_heard
 ok "one SIGTERM does not stop a guest that ignores it" kill -0 "$pid"
 kill -TERM "$pid"
 guest_end
-ends 143 signal "the second SIGTERM does"
+ends 143 signal "a second SIGTERM ends a guest that ignores one"
 
 guest_start button -a ignore=1
-ok "the guest waits" await 10 happened ready
+ok "a guest that ignores its power button waits" await happened ready
 kill -TERM "$pid"
-sleep 0.5
+guest_heard
 kill -TERM "$pid"
 guest_end
-ends 143 signal "two SIGTERMs stop at once even with a driver"
+ends 143 signal "two SIGTERMs end a guest that has a driver and ignores it"
 
 for row in INT:130 HUP:129 QUIT:131; do
 	for loop in 0 1; do
 		guest_start hang -a "loop=$loop"
-		ok "the guest runs (loop=$loop)" await 10 says hanging
+		ok "a guest to be sent SIG${row%:*} runs (loop=$loop)" await says hanging
 		kill -"${row%:*}" "$pid"
 		guest_end
-		ends "${row#*:}" signal "SIG${row%:*} without a tty (loop=$loop)"
+		ends "${row#*:}" signal "SIG${row%:*} without a terminal ends a guest (loop=$loop)"
 	done
 done
 
 guest_start hang
-ok "the guest runs" await 10 says hanging
+ok "a guest whose mote is to crash runs" await says hanging
 kill -SEGV "$pid"
 guest_end
 is "$status $(reason)" "125 error" "a crash of mote's own is status 125"
-like "$(cat "$err")" '^mote: .*signal' "and says so"
+like "$(cat "$err")" '^mote: .*signal' "a crash of mote's own is told"
 
 done_testing

@@ -1,4 +1,5 @@
 #!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
 # The filter from the inside: each kind of thread, once it runs, is made to call
 # what somebody would who has taken mote over (tests/tools/inject sets its
 # registers), and mote must die of it, at once and by SIGSYS, saying which call
@@ -14,8 +15,8 @@ start() {
 	# shellcheck disable=SC2086 # words
 	guest_start hang -d "$tmp/a.img,engine=threads" $with "$@"
 	case $with in
-	*serial*) await 10 happened start && sleep 0.3 ;;
-	*) await 10 says hanging ;;
+	*serial*) await happened start && sleep 0.3 ;;
+	*) await says hanging ;;
 	esac
 }
 
@@ -30,11 +31,11 @@ tid() {
 
 start
 is "$(cat /proc/"$pid"/task/*/comm | grep -v '^kvm' | sort | tr '\n' ,)" \
-	"disk 0,mote,vCPU 0," "three kinds of threads"
+	"disk 0,mote,vCPU 0," "mote has three kinds of threads"
 is "$(cat /proc/"$pid"/task/*/status | grep '^Seccomp:' | sort -u)" \
-	"Seccomp:	2" "every one of them is filtered"
+	"Seccomp:	2" "every thread of mote is filtered"
 is "$(cat /proc/"$pid"/task/*/status | grep '^NoNewPrivs:' | sort -u)" \
-	"NoNewPrivs:	1" "and gets no new privileges"
+	"NoNewPrivs:	1" "no thread of mote gets new privileges"
 kill -INT "$pid"
 guest_end
 
@@ -45,10 +46,10 @@ guest_end
 calls() {
 	cat <<-'END'
 	- 2 open 0 0 0|opens a file
-	- 257 openat -100 0 0|opens a file, too
-	- 437 openat2 -100 0 0 24|and in the newest way
+	- 257 openat -100 0 0|opens a file by a directory
+	- 437 openat2 -100 0 0 24|opens a file in the newest way
 	- 59 execve 0 0 0|runs a program
-	- 322 execveat -100 0 0 0 0|runs one by descriptor
+	- 322 execveat -100 0 0 0 0|runs a program by descriptor
 	- 41 socket 2 1 0|a socket of the network
 	- 41 socket 1 2 0|a datagram socket
 	- 41 socket 16 3 0|a netlink socket
@@ -57,19 +58,19 @@ calls() {
 	- 310 process_vm_readv OTHER 0 0 0 0 0|reads another's memory
 	- 62 kill OTHER 0|signals another process
 	- 234 tgkill OTHER OTHER 19|stops another process
-	- 234 tgkill OTHER OTHER 40|or interrupts it
+	- 234 tgkill OTHER OTHER 40|interrupts another process
 	- 234 tgkill SELF SELF 9|SIGKILL for itself
-	- 200 tkill OTHER 40|in the old way
-	- 424 pidfd_send_signal 0 9 0 0|by descriptor
+	- 200 tkill OTHER 40|interrupts another process in the old way
+	- 424 pidfd_send_signal 0 9 0 0|signals another process by descriptor
 	- 9 mmap 0 4096 7 34 -1 0|memory to run code in
 	- 9 mmap 0 4096 3 34 -1 0|any memory
 	- 10 mprotect 0 4096 5|makes memory executable
-	- 329 pkey_mprotect 0 4096 5 -1|in the other way
+	- 329 pkey_mprotect 0 4096 5 -1|makes memory executable in the other way
 	- 30 shmat 0 0 32768|shared memory to run code in
 	- 56 clone 17 0 0 0 0|forks
-	- 57 fork|in the old way
-	- 58 vfork|and the oldest
-	- 435 clone3 0 0|and the newest
+	- 57 fork|forks in the old way
+	- 58 vfork|forks in the oldest way
+	- 435 clone3 0 0|forks in the newest way
 	- 13 rt_sigaction 31 0 0 8|another handler for SIGSYS
 	- 157 prctl 4 1 0 0 0|dumpable again
 	- 317 seccomp 1 0 0|another filter
@@ -77,7 +78,7 @@ calls() {
 	- 16 ioctl -1 0x4020ae46 0|KVM_SET_USER_MEMORY_REGION
 	- 16 ioctl -1 0xae41 0|KVM_CREATE_VCPU
 	- 16 ioctl -1 0x4090ae82 0|KVM_SET_REGS
-	- 16 ioctl -1 0xffffffff4020ae46 0|with a sign, as musl passes it
+	- 16 ioctl -1 0xffffffff4020ae46 0|KVM_SET_USER_MEMORY_REGION with a sign, as musl passes it
 	- 16 ioctl -1 0x4b3a 0|the console's mode
 	- 25 mremap 0 4096 8192 0|moves memory
 	- 72 fcntl 0 4 0|file status flags (F_SETFL)
@@ -87,12 +88,12 @@ calls() {
 	- 90 chmod 0 511|a file's mode
 	- 165 mount 0 0 0 0 0|mounts
 	- 272 unshare 0x10000000|a new user namespace
-	- 308 setns 0 0|another's
-	- 105 setuid 0|root
+	- 308 setns 0 0|enters another's namespace
+	- 105 setuid 0|becomes root
 	- 321 bpf 0 0 0|BPF
-	- 425 io_uring_setup 1 0|a ring of its own
-	- 427 io_uring_register 0 0 0 0|or other files for one
-	- 39 getpid|even this
+	- 425 io_uring_setup 1 0|makes a ring of io_uring
+	- 427 io_uring_register 0 0 0 0|other files for a ring of io_uring
+	- 39 getpid|its own number
 	mote 16 ioctl -1 0xae80 0|KVM_RUN in the main thread
 	mote 56 clone 0x3d0f00 0 0 0 0|a thread
 	vCPU_0 0 read 0 0 0|input in a vCPU
@@ -126,7 +127,7 @@ attempt() {
 	said=$(grep -c "killed by its own filter: thread $shown, call $number ($name), " \
 		"$err")
 	is "$(cat "$tmp/injected") $status $said $(reason)" \
-		"trapped 159 1 error" "$thread: $name: $what"
+		"trapped 159 1 error" "$name in $thread is the end of mote: $what"
 }
 
 attempt_all() {
@@ -153,30 +154,30 @@ truncate -s 1M "$tmp/b.img"
 with="--vsock $tmp/v -d $tmp/b.img,engine=uring"
 attempt_all <<-'END'
 	mote 41 socket 2 526337 0|with --vsock: a socket of the network
-	mote 41 socket 1 526338 0|a datagram socket
-	mote 41 socket 1 1 0|one that would wait
-	vCPU_0 41 socket 1 526337 0|in a vCPU
-	vCPU_0 42 connect 0 0 0|and connects it
-	disk_0 41 socket 1 526337 0|in a worker
+	mote 41 socket 1 526338 0|with --vsock: a datagram socket
+	mote 41 socket 1 1 0|with --vsock: a socket that would wait
+	vCPU_0 41 socket 1 526337 0|with --vsock: a socket in a vCPU
+	vCPU_0 42 connect 0 0 0|connects a socket in a vCPU
+	disk_0 41 socket 1 526337 0|with --vsock: a socket in a worker
 	mote 28 madvise 0 4096 10|what a fork would copy
 	mote 28 madvise 0 4096 16|memory without a swap
 	mote 262 newfstatat -100 0 0 0|looks where a link leads
 	mote 263 unlinkat -100 0 512|removes a directory
 	mote 426 io_uring_enter -1 0 0 2 0 0|with a disk: wakes a poller
-	mote 426 io_uring_enter -1 0 0 9 0 0|with an argument of its own
-	vCPU_0 426 io_uring_enter -1 0 0 1 0 0|in a vCPU
-	disk_0 426 io_uring_enter -1 0 0 1 0 0|in a worker
+	mote 426 io_uring_enter -1 0 0 9 0 0|with a disk: an argument of its own for the ring
+	vCPU_0 426 io_uring_enter -1 0 0 1 0 0|with a disk: the ring in a vCPU
+	disk_0 426 io_uring_enter -1 0 0 1 0 0|with a disk: the ring in a worker
 END
 with="--serial unix=$tmp/s"
 attempt_all <<-'END'
 	mote 72 fcntl 0 4 0|with a serial socket: file status flags
-	mote 72 fcntl 0 8 0|who gets its signals
-	mote 72 fcntl 0 2 0|open in another program
-	mote 44 sendto -1 0 0 0 0 16|sends to another address
-	mote 46 sendmsg -1 0 0|or in another way
-	mote 47 recvmsg -1 0 0|or takes descriptors
-	mote 42 connect -1 0 16|or connects
-	mote 425 io_uring_setup 1 0|or has a ring do it
+	mote 72 fcntl 0 8 0|with a serial socket: who gets its signals
+	mote 72 fcntl 0 2 0|with a serial socket: open in another program
+	mote 44 sendto -1 0 0 0 0 16|with a serial socket: sends to another address
+	mote 46 sendmsg -1 0 0|with a serial socket: sends in another way
+	mote 47 recvmsg -1 0 0|with a serial socket: takes descriptors
+	mote 42 connect -1 0 16|with a serial socket: connects
+	mote 425 io_uring_setup 1 0|with a serial socket: has a ring do it
 	vCPU_0 288 accept4 -1 0 0 0|a client in a vCPU
 END
 with=
@@ -185,7 +186,7 @@ with=
 start
 "$TOOLS/inject" "$(tid 'vCPU 0')" 0x40000001 2 0 0 >"$tmp/injected"
 guest_end
-is "$(cat "$tmp/injected") $status" "trapped 159" "a call of the x32 ABI"
+is "$(cat "$tmp/injected") $status" "trapped 159" "a call of the x32 ABI ends mote"
 
 # -- that these tests could fail -------------------------------------------------
 
@@ -194,21 +195,21 @@ for thread in mote 'vCPU 0' 'disk 0'; do
 	like "$("$TOOLS/inject" "$(tid "$thread")" 41 1 1 0)" \
 		'^returned [0-9]+$' "--sandbox off: $thread makes a socket"
 	is "$("$TOOLS/inject" "$(tid "$thread")" 39)" "returned $pid" \
-		"and asks for its number"
+		"--sandbox off: $thread asks for its number"
 done
 is "$(cat /proc/"$pid"/task/*/status | grep '^Seccomp:' | sort -u)" \
-	"Seccomp:	0" "as there is no filter"
+	"Seccomp:	0" "--sandbox off: there is no filter"
 kill -INT "$pid"
 guest_end
-ends 130 signal "it goes on"
+ends 130 signal "--sandbox off: mote goes on after foreign calls"
 start
 is "$("$TOOLS/inject" "$(tid mote)" 3 -1)" "returned -9" \
-	"with the filter, what is allowed is made"
-is "$("$TOOLS/inject" "$(tid 'vCPU 0')" 1 -1 0 0)" "returned -9" "in a vCPU"
-is "$("$TOOLS/inject" "$(tid 'disk 0')" 1 -1 0 0)" "returned -9" "in a worker"
+	"with the filter, what is allowed is made in the main thread"
+is "$("$TOOLS/inject" "$(tid 'vCPU 0')" 1 -1 0 0)" "returned -9" "with the filter, what is allowed is made in a vCPU"
+is "$("$TOOLS/inject" "$(tid 'disk 0')" 1 -1 0 0)" "returned -9" "with the filter, what is allowed is made in a worker"
 kill -INT "$pid"
 guest_end
-ends 130 signal "and it goes on"
+ends 130 signal "with the filter, mote goes on after what is allowed"
 
 # -- --sandbox log ----------------------------------------------------------------
 
@@ -216,17 +217,17 @@ start --sandbox log
 for thread in mote 'vCPU 0' 'disk 0'; do
 	for time in 1 2; do
 		is "$("$TOOLS/inject" "$(tid "$thread")" 39)" "trapped, returned $pid" \
-			"--sandbox log: $thread, time $time"
+			"--sandbox log: $thread makes a call, time $time"
 	done
 done
 kill -0 "$pid" && alive=yes || alive=no
-is "$alive" yes "mote is alive"
+is "$alive" yes "--sandbox log: mote is alive after what would end it"
 kill -INT "$pid"
 guest_end
-ends 130 signal "and ends as it should"
+ends 130 signal "--sandbox log: mote ends as it should"
 for thread in main 'vCPU 0' 'disk 0'; do
 	is "$(grep -c "the filter would end mote: thread $thread, call 39 (getpid)" \
-		"$err")" 1 "$thread: what would end it is named, once"
+		"$err")" 1 "--sandbox log: what would end mote is named once, of $thread"
 done
 
 done_testing

@@ -1,4 +1,5 @@
 #!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
 # Damaged kernels: every byte of the first 4 KiB of a good ELF file and of a
 # good bzImage turned over, one at a time, and the files cut at every length:
 # `mote --check` accepts or refuses, in one clear line, and never crashes or
@@ -10,18 +11,18 @@ LIMIT=300
 elf=$GUESTS/hello.elf
 bzimage=$tmp/hello.bz
 tests/tools/bzimage "$elf" >"$bzimage"
-ok "the bzImage is a good one" "$MOTE" -k "$bzimage" --check
+ok "the bzImage to damage is a good one" "$MOTE" -k "$bzimage" --check
 
 for kernel in "$elf" "$bzimage"; do
 	for mask in 0xff 0x01 0x80; do
 		run "$TOOLS/flip" "$MOTE" "$kernel" flip $mask 4096
 		is "$status $(sed 's/.* refused, //' "$out")" "0 0 wrong" \
-			"${kernel##*.}: every byte XOR $mask: $(cat "$out")"
+			"${kernel##*.} with every byte XOR $mask: $(cat "$out")"
 	done
 	run "$TOOLS/flip" "$MOTE" "$kernel" cut 4096
 	is "$status $(cat "$out")" \
 		"0 0 accepted, 4096 refused, 0 wrong" \
-		"${kernel##*.}: cut to every length"
+		"${kernel##*.} cut to every length is refused"
 done
 
 done_testing

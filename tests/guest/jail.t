@@ -1,4 +1,5 @@
 #!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
 # What a running mote has left of the host, for root and for an ordinary user;
 # that what it is to do it can do all the same; and resources by descriptor.
 # The filters of system calls have tests of their own.
@@ -116,9 +117,9 @@ without_filters() {
 
 # -- root ---------------------------------------------------------------------
 
-if needs_root "what root's mote has left"; then
+if needs_root "what root's mote has left is seen"; then
 	SECRET=secret guest_start hang --log info 9<"$0"
-	ok "the guest runs" await 10 says hanging
+	ok "root's guest runs" await says hanging
 	outside "65534 65534 65534 65534" root
 	inside root "/dev/kvm /dev/null $err $events $out "
 	ok "root: and no user namespace" shared user
@@ -128,21 +129,21 @@ if needs_root "what root's mote has left"; then
 		ok "--log info: $line" grep -q "^mote: sandbox: .*$line" "$err"
 	done
 	kill "$pid"
-	sleep 0.2
+	guest_heard
 	kill "$pid"
 	guest_end
-	ends 143 signal "signals reach it as before"
+	ends 143 signal "root: signals reach mote in the sandbox"
 
 	rm -f "$events"
 	"$MOTE" -k "$GUESTS/hang.elf" -m 64M --serial off 2>/dev/null &
 	pid=$!
-	ok "files can be as large as the guest's memory" await 10 grep -q \
+	ok "files can be as large as the guest's memory" await grep -q \
 		'^Max file size  *67108864 ' "/proc/$pid/limits"
 	kill -INT "$pid"
 	guest_end
 
 	guest_start hang --sandbox log -a /etc/passwd -a /made -a /
-	ok "the guest runs" await 10 says hanging
+	ok "root's guest with --sandbox log runs" await says hanging
 	without_filters root -1
 	kill -INT "$pid"
 	guest_end
@@ -151,22 +152,22 @@ if needs_root "what root's mote has left"; then
 		uid=${row%%:*}
 		gid=${row##*:}
 		guest_start hang --user "$(echo "$uid" | tr _ :)"
-		ok "the guest runs" await 10 says hanging
+		ok "a guest with --user $(echo "$uid" | tr _ :) runs" await says hanging
 		is "$(field Uid) / $(field Gid)" "${uid%_*} ${uid%_*} ${uid%_*} \
-${uid%_*} / $gid $gid $gid $gid" "--user $uid"
+${uid%_*} / $gid $gid $gid $gid" "--user $uid is mote's uid and gid"
 		is "$(field CapEff)$(field CapBnd)" \
-			00000000000000000000000000000000 "has no capability"
+			00000000000000000000000000000000 "--user $uid has no capability"
 		kill -INT "$pid"
 		guest_end
 	done
 
 	guest_start hang --sandbox off
-	ok "the guest runs" await 10 says hanging
+	ok "a guest with --sandbox off runs" await says hanging
 	is "$(field Uid)" "0 0 0 0" "--sandbox off: it stays root"
 	for space in mnt ipc uts net; do
 		ok "--sandbox off: no namespace: $space" shared $space
 	done
-	ok "--sandbox off: the root directory" \
+	ok "--sandbox off: the root directory is the caller's" \
 		test "/proc/$pid/root/" -ef /
 	kill -INT "$pid"
 	guest_end
@@ -180,24 +181,24 @@ mkdir -m 777 "$tmp/his"
 cp "$MOTE" "$GUESTS/hang.elf" "$GUESTS/hello.elf" "$GUESTS/virtio_write.elf" \
 	"$GUESTS/vsock_dial.elf" "$tmp/his"
 
-if needs_root "what an ordinary user's mote has left"; then
+if needs_root "what an ordinary user's mote has left is seen"; then
 	: >"$out" # or the last guest still says so
 	SECRET=secret tests/as-user "$tmp/his/mote" -k "$tmp/his/hang.elf" \
 		-m 64M --log info >"$out" 2>"$err" 9<"$0" &
 	pid=$!
-	ok "the guest runs" await 10 says hanging
+	ok "an ordinary user's guest runs" await says hanging
 	outside "$user $user $user $user" user
 	inside user "/dev/kvm /dev/null $err $out "
 	ok "user: it is in a user namespace" own user
 	kill -INT "$pid"
 	guest_end
-	is "$status" 130 "it ends as it should"
+	is "$status" 130 "an ordinary user's mote ends as it should"
 
 	: >"$out"
 	tests/as-user "$tmp/his/mote" -k "$tmp/his/hang.elf" -m 64M \
 		--sandbox log -a /etc/passwd -a /made -a / >"$out" 2>"$err" &
 	pid=$!
-	ok "the guest runs" await 10 says hanging
+	ok "an ordinary user's guest with --sandbox log runs" await says hanging
 	without_filters user -22 # it has no number in the namespace
 	victim=$(tests/as-user sh -c 'sleep 20 >&- & echo $!')
 	refused -1 "user: no signal reaches his own other processes" 62 "$victim" 9
@@ -206,10 +207,10 @@ if needs_root "what an ordinary user's mote has left"; then
 	guest_end
 
 	run tests/as-user "$tmp/his/mote" -k "$tmp/his/hello.elf" --user 1
-	is "$status" 125 "he cannot become another user"
-	like "$(cat "$err")" '^mote: --user: only root' "and it says so"
+	is "$status" 125 "an ordinary user cannot become another user"
+	like "$(cat "$err")" '^mote: --user: only root' "an ordinary user who would become another is told"
 	run tests/as-user "$tmp/his/mote" -k "$tmp/his/hello.elf" --user $user
-	is "$status" 0 "but himself"
+	is "$status" 0 "an ordinary user can become himself"
 fi
 
 # Where the host has no namespaces for him: a process whose root directory was
@@ -217,19 +218,19 @@ fi
 by_fd() {
 	chroot --userspec=$user:$user "$tmp/his" /mote --kvm fd=3 -m 64M "$@"
 }
-if needs_root "no rights at all"; then
+if needs_root "a mote without any right runs"; then
 	head -c 64K /dev/zero >"$tmp/image"
 	chmod 600 "$tmp/image"
 	status=0
 	by_fd -k fd=4 -d fd=5 --events fd=6 --serial fd=7 -a byte=9 \
 		--log info >"$out" 2>"$err" 3<>/dev/kvm 4<"$GUESTS/virtio_write.elf" \
 		5<>"$tmp/image" 6>"$events" 7>"$tmp/serial" || status=$?
-	ends 0 poweroff "everything by descriptor, and no rights at all"
-	like "$(cat "$tmp/serial")" '^same 512 of 512' "the disk is written"
+	ends 0 poweroff "a mote without any right has everything by descriptor"
+	like "$(cat "$tmp/serial")" '^same 512 of 512' "a mote without any right writes its disk"
 	like "$(cat "$err")" 'sandbox: no namespaces: .*: Operation not perm' \
-		"that there are no namespaces is said"
-	is "$(grep -c 'sandbox: no ' "$err")" 2 "once"
-	like "$(cat "$err")" 'sandbox: no capabilities' "the rest holds"
+		"a mote without any right says that there are no namespaces"
+	is "$(grep -c 'sandbox: no ' "$err")" 2 "a mote without any right says once what it lacks"
+	like "$(cat "$err")" 'sandbox: no capabilities' "a mote without any right has no capabilities"
 
 	# The launcher keeps one end of each socket.
 	cat >"$tmp/launch.pl" <<-'END'
@@ -254,9 +255,9 @@ if needs_root "no rights at all"; then
 		"$tmp/his/s" chroot --userspec=$user:$user "$tmp/his" /mote \
 		--kvm fd=KVM -k fd=KERNEL --vsock fd=LISTENER -m 64M \
 		-n fd=STREAM --timeout 1s --log info
-	is "$status" 124 "a network and a vsock by descriptor"
+	is "$status" 124 "a mote without any right has a network and a vsock by descriptor"
 	like "$(cat "$err")" "vsock fd=[0-9]+: its directory cannot be" \
-		"what the guest cannot have is said"
+		"a mote without any right says what its guest cannot have"
 	ok "a socket of the caller's stays" test -S "$tmp/his/s"
 fi
 
@@ -268,7 +269,7 @@ dial() {
 	: >"$out"
 	"$@" >"$out" 2>"$err" &
 	pid=$!
-	await 10 says dialling
+	await says dialling
 	sleep 0.3
 	# shellcheck disable=SC2086 # words
 	printf 'host here\n' | timeout 3 ${dial_by-} socat -t 3 - \
@@ -281,8 +282,8 @@ dial_at=$tmp/vs/v_1234
 dial "$MOTE" -k "$GUESTS/vsock_dial.elf" -m 64M --vsock "$tmp/vs/v"
 is "$status $(cat "$tmp/heard")" "0 guest calling" \
 	"the guest reaches a listener that comes later"
-is "$(last_line)" "host here" "and hears it"
-is "$(ls "$tmp/vs")" "" "the socket's file is removed"
+is "$(last_line)" "host here" "a guest hears a listener that comes later"
+is "$(ls "$tmp/vs")" "" "the socket's file of --vsock is removed"
 (
 	cd "$tmp/vs" || exit
 	dial_at=v_1234
@@ -290,23 +291,23 @@ is "$(ls "$tmp/vs")" "" "the socket's file is removed"
 	dial "$MOTE" -k "$GUESTS/vsock_dial.elf" -m 64M --vsock v
 	echo "$status $(cat "$tmp/heard")"
 ) >"$tmp/relative"
-is "$(cat "$tmp/relative")" "0 guest calling" "the same by a relative path"
-is "$(ls "$tmp/vs")" "" "whose file is removed, too"
+is "$(cat "$tmp/relative")" "0 guest calling" "a guest reaches a listener by a relative path"
+is "$(ls "$tmp/vs")" "" "a socket's file by a relative path is removed"
 
-if needs_root "what is reachable for vsock"; then
+if needs_root "what is reachable for vsock is seen"; then
 	touch "$tmp/vs/beside"
 	guest_start vsock_dial --vsock "$tmp/vs/v"
-	ok "the guest runs" await 10 says dialling
+	ok "a guest that dials runs" await says dialling
 	is "$(ls "/proc/$pid/cwd/")" "$(printf 'beside\nv')" \
-		"the working directory is the sockets'"
+		"with --vsock the working directory is the sockets'"
 	is "$(ls "/proc/$pid/cwd/../..")" "$(printf 'beside\nv')" \
-		"above it there is nothing"
-	is "$(ls -A "/proc/$pid/root/")" "" "nor in the root directory"
+		"with --vsock there is nothing above the sockets' directory"
+	is "$(ls -A "/proc/$pid/root/")" "" "with --vsock there is nothing in the root directory"
 	is "$(for fd in "/proc/$pid/fd"/*; do
 		[ ! -d "$fd/" ] || ls "$fd/.."; done)" \
-		"$(printf 'beside\nv')" "no other directory is open"
+		"$(printf 'beside\nv')" "with --vsock no other directory is open"
 	is "$(field Uid)" "65534 65534 65534 0" \
-		"it has the directory's owner for files"
+		"with --vsock mote has the directory's owner for files"
 	kill -INT "$pid"
 	guest_end
 
@@ -316,8 +317,8 @@ if needs_root "what is reachable for vsock"; then
 		-m 64M --vsock "$tmp/his/v"
 	is "$status $(cat "$tmp/heard")" "0 guest calling" \
 		"an ordinary user's guest reaches a listener"
-	is "$(last_line)" "host here" "and hears it"
-	ok "his socket's file is removed" test ! -e "$tmp/his/v"
+	is "$(last_line)" "host here" "an ordinary user's guest hears a listener"
+	ok "an ordinary user's socket's file is removed" test ! -e "$tmp/his/v"
 	dial_by=
 	chown $user "$tmp/vs"
 	dial_at=$tmp/vs/v_1234
@@ -345,7 +346,7 @@ wrong() {
 		>"$out" 2>"$err" || status=$?
 	for last_word; do :; done
 	is "$status $(wc -l <"$err")" "125 1" "$last_word $wrong_how: refused"
-	like "$(cat "$err")" "^mote: .*$wrong_says" "and it says why"
+	like "$(cat "$err")" "^mote: .*$wrong_says" "$last_word $wrong_how: why is said"
 }
 
 mkfifo "$tmp/fifo"
@@ -363,13 +364,13 @@ done
 wrong --kvm=fd=7 "7<$tmp/file" 'fd=7: it is not /dev/kvm'
 wrong --netns=fd=7 "7<$tmp/file" 'fd=7: .*it is no network namespace'
 wrong --cgroup=fd=7 "7<>$tmp/file" 'fd=7: .*it is no cgroup'
-is "$(cat "$tmp/file")" keep "what is no cgroup is not written to"
+is "$(cat "$tmp/file")" keep "a file that is no cgroup is not written to"
 wrong --events=fd=7 "7<$tmp/file" 'fd=7: it is not open for writing'
 wrong -kfd=7 "7>$tmp/none" 'fd=7: it is not open for reading'
 run sh -c '"$@" 7<"$0"' "$tmp/file" "$MOTE" -k "$GUESTS/hello.elf" -i fd=7 \
 	-d fd=7
-is "$status" 125 "one descriptor for two options"
-like "$(cat "$err")" "--initrd and --disk both take fd=7" "is refused by name"
+is "$status" 125 "one descriptor for two options is refused"
+like "$(cat "$err")" "--initrd and --disk both take fd=7" "one descriptor for two options is named"
 
 # mote's own files do not take the place of one that is closed.
 for fd in 3 4 5 6; do
@@ -384,23 +385,23 @@ done
 run "$MOTE" -k "$GUESTS/hello.elf" --user 1 --sandbox off
 is "$status" 125 "--user needs the sandbox"
 mote -k "$GUESTS/hello.elf" --kvm /dev/null
-ends 125 error "what is no KVM"
-like "$(cat "$err")" '^mote: /dev/null is not KVM' "is named"
+ends 125 error "a file that is no KVM is refused"
+like "$(cat "$err")" '^mote: /dev/null is not KVM' "a file that is no KVM is named"
 mote -k "$GUESTS/hello.elf" --kvm /dev/kvm
-ends 0 poweroff "KVM by its path"
+ends 0 poweroff "KVM by its path works"
 mote -k "$GUESTS/hello.elf" --cgroup "$tmp"
-ends 125 error "a cgroup that is none"
-like "$(cat "$err")" 'there is no cgroup: make it with mkdir' "says what to do"
+ends 125 error "a cgroup that does not exist is refused"
+like "$(cat "$err")" 'there is no cgroup: make it with mkdir' "a cgroup that does not exist: what to do is said"
 mote -k "$GUESTS/hello.elf" --netns "$tmp/none"
-ends 125 error "a network namespace that is none"
+ends 125 error "a network namespace that does not exist is refused"
 
 guest hello --check --serial "unix=$tmp/socket" --vsock "$tmp/vsock"
 is "$status $(echo "$tmp"/*sock*)" "0 $tmp/*sock*" "--check leaves no socket behind"
 mkdir "$tmp/checked"
 guest hello --check --vsock "$tmp/checked/v"
-is "$status $(cat "$err")" "0 " "and complains of nothing"
+is "$status $(cat "$err")" "0 " "--check with --vsock complains of nothing"
 
-if needs_root "--netns and --cgroup"; then
+if needs_root "--netns and --cgroup work"; then
 	unshare -n sleep 60 &
 	holder=$!
 	spaces=/proc/$holder/ns
@@ -409,14 +410,14 @@ if needs_root "--netns and --cgroup"; then
 	ends 125 error "a tap that is elsewhere is not found"
 	if nsenter -t $holder -n ip tuntap add mote-jail mode tap; then
 		guest_start hang -n tap=mote-jail --netns "$spaces/net"
-		ok "--netns: the tap is found there" await 10 says hanging
-		ok "mote itself is not there" test "$(readlink \
+		ok "--netns: the tap is found there" await says hanging
+		ok "--netns: mote itself is not there" test "$(readlink \
 			"/proc/$pid/ns/net")" != "$(readlink "$spaces/net")"
-		ok "nor here" own net
+		ok "--netns: mote itself is not in the caller's network either" own net
 		kill -INT "$pid"
 		guest_end
 		guest hello -n tap=mote-jail --netns fd=7 7<"$spaces/net"
-		ends 0 poweroff "--netns by a descriptor"
+		ends 0 poweroff "--netns by a descriptor works"
 	else
 		tap_count=$((tap_count + 1))
 		echo "ok $tap_count - a tap # SKIP this host has no taps"
@@ -424,7 +425,7 @@ if needs_root "--netns and --cgroup"; then
 	run tests/as-user "$tmp/his/mote" -k "$tmp/his/hello.elf" \
 		--netns fd=7 7<"$spaces/net"
 	is "$status" 125 "--netns: an ordinary user may not"
-	like "$(cat "$err")" 'only root may enter it' "and it says so"
+	like "$(cat "$err")" 'only root may enter it' "--netns: an ordinary user is told so"
 	kill $holder
 
 	# Whichever the machine has.
@@ -432,41 +433,22 @@ if needs_root "--netns and --cgroup"; then
 	if [ "$group" ] && mkdir "$group/mote-jail-$$"; then
 		group=$group/mote-jail-$$
 		guest_start hang --cgroup "$group"
-		ok "the guest runs" await 10 says hanging
-		ok "--cgroup: it is in there" grep -qx "$pid" \
+		ok "a guest with --cgroup runs" await says hanging
+		ok "--cgroup: mote is in there" grep -qx "$pid" \
 			"$group/cgroup.procs"
 		kill -INT "$pid"
 		guest_end
 		guest_start hang --cgroup fd=7 7>"$group/cgroup.procs"
-		ok "the guest runs" await 10 says hanging
-		ok "--cgroup by descriptor" grep -qx "$pid" \
+		ok "a guest with --cgroup by descriptor runs" await says hanging
+		ok "--cgroup by descriptor: mote is in there" grep -qx "$pid" \
 			"$group/cgroup.procs"
 		kill -INT "$pid"
 		guest_end
-		await 5 rmdir "$group"
+		await rmdir "$group"
 	else
 		tap_count=$((tap_count + 1))
 		echo "ok $tap_count - a cgroup # SKIP none can be made here"
 	fi
 fi
-
-# -- what it costs ------------------------------------------------------------------
-
-# How long the two stages of the sandbox take, in microseconds, with --sandbox $1:
-# the quickest of 40 starts, since what else the machine does lengthens others.
-cost() {
-	for _ in $(seq 300); do
-		"$MOTE" -k "$GUESTS/hello.elf" -m 64M --timing \
-			--sandbox "$1" 2>&1 >"$out" </dev/null |
-			awk '/timing: (jail|filter) / { sum += $6; n++ }
-				END { print n == 2 ? int(sum * 1000) : -1 }'
-	done | sort -n | head -n 1
-}
-with=$(cost on)
-without=$(cost off)
-echo "# $with us with the sandbox, $without us without"
-ok "it is measured" test "$without" -ge 0 -a "$with" -gt 50
-ok "to enter the sandbox takes less than a millisecond" \
-	[ $((with - without)) -lt 1000 ]
 
 done_testing

@@ -1,4 +1,5 @@
 #!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
 # Kernels that are none, and files that cannot be had: one clear line each,
 # status 125, reason error; and the good ways to give a kernel.
 # shellcheck source=tests/lib.sh
@@ -19,9 +20,9 @@ refused() {
 # try FILE PATTERN NAME: refused, with --check and without
 try() {
 	mote -k "$1"
-	refused "$2" "$3"
+	refused "$2" "$3 is no kernel"
 	mote -k "$1" --check
-	is "$status $(wc -l <"$err")" "125 1" "$3, with --check"
+	is "$status $(wc -l <"$err")" "125 1" "$3 is no kernel, with --check"
 }
 
 # patch OFFSET BYTES...: a copy of the good kernel with other bytes there
@@ -36,7 +37,7 @@ patch() {
 	echo "$tmp/patched"
 }
 
-try "$tmp/missing" "missing.*No such file" "no such file"
+try "$tmp/missing" "missing.*No such file" "a file that does not exist"
 try "$tmp" "$tmp.*irectory" "a directory"
 : >"$tmp/empty"
 try "$tmp/empty" "empty" "an empty file"
@@ -81,29 +82,29 @@ try "$(patch 96 377 377 377 377 377 377 377 377)" "patched" \
 try "$(patch 24 000 000 000 000)" "patched" "an entry outside of its segments"
 
 mote -k "$good" -m 16M
-is "$status" 125 "too little memory"
+is "$status" 125 "too little memory for a kernel is refused"
 mote -k "$good" -m 32M
-ends 0 poweroff "32 MiB are enough"
+ends 0 poweroff "32 MiB are enough for a guest"
 
 mote -k fd=7
-refused "fd=7" "a descriptor that is not open"
+refused "fd=7" "a descriptor that is not open is no kernel"
 mote -k fd=7 7<"$tmp"
-refused "irectory" "a descriptor of a directory"
+refused "irectory" "a descriptor of a directory is no kernel"
 mote -k fd=7 7>"$tmp/unreadable"
-refused "fd=7" "a descriptor that is open for writing only"
+refused "fd=7" "a descriptor that is open for writing only is no kernel"
 mote -k fd=7 7<"$good"
-ends 0 poweroff "a kernel by fd"
+ends 0 poweroff "a kernel by fd boots"
 mote -k fd=7,copy 7<"$good"
-ends 0 poweroff "a copy of a kernel by fd"
+ends 0 poweroff "a copy of a kernel by fd boots"
 mote -k "$good,copy"
-ends 0 poweroff "a copy of a kernel"
+ends 0 poweroff "a copy of a kernel boots"
 cp "$good" "$tmp/a,b"
 mote -k "$tmp/a,,b"
-ends 0 poweroff "a comma in the name"
+ends 0 poweroff "a kernel with a comma in its name boots"
 mote -k "$good" --check
 is "$status $(cat "$out" "$err")" "0 " "--check of a good kernel says nothing"
 mote --check
-is "$status $(wc -l <"$err")" "125 1" "no kernel at all is one line"
+is "$status $(wc -l <"$err")" "125 1" "no kernel at all is status 125 and one line"
 
 # As a user with no rights to the kernel, or none to /dev/kvm.
 cp "$MOTE" "$good" "$tmp"
@@ -113,7 +114,7 @@ plain=
 [ "$(id -u)" -ne 0 ] || plain="setpriv --reuid 65534 --regid 65534 --clear-groups"
 # shellcheck disable=SC2086 # words
 run $plain "$tmp/${MOTE##*/}" -k "$tmp/hello.elf"
-is "$status $(wc -l <"$err")" "125 1" "a kernel that may not be read"
-like "$(cat "$err")" "hello.elf.*Permission denied" "it says which and why"
+is "$status $(wc -l <"$err")" "125 1" "a kernel that may not be read is status 125 and one line"
+like "$(cat "$err")" "hello.elf.*Permission denied" "a kernel that may not be read is named, and why"
 
 done_testing

@@ -1,4 +1,5 @@
 #!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
 # The machine that a guest finds: entry state, memory, tables, CPUs, clocks.
 # shellcheck source=tests/lib.sh
 . "${0%/*}/../lib.sh"
@@ -20,32 +21,32 @@ prints '^\|.*reboot=[^ ]*.* one two three="x y"\|$' \
 guest cmdline --cmdline 'only this'
 prints '^\|only this\|$' "--cmdline replaces it"
 guest cmdline --cmdline ''
-prints '^\|\|$' "by nothing, if so wished"
+prints '^\|\|$' "--cmdline replaces the default by nothing, if so wished"
 long=$(printf '%2047s' '' | tr ' ' x)
 guest cmdline --cmdline "$long"
-is "$(cat "$out")" "|$long|" "2047 bytes of command line"
+is "$(cat "$out")" "|$long|" "a command line of 2047 bytes arrives"
 guest cmdline --cmdline "${long}x"
-ends 125 error "2048 are too many"
+ends 125 error "a command line of 2048 bytes is too long"
 
 # All but the last 385 KiB below 1 MiB, which are the tables'.
 for mib in 32 64 128 1024 3071 3072 3073 5120; do
 	guest memory -m $mib
 	prints "^usable $((mib * 1024 - 385)) KiB, [0-9]+ pages tried$" \
-		"$mib MiB, and all of it is there"
+		"all of $mib MiB are there"
 done
 guest memory -m 64M,prefault
-prints '^usable ' "memory allocated in advance"
+prints '^usable ' "memory allocated in advance is there"
 guest memory -m 64M,hugepages=thp
-prints '^usable ' "memory in transparent huge pages"
+prints '^usable ' "memory in transparent huge pages is there"
 guest memory -m 64M,mergeable
-prints '^usable ' "mergeable memory"
+prints '^usable ' "mergeable memory is there"
 
 guest acpi -c 3
 prints '^hw_reduced 1$' "ACPI is hardware-reduced"
-prints '^table FACP ' "FADT"
-prints '^table APIC ' "MADT"
+prints '^table FACP ' "there is a FADT"
+prints '^table APIC ' "there is a MADT"
 prints '^cpus 3$' "the MADT lists the CPUs"
-prints '^ioapic [0-9]+ at fec00000 gsi 0$' "and the IOAPIC"
+prints '^ioapic [0-9]+ at fec00000 gsi 0$' "the MADT lists the IOAPIC"
 for id in PNP0501 ACPI0013 PNP0C0C QEMU0001; do
 	prints "^device $id 1$" "the DSDT has $id"
 done
@@ -53,7 +54,7 @@ done
 guest mptable -c 3
 prints '^cpus 3 enabled 3 boot 1$' "the MP table lists the CPUs"
 prints '^buses 1 ioapics 1 interrupts [1-9][0-9]* local [1-9]' \
-	"and the interrupts"
+	"the MP table lists the interrupts"
 
 guest cpuid -c 2
 for row in 'hypervisor 1' 'hypervisor_name KVMKVMKVM' 'long_mode 1' \
@@ -66,14 +67,14 @@ ok "CPUID: no PMU" grep -Eq '^pmu 0$' "$out"
 
 guest timer
 prints '^deadlines 20$' "the TSC deadline timer wakes a halted CPU"
-prints '^one-shot 1$' "and so does the one-shot timer"
+prints '^one-shot 1$' "the one-shot timer wakes a halted CPU"
 
 for cpus in 1 2 8 64; do
 	guest smp -c $cpus
 	prints "^cpus $cpus\$" "$cpus CPUs start and count together"
 done
 guest smp -c 8 -m 4096M
-prints '^cpus 8$' "8 CPUs with memory above 4 GiB"
+prints '^cpus 8$' "8 CPUs start with memory above 4 GiB"
 
 # Each archive begins on a page of its own, so that it can be mapped; Linux
 # skips zeros between archives.
@@ -89,9 +90,9 @@ guest initrd -i "$tmp/initrd" -i "$tmp/second"
 prints "^initrd at [0-9a-f]+ size 107400 sum $sum\$" \
 	"two initrds arrive as one, whole"
 guest initrd -i "fd=8" 8<"$tmp/joined"
-prints "^initrd at [0-9a-f]+ size 107400 sum $sum\$" "an initrd by fd"
+prints "^initrd at [0-9a-f]+ size 107400 sum $sum\$" "an initrd by fd arrives"
 guest initrd
-prints '^initrd at 0 size 0 sum 0$' "no initrd is size 0"
+prints '^initrd at 0 size 0 sum 0$' "without an initrd its size is 0"
 
 guest msr
 prints '^faults 8$' "MSRs that are not there raise #GP"
@@ -104,7 +105,7 @@ done
 for guest in hello entry memory; do
 	tests/tools/bzimage "$GUESTS/$guest.elf" >"$tmp/bz"
 	mote -k "$tmp/bz" -m 64M
-	ends 0 poweroff "$guest as a bzImage"
+	ends 0 poweroff "$guest boots as a bzImage"
 done
 
 done_testing

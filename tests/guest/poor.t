@@ -1,4 +1,6 @@
 #!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-License-Identifier: Apache-2.0
 # Hosts that lack part of what the sandbox is made of: older kernels, and such
 # as do not let a user have it (tests/tools/without makes one of them of this).
 # What is missing is said, the rest holds, and where it decides what a mote that
@@ -28,27 +30,28 @@ poor() {
 	chmod +x "$MOTE"
 	guest_start "$@" --log info
 	MOTE=$poor_mote
-	ok "without $poor_calls: the guest runs" await 10 says hanging
+	poor_where="without $poor_calls"
+	ok "$poor_where a guest runs" await says hanging
 }
 
 # over: it ends, and leaves no message of its own death
 over() {
 	kill -INT "$pid"
 	guest_end
-	ends 130 signal "it ends as it should"
+	ends 130 signal "$poor_where mote ends as it should"
 }
 
 said() {
-	like "$(cat "$err")" "$1" "it says: $2"
+	like "$(cat "$err")" "$1" "$poor_where mote says: $2"
 }
 
 # dies TEXT NUMBER ARGUMENT...: of that call, made by the main thread
 dies() {
 	dies_text=$1
 	shift
-	is "$("$TOOLS/inject" "$pid" "$@")" trapped "$dies_text"
+	is "$("$TOOLS/inject" "$pid" "$@")" trapped "$poor_where a call is trapped: $dies_text"
 	guest_end
-	is "$status" 159 "which is the end of it"
+	is "$status" 159 "$poor_where that call is the end of mote: $dies_text"
 }
 
 # What connecting begins with: AF_UNIX, non-blocking, close-on-exec.
@@ -67,27 +70,27 @@ directories() {
 poor close_range hang 8<"$0" 9<"$0"
 is "$(for fd in "/proc/$pid/fd"/*; do readlink "$fd"; done |
 	grep -c "poor.t")" 0 \
-	"what the caller forgot to close is closed all the same"
+	"without close_range what the caller forgot to close is closed"
 over
 
 poor landlock_create_ruleset hang
 said 'no Landlock: Function not implemented' "there is no Landlock"
-is "$(ls -A "/proc/$pid/root/")" "" "the root directory is empty"
+is "$(ls -A "/proc/$pid/root/")" "" "without Landlock the root directory is empty"
 over
 
 poor pivot_root hang
-is "$(ls -A "/proc/$pid/root/")" "" "the root directory is empty"
+is "$(ls -A "/proc/$pid/root/")" "" "without pivot_root the root directory is empty"
 over
 
 poor open_tree hang --vsock "$tmp/vs/v"
 said 'vs/[.] does not remain reachable: Function not' "what is not reachable"
 said "vsock .*vs/v: .*Linux 5.2.*, so the guest's own connections are refused" \
-	"and what of it"
-is "$(directories)" "" "no directory is open"
-is "$(ls -A "/proc/$pid/root/")" "" "the root directory is empty"
+	"what follows from that"
+is "$(directories)" "" "without open_tree no directory is open"
+is "$(ls -A "/proc/$pid/root/")" "" "without open_tree the root directory is empty"
 # shellcheck disable=SC2086 # words
 dies "a socket, which nothing needs then" $socket
-ok "the socket's file stays" [ -S "$tmp/vs/v" ]
+ok "without open_tree the socket's file stays" [ -S "$tmp/vs/v" ]
 poor open_tree hang --vsock "$tmp/vs/v"
 dies "to remove a file" 263 -100 0 0
 
@@ -104,40 +107,41 @@ done
 
 # Abstract sockets are of the network, and of no directory.
 poor netns:EPERM,landlock_create_ruleset hang --vsock "$tmp/vs/v"
-said 'no network namespace: Operation not permitted' "which is missing"
-is "$(ls -A "/proc/$pid/root/")" "" "the root directory is empty"
+said 'no network namespace: Operation not permitted' "the network namespace is missing"
+is "$(ls -A "/proc/$pid/root/")" "" "without a network namespace the root directory is empty"
 # shellcheck disable=SC2086 # words
 dies "a socket, which would reach the host's abstract ones" $socket
 
 poor unshare:EPERM,landlock_create_ruleset hang --vsock "$tmp/vs/v"
 said "neither namespaces nor Landlock: .*only the filters" \
 	"that little is left"
-is "$(directories)" "" "no directory is open"
+is "$(directories)" "" "without namespaces and Landlock no directory is open"
 dies "to remove a file" 263 -100 0 0
-ok "the socket's file stays" [ -S "$tmp/vs/v" ]
+ok "without namespaces and Landlock the socket's file stays" [ -S "$tmp/vs/v" ]
 guest hello --vsock "$tmp/vs/v"
-ends 0 poweroff "the next one replaces it"
+ends 0 poweroff "a socket's file that a mote left is replaced by the next"
 
 # -- who ----------------------------------------------------------------------
 
 poor setresuid:EPERM hang
 said 'cannot become uid 65534: Operation not permitted; it stays 0' "who it is"
 is "$(sed -n 's/^CapEff:.//p' "/proc/$pid/status")" 0000000000000000 \
-	"it has no capability all the same"
+	"a mote that stays root has no capability"
 over
 run "$TOOLS/without" setresuid:EPERM "$MOTE" -k "$GUESTS/hello.elf" --user 7:8
-is "$status" 125 "--user is a must"
-like "$(cat "$err")" '^mote: --user 7:8: Operation not permitted' "and is named"
+is "$status" 125 "--user that cannot be had is status 125"
+like "$(cat "$err")" '^mote: --user 7:8: Operation not permitted' "--user that cannot be had is named"
 run "$TOOLS/without" setresuid:EPERM "$MOTE" -k "$GUESTS/hello.elf" --user 7:8 \
 	--vsock "$tmp/vs/left"
-is "$status $(ls "$tmp/vs")" "125 " "and no socket's file stays"
+is "$status $(ls "$tmp/vs")" "125 " "--user that cannot be had leaves no socket's file"
 
 # A host may take capabilities away from user namespaces.
 cp "$TOOLS/without" "$tmp/his"
 run tests/as-user "$tmp/his/without" capbset:EPERM "$tmp/his/mote" \
 	-k "$tmp/his/hello.elf" --log info
-is "$status" 0 "no bounding set to empty in a user namespace"
-said 'no capabilities; this host does not let the bounding set' "so it is"
+is "$status" 0 "a user namespace without a bounding set to empty is enough"
+poor_where="without a bounding set"
+said 'no capabilities; this host does not let the bounding set' "the bounding set stays"
 
 poor setgroups:EPERM hang
 said 'uid 65534, gid 65534, its other groups' "groups that stay"
@@ -146,22 +150,24 @@ over
 # -- what the caller has -----------------------------------------------------------
 
 guest_start hang --serial "file=$tmp/serial" </etc/passwd
-ok "the guest runs" await 10 grep -q hanging "$tmp/serial"
+poor_where="with a file on stdin and --serial file"
+ok "a guest with --serial file runs" await grep -q hanging "$tmp/serial"
 is "$(readlink "/proc/$pid/fd/0") $(readlink "/proc/$pid/fd/1")" \
-	"/dev/null /dev/null" "standard input and output, where nothing uses them"
+	"/dev/null /dev/null" "standard input and output are /dev/null where nothing uses them"
 over
 
 # Of a directory for everybody, the owner's rights are not kept.
 mkdir -m 1777 "$tmp/all"
 guest_start hang --vsock "$tmp/all/v"
-ok "the guest runs" await 10 says hanging
+poor_where="with a vsock in a directory for everybody"
+ok "a guest with a vsock in a directory for everybody runs" await says hanging
 is "$(sed -n 's/^Uid:.*	//p' "/proc/$pid/status")" 65534 \
-	"in a directory for everybody, mote is nobody"
+	"with a vsock in a directory for everybody, mote is nobody"
 said 'all/v: others write to its directory, too' "why listeners may refuse"
 over
 guest_start hang --vsock "$tmp/all/v" --serial "unix=$tmp/vs/s"
-await 10 happened start
-ok "beside a directory of its own" await 10 test "$(
+await happened start
+ok "with a vsock in a directory for everybody and a serial port elsewhere, mote is nobody" await test "$(
 	sed -n 's/^Uid:.*	//p' "/proc/$pid/status")" = 65534
 kill -9 "$pid"
 guest_end
@@ -169,11 +175,12 @@ rm -f "$tmp/vs/s" "$tmp/all/v"
 
 # A socket of another kind that the caller left on stderr can be connected to
 # anywhere in the caller's network.
+poor_where="with a socket of the network as stderr"
 perl -MSocket -e 'socket(S, AF_INET, SOCK_DGRAM, 0) or die;
 	open STDERR, ">&S"; exec @ARGV' "$MOTE" -k "$GUESTS/hang.elf" -m 64M \
 	--vsock "$tmp/vs/v" >"$out" &
 pid=$!
-ok "the guest runs" await 10 says hanging
+ok "a guest whose stderr is a socket of the network runs" await says hanging
 # shellcheck disable=SC2086 # words
 dies "a socket, where one is given that is of the network" $socket
 

@@ -1,9 +1,11 @@
 #!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
 # Every row of the policy is needed: build/tests/mote-rows is mote with filters
 # from which a row can be taken out (tests/strip/strip.h), and each time one of
 # the scenarios must end by SIGSYS then. At first all of them run with nearly
 # everything taken out and --sandbox log, which tells who calls what: only
-# those that make a call are tried for its rows, the quickest first.
+# those that make a call are tried for its rows, the quickest first. Two run at a
+# time, each with files of its own.
 # shellcheck source=tests/lib.sh
 . "${0%/*}/../lib.sh"
 # shellcheck source=tests/guest/scenarios.sh
@@ -28,57 +30,106 @@ now() {
 	date +%s%3N
 }
 
+# two_workers COMMAND...: runs it twice at once, with files of its own each. What
+# is to be done is shared out by `claim`.
+two_workers() {
+	for worker in 1 2; do
+		(
+			tmp=$top/worker$worker
+			out=$tmp/out err=$tmp/err events=$tmp/events
+			mkdir -p "$tmp"
+			trap scenarios_end EXIT
+			"$@"
+		) </dev/null >/dev/null 2>&1 &
+	done
+	wait
+}
+
+# claim NAME: nobody else has it
+claim() {
+	mkdir "$top/claimed.$1"
+}
+
+top=$tmp
+# The log has numbers, and names of some calls only.
+awk '{ print $3 " SYS_" $3 }' "$tmp/rows" | sort -u |
+	gcc -include sys/syscall.h -E -P - >"$tmp/numbers"
+
+# number CALL
+number() {
+	sed -n "s/^$1 //p" "$top/numbers"
+}
+
 row_write=$(sed -n 's/^loop 0:\([0-9]*\):0 write .*/\1/p' "$tmp/rows")
-FLAGS='--sandbox log'
-export MOTE_STRIP="all:$row_write"
-for name in $(scenarios); do
-	: >"$tmp/would"
-	start=$(now)
-	"do_$name"
-	took=$(($(now) - start))
-	sed -n 's/.*thread \([a-zA-Z]*\).*, call [0-9]* (\([a-z0-9_]*\)).*/\1 \2/p' \
-		"$tmp/would" | sed 's/^main /loop /; s/^vCPU /vcpu /
-			s/^disk /worker /' | sort -u |
-		while read -r thread call; do
-			echo "$took $name $thread $call"
-		done
-done >"$tmp/calls" 2>/dev/null
-ok "all calls are known" [ "$(wc -l <"$tmp/calls")" -gt 100 ]
+
+# All scenarios with all rows but one taken out, and what they call.
+log_calls() {
+	FLAGS='--sandbox log'
+	export MOTE_STRIP="all:$row_write"
+	for name in $(scenarios); do
+		claim "$name" || continue
+		: >"$tmp/would"
+		start=$(now)
+		"do_$name"
+		took=$(($(now) - start))
+		sed -n 's/.*thread \([a-zA-Z]*\).*, call \([0-9]*\) .*/\1 \2/p' \
+			"$tmp/would" | sed 's/^main /loop /; s/^vCPU /vcpu /
+				s/^disk /worker /' | sort -u |
+			while read -r thread call; do
+				echo "$took $name $thread $call"
+			done >>"$tmp/calls"
+	done
+}
+two_workers log_calls
+cat "$tmp"/worker?/calls >"$tmp/calls"
+ok "all calls of all scenarios are known" [ "$(wc -l <"$tmp/calls")" -gt 100 ]
 # Always allowed there.
-echo "0 term vcpu rt_sigreturn" >>"$tmp/calls"
+echo "0 term vcpu $(number rt_sigreturn)" >>"$tmp/calls"
 for thread in loop vcpu worker; do
-	echo "0 disk_threads $thread write"
-	echo "1 fault_disk $thread write"
+	echo "0 disk_threads $thread $(number write)"
+	echo "1 fault_disk $thread $(number write)"
 done >>"$tmp/calls"
 
-# Those whose rows are tried: $1 thread, $2 call
+# users THREAD CALL: those whose rows are tried
 users() {
-	sort -n "$tmp/calls" | while read -r _ name thread call; do
-		[ "$thread $call" != "$1 $2" ] || echo "$name"
+	users_number=$(number "$2")
+	sort -n "$top/calls" | while read -r _ name thread call; do
+		[ "$thread $call" != "$1 $users_number" ] || echo "$name"
 	done
 }
 
-FLAGS=
-LIMIT=10
+# Each row's result, as a file of two lines or one: who needs it and how long that
+# took, or nothing; and who was tried.
+try_rows() {
+	FLAGS=
+	LIMIT=10
+	while read -r thread row call _; do
+		claim "$row" || continue
+		needs='' tried=''
+		started=$(now)
+		for name in $(users "$thread" "$call"); do
+			tried="$tried $name"
+			export MOTE_STRIP="$row"
+			"do_$name" </dev/null
+			# 99: killed before it could put the terminal back
+			if [ "$status" = 159 ] || [ "$status" = 99 ]; then
+				needs="$name, $(($(now) - started)) ms"
+				break
+			fi
+		done
+		printf '%s\n%s\n' "$needs" "$tried" >"$top/result.$row"
+	done <"$top/rows"
+}
+two_workers try_rows
+
 while read -r thread row call why; do
-	needs=
-	started=$(now)
-	tried=
-	for name in $(users "$thread" "$call"); do
-		tried="$tried $name"
-		export MOTE_STRIP="$row"
-		"do_$name" >/dev/null 2>&1 </dev/null
-		# 99: killed before it could put the terminal back
-		if [ "$status" = 159 ] || [ "$status" = 99 ]; then
-			needs=$name
-			break
-		fi
-	done
+	needs=$(head -n 1 "$tmp/result.$row")
+	what="the row of $call in $thread ($why) is needed"
 	if [ -n "$needs" ]; then
-		pass "$thread: $call ($why): $needs, $(($(now) - started)) ms"
+		pass "$what, by $needs"
 	else
-		tap_result "not ok" "$thread: $call ($why), row $row"
-		echo "# no scenario needs it, of:$tried"
+		tap_result "not ok" "$what (row $row)"
+		echo "# no scenario needs it, of:$(tail -n 1 "$tmp/result.$row")"
 	fi
 done <"$tmp/rows"
 

@@ -1,4 +1,5 @@
 #!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
 # The serial port's host side: where its output goes and its input comes from,
 # and that nobody who reads slowly, or not at all, holds the guest up.
 # shellcheck source=tests/lib.sh
@@ -12,10 +13,10 @@ echoed() {
 
 printf 'from a file q' >"$tmp/in"
 guest echo <"$tmp/in"
-is "$(cat "$out")" "$(echoed 'from a file q')" "stdin from a file"
+is "$(cat "$out")" "$(echoed 'from a file q')" "stdin from a file reaches the guest"
 printf 'from a pipe q' | {
 	guest echo
-	is "$(cat "$out")" "$(echoed 'from a pipe q')" "stdin from a pipe"
+	is "$(cat "$out")" "$(echoed 'from a pipe q')" "stdin from a pipe reaches the guest"
 	echo "$tap_count" >"$tmp/count"
 }
 tap_count=$(cat "$tmp/count")
@@ -25,18 +26,18 @@ mkfifo "$tmp/late"
 	printf 'late q'
 } >"$tmp/late" &
 guest echo <"$tmp/late"
-is "$(cat "$out")" "$(echoed 'late q')" "stdin that comes late"
+is "$(cat "$out")" "$(echoed 'late q')" "stdin that comes late reaches the guest"
 printf 'byte \001 \003 \004 \032 \034 \377 q' >"$tmp/in"
 guest echo <"$tmp/in"
 is "$(sed -n 2p "$out" | od -An -c)" "$(od -An -c <"$tmp/in" |
-	sed '$s/$/  \\n/')" "control bytes pass through"
+	sed '$s/$/  \\n/')" "control bytes on stdin pass through"
 
 guest hello </dev/null
-ends 0 poweroff "stdin from /dev/null"
+ends 0 poweroff "a guest with stdin from /dev/null ends"
 guest hello <&-
-ends 0 poweroff "stdin closed"
+ends 0 poweroff "a guest with stdin closed ends"
 out=/dev/full guest hello
-ends 0 poweroff "stdout on a full disk"
+ends 0 poweroff "a guest with stdout on a full disk ends"
 
 # Descriptors that are missing must not be taken for others: nothing of the
 # guest's output may land in another file.
@@ -45,8 +46,8 @@ shut() {
 	status=0
 	(eval "timeout -s KILL $LIMIT $MOTE -k $GUESTS/hello.elf -m 64M \
 		--events $events $1") >"$out" 2>"$err" || status=$?
-	ends 0 poweroff "run with $1"
-	is "$(grep -vc '^{"event":.*}$' "$events")" 0 "only events in --events"
+	ends 0 poweroff "a guest run with $1 ends"
+	is "$(grep -vc '^{"event":.*}$' "$events")" 0 "only events are in --events, run with $1"
 }
 shut '>&-'
 shut '2>&-'
@@ -56,10 +57,10 @@ shut '<&- >&- 2>&-'
 # -- readers ----------------------------------------------------------------------
 
 guest flood -a kib=64
-ends 0 poweroff "64 KiB of output"
+ends 0 poweroff "a guest with 64 KiB of output ends"
 perl -e 'printf "%09d%s\n", $_, "." x 54 for 0 .. 1023; print "lines 1024\n"' \
 	>"$tmp/want"
-ok "every byte of it came, in order" cmp "$out" "$tmp/want"
+ok "every byte of 64 KiB of output comes, in order" cmp "$out" "$tmp/want"
 rm -f "$events"
 "$MOTE" -k "$GUESTS/flood.elf" -m 64M -a kib=32 --events "$events" |
 	{ sleep 2; cat; } >"$out"
@@ -88,12 +89,12 @@ rm -f "$events"
 env --default-signal=INT "$MOTE" -k "$GUESTS/flood.elf" -m 64M \
 	-a kib=192 --events "$events" >"$tmp/full" 2>"$err" 9<&- &
 pid=$!
-ok "a full pipe does not hold the guest up" await 20 happened ready
-ok "it ends, and mote waits for the reader" await 10 one_thread
+ok "a full pipe does not hold the guest up" await happened ready
+ok "mote waits for the reader of a full pipe when the guest has ended" await one_thread
 kill -INT "$pid"
 guest_end
-ends 0 poweroff "and one signal ends the wait for its reader"
-like "$(cat "$err")" 'mote: .*bytes.*lost' "what is lost is said"
+ends 0 poweroff "one signal ends the wait for the reader of a full pipe"
+like "$(cat "$err")" 'mote: .*bytes.*lost' "what a full pipe has lost is told of"
 exec 9<&-
 
 # -- by interrupts -----------------------------------------------------------------
@@ -103,46 +104,46 @@ perl -e 'srand 1; print map chr(33 + int rand 80), 1 .. 20000; print "q"' |
 printf q >>"$tmp/in"
 guest echo_irq <"$tmp/in"
 is "$(sed -n 2p "$out")" "$(cat "$tmp/in")" \
-	"20,000 bytes in and out by interrupts"
+	"20,000 bytes go in and out by interrupts"
 is "$(last_line)" "received 20002 sent 20002 by interrupts" \
-	"none lost, none twice"
+	"no byte is lost, and none comes twice, by interrupts"
 
 # -- other places --------------------------------------------------------------------
 
 guest hello --serial "file=$tmp/serial"
-ends 0 poweroff "serial to a file"
-is "$(cat "$tmp/serial" "$out")" "hello from the guest" "and only there"
+ends 0 poweroff "a guest with --serial file ends"
+is "$(cat "$tmp/serial" "$out")" "hello from the guest" "--serial file: the output is there alone"
 guest hello --serial off
-is "$status $(cat "$out")" "0 " "serial off"
+is "$status $(cat "$out")" "0 " "--serial off prints nothing"
 guest hello --serial fd=7 7>"$tmp/serial"
 is "$status $(cat "$tmp/serial" "$out")" "0 hello from the guest" \
-	"serial to a descriptor"
+	"--serial fd= writes to the descriptor"
 guest_start echo --serial "unix=$tmp/socket"
 is "$(tests/tools/dialogue unix "$tmp/socket" 'by socket q' 'echo \d+\n' |
-	tail -n 2)" "$(printf 'by socket q\necho 11')" "serial on a unix socket"
+	tail -n 2)" "$(printf 'by socket q\necho 11')" "--serial unix carries both ways"
 guest_end
-ends 0 poweroff "it ends well"
-ok "the socket's file is removed" test ! -e "$tmp/socket"
+ends 0 poweroff "a guest with --serial unix ends"
+ok "--serial unix: the socket's file is removed" test ! -e "$tmp/socket"
 
 guest_start echo --serial "unix=$tmp/socket"
 tests/tools/dialogue unix "$tmp/socket" 'one ' 'one ' >/dev/null
 is "$(tests/tools/dialogue unix "$tmp/socket" 'two q' 'echo \d+\n' |
-	tail -n 1)" "echo 9" "a second client takes up where the first left"
+	tail -n 1)" "echo 9" "--serial unix: a second client takes up where the first left"
 guest_end
-ends 0 poweroff "it ends well"
+ends 0 poweroff "a guest with --serial unix ends after a second client"
 
 guest_start echo --serial pty
-ok "the terminal is named" await 10 grep -q /dev/pts/ "$err"
+ok "--serial pty names the terminal" await grep -q /dev/pts/ "$err"
 like "$(tests/tools/dialogue pty "$(sed -n 's|.*\(/dev/pts/[0-9]*\).*|\1|p' \
-	"$err")" 'by pty q' 'echo \d+')" "by pty q" "serial on a pty"
+	"$err")" 'by pty q' 'echo \d+')" "by pty q" "--serial pty carries both ways"
 guest_end
-ends 0 poweroff "it ends well"
+ends 0 poweroff "a guest with --serial pty ends"
 
 guest hello --serial "file=$tmp/no/such"
-ends 125 error "a file that cannot be made"
+ends 125 error "--serial file that cannot be made is refused"
 guest hello --serial "unix=$tmp/no/such"
-ends 125 error "a socket that cannot be made"
+ends 125 error "--serial unix that cannot be made is refused"
 guest hello --serial fd=7
-ends 125 error "a descriptor that is not open"
+ends 125 error "--serial fd= that is not open is refused"
 
 done_testing

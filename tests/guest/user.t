@@ -1,16 +1,13 @@
 #!/bin/sh
-# All the tests of bare-metal guests once more, by an ordinary user: mote needs
-# no rights but those to /dev/kvm and to the files that it is given.
+# SPDX-License-Identifier: Apache-2.0
+# Bare-metal guests of an ordinary user: all features, all ends, a terminal.
+# mote needs no rights but those to /dev/kvm and to the files that it is given.
+# All tests of bare-metal guests, as such a user: tests/soak/guest.t.
 # shellcheck source=tests/user.sh
 . tests/user.sh
 
-for suite in tests/guest/*.t; do
-	case ${suite##*/} in
-	user.t) ;;
-	flip.t) ;;			  # looks at files, and starts no guest
-	filter.t | rules.t | poor.t) ;; # look into mote, which takes root
-	*) user_suites "$suite" ;;
-	esac
+for name in features end tty; do
+	user_suites "tests/guest/$name.t"
 done
 
 done_testing

@@ -1,4 +1,5 @@
 #!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
 # Virtio devices as bare-metal guests see them, politely driven and not.
 # shellcheck source=tests/lib.sh
 . "${0%/*}/../lib.sh"
@@ -17,25 +18,25 @@ truncate -s 8M "$a"
 truncate -s 1M "$b"
 
 guest virtio_slots
-prints '^listed 0$' "no devices: none in the DSDT"
-prints '^devices 0$' "and none on the bus"
+prints '^listed 0$' "without devices none is in the DSDT"
+prints '^devices 0$' "without devices none is on the bus"
 guest cmdline
-is "$(grep -c virtio "$out")" 0 "nor on the command line"
+is "$(grep -c virtio "$out")" 0 "without devices none is on the command line"
 
 guest virtio_slots -d "$a" -d "$b"
 prints '^listed 2$' "two disks: two devices in the DSDT"
-prints '^devices 2$' "two on the bus"
-prints '^slot 1 id 2 features 1[0-9a-f]{8}$' "with modern features"
-prints '^aliases 2$' "and two more for kernels without ACPI"
-prints '^devices with ACPI 2$' "where there is ACPI, two remain"
-prints '^aliases with ACPI 0$' "and the aliases are gone"
+prints '^devices 2$' "two disks: two devices on the bus"
+prints '^slot 1 id 2 features 1[0-9a-f]{8}$' "a disk has modern features"
+prints '^aliases 2$' "two disks have two more places, for kernels without ACPI"
+prints '^devices with ACPI 2$' "two disks remain where the guest has ACPI"
+prints '^aliases with ACPI 0$' "the places for kernels without ACPI are gone where the guest has ACPI"
 guest cmdline -d "$a" -d "$b"
 prints ' virtio_mmio.device=4K@0xd0100000:5 virtio_mmio.device=4K@0xd0101000:6\|' \
-	"the command line names the aliases"
+	"the command line names the places for kernels without ACPI"
 guest cmdline --cmdline 'only this' -d "$a"
-prints '^\|only this\|$' "--cmdline is left alone"
+prints '^\|only this\|$' "--cmdline has no word of a device added"
 guest virtio_slots --cmdline 'only this' -d "$a"
-prints '^aliases 0$' "and without the words there are no aliases"
+prints '^aliases 0$' "without words on the command line there are no places for kernels without ACPI"
 
 set --
 for i in 0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18; do
@@ -43,20 +44,20 @@ for i in 0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18; do
 	set -- "$@" -d "$tmp/$i.img"
 done
 guest virtio_slots "$@"
-prints '^devices 19$' "19 devices"
+prints '^devices 19$' "19 devices are on the bus"
 guest virtio_block "$@" -a slot=18
-prints '^round 2 ok$' "the last of them works"
+prints '^round 2 ok$' "the last of 19 devices works"
 truncate -s 1M "$tmp/19.img"
 guest virtio_slots "$@" -d "$tmp/19.img"
-is "$status" 125 "20 are too many"
+is "$status" 125 "20 devices are too many"
 
 for engine in uring threads; do
 	guest virtio_block -d "$a,engine=$engine,serial=a-disk"
-	prints '^capacity 16384$' "$engine: a disk's size"
-	prints '^round 0 ok$' "$engine: written, flushed and read"
-	prints '^round 1 ok$' "$engine: with EVENT_IDX"
-	prints '^round 2 ok$' "$engine: with INDIRECT_DESC"
-	prints '^id a-disk$' "$engine: its serial number"
+	prints '^capacity 16384$' "$engine: a disk has its size"
+	prints '^round 0 ok$' "$engine: a disk is written, flushed and read"
+	prints '^round 1 ok$' "$engine: a disk works with EVENT_IDX"
+	prints '^round 2 ok$' "$engine: a disk works with INDIRECT_DESC"
+	prints '^id a-disk$' "$engine: a disk has its serial number"
 done
 
 # As much memory as the lengths that overflow need.
@@ -76,7 +77,7 @@ for case in 'features without VERSION_1' 'features that were not offered' \
 	'table outside of RAM' 'any access'; do
 	prints "^ok $case\$" "$case: the device asks for a reset"
 done
-prints '^all is well$' "and the monitor runs on"
+prints '^all is well$' "mote runs on whatever a driver has done wrong"
 is "$(grep -c 'broke the rules' "$err")" 3 "the host's log is not flooded"
 
 done_testing

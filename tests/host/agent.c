@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * agent: process 1 of the test host's machine; runs what hostd sends it.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * hold: keeps two idle virtual machines open in the test host, for ever.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * hostd: starts the test host's machine, owns it, and relays commands to it.
  *

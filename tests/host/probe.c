@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * probe: can this machine's /dev/kvm run Linux?  Decided by trying.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * relay: hostd's middle: frames between many clients and one agent.
  *

@@ -1,4 +1,5 @@
 #!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
 # selftest: the test host does what tests/host/on promises.  Prints TAP.
 #
 # Where Linux guests run on this machine itself, the checks on streams, words
@@ -69,7 +70,7 @@ probes()
 	word=$(timeout 60 "$hostdir/probe" -v 2>"$tmp/err")
 	case $word in linux | emulated | none) ;; *) false ;; esac
 	ok "the probe has an answer: $word"
-	[ -n "${MOTE_HOST-}" ] || is "$word" "$where" "and it is the verdict"
+	[ -n "${MOTE_HOST-}" ] || is "$word" "$where" "the probe's answer is the verdict"
 	is "$("$on" -T 60 "$hostdir/probe")" linux \
 	    "where commands run, Linux guests run"
 }
@@ -77,12 +78,12 @@ probes()
 statuses()
 {
 	for n in 0 1 42 123 125 255; do
-		is "$(status sh -c "exit $n")" $n "status $n comes back"
+		is "$(status sh -c "exit $n")" $n "status $n of a command comes back"
 	done
-	is "$(status sh -c 'kill -KILL $$')" 137 "128 + 9 for SIGKILL"
-	is "$(status sh -c 'kill -TERM $$')" 143 "128 + 15 for SIGTERM"
-	is "$(status /nowhere/command)" 127 "127: no such command"
-	is "$(status "$here/common")" 126 "126: not a program"
+	is "$(status sh -c 'kill -KILL $$')" 137 "a command killed by SIGKILL is status 128 + 9"
+	is "$(status sh -c 'kill -TERM $$')" 143 "a command killed by SIGTERM is status 128 + 15"
+	is "$(status /nowhere/command)" 127 "a command that does not exist is status 127"
+	is "$(status "$here/common")" 126 "a file that is no program is status 126"
 	is "$(status sh -c 'sleep 1000 & exit 3')" 3 \
 	    "a command that leaves a child behind ends"
 }
@@ -95,14 +96,14 @@ streams()
 	    "a closed standard input is an empty one"
 	head -c 10000000 /dev/urandom >"$tmp/big"
 	sum=$(sha256sum <"$tmp/big")
-	is "$("$on" sha256sum <"$tmp/big")" "$sum" "10 MB arrive unchanged"
-	is "$("$on" cat <"$tmp/big" | sha256sum)" "$sum" "and come back so"
+	is "$("$on" sha256sum <"$tmp/big")" "$sum" "10 MB arrive unchanged at a command"
+	is "$("$on" cat <"$tmp/big" | sha256sum)" "$sum" "10 MB come back unchanged from a command"
 	is "$("$on" sh -c 'cat >&2' <"$tmp/big" 2>&1 >/dev/null | sha256sum)" \
-	    "$sum" "and on standard error"
+	    "$sum" "10 MB come back unchanged on standard error"
 	is "$("$on" cat <"$tmp/big" | { sleep 7; sha256sum; })" "$sum" \
-	    "and to a reader that is late"
+	    "10 MB come back unchanged to a reader that is late"
 	is "$("$on" head -c 5 <"$tmp/big" | wc -c)" 5 \
-	    "a command that does not read all of its input"
+	    "a command that does not read all of its input ends"
 	"$on" -T 60 yes 2>/dev/null | head -n 1 >"$tmp/o"
 	is "$(cat "$tmp/o")" y "a reader that ends early ends the command"
 }
@@ -114,9 +115,9 @@ b'
 	is "$("$on" printf '%s|' a '' 'b c' "it's" '$x"\' "$nl" -e -T 9)" \
 	    "a||b c|it's|\$x\"\\|$nl|-e|-T|9|" "arguments arrive as they are"
 	is "$("$on" -e "A=1  2" -e "B='\"\$" -e "C=$nl" \
-	    sh -c 'echo "$A|$B|$C"')" "1  2|'\"\$|$nl" "so does -e"
-	is "$(MOTE_X=7 "$on" sh -c 'echo $MOTE_X')" 7 "so do MOTE_ variables"
-	is "$(cd tests && "$on" pwd)" "$top/tests" "the directory is the same"
+	    sh -c 'echo "$A|$B|$C"')" "1  2|'\"\$|$nl" "what -e adds to the environment arrives as it is"
+	is "$(MOTE_X=7 "$on" sh -c 'echo $MOTE_X')" 7 "MOTE_ variables arrive as they are"
+	is "$(cd tests && "$on" pwd)" "$top/tests" "a command runs in the directory of its caller"
 	is "$(status sh -c '[ -f tests/host/selftest.t ]')" 0 \
 	    "the tree's files are there"
 }
@@ -140,14 +141,14 @@ limits()
 {
 	start=$(date +%s)
 	"$on" -T 1 sleep 1000 2>"$tmp/err"
-	is $? 124 "124 when its time is over"
+	is $? 124 "the status is 124 when a command's time is over"
 	"$on" -T 1 sh -c 'trap "" TERM; while :; do sleep 1; done' \
 	    </dev/null 2>"$tmp/err"
 	r=$?
 	[ $r -eq 124 ] || [ $r -eq 137 ]
-	ok "also for one that ignores SIGTERM"
+	ok "a command that ignores SIGTERM is ended when its time is over"
 	[ $(($(date +%s) - start)) -lt 15 ]
-	ok "and it is over soon"
+	ok "a command is over soon after its time"
 }
 
 terminal()
@@ -171,11 +172,11 @@ killed()
 	"$on" sh -c "setsid sleep $m & sleep $m" </dev/null &
 	client=$!
 	within 10 eval "! none $m"
-	ok "a command runs"
+	ok "a command whose client is to be killed runs"
 	kill -KILL $client
 	wait $client 2>/dev/null
 	within 10 none $m
-	ok "and ends, its children too, when its client is killed"
+	ok "a command and its children end when its client is killed"
 	"$on" sh -c "trap 'echo got; exit 9' TERM; while :; do sleep 0.1; done" \
 	    </dev/null >"$tmp/o" &
 	client=$!
@@ -193,9 +194,9 @@ refreshed()
 	f=build/tests/selftest.$$
 	mkdir -p build/tests
 	echo one >"$f"
-	is "$("$on" cat "$f")" one "a new file is there"
+	is "$("$on" cat "$f")" one "a new file is there in the test host"
 	echo two >"$f"
-	is "$("$on" cat "$f")" two "a changed file too"
+	is "$("$on" cat "$f")" two "a changed file is there, too"
 	echo three >"$tmp/other"
 	"$here/put" "$tmp/other"
 	is "$("$on" cat "$tmp/other")" three "put copies any file"
@@ -221,22 +222,22 @@ life()
 	"$here/stop" && gone "$qemu" && gone "$pid"
 	ok "after stop there is no QEMU"
 	"$here/stop"
-	ok "stop again does nothing"
+	ok "stop does nothing where no machine runs"
 	sleep 1000 &
 	watched=$!
 	"$here/start" -p $watched 2>"$tmp/err" && machine
-	ok "it starts anew"
+	ok "a second machine starts anew"
 	kill $watched
 	wait $watched 2>/dev/null
 	within 10 gone "$qemu"
-	ok "and ends with the process that it watches"
+	ok "a machine ends with the process that it watches"
 	MOTE_HOST_IDLE=2 "$here/start" 2>"$tmp/err" && machine
 	within 20 gone "$qemu"
-	ok "and when nobody uses it"
+	ok "a machine ends when nobody uses it"
 	"$here/start" 2>"$tmp/err" && machine
 	kill -KILL "$pid"
 	within 10 gone "$qemu"
-	ok "and when hostd is killed"
+	ok "a machine ends when hostd is killed"
 	unset MOTE_HOST_RUN MOTE_HOST_MEM
 }
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * session: one command in the test host, from its strings to its status.
  * Part of the agent; see agent.c.

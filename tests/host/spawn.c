@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * spawn: the process of a session, and the cgroup that it lives in.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * wire: the frames between client, hostd and agent, and a byte queue.
  *

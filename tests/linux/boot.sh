@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 # What the Linux tests share, on top of tests/lib.sh; to be sourced. POSIX sh,
 # and no program but busybox's and socat: it runs in the test host.
 #
@@ -14,8 +15,18 @@
 #	ended NAME
 #		waits for that guest, at most LIMIT seconds; then $status, $out,
 #		$err and $events are its own, for what tests/lib.sh has
+#	minimal, debian
+#		which kernel boots from here on: Debian's, the first, whose drivers
+#		are modules, which $modules brings; or the minimal one, a quarter of
+#		the work, for tests whose subject is not the kernel. Where that was
+#		not built, Debian's does all. A test that uses it says so in a line
+#		of its own (see tests/run).
+#	$driver_warnings
+#		for a job: prints as late=... what drivers warn of
 #	got KEY
 #		what it printed as KEY=...
+#	heard NAME
+#		that guest's mote has acted on all signals that were sent to it
 #	until_is SECONDS COMMAND...
 #		waits for a command to succeed. See printed, waiting.
 #
@@ -26,11 +37,34 @@
 
 . tests/lib.sh
 
-kernel=build/guest/vmlinux
 BZIMAGE=build/guest/bzImage
 INITRD=build/guest/initrd.cpio
 MODULES=build/guest/modules.cpio
 OUTB=build/tests/outb
+
+debian() {
+	kernel=build/guest/vmlinux
+	modules="-i $MODULES"
+}
+
+minimal() {
+	[ -e build/kernel/vmlinux ] || return 0
+	kernel=build/kernel/vmlinux
+	modules=
+}
+
+debian
+
+# A driver's message begins with its name or a device's. In what a kernel says
+# otherwise, such as the trace of a stall where the host is busy, there may be
+# such names anywhere. Debian builds virtio_mmio without the parameter that names
+# slots for kernels without ACPI, and says so.
+driver_warnings='
+dmesg -r | sed -nE "s/^<[0-4]>\[[ 0-9.]*\] //p" |
+	grep -iE "^(virtio|vd[a-p]|blk|eth[0-9]|netdev|vsock|irq|ext4|jbd2)|I/O error" |
+	grep -v "unknown parameter .device. ignored" |
+	sed "s/^/late=/"
+'
 
 # A boot takes a second on a machine with virtualisation, 4 to 30 in the
 # emulated one, as busy as it is.
@@ -104,6 +138,23 @@ printed() {
 # waiting NAME: the guest has said that it is ready
 waiting() {
 	grep -q '"event":"ready"' "$tmp/$1.events"
+}
+
+counters_of() {
+	grep -c '"event":"counters"' "$tmp/$1.events"
+}
+
+more_counters() {
+	[ "$(counters_of "$1")" -gt "$2" ]
+}
+
+# What was sent before may be acted on with the first answer, or just after it.
+heard() {
+	for heard_time in first second; do
+		heard_before=$(counters_of "$1")
+		kill -USR2 "$(pid_of "$1")"
+		until_is "$LIMIT" more_counters "$1" "$heard_before"
+	done
 }
 
 boot_over() {

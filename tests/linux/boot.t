@@ -1,4 +1,5 @@
 #!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
 # Boots to user space: from the ELF image and from the bzImage, with the least
 # of flags, with several archives, with command lines; and to a shell that
 # somebody types to.
@@ -41,25 +42,25 @@ boot bzimage -i "$tmp/a.cpio" -i "$tmp/b.cpio" -i "$MODULES" \
 kernel=build/guest/vmlinux
 
 ended plain
-is "$status" 0 "-k, -i and -m alone: boots, and powers off with status 0"
-is "$(got machine)" "Linux $release x86_64" "its shell takes what was typed"
+is "$status" 0 "with -k, -i and -m alone a guest boots, and powers off with status 0"
+is "$(got machine)" "Linux $release x86_64" "a guest's shell takes what was typed before it was up"
 like "$(got args)" "^console=ttyS0 .*reboot=t,warm,panic_cold" \
-	"the default command line"
-is "$(cat "$err")" "" "nothing on stderr"
+	"the default command line names console and reboot"
+is "$(cat "$err")" "" "a guest that boots and powers off leaves stderr empty"
 
 ended bzimage
-ends 0 poweroff "the bzImage boots"
-is "$(got release)" "$release" "to user space"
-is "$(got files)" "second two 1" "four archives are one"
+ends 0 poweroff "the bzImage boots and powers off"
+is "$(got release)" "$release" "the bzImage boots to user space"
+is "$(got files)" "second two 1" "four archives arrive as one, and later files replace earlier ones"
 like "$(got args)" "^console=ttyS0 .* mote.test=one mote.test=two three$" \
-	"each --append is added, in order"
+	"each --append is added to the command line, in order"
 if grep -qE '^flags.* (svm|vmx)( |$)' /proc/cpuinfo; then
-	is "$(got svm)" 2 "nested: the processors have what the host's have"
+	is "$(got svm)" 2 "-c nested: the processors have svm or vmx as the host's have"
 else
-	is "$(got svm)" 0 "nested: no more than the host's processors have"
+	is "$(got svm)" 0 "-c nested: the processors have no more than the host's"
 fi
 is "$(sed -n 's/.*"event":"\([a-z]*\)".*/\1/p' "$events" | tr '\n' ' ')" \
-	"start ready exit " "the events of a run, in order"
+	"start ready exit " "the events of a run are start, ready and exit"
 like "$(cat "$err")" "timing: ready +[0-9]" "--timing says when it was ready"
 
 # --cmdline is all there is. Without the words that make a panic differ from
@@ -81,13 +82,13 @@ END
 boot off --serial off -i "$tmp/off.job"
 
 ended cmdline
-ends 123 crash "a triple fault"
-is "$(cat "$err")" "mote: the guest crashed: a triple fault" "said so"
+ends 123 crash "a triple fault is status 123, reason crash"
+is "$(cat "$err")" "mote: the guest crashed: a triple fault" "a triple fault is told in one line"
 is "$(got args)" "console=ttyS0 quiet pci=off reboot=t" \
 	"--cmdline replaces the default"
 
 ended off
-ends 42 exited "--serial off: no console on the command line"
-is "$(cat "$out" "$err")" "" "and nothing said"
+ends 42 exited "--serial off leaves the console away from the command line"
+is "$(cat "$out" "$err")" "" "--serial off: nothing is printed"
 
 done_testing

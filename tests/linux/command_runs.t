@@ -1,15 +1,13 @@
 #!/bin/sh
-# Commands in guests, run after run, without one lost byte or wrong status: 100,
+# SPDX-License-Identifier: Apache-2.0
+# Commands in guests, run after run, without one lost byte or wrong status: 30,
 # or TEST_COMMAND_RUNS. With the minimal kernel, where that has been built.
+# needs: the minimal kernel
 # shellcheck source=tests/linux/boot.sh
 . "${0%/*}/../linux/boot.sh"
 
-runs=${TEST_COMMAND_RUNS:-100}
-modules="-i $MODULES"
-if [ -e build/kernel/vmlinux ]; then
-	kernel=build/kernel/vmlinux
-	modules=
-fi
+minimal
+runs=${TEST_COMMAND_RUNS:-30}
 
 root=$tmp/root
 mkdir -p "$root/bin"
@@ -45,6 +43,6 @@ while [ $i -lt "$runs" ]; do
 	done
 	i=$((i + 2))
 done
-is "$good" "$i" "$i runs, each with its status and every byte"
+is "$good" "$i" "$i commands in a row have each their status and every byte"
 
 done_testing

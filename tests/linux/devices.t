@@ -1,4 +1,5 @@
 #!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
 # Eight disks, seven networks and vsock in one Linux guest, all under load
 # together: each device has a worker that goes on, round after round, until
 # every other has ended a round too; what was moved is compared.
@@ -26,7 +27,7 @@ trap 'clean_up; boot_end' EXIT
 
 # in_background COMMAND...: until this script ends
 in_background() {
-	"$@" >/dev/null 2>&1 &
+	"$@" >>"$tmp/background.log" 2>&1 &
 	echo $! >"$tmp/background-$!.pid"
 }
 
@@ -69,7 +70,10 @@ vsock() {
 }
 work() {
 	until [ \$(ls /done | wc -l) = 17 ]; do
-		"\$@" >/dev/null 2>&1 || touch "/bad/\$1\$2"
+		"\$@" >"/tmp/said.\$1\$2" 2>&1 || {
+			touch "/bad/\$1\$2"
+			sed "s/^/said by \$1 \$2: /" "/tmp/said.\$1\$2"
+		}
 		echo . >>"/done/\$1\$2"
 	done
 }
@@ -90,8 +94,7 @@ echo rounds=\$(wc -l /done/* | sed -n "s/ *\([0-9]*\) .*done.\([a-z0-9]*\)/\2:\1
 echo bad=\$(ls /bad)
 echo interrupts=\$(grep -c "IO-APIC.*virtio" /proc/interrupts)
 echo quiet=\$(grep "IO-APIC.*virtio" /proc/interrupts | awk '\$2 + \$3 < 10')
-dmesg -r | grep "^<[0-4]>" | grep -iE "virtio|vd[a-p]|blk|eth|vsock|irq" |
-	grep -vF "unknown parameter 'device' ignored" | sed "s/^/late=/"
+$driver_warnings
 END
 
 mkfifo "$tmp/line"
@@ -99,19 +102,19 @@ exec 7<>"$tmp/line"
 input=$tmp/line boot all -i "$MODULES" -i "$tmp/all.job" -c 2 -m 256M "$@" \
 	--vsock "$sock,cid=77"
 out=$tmp/all.out err=$tmp/all.err events=$tmp/all.events status=running
-ok "the guest has begun" until_is "$LIMIT" waiting all
-ok "a stream each way from the host to the guest meanwhile" \
+ok "a guest with 16 devices under load has begun" until_is "$LIMIT" waiting all
+ok "the host has a stream each way to a guest whose devices are all busy" \
 	timeout "$LIMIT" "$LOAD" both "mote:$sock:1000" $((kib * 4096))
 echo >&7
 ended all
 exec 7<&-
-ends 0 poweroff "boots and powers off"
+ends 0 poweroff "a guest with 16 devices under load powers off"
 is "$(got disks) $(got nets) $(got vsock) $(got devices)" "8 7 77 16" \
-	"8 disks, 7 networks and vsock"
+	"8 disks, 7 networks and vsock are found"
 is "$(got rounds | wc -w) $(got bad)" "17 " \
-	"all moved what they should, together: $(got rounds)"
-is "$(got interrupts)" 16 "an interrupt of its own for each"
-is "$(got quiet)" "" "and each came"
-is "$(got late)" "" "without a warning"
-is "$(cat "$err")" "" "mote had nothing to say"
+	"16 devices move what they should, all together: $(got rounds)"
+is "$(got interrupts)" 16 "each of 16 devices has an interrupt of its own"
+is "$(got quiet)" "" "each of 16 devices has had interrupts"
+is "$(got late)" "" "no driver of 16 busy devices warns"
+is "$(cat "$err")" "" "16 busy devices: mote has nothing to say"
 done_testing

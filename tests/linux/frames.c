@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * frames SOCKET TAP: a tap interface behind a unix stream socket, for one
  * client that speaks as passt and QEMU do: frames, each after its length in 32

@@ -1,12 +1,14 @@
 #!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
 # The minimal kernel of `make kernel`: that it boots from what mote gives it,
 # finds the whole machine without a module and without a complaint, and ends
 # in each of the ways that Debian's does.
+# needs: the minimal kernel
 # shellcheck source=tests/linux/boot.sh
 . "${0%/*}/boot.sh"
 
-kernel=build/kernel/vmlinux
-[ -e "$kernel" ] || {
+minimal
+[ -z "$modules" ] || {
 	echo "1..0 # SKIP no build/kernel/vmlinux here: \`make kernel\` builds it"
 	exit 0
 }
@@ -52,34 +54,34 @@ boot small -m 32M -i "$tmp/small.job"
 
 ended facts
 kill "$peer" 2>/dev/null
-ends 0 poweroff "boots and powers off"
+ends 0 poweroff "the minimal kernel boots and powers off"
 is "$(got release) $(got modules)" "$(cat build/kernel/release) " \
-	"it is the kernel that was built, and has no modules"
-is "$(got warns)" "" "no warning and no error"
-ok "the log is that of a whole boot" [ "$(got lines)" -gt 60 ]
-is "$(got nproc) $(got clock)" "2 kvm-clock" "both processors, kvm-clock"
-is "$(got irqs)" 5 "serial port, power button and three devices interrupt"
+	"it is the minimal kernel that was built, and it has no modules"
+is "$(got warns)" "" "the minimal kernel has no warning and no error"
+ok "the minimal kernel's log is that of a whole boot" [ "$(got lines)" -gt 60 ]
+is "$(got nproc) $(got clock)" "2 kvm-clock" "the minimal kernel has both processors and kvm-clock"
+is "$(got irqs)" 5 "in the minimal kernel serial port, power button and three devices interrupt"
 is "$(got bound) of $(got drivers)" \
 	"3 of virtio_blk virtio_net vmw_vsock_virtio_transport" \
-	"the drivers of mote's devices, each device bound"
-is "$(got panic)" 1 "pvpanic is found"
-is "$(got disk)" "this disk 1048576" "the disk can be read"
-is "$(got systems)" 6 "ext2, ext4, erofs, overlay, tmpfs, devpts"
-is "$(got eth0) $(got lo)" "52:54:00:12:34:56 up" "networks"
-is "$(got pty)" 0 "pseudo-terminals"
-is "$(got unshare)" works "name spaces"
-is "$(got leak)" "" "it knows what it did about each flaw of the processor"
+	"the minimal kernel has the drivers of mote's devices, and each device is bound"
+is "$(got panic)" 1 "the minimal kernel finds pvpanic"
+is "$(got disk)" "this disk 1048576" "the minimal kernel reads a disk"
+is "$(got systems)" 6 "the minimal kernel has ext2, ext4, erofs, overlay, tmpfs and devpts"
+is "$(got eth0) $(got lo)" "52:54:00:12:34:56 up" "the minimal kernel has the network with its address, and the loopback"
+is "$(got pty)" 0 "the minimal kernel has pseudo-terminals"
+is "$(got unshare)" works "the minimal kernel has name spaces"
+is "$(got leak)" "" "the minimal kernel knows what it did about each flaw of the processor"
 sed -n 's/.*timing: /# /p' "$err"
 
 ended small
-ends 0 reboot "32 MiB, and a reboot"
-ok "of which half is left for programs" [ "$(got total)" -gt 16384 ]
+ends 0 reboot "the minimal kernel boots in 32 MiB, and reboots"
+ok "half of 32 MiB is left for programs" [ "$(got total)" -gt 16384 ]
 
 # A command by vsock, of which no module knows; without a word on the console.
 boot command --timing -- sh -c 'echo first; exit 42'
 ended command
-ends 42 exited "one command"
-is "$(cat "$out")" first "its output"
+ends 42 exited "the minimal kernel runs one command"
+is "$(cat "$out")" first "the minimal kernel's command has its output"
 sed -n 's/.*timing: ready/# exec to command: ready/p' "$err"
 
 job panic <<'END'
@@ -94,12 +96,12 @@ END
 boot panic --cmdline "console=ttyS0 quiet reboot=t panic=-1" -i "$tmp/panic.job"
 boot stay -c 8 -i "$tmp/stay.job"
 ended panic
-ends 123 panic "a panic, told by pvpanic"
-like "$(cat "$out")" "Call Trace" "with a trace"
-like "$(cat "$out")" "sysrq_handle_crash\+0x" "that has names"
-ok "the guest with 8 processors waits" until_is "$LIMIT" waiting stay
+ends 123 panic "a panic of the minimal kernel is told by pvpanic"
+like "$(cat "$out")" "Call Trace" "a panic of the minimal kernel has a trace"
+like "$(cat "$out")" "sysrq_handle_crash\+0x" "the trace of the minimal kernel has names"
+ok "the minimal kernel with 8 processors waits" until_is "$LIMIT" waiting stay
 kill -TERM "$(pid_of stay)"
 ended stay
-ends 0 poweroff "SIGTERM is the power button: the guest powers itself off"
+ends 0 poweroff "SIGTERM is the power button, by which the minimal kernel powers off"
 
 done_testing

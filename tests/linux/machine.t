@@ -1,7 +1,9 @@
 #!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
 # The machine as Linux sees it: memory, processors, clocks, interrupts, what
 # the kernel complains of; with ACPI and, where its kernel can do without, by
 # the MP table alone.
+# needs: the minimal kernel
 # shellcheck source=tests/linux/boot.sh
 . "${0%/*}/boot.sh"
 
@@ -69,14 +71,14 @@ common() {
 	ends 0 poweroff "$2 MiB, $1 processors: boots and powers off"
 	is "$(got nproc) $(got online)" \
 		"$1 $([ "$1" = 1 ] && echo 0 || echo "0-$(($1 - 1))")" \
-		"nproc is $1, all are online"
+		"$2 MiB, $1 processors: all are online"
 	# all but what lies below 1 MiB
-	ok "RAM is $2 MiB" near "$(($(got ram) / 1024))" $(($2 * 1024)) 1
-	is "$(warnings)" "" "no warning and no error"
-	is "$(got bug)" "" "nothing unhandled, no bug, no stall"
-	is "$(got clock)" kvm-clock "its clock is kvm-clock"
+	ok "$2 MiB, $1 processors: RAM is of that size" near "$(($(got ram) / 1024))" $(($2 * 1024)) 1
+	is "$(warnings)" "" "$2 MiB, $1 processors: no warning and no error"
+	is "$(got bug)" "" "$2 MiB, $1 processors: nothing unhandled, no bug, no stall"
+	is "$(got clock)" kvm-clock "$2 MiB, $1 processors: the clock is kvm-clock"
 	is "$(got ioapic) $(got pic)" "1 0" \
-		"the serial port interrupts by the IOAPIC, nothing by the PIC"
+		"$2 MiB, $1 processors: the serial port interrupts by the IOAPIC, nothing by the PIC"
 }
 
 echo "$facts" | job facts
@@ -89,20 +91,20 @@ boot small -m 64M -i "$tmp/facts.job" \
 	-a "lsm=lockdown lockdown=confidentiality"
 boot two -m 3G -c 2 -i "$MODULES" -i "$tmp/facts.job"
 ended small
-ends 0 poweroff "64 MiB"
-ok "RAM is 64 MiB" near "$(($(got ram) / 1024))" 65536 1
-is "$(got nproc) $(got online)" "1 0" "one processor where -c is not given"
-is "$(got bug)" "" "nothing unhandled, no bug, no stall"
+ends 0 poweroff "a guest of 64 MiB boots and powers off"
+ok "a guest of 64 MiB has that much RAM" near "$(($(got ram) / 1024))" 65536 1
+is "$(got nproc) $(got online)" "1 0" "a guest has one processor where -c is not given"
+is "$(got bug)" "" "a guest of 64 MiB has nothing unhandled, no bug and no stall"
 
 ended two
 common 2 3072
-ok "MemTotal is 3 GiB less a few percent" near "$(got total)" 3145728 5
-ok "the log is that of a whole boot" [ "$(got lines)" -gt 200 ]
+ok "MemTotal of 3 GiB is that less a few percent" near "$(got total)" 3145728 5
+ok "the kernel's log is that of a whole boot" [ "$(got lines)" -gt 200 ]
 like "$(got deadline) $(got timers)" "^1 [1-9]" \
 	"the TSC deadline timer is there and in use"
 is "$(got ged)" 1 "the power button interrupts by the IOAPIC"
-is "$(got svm)" 0 "no svm and no vmx unless asked for"
-is "$(got topology)" "2 1" "two cores of one package"
+is "$(got svm)" 0 "there is no svm and no vmx unless asked for"
+is "$(got topology)" "2 1" "two processors are two cores of one package"
 date=$(got date)
 ok "the guest's date is the host's" \
 	[ "$date" -ge "$began" -a "$date" -le "$(date +%s)" ]
@@ -118,16 +120,17 @@ boot mp -c 2 -m 256M -a "acpi=off initcall_blacklist=add_rtc_cmos" \
 kernel=build/guest/vmlinux
 ended five
 common 8 5120
-ok "MemTotal is 5 GiB less a few percent" near "$(got total)" 5242880 5
-is "$(got topology)" "8 1" "eight cores of one package"
+ok "MemTotal of 5 GiB is that less a few percent" near "$(got total)" 5242880 5
+is "$(got topology)" "8 1" "eight processors are eight cores of one package"
 
 ended mp
-ends 0 reboot "no ACPI: boots, and ends by reboot=t"
-is "$(got mp)" 1 "found by the MP table"
-is "$(got nproc) $(got online)" "2 0-1" "both processors"
-is "$(got ioapic)" 1 "the serial port interrupts by the IOAPIC"
-is "$(got acpi)" 0 "and there was no ACPI in it"
+ends 0 reboot "a guest without ACPI boots, and ends by reboot=t"
+is "$(got mp)" 1 "a guest without ACPI finds the MP table"
+is "$(got nproc) $(got online)" "2 0-1" "a guest without ACPI has both processors"
+is "$(got ioapic)" 1 "a guest without ACPI has the serial port interrupt by the IOAPIC"
+is "$(got acpi)" 0 "a guest without ACPI has seen none"
 
+minimal
 boot many -m 512M -c 64 -i "$tmp/facts.job"
 ended many
 common 64 512

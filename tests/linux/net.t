@@ -1,4 +1,5 @@
 #!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
 # Networks under Linux: one guest with six interfaces (a tap, a jumbo tap, a
 # VLAN trunk and an access port on a VLAN-aware bridge, a macvtap given as a
 # descriptor, a stream of frames) and one that has passt's, for users without
@@ -7,6 +8,7 @@
 # TEST_NET_MB is what goes each way: 100 unless told, and in the emulated
 # machine 4. Guest and host act in turns: the guest prints @N and reads a line,
 # which the host writes when it has done its part of step N.
+# needs: the minimal kernel
 # shellcheck source=tests/linux/boot.sh
 . "${0%/*}/../linux/boot.sh"
 
@@ -60,7 +62,7 @@ go_on() {
 }
 
 reaches() {
-	ping -c 1 -W 15 "$@" >/dev/null || ping -c 1 -W 15 "$@" >/dev/null
+	ping -c 1 -W 60 "$@" >/dev/null
 }
 
 clean_up() {
@@ -130,8 +132,7 @@ step() {
 	read -r line
 }
 reaches() {
-	ping -c 1 -W 15 "$@" >/p || ping -c 1 -W 15 "$@" >/p && echo yes ||
-		echo no
+	ping -c 1 -W 60 "$@" >/p && echo yes || echo no
 }
 speed() {
 	iperf3 -c 10.9.0.1 -t $seconds -f m "$@" >/i &&
@@ -261,7 +262,8 @@ END
 	chmod 755 "$tmp/mote"
 	MOTE=$tmp/mote
 fi
-boot user -i "$MODULES" -i "$tmp/user.job" -n "unix=$socket,mtu=65520"
+minimal
+boot user $modules -i "$tmp/user.job" -n "unix=$socket,mtu=65520"
 as_nobody=$MOTE
 MOTE=build/mote
 
@@ -281,27 +283,27 @@ ip tuntap add dev mote-many mode tap multi_queue user root
 run "$MOTE" -k "$kernel" -i "$INITRD" --check -n tap=mote-many
 is "$status" 0 "a multi_queue tap is opened as such"
 like "$(cat "$err")" 'interface is down: ip link set mote-many up' \
-	"one that is down: a warning"
+	"a tap that is down is warned of"
 ip link set mote-many up
 run "$MOTE" -k "$kernel" -i "$INITRD" --check -n tap=mote-many
-is "$status $(cat "$err")" "0 " "one that is up: none"
+is "$status $(cat "$err")" "0 " "a tap that is up is not warned of"
 refused 'ip tuntap add dev nosuch mode tap user .USER && ip link set nosuch up' \
-	"no such tap, and how to make one" -n tap=nosuch
-ok "none is made" [ ! -e /sys/class/net/nosuch ]
-refused 'it is not a tap' "a bridge is no tap" -n tap=mote-br
-refused 'passt -s' "no such socket" -n "unix=$tmp/nothing"
-refused 'neither a tap nor a socket' "stdin is no network" -n fd=0
-refused 'no such descriptor is open' "a closed descriptor" -n fd=99
-refused 'only reaches|interface.s name has 1 to 15' "too long a name" \
+	"a tap that does not exist: how to make one is said" -n tap=nosuch
+ok "a tap that does not exist is not made" [ ! -e /sys/class/net/nosuch ]
+refused 'it is not a tap' "a bridge for a tap is refused" -n tap=mote-br
+refused 'passt -s' "a socket that does not exist: how to start passt is said" -n "unix=$tmp/nothing"
+refused 'neither a tap nor a socket' "stdin that is no network is refused" -n fd=0
+refused 'no such descriptor is open' "a closed descriptor for a network is refused" -n fd=99
+refused 'only reaches|interface.s name has 1 to 15' "too long a name of a tap is refused" \
 	-n tap=a-very-long-name
 if [ "$as_nobody" != build/mote ]; then
 	MOTE=$as_nobody
 	chmod 666 /dev/net/tun
-	refused 'belongs to another user.*user .USER' "another user's tap" \
+	refused 'belongs to another user.*user .USER' "another user's tap is refused" \
 		-n tap=mote-many
 	MOTE=build/mote
 else
-	pass "another user's tap # SKIP nobody may not use /dev/kvm here"
+	pass "another user's tap is refused # SKIP nobody may not use /dev/kvm here"
 fi
 
 # -- in turns with the guest --------------------------------------------------
@@ -309,14 +311,16 @@ fi
 at 1
 out=$tmp/net.out err=$tmp/net.err events=$tmp/net.events status=running
 # What the guest answers to: its VLANs' packets come by those VLANs alone.
-ok "the host reaches the guest" reaches 10.9.0.2
+ok "the host reaches the guest by a tap" reaches 10.9.0.2
 sent=/sys/class/net/mote-jumbo/statistics/tx_packets
 one_packet=$(cat $sent)
-ok "with jumbo packets too" reaches -s 8900 10.9.1.2
+ok "the host reaches the guest with jumbo packets" reaches -s 8900 10.9.1.2
 one_packet=$(($(cat $sent) - one_packet))
+is "$(ethtool -k mote-plain | sed -n "s/^tcp-segmentation-offload: //p")" on \
+	"the tap has the offloads that the guest takes"
 ok "a jumbo packet is one packet ($one_packet)" [ "$one_packet" -le 4 ]
 out=$tmp/check.out err=$tmp/check.err
-refused 'tap=mote-plain.*another program has it open' "a tap in use" \
+refused 'tap=mote-plain.*another program has it open' "a tap in use is refused" \
 	-n tap=mote-plain
 out=$tmp/net.out err=$tmp/net.err status=running
 go_on
@@ -332,49 +336,49 @@ for n in 1 2 3; do
 	sleep 0.2
 	ip link set mote-plain up
 done
-ok "the host's side goes down and up" reaches 10.9.0.2
+ok "the host reaches the guest after its side went down and up" reaches 10.9.0.2
 go_on
 at 3
 ip link delete mote-plain
 
 ended user
-ends 0 poweroff "a guest whose network is passt"
+ends 0 poweroff "a guest whose network is passt powers off"
 is "$owner" "$([ "$as_nobody" = build/mote ] && id -un || echo nobody)" \
-	"and mote is $owner"
-is "$(got mtu)" 65520 "has the MTU that passt can do"
-is "$(got lease)" "10.8.0.2 10.8.0.1" "has an address by DHCP"
+	"mote that uses passt is $owner"
+is "$(got mtu)" 65520 "a guest has the MTU that passt can do"
+is "$(got lease)" "10.8.0.2 10.8.0.1" "a guest has an address by DHCP of passt"
 for n in 1 2 3; do
 	is "$(md5 "$tmp/sent$n")" "$(md5 "$tmp/pages/$n")" \
-		"gets a page from a server on the host, and sends it: $n"
+		"a guest gets a page from a server on the host by passt, and sends it: $n"
 done
-is "$(got carrier)" 0 "passt ends: the link goes down"
-is "$(got alive)" "" "and nothing is reached"
+is "$(got carrier)" 0 "the link goes down when passt ends"
+is "$(got alive)" "" "nothing is reached when passt has ended"
 like "$(cat "$err")" '^mote: net 0 \(unix=.*other end has closed' \
-	"one line says so"
-is "$(wc -l <"$err")" 1 "and no more is said"
+	"one line says that passt has ended"
+is "$(wc -l <"$err")" 1 "no more is said of passt's end"
 out=$tmp/check.out err=$tmp/check.err
-refused 'start it again' "a socket that nobody serves" -n "unix=$socket"
+refused 'start it again' "a socket that nobody serves is refused" -n "unix=$socket"
 
 ended net
 exec 6<&- 7<&-
-ends 0 poweroff "a guest with six interfaces"
-is "$(got mac)" 02:00:00:00:aa:01 "mac= is its address"
-like "$(got random)" '^.[26ae]:' "without, a random one of local ones"
-is "$(got mtus)" "1500 9000" "the MTUs are the taps'"
-like "$(got features)" '^1.010[01]011.[01]11.[01]11' "offloads are negotiated"
-is "$(got carrier)" 1 "the link is up"
+ends 0 poweroff "a guest with six interfaces powers off"
+is "$(got mac)" 02:00:00:00:aa:01 "mac= is the interface's address"
+like "$(got random)" '^.[26ae]:' "without mac= the address is a random one of local ones"
+is "$(got mtus)" "1500 9000" "the MTUs of a guest's interfaces are the taps'"
+like "$(got features)" '^1.010[01]011.[01]11.[01]11' "offloads are negotiated with a tap"
+is "$(got carrier)" 1 "the link of a tap is up"
 for key in ping jumbo trunk access macvtap frames; do
-	is "$(got $key)" yes "reaches the host: $key"
+	is "$(got $key)" yes "a guest reaches the host: $key"
 done
 is "$(md5 "$tmp/back1")" "$(md5 "$tmp/data")" \
-	"$megabytes MB to the guest and back: the same"
-is "$(md5 "$tmp/back2")" "$(md5 "$tmp/data")" "and as a stream of frames"
+	"$megabytes MB to the guest and back by a tap: the same"
+is "$(md5 "$tmp/back2")" "$(md5 "$tmp/data")" "$megabytes MB to the guest and back by a stream of frames: the same"
 like "$(got up)" 'bits/sec' "iperf3 from the guest: $(got up)"
 like "$(got down)" 'bits/sec' "iperf3 to the guest: $(got down)"
-is "$(got rebound | tr '\n' ' ')" "yes yes " "the driver, bound again"
-is "$(got down_and_up)" yes "the guest's side goes down and up"
-is "$(got carrier_gone)" 0 "a tap that is deleted: the link goes down"
-is "$(got others)" yes "and the others go on"
-like "$(cat "$err")" '^mote: net 0 .*has been deleted' "one line says so"
-is "$(wc -l <"$err")" 1 "and no more is said"
+is "$(got rebound | tr '\n' ' ')" "yes yes " "the driver that is bound again reaches the host"
+is "$(got down_and_up)" yes "a guest reaches the host after its side went down and up"
+is "$(got carrier_gone)" 0 "the link goes down when its tap is deleted"
+is "$(got others)" yes "other interfaces go on when a tap is deleted"
+like "$(cat "$err")" '^mote: net 0 .*has been deleted' "one line says that a tap is deleted"
+is "$(wc -l <"$err")" 1 "no more is said of a tap that is deleted"
 done_testing

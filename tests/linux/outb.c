@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * outb PORT VALUE: one byte to one port, from a guest's user space.
  *

@@ -1,12 +1,13 @@
 #!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
 # Root disks, made on the host by mke2fs and mkfs.erofs from one directory:
 # that a command sees in each what was put there, where its writes go, and
-# what is left of them. With Debian's kernel, and with the minimal one where
-# that was built; which also boots from them without any initrd.
+# what is left of them. With the minimal kernel, which also boots from one
+# without any initrd; and with Debian's, whose file systems are modules, one of
+# each.
+# needs: the minimal kernel
 # shellcheck source=tests/linux/boot.sh
 . "${0%/*}/boot.sh"
-
-minimal=build/kernel/vmlinux
 
 root=$tmp/root
 mkdir -p "$root/bin" "$root/dev" "$root/etc" "$root/proc" "$root/sbin" \
@@ -39,7 +40,7 @@ images >"$tmp/images" 2>&1 || {
 	cat "$tmp/images"
 	exit 1
 }
-ok "the packed one is smaller" \
+ok "a compressed erofs image is smaller" \
 	[ "$(wc -c <"$tmp/packed")" -lt "$(wc -c <"$tmp/erofs")" ]
 
 look='
@@ -51,66 +52,67 @@ echo new >>new && echo other >etc/word && rm -r data && sync
 echo after=$(cat etc/word new) $(ls -d data 2>/dev/null)
 '
 
-# one KERNEL NAME OPTIONS: starts a guest that looks at the root, and writes
+# one NAME OPTIONS: starts a guest that looks at the root, and writes
 one() {
-	kernel=$1
-	archive=$MODULES
-	[ "$kernel" != "$minimal" ] || archive=
-	one_name=$2 one_root=$3
-	shift 3
-	boot "$one_name" ${archive:+-i "$archive"} -d "$tmp/$one_root" "$@" \
-		-- sh -c "$look"
+	one_name=$1 one_root=$2
+	shift 2
+	# shellcheck disable=SC2086 # words
+	boot "$one_name" $modules -d "$tmp/$one_root" "$@" -- sh -c "$look"
 }
 
 # boot() always gives the usual initrd, which has another /bin/sh: that the
 # disk's own is found says that the command ran there.
 same() {
 	ends 0 exited "$1"
-	is "$(got sum) $(got link)" "$sum word 4751.0 3" "its files, their owner"
-	is "$(cat "$err")" "" "nothing is said"
+	is "$(got sum) $(got link)" "$sum word 4751.0 3" "$1: the files and their owner are as they were made"
+	is "$(cat "$err")" "" "$1: nothing is on stderr"
 }
 
-# roots KERNEL WHICH
-roots() {
+# one_of_each WHICH: with a file system that is written to, and one that cannot be
+one_of_each() {
 	cp "$tmp/ext4" "$tmp/written"
-	one "$1" first written,root
-	one "$1" packed packed,ro,root
+	one first written,root
+	one packed packed,ro,root
 	ended first
-	same "$2: ext4"
-	is "$(got type) $(got before)" "ext4 word" "as it was made"
-	is "$(got after)" "other new" "it is written to"
+	same "$1: ext4"
+	is "$(got type) $(got before)" "ext4 word" "$1: ext4: the root is ext4, as it was made"
+	is "$(got after)" "other new" "$1: ext4: it is written to"
 	run e2fsck -fn "$tmp/written"
-	is "$status" 0 "and clean afterwards"
-
-	one "$1" plain erofs,root,ro
+	is "$status" 0 "$1: ext4: it is clean afterwards"
 	ended packed
-	same "$2: erofs, compressed"
-	is "$(got type)" overlay "with a tmpfs over it"
-	is "$(got before) - $(got after)" "word - other new" "it is written to"
-	ended plain
-	same "$2: erofs"
-	is "$(got before) - $(got after)" "word - other new" "it is written to"
+	same "$1: erofs, compressed"
+	is "$(got type)" overlay "$1: erofs, compressed: a tmpfs is over it"
+	is "$(got before) - $(got after)" "word - other new" "$1: erofs, compressed: it is written to"
+}
 
-	one "$1" readonly ext4,ro,root
-	one "$1" ephemeral ext4,ephemeral,root
+# the_rest WHICH
+the_rest() {
+	one plain erofs,root,ro
+	one readonly ext4,ro,root
+	ended plain
+	same "$1: erofs"
+	is "$(got before) - $(got after)" "word - other new" "$1: erofs: it is written to"
+	one ephemeral ext4,ephemeral,root
 	ended readonly
-	same "$2: ext4, read-only"
-	is "$(got type) $(got after)" "overlay other new" "it is written to"
+	same "$1: ext4, read-only"
+	is "$(got type) $(got after)" "overlay other new" "$1: ext4, read-only: it is written to, in memory"
 	ended ephemeral
-	same "$2: ext4, ephemeral"
-	is "$(got type) $(got after)" "ext4 other new" "it is written to"
+	same "$1: ext4, ephemeral"
+	is "$(got type) $(got after)" "ext4 other new" "$1: ext4, ephemeral: it is written to"
 }
 
 before=$(sha256sum "$tmp/ext4" "$tmp/erofs" "$tmp/packed")
-roots "$kernel" Debian
-[ ! -e "$minimal" ] || roots "$minimal" minimal
+one_of_each "Debian's kernel"
+minimal
+one_of_each "minimal kernel"
+the_rest "minimal kernel"
 is "$(sha256sum "$tmp/ext4" "$tmp/erofs" "$tmp/packed")" "$before" \
 	"the images that were not to be written to are as they were"
 
 # The kernel mounts it itself, and no archive is read.
-if [ -e "$minimal" ]; then
-	run timeout "$LIMIT" "$MOTE" -k "$minimal" -m 64M -d "$tmp/packed,ro,root"
-	is "$status $(got init)" "0 1" "minimal: an init of its own, no initrd"
+if [ -z "$modules" ]; then
+	run timeout "$LIMIT" "$MOTE" -k "$kernel" -m 64M -d "$tmp/packed,ro,root"
+	is "$status $(got init)" "0 1" "a disk with an init of its own boots without an initrd"
 fi
 
 done_testing

@@ -1,6 +1,8 @@
 #!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
 # What an ordinary user gets from root: a tap of his own. His guest uses it next
 # to his disks and a vsock.
+# needs: the minimal kernel
 # shellcheck source=tests/linux/boot.sh
 . "${0%/*}/boot.sh"
 
@@ -32,7 +34,7 @@ job his <<'END'
 ip link set lo up
 ip address add 10.9.9.2/24 dev eth0
 ip link set eth0 up
-ping -c 3 -W 15 10.9.9.1 >/dev/null && echo ping=yes
+ping -c 3 -W 60 10.9.9.1 >/dev/null && echo ping=yes
 echo disks=$(head -n 1 /dev/vda), $(head -n 1 /dev/vdb)
 echo written >/dev/vdb
 sync
@@ -43,17 +45,19 @@ END
 come() {
 	waiting his || gone "$(pid_of his)"
 }
-boot his -i "$MODULES" -i "$tmp/his.job" -n tap=mote-his -d "$tmp/a" \
+minimal
+# shellcheck disable=SC2086 # words
+boot his $modules -i "$tmp/his.job" -n tap=mote-his -d "$tmp/a" \
 	-d "$tmp/b" --vsock "$tmp/v"
 until_is "$LIMIT" come
 is "$(sed -n 's/^Uid:.//p' "/proc/$(pid_of his)/status" | tr '\t' ' ')" \
-	"$user $user $user $user" "mote is the user"
-ok "the host reaches the guest" ping -c 3 -W 15 10.9.9.2
+	"$user $user $user $user" "mote with a user's tap is that user"
+ok "the host reaches a user's guest by his tap" ping -c 3 -W 60 10.9.9.2
 kill -INT "$(pid_of his)"
 ended his
-is "$status" 130 "it ends as it should"
-is "$(got ping) $(got vsock)" "yes yes" "the guest reaches the host"
-is "$(got disks)" "disk a, disk b" "its disks are read"
-is "$(head -c 7 "$tmp/b")" written "and written"
+is "$status" 130 "a user's guest with a tap ends by SIGINT"
+is "$(got ping) $(got vsock)" "yes yes" "a user's guest reaches the host by his tap"
+is "$(got disks)" "disk a, disk b" "a user's disks are read beside his tap"
+is "$(head -c 7 "$tmp/b")" written "a user's disk is written beside his tap"
 
 done_testing

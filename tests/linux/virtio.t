@@ -1,4 +1,5 @@
 #!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
 # Virtio devices under Debian's kernel: found once each, without a warning,
 # sixteen at a time, reset and started anew while in use.
 # shellcheck source=tests/linux/boot.sh
@@ -58,18 +59,18 @@ done
 echo bound=\$(ls -d virtio* | wc -l)
 dd if=/dev/vdp of=/tmp/vdp.again bs=64k 2>/dev/null
 cmp /tmp/vdp /tmp/vdp.again && echo last=same
-dmesg -r | grep "^<[0-4]>" | grep -iE "virtio|vd[a-p]|blk" |
-	grep -vF "unknown parameter 'device' ignored" | sed "s/^/late=/"
+$driver_warnings
 END
 
 common() {
-	ends 0 poweroff "$2: boots and powers off"
-	is "$(got disks) $(got devices)" "$1 $1" "$2: $1 disks, each found once"
+	ends 0 poweroff "$2: a guest boots and powers off"
+	is "$(got disks) $(got devices)" "$1 $1" "$2: each is found once"
 	# Debian builds virtio_mmio without the parameter that names slots.
 	is "$(got warns | grep -vF "unknown parameter 'device' ignored")" "" \
-		"$2: no warning but of words that this kernel does not know"
+		"$2: virtio drivers warn of nothing but of words unknown to them"
 	is "$(got interrupts)" "$1" "$2: an interrupt of its own for each"
-	is "$(got words)" "$1" "$2: a word for each, for kernels without ACPI"
+	is "$(got words)" "$1" \
+		"$2: the command line has a word for each, for kernels without ACPI"
 }
 
 disks 16
@@ -79,16 +80,16 @@ kernel=$BZIMAGE
 boot bzimage -i "$MODULES" -i "$tmp/one.job" -d "$tmp/2.img" -d "$tmp/3.img"
 kernel=$vmlinux
 ended vmlinux
-common 1 "vmlinux"
+common 1 "vmlinux, 1 disk"
 ended bzimage
-common 2 "bzImage"
+common 2 "bzImage, 2 disks"
 # shellcheck disable=SC2086 # one option a word
 boot many -i "$MODULES" -i "$tmp/many.job" -c 2 -m 256M $disks
 ended many
 common 16 "16 disks"
-is "$(got 'done') $(got differ)" "16 " "all of them, under load together"
-is "$(got bound)" 16 "four were unbound and bound again five times, in use"
-is "$(got last)" same "and what was written is there"
-is "$(got late)" "" "without a warning"
+is "$(got 'done') $(got differ)" "16 " "16 disks under load together keep what they are given"
+is "$(got bound)" 16 "four disks are unbound and bound again five times, in use"
+is "$(got last)" same "what was written before disks were unbound is there"
+is "$(got late)" "" "no driver of 16 disks in use warns"
 
 done_testing

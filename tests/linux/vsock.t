@@ -1,9 +1,11 @@
 #!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
 # Streams between Linux and the host over vsock: contents both ways, a thousand
 # at once, and all the ways to end or not to begin.
 #
 # TEST_VSOCK_BYTES is how long the long streams are: 1 GiB unless told, and in
 # the emulated machine, where a gigabyte takes minutes, 6 MiB.
+# needs: the minimal kernel
 # shellcheck source=tests/linux/boot.sh
 . "${0%/*}/../linux/boot.sh"
 
@@ -95,77 +97,79 @@ in_background "$SERVE" hold "unix:${sock}_2002"
 until_is 10 [ -S "${sock}_2000" -a -S "${sock}_2002" ]
 
 job v "$LOAD=bin/vsock_load" "$SERVE=bin/vsock_serve" <"$tmp/script"
-boot v -m 192M -c 2 -i "$MODULES" -i "$tmp/v.job" --vsock "$sock,cid=77"
+minimal
+# shellcheck disable=SC2086 # words
+boot v -m 192M -c 2 $modules -i "$tmp/v.job" --vsock "$sock,cid=77"
 out=$tmp/v.out err=$tmp/v.err events=$tmp/v.events status=running
-ok "the guest is done with its part" until_is "$LIMIT" waiting v
-is "$(got cid)" 77 "cid= is the guest's"
-like "$(got refused)" "^0 Connection reset" "no socket of that port: refused"
-like "$(got dead)" "^0 Connection reset" "a socket nobody serves: refused"
-like "$(got nobody)" "^0 Connection reset" "a CID that is nobody's: refused"
-from many "1000 streams at once, echo on each"
-from send "$bytes bytes sent"
-from recv "$bytes bytes received"
-from both "half of that both ways at once"
-from half "half-closed, the answer still comes"
+ok "the guest is done with its own streams" until_is "$LIMIT" waiting v
+is "$(got cid)" 77 "cid= is the guest's CID"
+like "$(got refused)" "^0 Connection reset" "a stream to a port without a socket is refused"
+like "$(got dead)" "^0 Connection reset" "a stream to a socket that nobody serves is refused"
+like "$(got nobody)" "^0 Connection reset" "a stream to a CID that is nobody's is refused"
+from many "1000 streams are open at once, with an echo on each"
+from send "a stream sends $bytes bytes"
+from recv "a stream receives $bytes bytes"
+from both "two streams carry half of that, both ways at once"
+from half "a stream that is half-closed still gets its answer"
 from slow "a stream whose reader waits does not delay another"
 for state in $STATES; do
-	from "$state" "it closes abruptly: $state"
+	from "$state" "a stream closes abruptly: $state"
 done
-from again "and all goes on"
+from again "streams go on after all that"
 # The backlog is 1, which is two in Linux; the third stream finds it full, and
 # gives up when Linux does, after 2 s, or when mote does.
 is "$(got held1 | cut -c1) $(got held2 | cut -c1)" "1 1" \
-	"a listener that does not accept: its backlog fills"
+	"the backlog of a listener that does not accept fills"
 like "$(got held3)" "^0 .*(reset|timed out).* after [1-9]" \
-	"and whoever finds it full is refused after a while"
+	"a stream that finds a full backlog is refused after a while"
 
 port() {
 	echo "mote:$sock:$1"
 }
 in_background "$LOAD" part "unix:$sock" "CONNECT 10"
 half=$!
-load "1000 streams at once, echo on each" many "$(port 1000)" 1000 2
-load "$bytes bytes sent" send "$(port 1000)" "$bytes"
-load "$bytes bytes received" recv "$(port 1000)" "$bytes"
-load "half of that both ways at once" both "$(port 1000)" $((bytes / 2))
-load "half-closed, the answer still comes" half "$(port 1000)" 1000000
+load "1000 streams are open at once, with an echo on each" many "$(port 1000)" 1000 2
+load "a stream sends $bytes bytes" send "$(port 1000)" "$bytes"
+load "a stream receives $bytes bytes" recv "$(port 1000)" "$bytes"
+load "two streams carry half of that, both ways at once" both "$(port 1000)" $((bytes / 2))
+load "a stream that is half-closed still gets its answer" half "$(port 1000)" 1000000
 load "a stream whose reader waits does not delay another" \
 	slow "$(port 1000)" 1000000
 for state in $STATES; do
-	load "it closes abruptly: $state" abrupt "$(port 1000)" "$state"
+	load "a stream closes abruptly: $state" abrupt "$(port 1000)" "$state"
 done
-load "a port nobody listens on" fails "$(port 1001)"
-load "CONNECT without a port" part "unix:$sock" "CONNECT x
+load "a port that nobody listens on fails" fails "$(port 1001)"
+load "a CONNECT line without a port is ended" part "unix:$sock" "CONNECT x
 "
-load "whoever leaves at any place in CONNECT" leave "unix:$sock" "CONNECT 1000
+load "whoever leaves at any place in a CONNECT line does no harm" leave "unix:$sock" "CONNECT 1000
 "
 "$LOAD" many "$(port 1002)" 1 0
 "$LOAD" many "$(port 1002)" 1 0
-load "a listener that does not accept" fails "$(port 1002)"
-ok "half a CONNECT is ended" until_is 30 gone "$half"
+load "a listener that does not accept fails after a while" fails "$(port 1002)"
+ok "half a CONNECT line is not waited for without end" until_is 30 gone "$half"
 wait "$half"
-is "$?" 0 "by an end of file"
-load "and all goes on" many "$(port 1000)" 10 1
+is "$?" 0 "half a CONNECT line is answered by an end of file"
+load "streams go on after all that" many "$(port 1000)" 10 1
 
 # The driver leaves and comes back: streams end, and new ones begin.
 in_background "$LOAD" cut "$(port 1000)"
 cut=$!
 "$LOAD" many "$(port 1003)" 1 0
-ok "the driver goes: an open stream ends" until_is "$LIMIT" gone "$cut"
+ok "an open stream ends when the driver goes" until_is "$LIMIT" gone "$cut"
 wait "$cut"
-is "$?" 0 "by an end of file"
+is "$?" 0 "an open stream ends by an end of file when the driver goes"
 ok "the driver comes back" until_is "$LIMIT" printed v dmesg=
 like "$(got unbound)" "No such device|unreachable|reset" \
-	"without the driver nothing connects"
-from bound "with the driver new streams begin"
-from bulk "and carry data"
-is "$(got dmesg)" 0 "the kernel has nothing to say of it"
-load "with the driver new streams begin" many "$(port 1000)" 10 1
+	"nothing connects in the guest without the driver"
+from bound "new streams begin when the driver is back"
+from bulk "new streams carry data when the driver is back"
+is "$(got dmesg)" 0 "the kernel says nothing of a driver that went and came"
+load "new streams begin when the driver is back" many "$(port 1000)" 10 1
 
 kill -TERM "$(pid_of v)"
 ended v
-ends 0 poweroff "the guest powers off"
-is "$(cat "$err")" "" "mote had nothing to say"
-ok "the socket is gone" [ ! -e "$sock" ]
+ends 0 poweroff "a guest with a vsock powers off"
+is "$(cat "$err")" "" "mote has nothing to say of all that"
+ok "the socket of --vsock is removed at the end" [ ! -e "$sock" ]
 
 done_testing

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The end of a stream that connects: tests/linux/vsock_stream.h.
  *
@@ -199,7 +200,7 @@ static void abrupt(const char *where, const char *state)
 static void fails(const char *where)
 {
 	double began = now();
-	int fd = try_dial(where);
+	int fd = try_dial(where, 0);
 
 	if (fd >= 0)
 		wrong("it connects");
@@ -275,7 +276,7 @@ static void run_bytes(const struct mode *mode, const char *where,
 	double began = now();
 
 	mode->bytes(where, bytes);
-	fprintf(stderr, "%s %.0f MiB: %.1f MiB/s\n", mode->name,
+	fprintf(stderr, "# %s %.0f MiB: %.1f MiB/s\n", mode->name,
 		(double)bytes / (1 << 20),
 		(double)bytes / (now() - began) / (1 << 20));
 }

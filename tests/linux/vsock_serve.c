@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The end of a stream that listens: tests/linux/vsock_stream.h.
  *

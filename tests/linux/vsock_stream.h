@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Streams with known contents, for the two ends of tests/linux/vsock.t:
  * vsock_serve.c and vsock_load.c. Each included by one file of a program.
@@ -31,6 +32,8 @@
 #define ORDER	64
 #define CHUNK	65536
 #define STREAMS 4096
+
+#define PATIENCE_S 120 /* for a busy host */
 
 struct stream {
 	char verb;     /* of the order: e, s(ink), r (source); 0: not yet */
@@ -189,16 +192,24 @@ static inline int ask_mote(int fd, const char *port)
 	return -1;
 }
 
-/* A descriptor, or -1 and errno. */
-static inline int try_dial(const char *where)
+/*
+ * A descriptor, or -1 and errno. How long a vsock may take to connect; 0: as
+ * long as Linux itself waits, 2 s.
+ */
+static inline int try_dial(const char *where, int patience_s)
 {
 	union address a;
 	const char *port;
 	socklen_t len = parse(where, &a, &port);
 	int fd = socket(a.any.sa_family, SOCK_STREAM, 0);
+	struct timeval patience = { .tv_sec = patience_s };
 
 	if (fd < 0)
 		die("socket");
+	if (patience_s && a.any.sa_family == AF_VSOCK &&
+	    setsockopt(fd, AF_VSOCK, SO_VM_SOCKETS_CONNECT_TIMEOUT, &patience,
+		       sizeof(patience)))
+		die("setsockopt");
 	if (connect(fd, &a.any, len) || (port && ask_mote(fd, port))) {
 		close(fd);
 		return -1;
@@ -208,7 +219,7 @@ static inline int try_dial(const char *where)
 
 static inline int dial(const char *where)
 {
-	int fd = try_dial(where);
+	int fd = try_dial(where, PATIENCE_S);
 
 	if (fd < 0)
 		die(where);

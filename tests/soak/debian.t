@@ -1,4 +1,5 @@
 #!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
 # A real Debian: its stock kernel boots from a disk with its own root file
 # system, by systemd, to a login prompt; root logs in and uses the network and
 # vsock; the power button shuts it down, and the file system is clean.
@@ -47,9 +48,9 @@ start debian -m 512M -c 2 -i "$MODULES" -d "$disk,root" -n "tap=$tap" \
 	--vsock "$sock,cid=55" 8>&- <"$tmp/in" >"$tmp/debian.out"
 status=none out=$tmp/debian.out err=$tmp/debian.err events=$tmp/debian.events
 
-ok "it boots to a login prompt" until_is $LIMIT printed debian 'debian login:'
+ok "Debian boots to a login prompt" until_is $LIMIT printed debian 'debian login:'
 echo root | keys
-ok "root logs in" until_is $LIMIT printed debian 'root@debian:~#'
+ok "root logs in to Debian" until_is $LIMIT printed debian 'root@debian:~#'
 
 # A plain shell: no line editing, no echo, so what is printed is an answer.
 keys <<'END'
@@ -76,15 +77,15 @@ dmesg -l emerg,alert,crit,err,warn | grep -iE 'virtio|vd[a-z]|ext4|vsock' |
 	grep -vF "unknown parameter 'device' ignored" | sed 's/^/warned=/'
 echo done=yes
 END
-ok "it does what it is told" until_is $LIMIT printed debian '^done=yes'
-like "$(got id)" '^debian 1[2-9]' "it is Debian: $(got id)"
-is "$(got init)" /usr/lib/systemd/systemd "systemd is process 1"
+ok "Debian does what it is told" until_is $LIMIT printed debian '^done=yes'
+like "$(got id)" '^debian 1[2-9]' "the guest is Debian: $(got id)"
+is "$(got init)" /usr/lib/systemd/systemd "systemd is process 1 of Debian"
 is "$(got kernel)" "$(cat build/guest/release)" "the kernel is Debian's own"
 is "$(got disk) $(got written)" "/dev/vda ext4 yes" \
-	"the root file system is the disk's, and is written to"
-is "$(got state) $(got failed)" "running " "every unit started"
+	"Debian's root file system is the disk's, and is written to"
+is "$(got state) $(got failed)" "running " "every unit of Debian has started"
 is "$(got module | sort | tr '\n' ' ')" "virtio_net vmw_vsock_virtio_transport " \
-	"udev loaded the drivers from the disk"
+	"udev has loaded the drivers from Debian's disk"
 is "$(got ping)" 3 "the guest pings the host"
 is "$(ping -c 3 -W 20 198.51.100.2 | grep -c 'bytes from')" 3 \
 	"the host pings the guest"
@@ -95,15 +96,15 @@ echo "CONNECT 1234" | socat -t 60 - "UNIX-CONNECT:$sock" >"$tmp/answer" \
 like "$(head -n 1 "$tmp/answer")" '^OK [0-9]+$' \
 	"a host program connects to a port of the guest"
 is "$(tail -n +2 "$tmp/answer" | sha256sum)" "$(got blob)" \
-	"and has what a listener there sends"
+	"a host program has what a listener in Debian sends"
 is "$(got socat) $(cat "$tmp/from")" "0 from debian" \
 	"a program in the guest reaches a listener on the host"
-is "$(got warned)" "" "no warning of a driver"
+is "$(got warned)" "" "no driver warns in Debian"
 
 kill -TERM "$(pid_of debian)"
 ended debian
-ends 0 poweroff "SIGTERM: systemd shuts it down"
+ends 0 poweroff "SIGTERM lets systemd shut Debian down"
 run e2fsck -fn "$disk"
-is "$status" 0 "and leaves a clean file system"
+is "$status" 0 "Debian leaves a clean file system"
 
 done_testing

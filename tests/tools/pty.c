@@ -99,6 +99,25 @@ static int copy_output(int wait_ms)
 	return 1;
 }
 
+/* What mote itself says there may come in the midst of a guest's word. */
+static int has_said(const char *text)
+{
+	static const char message[] = "mote: ";
+	static char said[SEEN_MAX];
+	size_t len = 0;
+
+	for (size_t i = 0; i < pty.len; i++) {
+		if (pty.len - i > sizeof(message) &&
+		    !memcmp(pty.seen + i, message, sizeof(message) - 1))
+			while (i < pty.len && pty.seen[i] != '\n')
+				i++;
+		else
+			said[len++] = pty.seen[i];
+	}
+	return memmem(pty.seen, pty.len, text, strlen(text)) ||
+	       memmem(said, len, text, strlen(text));
+}
+
 static void act(void)
 {
 	char buffer[4096];
@@ -126,8 +145,7 @@ static int attend(void)
 			exit(STATUS_TIME);
 		}
 		copy_output(10);
-		if (!acted && (!pty.text || memmem(pty.seen, pty.len, pty.text,
-						   strlen(pty.text)))) {
+		if (!acted && (!pty.text || has_said(pty.text))) {
 			act();
 			acted = 1;
 		}

@@ -12,6 +12,7 @@ trap 'scenarios_end; tap_end' EXIT
 
 # What only root can make for them: block devices, mounts, taps. The user of
 # tests/as-user, beside whom root runs them all, does not count them.
+# shellcheck disable=SC2048 # names are words
 for name in ${*:-$(scenarios)}; do
 	what="under the filter, scenario $name does as it should"
 	case $(id -u)$name in

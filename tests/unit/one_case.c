@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Linked with every unit test: CASE='test_queue_*' in the environment runs those
- * cases alone (cmocka has the function, but nothing that calls it).
+ * Linked with every unit test: CASE='test_queue_*' in the environment runs
+ * those cases alone (cmocka has the function, but nothing that calls it).
  */
 #include <setjmp.h>
 #include <stdarg.h>

@@ -7,7 +7,7 @@
 # and libraries built for musl under build/deps. `make clean` keeps what came
 # from elsewhere.
 # A C file names what it is linked with in its own text, never here:
-#	/* uses: mem/ram.c boot/elf.c */	sources of mote under test
+#	/* uses: mem/ram.c boot/kernel.c */	sources of mote under test
 #	/* ldflags: -Wl,--wrap=read */		anything else that it needs
 
 VERSION	:= 0.1.0

@@ -31,7 +31,7 @@
 #define DSDT_MAX    (sizeof(dsdt_aml_code) + DEVICES_MAX * SLOT_SIZE)
 #define TABLES_MAX  (RSDP_SIZE + DSDT_MAX + FADT_SIZE + MADT_MAX + XSDT_SIZE)
 
-_Static_assert(TABLES_MAX <= LAYOUT_ACPI_SIZE, "the place of the tables");
+_Static_assert(TABLES_MAX <= LAYOUT_ACPI_SIZE, "the tables fit");
 
 /* Offsets in the FADT: ACPI 6.4, table 5.9. */
 enum fadt {

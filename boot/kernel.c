@@ -424,8 +424,7 @@ static int load_bzimage(struct kernel_image *image, struct ram *ram,
 	return 0;
 }
 
-/* -- which format a file has -------------------------------------------------
- */
+/* -- which format a file has ---------------------------------------------- */
 
 #define MAGIC(offset, bytes) (offset), sizeof(bytes) - 1, (bytes)
 

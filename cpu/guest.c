@@ -3,7 +3,7 @@
  * The guest while it runs.
  *
  * The loop's functions are here: signals (a table says what each does), the
- * platform's news (the guest is ready, or has ended), the time limit. They run
+ * platform's events (the guest is ready, has ended), the time limit. They run
  * in the main thread, as the devices do; the vCPUs have threads of their own.
  * Whatever ends the guest goes through platform_end, where the first one
  * counts.
@@ -172,7 +172,7 @@ static void platform_changed(void *arg, uint32_t events)
 	uint64_t ready, count;
 
 	(void)events;
-	/* Before the news is looked at: what comes later wakes us again. */
+	/* Before it is asked what happened: what comes later wakes us again. */
 	if (read(g->platform.wake_fd, &count, sizeof(count)) < 0)
 		return;
 	ready = atomic_load(&g->platform.ready_ns);
@@ -201,13 +201,13 @@ static int start_guest(struct guest *g)
 {
 	int error = signals_start(&g->signals, &g->loop);
 
-	g->news = (struct loop_source){
+	g->platform_event = (struct loop_source){
 		.fd = g->platform.wake_fd,
 		.ready = platform_changed,
 		.arg = g,
 	};
 	if (!error)
-		error = loop_add(&g->loop, &g->news, EPOLLIN);
+		error = loop_add(&g->loop, &g->platform_event, EPOLLIN);
 	if (!error)
 		error = start_timeout(g);
 	if (!error)

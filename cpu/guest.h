@@ -24,7 +24,7 @@ struct guest {
 	struct signals signals;
 	struct loop loop;
 	struct loop_timer timeout;
-	struct loop_source news; /* the platform's wake_fd */
+	struct loop_source platform_event; /* its wake_fd */
 	struct platform platform;
 	int serial_irq_fd;
 	struct uart serial;

@@ -39,22 +39,13 @@
 
 #define I8042_PULSE_RESET 0xfe
 
-static void wake_event_loop(struct platform *p)
-{
-	const uint64_t one = 1;
-
-	/* EAGAIN: the counter is full, so the reader is woken already */
-	while (write(p->wake_fd, &one, sizeof(one)) < 0 && errno == EINTR)
-		;
-}
-
 void platform_end(struct platform *p, enum end_reason reason, unsigned status)
 {
 	uint32_t none = 0;
 
 	if (atomic_compare_exchange_strong(
 		    &p->ending, &none, (uint32_t)reason << 8 | (status & 0xff)))
-		wake_event_loop(p);
+		eventfd_raise(p->wake_fd);
 }
 
 struct ending platform_ending(const struct platform *p)
@@ -85,11 +76,8 @@ void platform_reset(struct platform *p, bool triple_fault)
 
 void platform_press_button(struct platform *p)
 {
-	const uint64_t one = 1;
-
 	atomic_fetch_or(&p->events, PLATFORM_EVENT_BUTTON);
-	while (write(p->button_fd, &one, sizeof(one)) < 0 && errno == EINTR)
-		;
+	eventfd_raise(p->button_fd);
 }
 
 static uint8_t read_pvpanic(struct platform *p)
@@ -116,7 +104,7 @@ static void write_ready(struct platform *p, uint8_t value)
 
 	(void)value;
 	if (atomic_compare_exchange_strong(&p->ready_ns, &none, loop_now()))
-		wake_event_loop(p);
+		eventfd_raise(p->wake_fd);
 }
 
 static void write_acpi(struct platform *p, uint8_t value)

@@ -1,18 +1,20 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Little-endian fields in byte buffers, arithmetic that says when it wraps, and
- * memory for pools. Values from files and guests are always read this way: no
- * struct is laid over bytes that somebody else wrote, so alignment never
- * matters.
+ * Little-endian fields in byte buffers, arithmetic that says when it wraps,
+ * memory for pools, waking by an eventfd. Values from files and guests are
+ * always read this way: no struct is laid over bytes that somebody else wrote,
+ * so alignment never matters.
  */
 #ifndef MEM_UTIL_H
 #define MEM_UTIL_H
 
+#include <errno.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #define BYTES_GET(name, type)                                                  \
 	static inline type name(const void *from)                              \
@@ -72,6 +74,18 @@ static inline void pool_unmap(void *at, size_t bytes)
 {
 	if (at)
 		munmap(at, bytes);
+}
+
+/*
+ * An eventfd's counter is one up: its reader wakes, or KVM kicks a queue or
+ * raises an interrupt. EAGAIN is a counter that is full: that was done already.
+ */
+static inline void eventfd_raise(int fd)
+{
+	const uint64_t one = 1;
+
+	while (write(fd, &one, sizeof(one)) < 0 && errno == EINTR)
+		;
 }
 
 #endif

@@ -248,12 +248,12 @@ unsigned filter_program(enum filter_thread thread,
 
 static unsigned count_rules(enum filter_thread thread, unsigned features)
 {
-	unsigned held = 0;
+	unsigned count = 0;
 
 	for (unsigned i = 0; i < RULES; i++)
-		held += rules[i].threads >> thread & 1 &&
-			(!rules[i].features || rules[i].features & features);
-	return held;
+		count += rules[i].threads >> thread & 1 &&
+			 (!rules[i].features || rules[i].features & features);
+	return count;
 }
 
 /* -- loading -------------------------------------------------------------- */

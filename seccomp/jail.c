@@ -59,8 +59,7 @@
 #define AT_RECURSIVE 0x8000
 #endif
 
-/* -- joining ----------------------------------------------------------------
- */
+/* -- joining -------------------------------------------------------------- */
 
 static int fail_join(const char *option, const struct option_file *file,
 		     int error, const char *help)
@@ -528,7 +527,7 @@ static int restrict_by_landlock(const struct jail_options *o)
 	const long newest = ARRAY_LEN(landlock_versions) - 1;
 	long version = create_landlock_ruleset(NULL, 0, CREATE_RULESET_VERSION);
 	int ruleset = -1;
-	bool held = false;
+	bool restricted = false;
 
 	if (version > 0) {
 		const struct ruleset *rules =
@@ -539,9 +538,9 @@ static int restrict_by_landlock(const struct jail_options *o)
 	}
 	if (ruleset >= 0) {
 		allow_removal(ruleset, o);
-		held = !syscall(SYS_landlock_restrict_self, ruleset, 0);
+		restricted = !syscall(SYS_landlock_restrict_self, ruleset, 0);
 	}
-	if (held)
+	if (restricted)
 		log_info("sandbox: Landlock, version %ld: no files%s%s",
 			 version, version >= 4 ? ", no TCP" : "",
 			 version >= 6 ? ", no other processes" : "");
@@ -549,7 +548,7 @@ static int restrict_by_landlock(const struct jail_options *o)
 		log_info("sandbox: no Landlock: %s", strerror(errno));
 	if (ruleset >= 0)
 		close(ruleset);
-	return held ? (int)version : 0;
+	return restricted ? (int)version : 0;
 }
 
 /* -- entering it ----------------------------------------------------------- */

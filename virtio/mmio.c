@@ -3,8 +3,7 @@
  * The virtio-mmio transport: what the driver does with registers, and what a
  * device hears of it.
  *
- *	vCPU thread	register access -> bus -> slot_write ->
- *write_mmio_register
+ *	vCPU thread	register access -> bus -> slot_read, slot_write
  *			-> loop_call(transport_activate, _reset, _stop_queue)
  *	loop's thread	ioeventfd -> kick_ready -> device->ops->kick
  *			device_interrupt -> irqfd -> the guest
@@ -148,15 +147,6 @@ struct transport {
 	uint32_t generation;
 };
 
-/* An eventfd's counter is one up: a kick, or the interrupt of an irqfd. */
-static void signal_eventfd(int fd)
-{
-	const uint64_t one = 1;
-
-	while (write(fd, &one, sizeof(one)) < 0 && errno == EINTR)
-		;
-}
-
 /* -- the device's side: interrupts, configuration, giving up --------------- */
 
 /* KVM raises the GSI, which is edge-triggered. */
@@ -164,7 +154,7 @@ static void raise_interrupt(struct transport *t, uint32_t why)
 {
 	/* Before the interrupt: its handler reads what it was for. */
 	atomic_fetch_or(&t->interrupt_status, why);
-	signal_eventfd(t->irq_fd);
+	eventfd_raise(t->irq_fd);
 }
 
 void device_interrupt(struct device *device)
@@ -589,7 +579,7 @@ static void write_notify(struct transport *t, const uint8_t *data, unsigned len)
 
 	memcpy(&queue, data, len);
 	if (queue < t->device->queue_count)
-		signal_eventfd(t->kick[queue].source.fd);
+		eventfd_raise(t->kick[queue].source.fd);
 }
 
 /* No device here has configuration bytes that a driver may write. */

@@ -13,9 +13,9 @@
  * Nothing that the driver wrote is trusted, and it may write at any time: each
  * field is loaded exactly once (by atomic or volatile access, which no compiler
  * repeats), then judged. Ordering: avail->idx is loaded with acquire before
- *what it covers, used->idx stored with release after what it covers; where the
- *device stores and must then load what the driver stored in answer
- *(2.7.7, 2.7.10) the store is an exchange, x86's cheapest full barrier.
+ * what it covers, used->idx stored with release after what it covers. Where the
+ * device stores and must then load what the driver stored in answer (2.7.7,
+ * 2.7.10), the store is an exchange, x86's cheapest full barrier.
  *
  * Owns nothing; guest RAM outlives it. One thread at a time.
  */

@@ -9,21 +9,29 @@
  *	1. root_mount_kernel	/proc, /sys, /dev
  *	2. read_orders		RUN_FILE: arguments, environment, terminal
  *	3. root_load_drivers	for kernels that have virtio as modules
- *	4. stream_dial		reaches mote; every failure is told there now
- *	5. root_enter		goes over to the root disk, where there is one
+ *	4. stream_dial		connects to mote; from now on failures go there
+ *	5. root_enter		makes the root disk /, if there is one
  *	6. net_start		lo, and the address that ip= gives
  *	7. relay_run		starts the command, carries its bytes, reaps it
  *	8. relay_leave		everything is on the disks
- *	9. stream_end		the status, last of all; mote pulls the plug
+ *	9. stream_end		the status, last of all; mote ends the guest
  *
- * Calls go one way: main -> net, relay -> root -> stream -> text, sys.h. So any
- * stage may end the guest with stream_fail, and none returns an error.
+ * Calls go one way: main -> net, relay -> root -> stream -> text (init.h
+ * declares all of it). So any stage may end the guest with stream_fail, and
+ * none returns an error.
+ *
+ * For example `mote ... -- cat`: RUN_FILE holds the orders "acat" and, for each
+ * variable of the environment, "eNAME=value". When the command is about to run,
+ * relay sends READY and mote's port 0x507 is written; then STDIN frames come
+ * and STDOUT frames go, until EXIT with cat's status. cpu/command/command.c has
+ * the other side of it.
  *
  * Whom it trusts: mote, the kernel, and who made the disk and the initrd; all
- * of these may do with the guest as they like. The command is root here and
- * may as well, but it must not do it by mistake: that it does not read, does
- * not end, or leaves processes behind keeps nothing from mote. Mote for its
- * part trusts nothing that init says: it is as hostile as the guest.
+ * of these may do with the guest as they like. The command is root here and may
+ * as well, but it must not do it by mistake: a command that does not read, does
+ * not end, or leaves processes behind must not keep its output or its status
+ * from mote. Mote for its part trusts nothing that init says: it is as hostile
+ * as the guest.
  */
 #include "boot/init/init.h"
 #include "cpu/command/protocol.h"

@@ -6,10 +6,10 @@
  *
  *	docs <TEMPLATE >RESULT
  *
- * Each @WORD@ in a template (*.in beside this file) that is a part (see the end
- *of this file) is replaced by what the table says. A program of the build host,
- *run while mote is built, so that what is written about an option cannot differ
- *from what is parsed. Trusts the template and the table; owns nothing.
+ * Each @WORD@ of a template (*.in beside this file) that is a part, see the
+ * end of this file, is replaced by what the table says. A program of the build
+ * host, run while mote is built, so that what is written about an option cannot
+ * differ from what is parsed. Trusts the template and the table; owns nothing.
  */
 #include <ctype.h>
 #include <stdio.h>

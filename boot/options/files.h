@@ -36,8 +36,7 @@ int files_fill_standard(void);
  */
 int files_take_fds(const struct options *options, bool alone);
 
-/* Opens --events; before all else, so that a failure of the rest is an event.
- */
+/* Opens --events; before all else, so that what fails later is an event. */
 int files_open_events(struct files *files, const struct options *options);
 
 /*

@@ -14,8 +14,9 @@
  * --help says; then what not every option has. Checks that look at more than
  * one value are in check.c.
  *
- * Constant data, trusted by those who read it. options_parse owns nothing and
- * keeps nothing between calls; the main thread runs it, before anything else.
+ * Constant data, trusted by those who read it; and, at the end, options_parse,
+ * which main.c calls before anything else: it runs the parser (parse.c) over
+ * the table, then check.c. It owns nothing and keeps nothing between calls.
  */
 #include "boot/options/options.h"
 

@@ -4,17 +4,18 @@
  *
  * mote's init in the guest (boot/init) runs the command, and this file is its
  * counterpart. They speak frames over one stream (protocol.h); frames.c finds
- * and judges them in what a guest sends.
+ * and judges them in what a guest sends. main.c calls command_open; guest.c
+ * calls command_start, command_signal for each signal, and at the end
+ * command_listen, command_drain and command_finish.
  *
  *	mote's stdin --> command.c --> a link --> init --> command
  *	mote's stdout, stderr <-- ring <-- frames.c <-- a link <-- init
  *
- * Links. There are two, each a socket pair: one to the vsock device, whose
- *first connection to PROTOCOL_PORT ends in it, and one to the serial port,
- *where the kernel's messages come from and, after PROTOCOL_MAGIC, the same
- *frames, if the guest's kernel has no vsock driver. The first that has a frame
- *is the one. The serial port's last words are kept otherwise: they say why a
- *guest died.
+ * Links. There are two, each a socket pair. The vsock device's first connection
+ * to PROTOCOL_PORT ends in one. The other leads to the serial port: it brings
+ * the kernel's messages and, after PROTOCOL_MAGIC, the same frames if the
+ * guest's kernel has no vsock driver. Whichever has a frame first is used. The
+ * serial port's last words are kept otherwise: they say why a guest died.
  *
  * Credit. Of each of the command's streams no more than PROTOCOL_CREDIT bytes
  * may be on their way. Each output has a ring of that size, so a reader that
@@ -29,26 +30,27 @@
  *	         signals end mote.
  *	ready    READY came: the command runs, and mote is its terminal.
  *	exited   EXIT came with the status (from `boots`: it could not be
- *	         started). It is the last frame, when all is on the guest's
- *disks. over     nothing is listened to any more. All was written, and that
- *ends the guest: nobody waits for it to power off. Or the guest sent what makes
- *no sense, which ends it as a crash; or it dropped its link, and has LOST_NS to
- *end by itself, as that is what a reboot looks like.
+ *	         started). It is the last frame, sent when all is on disk.
+ *	over     nothing is listened to any more. All was written, and that
+ *	         ends the guest: nobody waits for it to power off. Or the guest
+ *	         sent nonsense, which ends it as a crash; or it dropped its
+ *	         link, as in a reboot, and has LOST_NS to end by itself.
  *
  * For example `mote ... -- cat`, and "hi\n" typed:
  *
  *	init connects, and sends READY (no payload): ready
  *	stdin_came reads "hi\n":  STDIN "hi\n" goes out, in_credit falls by 3
  *	init writes it to cat:    TAKEN stdin 3 comes later, with more
- *	cat writes it:            STDOUT "hi\n" comes, queue_output,
- *flush_output Ctrl-D ends stdin:        STDIN with no payload; cat exits init
- *has synced:          EXIT 0: exited; the ring is empty: over, and
+ *	cat writes it:            STDOUT "hi\n" comes: output_came, and
+ *	                          flush_output writes it
+ *	Ctrl-D ends stdin:        STDIN with no payload; cat exits
+ *	init has synced:          EXIT 0: exited; the ring is empty: over, and
  *	                          platform_end(END_EXITED, 0)
  *
  * The end. Whatever ended the guest, what waits on the links is taken, what is
- * in the rings is written, and command_finish says how it ended: by the
- * command's status, or else it has died, whatever it calls that, and what its
- * kernel said last is shown.
+ * in the rings is written, and command_finish says how it ended: with the
+ * command's status if EXIT came; if not, as died (123), even if the guest
+ * powered off or rebooted, and what its kernel said last is shown.
  *
  * A terminal that is somebody else's just now (`mote ... &`) is not read: that
  * would stop mote. A reader that is gone is the command's to know: its own end

@@ -37,7 +37,7 @@ struct command {
 	struct platform *platform;
 	struct report *report; /* NULL once it has the first output */
 
-	/* Two ways to the guest, sockets both; frames come by one of them. */
+	/* The two links to the guest, both sockets; one of them has frames. */
 	struct stream vsock, serial;
 	struct stream *link; /* that one; NULL: not known yet */
 	unsigned magic;	     /* bytes of PROTOCOL_MAGIC seen on the serial */

@@ -53,7 +53,7 @@ static int end_frame(struct frames *f, frames_take *take, void *arg)
 	return take(arg, f->type, f->payload, f->payload_len);
 }
 
-/* The next bytes that are of one kind: how many, or -errno. */
+/* The next bytes, of a header or of a payload: how many, or -errno. */
 static int parse_part(struct frames *f, const uint8_t *data, size_t len,
 		      frames_take *take, void *arg)
 {

@@ -35,8 +35,7 @@ enum protocol_type {
 	PROTOCOL_TYPES
 };
 
-/* STDIN to STDERR carry bytes, NOTE text, the others 32-bit words or nothing.
- */
+/* STDIN to STDERR carry bytes, NOTE text, all others 32-bit words or nothing */
 #define PROTOCOL_STREAMS 3u
 
 /*

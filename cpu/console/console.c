@@ -8,21 +8,24 @@
  *
  * open.c opens what --serial names before the sandbox closes in; from then on
  * there are descriptors alone. tty.c knows the terminal's raw mode and the keys
- * that are mote's own.
+ * that are mote's own. guest.c calls console_start before the vCPUs run, and
+ * console_drain at the end.
  *
- * Output. The port's event says that its ring is no longer empty. The ring is
- * then written out; what the reader does not take now waits for EPOLLOUT. A
+ * Output. uart.c makes its event_fd readable when its ring is no longer empty,
+ * or when it has room for input again; the loop then calls port_changed. The
+ * ring is written out; what the reader does not take now waits for EPOLLOUT. A
  * guest's output comes byte by byte, and a write for each would be dear, so
  * between two writes there is FLUSH_NS at least: the first byte after a pause
- * goes out at once, of a stream some hundred bytes each time.
+ * goes out at once; a steady stream goes out some hundred bytes at a time.
  *
  * Input. It is read when the buffer is empty, offered to the port, and read no
  * further while the port has no room; then whoever writes to us has to wait.
- * Nothing is dropped. The port's event says that it has room again.
+ * Nothing is dropped.
  *
  * Clients. With stdio, file and fd the other side is there from the start, and
- * a reader that is gone is gone: output is dropped from there on and the guest
- * runs on. A unix socket and a pseudo-terminal have clients, one at a time:
+ * a reader that has left does not come back: from then on output is dropped,
+ * and the guest runs on. A unix socket and a pseudo-terminal have clients, one
+ * at a time:
  *
  *	nobody     --> there       accept(), or somebody opens the terminal
  *	there      --> input over  a socket's client has sent all that it will,
@@ -42,8 +45,9 @@
  * rest. The client sends "root\n": input_came reads it and offers it to the
  * port, which interrupts the guest.
  *
- * The end. What the guest wrote last must be out before mote is, and a reader
- * that has stalled must not keep mote for ever against its user's will.
+ * The end. console_drain writes what is left before mote exits. A stalled
+ * reader holds that up until the time limit at most, or until a signal tells
+ * mote to stop.
  *
  * Main thread. Whoever is on the other side may do what it likes: stall, leave,
  * close one half. Owns what open.c opened.

@@ -88,18 +88,6 @@ static uint8_t uart_causes(const struct uart *uart)
 	return pending & uart->ier;
 }
 
-static void raise_eventfd(int fd)
-{
-	static const uint64_t one = 1;
-	ssize_t written;
-
-	/* EAGAIN: the counter is full, hence not zero; it is signalled. */
-	if (fd >= 0) {
-		written = write(fd, &one, sizeof(one));
-		(void)written;
-	}
-}
-
 static struct uart_wake lock_uart(struct uart *uart)
 {
 	pthread_mutex_lock(&uart->lock);
@@ -112,10 +100,10 @@ static void unlock_uart(struct uart *uart, struct uart_wake *wake)
 	const bool irq = (after & ~wake->causes_before) || (wake->irq && after);
 
 	pthread_mutex_unlock(&uart->lock);
-	if (irq)
-		raise_eventfd(uart->irq_fd);
+	if (irq && uart->irq_fd >= 0)
+		eventfd_raise(uart->irq_fd);
 	if (wake->event)
-		raise_eventfd(uart->event_fd);
+		eventfd_raise(uart->event_fd);
 }
 
 /* -- receiver ------------------------------------------------------------- */

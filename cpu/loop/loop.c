@@ -17,6 +17,7 @@
 #include "cpu/loop/loop.h"
 
 #include "mem/log.h"
+#include "mem/util.h"
 
 #include <errno.h>
 #include <stddef.h>
@@ -288,15 +289,6 @@ static void finish_call(struct loop *loop, struct loop_call *call, int result)
 	pthread_cond_broadcast(&loop->done);
 }
 
-static void wake_for_calls(struct loop *loop)
-{
-	const uint64_t one = 1;
-
-	/* EAGAIN: the counter is full, so the loop is woken already */
-	while (write(loop->calls.fd, &one, sizeof(one)) < 0 && errno == EINTR)
-		;
-}
-
 /*
  * A few, and the rest after the other sources have had their turn: the vCPUs of
  * a guest, several together, can call without end.
@@ -345,7 +337,7 @@ int loop_call(struct loop *loop, void (*function)(void *arg), void *arg)
 		*loop->last = &call;
 		/* cppcheck-suppress autoVariables */
 		loop->last = &call.next;
-		wake_for_calls(loop);
+		eventfd_raise(loop->calls.fd);
 		while (!call.done)
 			pthread_cond_wait(&loop->done, &loop->lock);
 	}

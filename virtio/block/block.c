@@ -8,36 +8,39 @@
  *	block.c		the device: its queues, which one is served when
  *	request.c	one request: judged, then carried out step by step
  *	file.c		the file: opened and locked; what is in the overlay
- *	io.h		one operation of an engine: io_uring.c, io_thread.c
+ *	io.h		one operation of an engine: io_uring.c, io_thread.c;
+ *			io.c is what both share
  *
- * A request is one of disk.pool, which is mapped at start-up and touched only
- * as deep as it is used. From queue_pop to queue_push it counts as in flight,
- * and is either in a step, which an engine carries out (request.engine), or
- * deferred until another request's step is done (disk.deferred). Otherwise it
- * is free. Requests end in whatever order their steps do.
+ * Requests come from disk.pool. All of it is mapped at start-up; a page is
+ * touched only when so many requests are in flight at once. From queue_pop to
+ * queue_push it counts as in flight, and is either in a step, which an engine
+ * carries out (request.engine), or deferred until another request's step is
+ * done (disk.deferred). Otherwise it is free. Requests end in whatever order
+ * their steps do.
  *
  * A write of 6 MiB, for example: the guest's QueueNotify has the loop call
- * block_kick. take_request pops the chain, request_start judges its header
- * and submits the first 4 MiB to an engine, and serve_engines hands that over.
- * When it is done, the engine's descriptor is readable: the loop calls
- * engine_ready, the engine calls step_done, and request_step_done submits
- * the other 2 MiB. The next time it returns BLOCK_OK, complete_request writes
- * the status byte and pushes the chain, and publish_used shows it to the driver
- * and interrupts it. What the engine can do at once needs no second turn.
+ * block_kick. take_request pops the chain, request_start judges its header and
+ * submits the first 4 MiB to an engine, and serve_engines hands that over. When
+ * it is done, the engine's descriptor is readable: the loop calls engine_ready,
+ * the engine calls step_done, and request_step_done submits the other 2 MiB.
+ * The next time it returns BLOCK_OK, complete_request writes the status byte
+ * and pushes the chain, and publish_used shows it to the driver and interrupts
+ * it. Where the engine can finish at once (the page cache has the data: io.c),
+ * all of this happens within block_kick.
  *
  * A queue that has more chains may have to wait: it is
  *
  *	limited		by bw= or iops=: until the timer expires
  *	starved		as all requests are in flight: until one is done
- *	unfinished	as its budget is used up: until the next turn of the
- *loop
+ *	unfinished	as its budget is used up: until the loop's next turn
  *
  * and asks for no notification meanwhile. loop_defer brings the next turn, also
  * for engines and deferred requests that have more to do than the budget of
  * this turn.
  *
  * Trusts neither the driver nor what the file holds. Owns the backing, the
- * engines, the overlay and the pool. Loop's thread, which makes it too.
+ * engines, the overlay and the pool. It runs in the
+ * loop's thread, which also creates it.
  */
 #include "virtio/block/block.h"
 

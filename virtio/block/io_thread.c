@@ -22,6 +22,7 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
+#include "mem/util.h"
 #include "virtio/block/io.h"
 
 struct io_list {
@@ -99,7 +100,6 @@ static int64_t worker_perform(int fd, const struct engine_io *io)
 
 static void worker_report(struct worker *w, struct engine_io *io)
 {
-	const uint64_t one = 1;
 	bool first;
 
 	pthread_mutex_lock(&w->lock);
@@ -107,10 +107,8 @@ static void worker_report(struct worker *w, struct engine_io *io)
 	io_list_add(&w->done, io);
 	pthread_cond_signal(&w->done_added);
 	pthread_mutex_unlock(&w->lock);
-	/* EAGAIN after 2^64 - 2 of them: not in a lifetime */
-	while (first && write(w->engine.source.fd, &one, sizeof(one)) < 0 &&
-	       errno == EINTR)
-		;
+	if (first)
+		eventfd_raise(w->engine.source.fd);
 }
 
 static void worker_thread(void *arg)

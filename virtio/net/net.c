@@ -4,16 +4,17 @@
  *
  * The parts. A back end (backend.h) moves packets between guest memory and the
  * host: tap.c or stream.c. rx_buffers.c holds the buffers that the driver has
- * given for what comes in. Both are called from here, never the other way: they
- * answer with an outcome, and this file decides what follows. Nothing is
- * copied: a frame is read into, and written from, where it lies in guest
- * memory. Used chains are published, and the driver interrupted, once for a
- * batch.
+ * given for what comes in. This file calls the back end, and the back end takes
+ * buffers from rx_buffers.c; neither calls back. They answer with an outcome,
+ * and this file decides what follows. Nothing is copied: a frame is read into,
+ * and written from, where it lies in guest memory. Used chains are published,
+ * and the driver interrupted, once for a batch.
  *
  * States. The device is off, `running` from DRIVER_OK to reset, or broken by
  * its driver until then. Its link is up until the other end is gone for good;
  * then it stays down: what the driver sends is dropped, and nothing comes in.
- * While both allow it, a direction moves packets until one of these stops it:
+ * While device and link allow it, a direction moves packets until one of these
+ * stops it:
  *
  *	it stops because		and goes on with
  *	nothing has come (in)		an event: the descriptor is readable
@@ -28,15 +29,15 @@
  * host's side may be full of packets, and that costs nothing. `readable`
  * remembers the edge. EPOLLOUT is watched only while something waits for it.
  *
- * An example: a ping's answer. The tap becomes readable, net_on_event has
- * net_service_rx look: no limit, budget left. tap_receive reserves buffers, so
- * rx_buffers.c pops chains off the queue until the largest packet would fit,
- * reads the packet into the first of them and answers NET_DONE. The chain is
- * delivered with the packet's size; the others wait for the next packet. The
- * next read answers NET_WAIT; the used ring is published, one interrupt raised.
- * The guest's next ping: a kick, net_service_tx pops the chain, tap_send writes
- * it and pushes it back used; a stream would gather it, and flush send many
- * with one system call.
+ * An example: a ping's answer. The tap becomes readable, net_on_event calls
+ * net_service_rx, which finds no limit reached and budget left. tap_receive
+ * reserves buffers, so rx_buffers.c pops chains off the queue until the largest
+ * packet would fit, reads the packet into the first of them and answers
+ * NET_DONE. The chain is delivered with the packet's size; the others wait for
+ * the next packet. The next read answers NET_WAIT; the used ring is published,
+ * one interrupt raised. The guest's next ping: a kick, net_service_tx pops the
+ * chain, tap_send writes it and pushes it back used; a stream would gather it,
+ * and flush send many with one system call.
  *
  * A chain that cannot be a packet is dropped and given back, as a packet is
  * that the host refuses: a network may lose packets. What the host's side does

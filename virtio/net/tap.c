@@ -153,8 +153,7 @@ static enum net_outcome tap_send(struct net_backend *backend, struct queue *tx,
 				   RX_SEGMENTS, &bytes);
 		iov = backend->iov;
 	}
-	/* What the kernel does not like about a packet is the packet's fault.
-	 */
+	/* What the kernel dislikes about a packet is the packet's fault. */
 	if (writev(backend->fd, iov, (int)count) < 0)
 		return tap_failure(backend, NET_DROPPED);
 	queue_push(tx, chain->head, 0);

@@ -209,10 +209,10 @@ static void conn_leave_table(struct conn *conn)
  */
 static void conns_listen(struct conns *conns, bool listen)
 {
-	const bool room = conns->count < conns->max ||
-			  conns_first_timed(conns, VSOCK_WAIT_STALE);
-
-	listen = listen && conns->running && room && conns->host.fd >= 0;
+	/* The lists are not there yet where opening failed. */
+	listen = listen && conns->running && conns->host.fd >= 0 &&
+		 (conns->count < conns->max ||
+		  conns_first_timed(conns, VSOCK_WAIT_STALE));
 	if (listen == conns->listening)
 		return;
 	conns->listening = listen;

@@ -14,8 +14,9 @@
  * packets to it, and raises one interrupt. Both have a budget. What it does not
  * cover is deferred, so that the loop goes to the other devices first.
  *
- * A program of the host connects to the guest's port 80. On the right is what
- * becomes of the connection, and what is sent:
+ * A program of the host connects to the guest's port 80. On the right are the
+ * connection's new state (COMMAND, OPEN, ...) and the packets sent (REQUEST,
+ * RW, ...):
  *
  *	program	connect(PATH)		COMMAND: conn.c accepts it
  *	program	"CONNECT 80\n"		REQUESTED: the guest gets REQUEST
@@ -46,12 +47,15 @@
  *
  * Credit (5.10.6.3): each side says how large its buffer is (buf_alloc) and how
  * many bytes of the stream it is done with (fwd_cnt). The device promises
- * VSOCK_BUFFER. Since 6.12.92 Linux also counts packets (576 bytes for each)
- * and drops data, or resets, where both together exceed its buffer. So packets
- * are charged for, filled as far as can be, and not sent at all where little
- * room is left: what comes meanwhile gathers in the unix socket. As fwd_cnt
- * counts no packets, their number is known for two parts of the stream: up to
- * `old_end` bytes and since. When fwd_cnt gets there, the first part is over.
+ * VSOCK_BUFFER (conn.h: 256 KiB for each connection). Since 6.12.92 Linux also
+ * counts packets (576 bytes for each) and drops data, or resets, where both
+ * together exceed its buffer. So packets are charged for, filled as far as can
+ * be, and not sent at all where little room is left: what comes meanwhile
+ * gathers in the unix socket. fwd_cnt acknowledges bytes, not packets, so the
+ * packets that are not acknowledged are counted in two parts: those up to byte
+ * `old_end` of the stream, and those after it. When fwd_cnt reaches `old_end`
+ * the first part is done, the second takes its place, and `old_end` becomes the
+ * end of all that was sent.
  *
  * The guest's packets are copied out, then judged. One that makes no sense is
  * answered by RST (5.10.6), which is never answered itself. A malformed ring,
@@ -327,8 +331,7 @@ static bool vsock_serve_rx(struct vsock *vsock)
 	while (conns->rst_count && !vsock->rx_dry && vsock_pop_rx(vsock))
 		vsock_push_rx(vsock, vsock->chain.head, NULL,
 			      conns_take_rst(conns));
-	/* Who is ready gets one system call, and goes to the end of the line.
-	 */
+	/* Who is ready gets one system call, then goes to the list's end. */
 	for (unsigned i = 0; i < RX_BUDGET; i++) {
 		conn = conns_first_ready(conns);
 		if (!conn || vsock->rx_dry || !vsock_serve_conn(vsock, conn))

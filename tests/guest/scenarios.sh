@@ -373,7 +373,7 @@ echo_start() {
 do_unix() {
 	echo_start --serial "unix=$tmp/socket"
 	for unix_text in 'one ' 'two q'; do
-		timeout 3 tests/tools/dialogue unix "$tmp/socket" "$unix_text" \
+		timeout 60 tests/tools/dialogue unix "$tmp/socket" "$unix_text" \
 			"${unix_text% }" >/dev/null 2>&1
 	done
 	guest_end
@@ -385,9 +385,9 @@ do_pty() {
 	echo_start --serial pty
 	await grep -q /dev/pts/ "$err"
 	pty_name=$(sed -n 's|.*\(/dev/pts/[0-9]*\).*|\1|p' "$err")
-	timeout 3 tests/tools/dialogue pty "$pty_name" 'one ' one >/dev/null 2>&1
+	timeout 60 tests/tools/dialogue pty "$pty_name" 'one ' one >/dev/null 2>&1
 	sleep 0.1
-	timeout 3 tests/tools/dialogue pty "$pty_name" 'two q' 'echo 9\n' \
+	timeout 60 tests/tools/dialogue pty "$pty_name" 'two q' 'echo 9\n' \
 		>"$out" 2>/dev/null
 	guest_end
 	well 0 'echo 9'
@@ -588,7 +588,7 @@ do_stream_gone() {
 do_vsock_client() {
 	sguest_start virtio_vsock --vsock "$tmp/vs" -a accept=1
 	await says driving
-	timeout 3 tests/tools/dialogue unix "$tmp/vs" 'CONNECT 52
+	timeout 60 tests/tools/dialogue unix "$tmp/vs" 'CONNECT 52
 hello' hello >/dev/null 2>&1
 	guest_end
 	well 0 'echoed 5' && [ ! -e "$tmp/vs" ]

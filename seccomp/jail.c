@@ -454,17 +454,15 @@ static int set_prctl(int flag, const char *name, unsigned long value)
 
 #ifdef __SANITIZE_ADDRESS__
 #include <sanitizer/lsan_interface.h>
-
-/* Later there is no /proc, in which it looks. */
-static void look_for_leaks(void)
-{
-	__lsan_do_leak_check();
-}
-#else
-static void look_for_leaks(void)
-{
-}
 #endif
+
+/* Later there is no /proc, in which LeakSanitizer looks. */
+static void look_for_leaks(void)
+{
+#ifdef __SANITIZE_ADDRESS__
+	__lsan_do_leak_check();
+#endif
+}
 
 /* -- Landlock -------------------------------------------------------------- */
 

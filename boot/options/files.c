@@ -8,8 +8,8 @@
  * that a shell or a launcher forgot to close is there for a guest that takes
  * mote over.
  *
- * Trusts that the options were parsed, and the user, who may name anything that
- * he can open; what is in the files is judged by whoever reads them. Owns the
+ * Trusts that the options were parsed. The user may name any file that he may
+ * open; what a file contains is checked by the code that reads it. Owns the
  * kernel's and the initrds' descriptors until they are loaded; others are
  * closed by those who use them. Main thread.
  */

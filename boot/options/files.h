@@ -23,16 +23,16 @@ struct files {
 /* All of these return 0 or -errno, logged, where they return an int. */
 
 /*
- * Descriptors 0 to 2 that the caller left closed become /dev/null, lest a
- * kernel becomes stdout. Before anything is opened. (Nobody sees what is logged
- * where stderr is the one that is closed.)
+ * Descriptors 0 to 2 that the caller left closed become /dev/null, so that
+ * no kernel becomes stdout. Before anything is opened. (Nobody sees what is
+ * logged where stderr is the one that is closed.)
  */
 int files_fill_standard(void);
 
 /*
  * Before anything else is opened: sees to it that each descriptor that an
- * option names is open, lest one of mote's own is taken for it, and with
- * `alone` closes all others but 0, 1 and 2.
+ * option names is open, because a descriptor of mote's own could get that
+ * number; and with `alone` closes all others but 0, 1 and 2.
  */
 int files_take_fds(const struct options *options, bool alone);
 

@@ -296,7 +296,7 @@ static const struct option_entry options_table[] = {
 		    "1234\" and a newline, reads \"OK\", a number and a "
 		    "newline, and is connected to port 1234 of the guest. A "
 		    "program in the guest that connects to port 1234 of the "
-		    "host (CID 2) reaches whoever listens on PATH_1234. fd=N "
+		    "host (CID 2) reaches the program at PATH_1234. fd=N "
 		    "is a socket that listens already; PATH is then the path "
 		    "that it is bound to. All that is in the directory of PATH "
 		    "remains in mote's reach: give it one of its own.")),
@@ -332,7 +332,7 @@ static const struct option_entry options_table[] = {
 	       STRING("user", user.text, 1, 21, "UID[:GID]", "1000:1000"),
 	       "whom root becomes (default 65534:65534, nobody)",
 	       MORE("Two numbers; without the second, the group has the number "
-		    "of the user. All files are open by then, but the "
+		    "of the user. mote has its files open by then; the "
 		    "directories of unix sockets (--vsock, --serial) are still "
 		    "needed: as that user, or without this option as the owner "
 		    "of the directory. 0 stays root, without any "

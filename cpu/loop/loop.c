@@ -38,8 +38,60 @@ struct loop_call {
 	bool done;
 };
 
-static void calls_ready(void *arg, uint32_t events);
-static void run_calls(void *arg);
+static struct loop_call *take_call(struct loop *loop)
+{
+	struct loop_call *call = loop->first;
+
+	if (!call)
+		return NULL;
+	loop->first = call->next;
+	if (!loop->first)
+		loop->last = &loop->first;
+	return call;
+}
+
+static void finish_call(struct loop *loop, struct loop_call *call, int result)
+{
+	call->result = result;
+	call->done = true;
+	pthread_cond_broadcast(&loop->done);
+}
+
+/*
+ * A few, and the rest after the other sources have had their turn: the vCPUs of
+ * a guest, several together, can call without end.
+ */
+static void run_calls(void *arg)
+{
+	struct loop *loop = arg;
+	struct loop_call *call;
+
+	pthread_mutex_lock(&loop->lock);
+	for (unsigned i = 0; i < LOOP_BATCH && !loop->stop; i++) {
+		call = take_call(loop);
+		if (!call)
+			break;
+		pthread_mutex_unlock(&loop->lock);
+		call->function(call->arg);
+		pthread_mutex_lock(&loop->lock);
+		finish_call(loop, call, 0);
+	}
+	if (loop->first)
+		loop_defer(loop, &loop->more_calls);
+	pthread_mutex_unlock(&loop->lock);
+}
+
+static void calls_ready(void *arg, uint32_t events)
+{
+	struct loop *loop = arg;
+	uint64_t count;
+
+	(void)events;
+	/* With more_calls deferred these are in the line already. */
+	if (read(loop->calls.fd, &count, sizeof(count)) == sizeof(count) &&
+	    !loop->more_calls.deferred)
+		run_calls(loop);
+}
 
 static int watch_calls(struct loop *loop)
 {
@@ -269,61 +321,6 @@ uint64_t loop_now(void)
 }
 
 /* -- calls from other threads --------------------------------------------- */
-
-static struct loop_call *take_call(struct loop *loop)
-{
-	struct loop_call *call = loop->first;
-
-	if (!call)
-		return NULL;
-	loop->first = call->next;
-	if (!loop->first)
-		loop->last = &loop->first;
-	return call;
-}
-
-static void finish_call(struct loop *loop, struct loop_call *call, int result)
-{
-	call->result = result;
-	call->done = true;
-	pthread_cond_broadcast(&loop->done);
-}
-
-/*
- * A few, and the rest after the other sources have had their turn: the vCPUs of
- * a guest, several together, can call without end.
- */
-static void run_calls(void *arg)
-{
-	struct loop *loop = arg;
-	struct loop_call *call;
-
-	pthread_mutex_lock(&loop->lock);
-	for (unsigned i = 0; i < LOOP_BATCH && !loop->stop; i++) {
-		call = take_call(loop);
-		if (!call)
-			break;
-		pthread_mutex_unlock(&loop->lock);
-		call->function(call->arg);
-		pthread_mutex_lock(&loop->lock);
-		finish_call(loop, call, 0);
-	}
-	if (loop->first)
-		loop_defer(loop, &loop->more_calls);
-	pthread_mutex_unlock(&loop->lock);
-}
-
-static void calls_ready(void *arg, uint32_t events)
-{
-	struct loop *loop = arg;
-	uint64_t count;
-
-	(void)events;
-	/* With more_calls deferred these are in the line already. */
-	if (read(loop->calls.fd, &count, sizeof(count)) == sizeof(count) &&
-	    !loop->more_calls.deferred)
-		run_calls(loop);
-}
 
 int loop_call(struct loop *loop, void (*function)(void *arg), void *arg)
 {

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* uses: tests/unit/guest_ram.c tests/unit/sample_file.c */
 /*
  * One virtio-net device without a transport, and its driver: see net_help.h.
  */
@@ -6,7 +7,10 @@
 
 #include <sys/eventfd.h>
 
-#include "tests/unit/boot_help.h"
+#include "tests/unit/guest_ram.h"
+#include "tests/unit/kept_log.h"
+#include "tests/unit/sample_file.h"
+#include "tests/unit/unit.h"
 
 #define NET_RAM	  (48 * MIB)
 #define RX_RING	  0x10000
@@ -15,7 +19,7 @@
 
 struct net_test t;
 
-/* -- in place of the transport and the log --------------------------------- */
+/* -- in place of the transport --------------------------------- */
 
 void device_interrupt(struct device *device)
 {
@@ -37,14 +41,6 @@ void device_broken(struct device *device, const char *why)
 	for (unsigned i = 0; i < device->queue_count; i++)
 		device->queue[i].broken = true;
 	t.broken++;
-}
-
-int log_errno(const char *call)
-{
-	int error = errno;
-
-	log_error("%s: %s", call, strerror(error));
-	return -error;
 }
 
 /* -- the device ------------------------------------------------------------ */

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* uses: boot/acpi.c mem/ram.c */
+/* uses: boot/acpi.c */
+/* uses: tests/unit/guest_ram.c tests/unit/sample_file.c */
 /*
  * ACPI tables: sums, lengths and pointers. ACPICA's own iasl takes the DSDT
  * apart and puts it together again, and all that it found in it is compared
@@ -7,13 +8,17 @@
  */
 #include <ctype.h>
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "boot/layout.h"
 #include "cpu/console/uart.h"
 #include "cpu/platform.h"
 #include "cpu/vm.h"
-#include "tests/unit/boot_help.h"
+#include "tests/unit/guest_ram.h"
+#include "tests/unit/kept_log.h"
+#include "tests/unit/sample_file.h"
+#include "tests/unit/unit.h"
 #include "virtio/devices.h"
 
 static struct ram ram;

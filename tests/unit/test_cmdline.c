@@ -1,10 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* uses: boot/cmdline.c */
+/* uses: tests/unit/guest_ram.c tests/unit/sample_file.c */
 /* The guest's command line: how it grows, and what it is found to say. */
 #include <errno.h>
 
 #include "boot/cmdline.h"
-#include "tests/unit/boot_help.h"
+#include "tests/unit/guest_ram.h"
+#include "tests/unit/kept_log.h"
+#include "tests/unit/sample_file.h"
+#include "tests/unit/unit.h"
 
 static struct cmdline line;
 

@@ -1,11 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* uses: boot/kernel.c boot/source.c mem/ram.c */
+/* uses: boot/kernel.c boot/source.c */
+/* uses: tests/unit/guest_ram.c tests/unit/sample_file.c */
 /* ELF kernels: what is loaded where, and every broken one refused. */
 #include <errno.h>
 
 #include "boot/kernel.h"
-#include "tests/unit/boot_help.h"
 #include "tests/unit/boot_sample.h"
+#include "tests/unit/guest_ram.h"
+#include "tests/unit/kept_log.h"
+#include "tests/unit/sample_file.h"
+#include "tests/unit/unit.h"
 
 #define VIRTUAL 0xffffffff80000000ULL
 

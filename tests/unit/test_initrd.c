@@ -1,11 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* uses: boot/initrd.c boot/source.c mem/ram.c */
+/* uses: boot/initrd.c boot/source.c */
+/* uses: tests/unit/guest_ram.c tests/unit/sample_file.c */
 /* Initrds: order, padding, sharing, the places they may have, refusals. */
 #include <errno.h>
 #include <fcntl.h>
 
 #include "boot/initrd.h"
-#include "tests/unit/boot_help.h"
+#include "tests/unit/guest_ram.h"
+#include "tests/unit/kept_log.h"
+#include "tests/unit/sample_file.h"
+#include "tests/unit/unit.h"
 
 #define FLOOR GPA(16 * MIB + 5) /* a kernel's end need not be aligned */
 #define LIMIT GPA(0x7fffffff)

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* uses: boot/kernel.c boot/source.c mem/ram.c */
+/* uses: boot/kernel.c boot/source.c */
+/* uses: tests/unit/guest_ram.c tests/unit/sample_file.c */
 /* What is given as a kernel: files of other kinds, streams, no file at all. */
 #include <errno.h>
 #include <fcntl.h>
@@ -9,8 +10,11 @@
 
 #include "boot/kernel.h"
 #include "boot/source.h"
-#include "tests/unit/boot_help.h"
 #include "tests/unit/boot_sample.h"
+#include "tests/unit/guest_ram.h"
+#include "tests/unit/kept_log.h"
+#include "tests/unit/sample_file.h"
+#include "tests/unit/unit.h"
 
 static struct sample sample;
 

@@ -1,9 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* uses: boot/mptable.c mem/ram.c */
+/* uses: boot/mptable.c */
+/* uses: tests/unit/guest_ram.c tests/unit/sample_file.c */
 /* The MultiProcessor table, walked as a kernel walks it. */
 #include "boot/layout.h"
 #include "cpu/vm.h"
-#include "tests/unit/boot_help.h"
+#include "tests/unit/guest_ram.h"
+#include "tests/unit/kept_log.h"
+#include "tests/unit/sample_file.h"
+#include "tests/unit/unit.h"
 
 static uint8_t sum(const uint8_t *bytes, size_t len)
 {

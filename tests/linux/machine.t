@@ -3,6 +3,7 @@
 # The machine as Linux sees it: memory, processors, clocks, interrupts, what
 # the kernel complains of; with ACPI and, where its kernel can do without, by
 # the MP table alone.
+# needs: the minimal kernel
 # shellcheck source=tests/linux/boot.sh
 . "${0%/*}/boot.sh"
 
@@ -136,8 +137,7 @@ is "$(got ioapic)" 1 \
 	"a guest without ACPI has the serial port interrupt by the IOAPIC"
 is "$(got acpi)" 0 "a guest without ACPI has seen none"
 
-# Debian's kernel: while the minimal one, which is up in no time, patched its text,
-# some of so many CPUs kept an int3 of it (tests/README.md, the third fault).
+minimal
 boot many -m 512M -c 64 -i "$tmp/facts.job"
 ended many
 common 64 512

@@ -10,6 +10,7 @@
  *	capabilities	none, the bounding set included
  *	Landlock	no files, no TCP, no other processes
  *	limits		of descriptors, of the size of files, no core
+ *	launcher	still ends mote when it ends, where it asked for that
  *
  * Root has the right to make namespaces, uses it and drops it. An ordinary user
  * gets that right in a user namespace, where the host lets him, and has no
@@ -35,6 +36,7 @@
 #include <linux/magic.h>
 #include <linux/securebits.h>
 #include <sched.h>
+#include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
@@ -447,6 +449,35 @@ static void wipe_environment(void)
 	}
 }
 
+/*
+ * Whoever started mote may have asked that it dies with him: PR_SET_PDEATHSIG,
+ * which systemd, Go's Pdeathsig and setpriv(1) use. A change of user or of
+ * capabilities takes that back.
+ */
+struct launcher {
+	int signal; /* 0: he did not ask */
+	pid_t pid;
+};
+
+static struct launcher remember_launcher(void)
+{
+	struct launcher launcher = { 0, getppid() };
+
+	if (prctl(PR_GET_PDEATHSIG, &launcher.signal))
+		launcher.signal = 0;
+	return launcher;
+}
+
+/* He may have ended meanwhile, when nobody was told. */
+static void follow_launcher(const struct launcher *launcher)
+{
+	if (!launcher->signal)
+		return;
+	prctl(PR_SET_PDEATHSIG, launcher->signal);
+	if (getppid() != launcher->pid)
+		raise(launcher->signal);
+}
+
 static int set_prctl(int flag, const char *name, unsigned long value)
 {
 	return prctl(flag, value, 0, 0, 0) ? log_errno(name) : 0;
@@ -554,6 +585,7 @@ static int restrict_by_landlock(const struct jail_options *o)
 int jail_enter(const struct jail_options *o, unsigned *holds)
 {
 	bool root = false;
+	const struct launcher launcher = remember_launcher();
 	int error, own, spaces, landlock = 0;
 
 	*holds = 0;
@@ -580,6 +612,7 @@ int jail_enter(const struct jail_options *o, unsigned *holds)
 		error = set_limits(o);
 	if (!error)
 		error = set_prctl(PR_SET_DUMPABLE, "PR_SET_DUMPABLE", 0);
+	follow_launcher(&launcher);
 	if (!error && !root && !landlock)
 		log_warn("sandbox: this host lets this user have neither "
 			 "namespaces nor Landlock: of the host's files, only "

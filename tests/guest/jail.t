@@ -468,4 +468,30 @@ if needs_root "--netns and --cgroup work"; then
 	fi
 fi
 
+# Whoever starts mote may ask that it ends with him (PR_SET_PDEATHSIG), which a
+# change of user or of capabilities takes back.
+# launched PROGRAM ARG...: $pid is of a guest whose launcher has ended
+launched() {
+	: >"$tmp/his/launched"
+	# shellcheck disable=SC2016 # expanded there
+	"$@" sh -c '"$1" --pdeathsig KILL "$2" -k "$3" -m 64M \
+		--sandbox "$4" >"$5" 2>/dev/null & echo $!
+		until grep -q hanging "$5"; do sleep 0.02; done' - \
+		"$(which setpriv)" "$tmp/his/mote" "$tmp/his/hang.elf" \
+		"$sandbox" "$tmp/his/launched" >"$tmp/launched"
+	pid=$(cat "$tmp/launched")
+}
+
+: >"$tmp/his/launched"
+chmod 666 "$tmp/his/launched"
+for sandbox in on off; do
+	launched env
+	ok "a guest of root ends with its launcher (--sandbox $sandbox)" \
+		await guest_gone
+	launched tests/as-user
+	ok "a guest of a user ends with its launcher (--sandbox $sandbox)" \
+		await guest_gone
+done
+pid=
+
 done_testing

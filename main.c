@@ -157,7 +157,7 @@ static int open_descriptors_first(struct mote *m)
 
 	if (!error || o->events.path)
 		late = files_open_events(&m->files, o);
-	m->guest.report.events_fd = m->files.events_fd;
+	report_open(&m->guest.report, m->files.events_fd, o->name);
 	return error ? error : late;
 }
 
@@ -284,8 +284,12 @@ static int create_devices(struct mote *m)
 		.alias_absent = &m->guest.platform.acpi,
 		.hook = { filter_worker, m },
 	};
-	int error = platform_create(&m->guest.platform, &m->vm, &m->ram,
-				    m->machine.tells_panic);
+	const struct platform_options platform = {
+		.ram = &m->ram,
+		.tells_panic = m->machine.tells_panic,
+		.reboot_status = m->options.reboot_status,
+	};
+	int error = platform_create(&m->guest.platform, &m->vm, &platform);
 
 	if (!error)
 		error = guest_create_serial(&m->guest, &m->vm);
@@ -331,6 +335,8 @@ static void unwind(struct mote *m)
 		close(m->guest.serial_irq_fd);
 	platform_destroy(&m->guest.platform);
 	loop_timer_destroy(&m->guest.loop, &m->guest.timeout);
+	loop_timer_destroy(&m->guest.loop, &m->guest.grace);
+	loop_timer_destroy(&m->guest.loop, &m->guest.press);
 	loop_destroy(&m->guest.loop);
 	signals_destroy(&m->guest.signals);
 	ram_destroy(&m->ram);
@@ -375,6 +381,7 @@ int main(int argc, char **argv)
 		return error > 0 ? 0 : STATUS_ERROR;
 	log_set_level(m->options.log);
 	m->guest.timeout_ns = m->options.timeout_ns;
+	m->guest.grace_ns = m->options.grace_ns;
 	if (m->options.timeout_ns)
 		signals_alarm(guest_time_left(&m->guest));
 	guest_stage(&m->guest, "options");

@@ -21,11 +21,14 @@
 /* How long output may still take when mote was told to stop. */
 #define DRAIN_STOPPED_NS 200000000ULL
 
+#define PRESS_NS 1000000000ULL
+
 void guest_init(struct guest *g)
 {
 	report_init(&g->report);
 	g->signals.source.fd = g->serial_irq_fd = g->loop.epoll_fd = -1;
-	g->timeout.source.fd = g->serial.event_fd = -1;
+	g->timeout.source.fd = g->grace.source.fd = g->press.source.fd = -1;
+	g->serial.event_fd = -1;
 	g->platform.wake_fd = g->platform.button_fd = -1;
 }
 
@@ -52,13 +55,43 @@ static void stop_by_signal(struct guest *g, int number)
 		     STATUS_SIGNAL + (unsigned)number);
 }
 
+/*
+ * While a guest boots, the interrupt is masked, then there is a driver, then
+ * one that acts on what the driver says. What comes before the last of them is
+ * lost, and none can be seen from here: so the button is pressed until the
+ * guest is off.
+ */
+static void press_button_again(void *arg)
+{
+	struct guest *g = arg;
+
+	platform_press_button(&g->platform);
+	if (g->press.source.fd >= 0)
+		loop_timer_set(&g->press, PRESS_NS);
+}
+
 /* The first one presses the button, where there is still a guest to see it. */
 static void press_button_or_stop(struct guest *g, int number)
 {
 	if (g->terms++ || platform_ending(&g->platform).reason != END_NONE)
 		stop_by_signal(g, number);
+	else if (!loop_timer_create(&g->loop, &g->press, press_button_again, g))
+		press_button_again(g);
 	else
 		platform_press_button(&g->platform);
+}
+
+static void grace_expired(void *arg)
+{
+	stop_by_signal(arg, SIGTERM);
+}
+
+static void start_grace(struct guest *g)
+{
+	if (!g->grace_ns || g->grace_end_ns)
+		return;
+	g->grace_end_ns = loop_now() + g->grace_ns;
+	loop_timer_set(&g->grace, g->grace_ns);
 }
 
 static void refuse_snapshot(struct guest *g, int number)
@@ -111,6 +144,8 @@ void guest_signal(void *arg, int number)
 	struct guest *g = arg;
 	void (*act)(struct guest * g, int number) = stop_by_signal;
 
+	if (number == SIGTERM)
+		start_grace(g);
 	if (platform_ending(&g->platform).reason == END_NONE &&
 	    command_signal(&g->command, number))
 		return;
@@ -185,12 +220,15 @@ static void platform_changed(void *arg, uint32_t events)
 		loop_stop(&g->loop);
 }
 
-static int start_timeout(struct guest *g)
+static int start_limits(struct guest *g)
 {
-	int error;
+	int error = 0;
 
-	if (!g->timeout_ns)
-		return 0;
+	if (g->grace_ns)
+		error = loop_timer_create(&g->loop, &g->grace, grace_expired,
+					  g);
+	if (error || !g->timeout_ns)
+		return error;
 	error = loop_timer_create(&g->loop, &g->timeout, timeout_expired, g);
 	if (!error)
 		loop_timer_set(&g->timeout, guest_time_left(g));
@@ -209,7 +247,7 @@ static int start_guest(struct guest *g)
 	if (!error)
 		error = loop_add(&g->loop, &g->platform_event, EPOLLIN);
 	if (!error)
-		error = start_timeout(g);
+		error = start_limits(g);
 	if (!error)
 		error = console_start(
 			&g->console, &g->loop, &g->serial,
@@ -228,6 +266,19 @@ static int start_guest(struct guest *g)
 	return error;
 }
 
+/* Nanoseconds that output may still take: at least 1. */
+static uint64_t drain_time(const struct guest *g)
+{
+	uint64_t left = guest_time_left(g), now = loop_now();
+	uint64_t grace = UINT64_MAX;
+
+	if (g->stopped)
+		return DRAIN_STOPPED_NS;
+	if (g->grace_end_ns)
+		grace = g->grace_end_ns > now ? g->grace_end_ns - now : 1;
+	return grace < left ? grace : left;
+}
+
 /*
  * What the guest wrote last must be out before the status is, unless the user
  * has had enough: by a signal or by --timeout. Other signals are answered.
@@ -239,18 +290,14 @@ static void drain_output(struct guest *g, const struct ending *ending)
 	if (ending->reason == END_SIGNAL || ending->reason == END_TIMEOUT)
 		g->stopped = true;
 	do
-		lost = console_drain(&g->console,
-				     g->stopped ? DRAIN_STOPPED_NS
-						: guest_time_left(g),
+		lost = console_drain(&g->console, drain_time(g),
 				     g->stopped ? -1 : g->signals.source.fd);
 	while (lost && !g->stopped && signals_take(&g->signals));
 	if (lost)
 		log_warn("%llu bytes of the serial port's output are lost: "
 			 "nobody read them",
 			 (unsigned long long)lost);
-	while (!command_drain(&g->command,
-			      g->stopped ? DRAIN_STOPPED_NS
-					 : guest_time_left(g),
+	while (!command_drain(&g->command, drain_time(g),
 			      g->stopped ? -1 : g->signals.source.fd) &&
 	       !g->stopped && signals_take(&g->signals))
 		;

@@ -21,9 +21,11 @@
 struct guest {
 	struct report report;
 	uint64_t timeout_ns; /* from exec; 0: none */
+	uint64_t grace_ns;   /* from the first SIGTERM; 0: none */
 	struct signals signals;
 	struct loop loop;
-	struct loop_timer timeout;
+	struct loop_timer timeout, grace;
+	struct loop_timer press;	   /* of the power button, once more */
 	struct loop_source platform_event; /* its wake_fd */
 	struct platform platform;
 	int serial_irq_fd;
@@ -33,8 +35,9 @@ struct guest {
 	struct vcpus vcpus;
 	struct thread_hook lock_in; /* of this thread, before the guest runs */
 	bool ready_reported;
-	unsigned terms; /* SIGTERMs received */
-	bool stopped;	/* by a signal: its output may be lost */
+	unsigned terms;	       /* SIGTERMs received */
+	uint64_t grace_end_ns; /* 0: there was none, or no --grace */
+	bool stopped;	       /* by a signal: its output may be lost */
 };
 
 /* Zero is a descriptor: what is not open yet is -1. */

@@ -15,8 +15,6 @@
  */
 #include "cpu/platform.h"
 
-#include <errno.h>
-#include <string.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
@@ -71,7 +69,8 @@ void platform_reset(struct platform *p, bool triple_fault)
 	}
 	if (reason == END_CRASH && platform_ending(p).reason == END_NONE)
 		log_error("the guest crashed: a triple fault");
-	platform_end(p, reason, reason == END_REBOOT ? 0 : STATUS_CRASH);
+	platform_end(p, reason,
+		     reason == END_REBOOT ? p->reboot_status : STATUS_CRASH);
 }
 
 void platform_press_button(struct platform *p)
@@ -198,27 +197,28 @@ static int add_ports(struct platform *p, struct bus *pio)
 	return error;
 }
 
-int platform_create(struct platform *p, struct vm *vm, const struct ram *ram,
-		    bool tells_panic)
+int platform_create(struct platform *p, struct vm *vm,
+		    const struct platform_options *options)
 {
 	uint8_t planted[2];
 	int error = 0;
 
-	*p = (struct platform){ .ram = ram, .tells_panic = tells_panic };
+	*p = (struct platform){
+		.ram = options->ram,
+		.tells_panic = options->tells_panic,
+		.reboot_status = options->reboot_status,
+	};
 	p->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	p->button_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	if (p->wake_fd < 0 || p->button_fd < 0) {
-		error = -errno;
-		log_error("eventfd: %s", strerror(errno));
-		goto out;
-	}
-	error = add_ports(p, &vm->pio);
+	if (p->wake_fd < 0 || p->button_fd < 0)
+		error = log_errno("eventfd");
+	if (!error)
+		error = add_ports(p, &vm->pio);
 	put_le16(planted, BOOT_FLAG_PLANTED);
-	if (!error && tells_panic)
-		error = ram_write(ram, BOOT_FLAG, planted, sizeof(planted));
+	if (!error && p->tells_panic)
+		error = ram_write(p->ram, BOOT_FLAG, planted, sizeof(planted));
 	if (!error)
 		error = vm_irqfd(vm, p->button_fd, VM_GSI_BUTTON);
-out:
 	if (error)
 		platform_destroy(p);
 	return error;

@@ -32,7 +32,8 @@
 
 struct platform {
 	const struct ram *ram;
-	bool tells_panic;	 /* see platform_create */
+	bool tells_panic;	 /* see platform_options */
+	unsigned reboot_status;	 /* likewise */
 	int wake_fd;		 /* eventfd: something below has changed */
 	int button_fd;		 /* eventfd: irqfd of the button's GSI */
 	_Atomic uint32_t ending; /* reason << 8 | status; 0 while it runs */
@@ -45,13 +46,19 @@ struct platform {
 	} port[PLATFORM_PORTS]; /* what the bus hands back */
 };
 
-/*
- * Adds the ports to vm's bus. `tells_panic`: the guest was told to leave at
- * physical 0x472 what kind of reset it wants, 0x1234 for a reboot and 0 for a
- * panic, which a reset then looks at. 0 or -errno, logged.
- */
+struct platform_options {
+	const struct ram *ram;
+	/*
+	 * The guest was told to leave at physical 0x472 what kind of reset it
+	 * wants, 0x1234 for a reboot and 0 for a panic; a reset looks there.
+	 */
+	bool tells_panic;
+	unsigned reboot_status; /* mote's exit status after a reboot */
+};
+
+/* Adds the ports to vm's bus; 0 or -errno, logged. */
 int platform_create(struct platform *platform, struct vm *vm,
-		    const struct ram *ram, bool tells_panic);
+		    const struct platform_options *options);
 void platform_destroy(struct platform *platform);
 
 /* The first ending counts; later ones are ignored. Any thread. */
@@ -64,7 +71,10 @@ void platform_reset(struct platform *platform, bool triple_fault);
 /* reason END_NONE while the guest runs. Any thread. */
 struct ending platform_ending(const struct platform *platform);
 
-/* ACPI 6.4, 5.6.9: sets the event and raises the interrupt of the device. */
+/*
+ * ACPI 6.4, 5.6.9: sets the event and raises the interrupt of the device, an
+ * edge: a guest that has masked it does not hear of it.
+ */
 void platform_press_button(struct platform *platform);
 
 #endif

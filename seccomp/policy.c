@@ -113,6 +113,8 @@ const struct policy_rule policy_rules[] = {
 	{ LOOP, 0, SYS_read, ANY, "eventfds, timers, signals, input" },
 	{ LOOP, 0, SYS_epoll_ctl, ANY, "what is waited for changes" },
 	{ LOOP, 0, SYS_timerfd_settime, ANY, "timers" },
+	{ LOOP, 0, SYS_timerfd_create, ANY,
+	  "after SIGTERM: the button is pressed again and again" },
 	{ LOOP, 0, SYS_close, ANY, "clients that left; all at the end" },
 	{ LOOP, 0, SYS_munmap, ANY, "stacks of threads, memory at the end" },
 	{ LOOP, 0, SYS_tgkill, SIGNAL(THREAD_SIGNAL),

@@ -195,6 +195,20 @@ static int check_user(struct option_user *user)
 			     "1000:1000; id(1) tells whose they are");
 }
 
+/* It goes into JSON as it is. */
+static int check_name(struct options *options)
+{
+	static const struct option_where where = { "name", NULL };
+	static const char good[] = "abcdefghijklmnopqrstuvwxyz"
+				   "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-";
+
+	if (!options->name || !options->name[strspn(options->name, good)])
+		return 0;
+	return optparse_fail(&where, options->name,
+			     "may have letters, digits, \".\", \"_\" and "
+			     "\"-\", for example job-7");
+}
+
 static int check_sandbox(struct options *options)
 {
 	int error = check_user(&options->user);
@@ -210,7 +224,7 @@ int options_check(struct options *options)
 {
 	static int (*const checks[])(struct options * options) = {
 		check_boot,    check_memory,  check_nets,  check_root_disk,
-		check_sandbox, check_command, check_stdio,
+		check_sandbox, check_command, check_stdio, check_name,
 	};
 	int error = 0;
 

@@ -139,7 +139,13 @@ int files_open_events(struct files *files, const struct options *options)
 	files->events_fd = file_open(&options->events, "--events ",
 				     O_WRONLY | O_CREAT | O_APPEND | O_NONBLOCK,
 				     0666, NULL);
-	return files->events_fd < 0 ? files->events_fd : 0;
+	if (files->events_fd < 0)
+		return files->events_fd;
+	/* Others may write to it, too; where it is a file, each at its end. */
+	if (!options->events.path)
+		fcntl(files->events_fd, F_SETFL,
+		      fcntl(files->events_fd, F_GETFL) | O_APPEND);
+	return 0;
 }
 
 int files_open(struct files *files, const struct options *options)

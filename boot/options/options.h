@@ -57,9 +57,12 @@ struct options {
 	const char *workdir; /* NULL: not given */
 	bool tty;
 	uint64_t timeout_ns; /* 0: none */
+	uint64_t grace_ns;   /* 0: none */
+	unsigned reboot_status;
 	enum sandbox_mode sandbox;
 	struct option_user user;
 	struct option_file netns, cgroup;
+	const char *name; /* NULL: none; else a word */
 	struct option_file events;
 	bool timing;
 	enum log_level log;

@@ -323,6 +323,18 @@ static const struct option_entry options_table[] = {
 	OPTION(0, COMMAND, DURATION("timeout", timeout_ns, YEAR, "90s"),
 	       "stop the guest after that long, with status 124",
 	       MORE("0 is no limit, as without this option.")),
+	OPTION(0, COMMAND, DURATION("grace", grace_ns, YEAR, "10s"),
+	       "after a SIGTERM, stop the guest after that long, with 143",
+	       MORE("The first SIGTERM presses the guest's power button, or is "
+		    "the command's; a guest that does not end by it is stopped "
+		    "when the time has passed. 0 is no limit, as without this "
+		    "option: then a second SIGTERM stops it.")),
+	OPTION(0, COMMAND,
+	       NUMBER("reboot-status", reboot_status, 0, 255, 0, "N", "133"),
+	       "the status of a guest that reboots",
+	       MORE("So that whoever started mote starts it again, such as "
+		    "systemd by RestartForceExitStatus=. A guest that powers "
+		    "off has status 0.")),
 
 	OPTION(0, SANDBOX,
 	       ENUM("sandbox", sandbox, sandbox_modes, SANDBOX_ON, "log"),
@@ -347,15 +359,20 @@ static const struct option_entry options_table[] = {
 	       MORE("PATH is its directory, for example /sys/fs/cgroup/guests; "
 		    "fd=N its file cgroup.procs, open for writing.")),
 
+	OPTION(0, REPORT, STRING("name", name, 1, 64, "NAME", "job-7"),
+	       "what --events calls the guest",
+	       MORE("Letters, digits, \".\", \"_\" and \"-\".")),
 	OPTION(0, REPORT, PATH_OR_FD("events", events, "events.json"),
 	       "write one line of JSON for each event",
 	       MORE("A line is an object with the members event (start, ready, "
 		    "counters or exit), t_us (microseconds since mote was "
-		    "started) and, in the event exit, status and reason "
+		    "started), time (RFC 3339, UTC), pid, name (where --name "
+		    "was given) and, in the event exit, status and reason "
 		    "(poweroff, reboot, panic, crash, exited, signal, timeout "
-		    "or error). The guest is ready when it writes to port "
-		    "0x507. It is not made to wait for whoever reads the "
-		    "events.")),
+		    "or error). Lines go to the end of the file, which is not "
+		    "emptied; several guests may share it, or a pipe. The "
+		    "guest is ready when it writes to port 0x507. It is not "
+		    "made to wait for whoever reads the events.")),
 	OPTION(0, REPORT, FLAG("timing", timing),
 	       "say on stderr how long each stage took"),
 	OPTION(0, REPORT, ENUM("log", log, log_levels, LOG_WARN, "info"),

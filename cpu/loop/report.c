@@ -12,6 +12,7 @@
 #include <errno.h>
 #include <limits.h>
 #include <poll.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
@@ -71,83 +72,117 @@ void report_timing(const struct report *report)
 	}
 }
 
-static uint64_t since_exec_us(const struct report *report, uint64_t ns)
+void report_open(struct report *report, int events_fd, const char *name)
 {
-	return (ns - report->exec_ns) / 1000;
+	report->events_fd = events_fd;
+	report->name = name;
+	report->pid = events_fd >= 0 ? (long)getpid() : 0;
 }
 
-static void write_event(const struct report *report, const char *line, int len)
+/* A line that is being made: what does not fit is cut off, and seen by `used`.
+ */
+struct event_line {
+	int used;
+	char text[PIPE_BUF + 1];
+};
+
+static void add_to_event(struct event_line *line, const char *format, ...)
+	__attribute__((format(printf, 2, 3)));
+
+static void add_to_event(struct event_line *line, const char *format, ...)
+{
+	const int room = (int)sizeof(line->text) - line->used;
+	va_list args;
+
+	if (room <= 0)
+		return;
+	va_start(args, format);
+	line->used +=
+		vsnprintf(line->text + line->used, (size_t)room, format, args);
+	va_end(args);
+}
+
+static void write_event(const struct report *report,
+			const struct event_line *line)
 {
 	static struct log_limit limit;
 	struct pollfd room = { .fd = report->events_fd, .events = POLLOUT };
 	ssize_t n;
 
-	if (report->events_fd < 0 || len <= 0 || len > PIPE_BUF)
+	if (line->used > PIPE_BUF)
 		return;
 	do
 		n = poll(&room, 1, 0);
 	while (n < 0 && errno == EINTR);
 	if (n == 1)
 		do
-			n = write(report->events_fd, line, (size_t)len);
+			n = write(report->events_fd, line->text,
+				  (size_t)line->used);
 		while (n < 0 && errno == EINTR);
-	if (n == len)
+	if (n == line->used)
 		return;
 	log_guest(&limit, "an event was lost: --events %s%s",
 		  n < 0 ? "cannot be written: " : "is full: nobody reads it",
 		  n < 0 ? strerror(errno) : "");
 }
 
+/* Adds what all events have. `ns`: when it happened. */
+static void send_event(const struct report *report, struct event_line *line,
+		       uint64_t ns)
+{
+	struct timespec now;
+	struct tm tm;
+
+	if (report->events_fd < 0)
+		return;
+	clock_gettime(CLOCK_REALTIME, &now);
+	gmtime_r(&now.tv_sec, &tm);
+	add_to_event(line, ",\"t_us\":%llu",
+		     (unsigned long long)(ns - report->exec_ns) / 1000);
+	add_to_event(line, ",\"time\":\"%04d-%02d-%02dT%02d:%02d:%02d.%06ldZ\"",
+		     tm.tm_year + 1900, tm.tm_mon + 1, tm.tm_mday, tm.tm_hour,
+		     tm.tm_min, tm.tm_sec, now.tv_nsec / 1000);
+	add_to_event(line, ",\"pid\":%ld", report->pid);
+	if (report->name)
+		add_to_event(line, ",\"name\":\"%s\"", report->name);
+	add_to_event(line, "}\n");
+	write_event(report, line);
+}
+
 void report_started(const struct report *report)
 {
-	char line[128];
+	struct event_line line = { 0 };
 
-	write_event(
-		report, line,
-		snprintf(
-			line, sizeof(line),
-			"{\"event\":\"start\",\"pid\":%ld,\"t_us\":%llu}\n",
-			(long)getpid(),
-			(unsigned long long)since_exec_us(report, loop_now())));
+	add_to_event(&line, "{\"event\":\"start\"");
+	send_event(report, &line, loop_now());
 }
 
 void report_ready(const struct report *report, uint64_t ns)
 {
-	char line[128];
+	struct event_line line = { 0 };
 
-	write_event(report, line,
-		    snprintf(line, sizeof(line),
-			     "{\"event\":\"ready\",\"t_us\":%llu}\n",
-			     (unsigned long long)since_exec_us(report, ns)));
+	add_to_event(&line, "{\"event\":\"ready\"");
+	send_event(report, &line, ns);
 }
 
 void report_exit(const struct report *report, const struct ending *ending)
 {
-	char line[128];
+	struct event_line line = { 0 };
 
-	write_event(report, line,
-		    snprintf(line, sizeof(line),
-			     "{\"event\":\"exit\",\"reason\":\"%s\","
-			     "\"status\":%u,\"t_us\":%llu}\n",
-			     reason_names[ending->reason], ending->status,
-			     (unsigned long long)since_exec_us(report,
-							       loop_now())));
+	add_to_event(&line,
+		     "{\"event\":\"exit\",\"reason\":\"%s\",\"status\":%u",
+		     reason_names[ending->reason], ending->status);
+	send_event(report, &line, loop_now());
 }
 
 void report_counters(const struct report *report,
 		     const struct report_counter *counters, unsigned count)
 {
-	char line[PIPE_BUF];
-	int len = snprintf(line, sizeof(line), "{\"event\":\"counters\"");
+	struct event_line line = { 0 };
 
-	for (unsigned i = 0; i < count && len < (int)sizeof(line); i++)
-		len += snprintf(line + len, sizeof(line) - (size_t)len,
-				",\"%s\":%llu", counters[i].name,
-				(unsigned long long)counters[i].value);
-	if (len < (int)sizeof(line))
-		len += snprintf(
-			line + len, sizeof(line) - (size_t)len,
-			",\"t_us\":%llu}\n",
-			(unsigned long long)since_exec_us(report, loop_now()));
-	write_event(report, line, len);
+	add_to_event(&line, "{\"event\":\"counters\"");
+	for (unsigned i = 0; i < count; i++)
+		add_to_event(&line, ",\"%s\":%llu", counters[i].name,
+			     (unsigned long long)counters[i].value);
+	send_event(report, &line, loop_now());
 }

@@ -36,6 +36,8 @@ struct ending {
 struct report {
 	uint64_t exec_ns; /* when this process was started */
 	int events_fd;	  /* -1: no --events; owned by the caller */
+	long pid;	  /* of this process, where there are events */
+	const char *name; /* of the guest, a word; NULL: none */
 	unsigned stages;
 	struct {
 		const char *name;
@@ -49,6 +51,12 @@ struct report {
  */
 void report_init(struct report *report);
 
+/*
+ * Events go to `events_fd` (-1: nowhere), which stays the caller's; `name` is a
+ * word without quotes, or NULL, and outlives the report.
+ */
+void report_open(struct report *report, int events_fd, const char *name);
+
 /* The stage `name` (a literal) ends at `ns`. */
 void report_stage(struct report *report, const char *name, uint64_t ns);
 
@@ -56,9 +64,10 @@ void report_stage(struct report *report, const char *name, uint64_t ns);
 void report_timing(const struct report *report);
 
 /*
- * One line each to --events; nothing where there is none. What a reader does
- * not take at once is lost, and said once: an event never delays the guest.
- * Safe in a signal handler.
+ * One line each to --events, with what happened, microseconds since exec, the
+ * time (RFC 3339, UTC), the process and the name; nothing where there is none.
+ * What a reader does not take at once is lost, and said once: an event never
+ * delays the guest. Safe in a signal handler.
  */
 void report_started(const struct report *report);
 void report_ready(const struct report *report, uint64_t ns);

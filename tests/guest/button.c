@@ -3,7 +3,9 @@
  * Waits for the power button as a hardware-reduced kernel does (ACPI 6.4,
  * 5.6.9): the interrupt of the Generic Event Device, then the event port that
  * its _EVT method reads, which must say what happened and say it once. Prints
- * what came and powers off; with ignore=N, only after N presses.
+ * what came and powers off; with ignore=N, only after N presses. With late=1 the
+ * interrupt is masked until a byte comes on the serial port: a kernel that has
+ * not come to the device yet.
  */
 #include "tests/guest/guest.h"
 
@@ -30,6 +32,11 @@ void guest_main(const uint8_t *boot_params)
 	(void)boot_params;
 	irq_init();
 	irq_handle(IRQ_VECTOR, on_event);
+	if (cmdline_number("late", 0)) {
+		print("busy\n");
+		while (!(in8(SERIAL + 5) & 1))
+			pause_cpu();
+	}
 	irq_route(BUTTON_GSI, IRQ_VECTOR, false);
 	out8(PORT_READY, 1);
 	print("waiting for the button\n");

@@ -19,6 +19,32 @@ ok "every event is a JSON object with event and a growing t_us" \
 	die unless $e->{event} && $e->{t_us} =~ /^\d+$/ && $e->{t_us} >= $t;
 	$t = $e->{t_us}; BEGIN { $t = 0 }' "$events"
 
+ok "every event has the time, in UTC, and the process" \
+	perl -MJSON::PP -MPOSIX -ne 'my $e = decode_json($_);
+	my @t = $e->{time} =~ /^(\d{4})-(\d\d)-(\d\d)T(\d\d):(\d\d):(\d\d)\.\d{6}Z$/
+		or die;
+	$ENV{TZ} = "UTC";
+	die if abs(mktime(@t[5, 4, 3, 2], $t[1] - 1, $t[0] - 1900) - time) > 60;
+	die unless $e->{pid} > 1 && !exists $e->{name}' "$events"
+guest hello --name job-7.a_B
+is "$(grep -c '"name":"job-7.a_B"}$' "$events")" 2 "--name is in every event"
+
+# Several guests write to one file, by its path and by descriptors that are
+# open without O_APPEND: each line stays whole, and nothing is overwritten.
+echo first >"$tmp/shared"
+exec 8<>"$tmp/shared"
+for n in 1 2 3; do
+	"$MOTE" -k "$GUESTS/hello.elf" -m 64M --events "$tmp/shared" >/dev/null &
+	"$MOTE" -k "$GUESTS/hello.elf" -m 64M --events fd=8 8<>"$tmp/shared" \
+		>/dev/null &
+done
+wait
+exec 8>&-
+is "$(sed -n 1p "$tmp/shared"; wc -l <"$tmp/shared"; sed 1d "$tmp/shared" |
+	grep -c '^{"event":"[a-z]*",.*}$')" "first
+13
+12" "--events goes to the end of a file that several guests share"
+
 for n in 0 1 7 99 125 126 127 128 255; do
 	guest exit -a "status=$n"
 	ends $n exited "the exit status port with $n is that status"
@@ -93,13 +119,57 @@ kill -TERM "$pid"
 guest_end
 ends 143 signal "a second SIGTERM ends a guest that ignores one"
 
-guest_start button -a ignore=1
+guest_start button -a ignore=1000000
 ok "a guest that ignores its power button waits" await happened ready
 kill -TERM "$pid"
 guest_heard
 kill -TERM "$pid"
 guest_end
 ends 143 signal "two SIGTERMs end a guest that has a driver and ignores it"
+
+guest_start button -a ignore=2
+ok "a guest that nobody listens in waits" await happened ready
+kill -TERM "$pid"
+guest_end
+ends 0 poweroff "the button is pressed until the guest is off"
+is "$(last_line)" "pressed 3" "each press is one interrupt and one event"
+
+mkfifo "$tmp/late"
+exec 8<>"$tmp/late"
+rm -f "$events"
+"$MOTE" -k "$GUESTS/button.elf" -m 64M -a late=1 --events "$events" \
+	<"$tmp/late" >"$out" 2>"$err" &
+pid=$!
+ok "a guest that boots masks the button" await says busy
+kill -TERM "$pid"
+guest_heard
+printf x >&8
+guest_end
+ends 0 poweroff "SIGTERM before the guest has a driver is not lost"
+exec 8>&-
+
+# --grace: of a guest that does not act on SIGTERM, and of none that was not
+# sent one.
+guest_start hang --grace 200ms
+ok "a guest with --grace runs" await says hanging
+guest_heard
+sleep 0.4
+ok "--grace does not count from the start" kill -0 "$pid"
+kill -TERM "$pid"
+guest_end
+ends 143 signal "when --grace has passed after a SIGTERM the guest is stopped"
+guest_start button --grace 1h
+ok "a guest with a long --grace waits" await happened ready
+kill -TERM "$pid"
+guest_end
+ends 0 poweroff "a guest that ends within --grace has its own status"
+
+guest reset -a "by=acpi flag=4660" --reboot-status 133
+ends 133 reboot "--reboot-status is the status of a guest that reboots"
+guest hello --reboot-status 133
+ends 0 poweroff "--reboot-status says nothing of a guest that powers off"
+guest reset -a "by=acpi flag=0" --reboot-status 133
+ends 123 panic "--reboot-status says nothing of a guest that panics"
 
 for row in INT:130 HUP:129 QUIT:131; do
 	for loop in 0 1; do

@@ -29,13 +29,23 @@ int vm_irqfd(struct vm *vm, int event_fd, unsigned gsi)
 	return irqfd_error;
 }
 
+static int create(bool tells_panic)
+{
+	const struct platform_options options = {
+		.ram = &ram,
+		.tells_panic = tells_panic,
+		.reboot_status = 77,
+	};
+
+	return platform_create(&platform, &machine, &options);
+}
+
 static void start(bool tells_panic)
 {
 	machine = (struct vm){ .kvm_fd = -1, .fd = -1 };
 	irqfd_error = 0;
 	make_ram(&ram, 32 * MIB);
-	assert_int_equal(
-		platform_create(&platform, &machine, &ram, tells_panic), 0);
+	assert_int_equal(create(tells_panic), 0);
 	assert_int_equal(irqfd_fd, platform.button_fd);
 	assert_int_equal(irqfd_gsi, VM_GSI_BUTTON);
 }
@@ -97,10 +107,10 @@ static void test_platform_writes_of_its_ports(void **state)
 		{ PLATFORM_PORT_SLEEP, 3 << 2 | 0x20, END_NONE, 0 },
 		{ PLATFORM_PORT_SLEEP, 0xff, END_NONE, 0 },
 		{ PLATFORM_PORT_STATUS, 0xff, END_NONE, 0 },
-		{ PLATFORM_PORT_RESET, 1, END_REBOOT, 0 },
+		{ PLATFORM_PORT_RESET, 1, END_REBOOT, 77 },
 		{ PLATFORM_PORT_RESET, 0, END_NONE, 0 },
 		{ PLATFORM_PORT_RESET, 6, END_NONE, 0 },
-		{ PLATFORM_PORT_I8042, 0xfe, END_REBOOT, 0 },
+		{ PLATFORM_PORT_I8042, 0xfe, END_REBOOT, 77 },
 		{ PLATFORM_PORT_I8042, 0xff, END_NONE, 0 },
 		{ PLATFORM_PORT_I8042, 0xd1, END_NONE, 0 },
 		{ PLATFORM_PORT_BUTTON, 1, END_NONE, 0 },
@@ -153,7 +163,7 @@ static void test_platform_boot_flag(void **state)
 			assert_int_equal(ram_write(&ram, FLAG, bytes, 2), 0);
 		}
 		platform_reset(&platform, cases[n].triple);
-		expect_end(reason, reason == END_REBOOT ? 0 : 123);
+		expect_end(reason, reason == END_REBOOT ? 77 : 123);
 		if (reason == END_CRASH)
 			expect_log("the guest crashed: a triple fault");
 		stop();
@@ -283,15 +293,13 @@ static void test_platform_create_fails(void **state)
 	machine = (struct vm){ .kvm_fd = -1, .fd = -1 };
 	make_ram(&ram, 32 * MIB);
 	irqfd_error = -ENOSPC;
-	assert_int_equal(platform_create(&platform, &machine, &ram, true),
-			 -ENOSPC);
+	assert_int_equal(create(true), -ENOSPC);
 	assert_int_equal(platform.wake_fd, -1);
 	assert_int_equal(platform.button_fd, -1);
 	assert_int_equal(count_fds(), fds);
 	/* The ports are there already: the bus refuses them. */
 	irqfd_error = 0;
-	assert_int_equal(platform_create(&platform, &machine, &ram, true),
-			 -EEXIST);
+	assert_int_equal(create(true), -EEXIST);
 	expect_log("ports do not fit");
 	assert_int_equal(count_fds(), fds);
 	platform_destroy(&platform); /* harmless */

@@ -84,7 +84,7 @@ static void start(struct report *report)
 	assert_int_equal(pipe2(ends, O_CLOEXEC), 0);
 	assert_int_equal(fcntl(ends[0], F_SETFL, O_NONBLOCK), 0);
 	read_end = ends[0];
-	report->events_fd = ends[1];
+	report_open(report, ends[1], "a-name");
 }
 
 static void stop(struct report *report)
@@ -140,7 +140,13 @@ static void test_report_writes_events(void **state)
 	assert_non_null(strstr(line, "\"event\":\"start\""));
 	assert_true(number(line, "t_us") < 20000000);
 	report_ready(&report, report.exec_ns + 1234567);
-	assert_string_equal(next(), "{\"event\":\"ready\",\"t_us\":1234}\n");
+	assert_memory_equal(next(), "{\"event\":\"ready\",\"t_us\":1234,", 29);
+	assert_int_equal(number(line, "pid"), getpid());
+	assert_non_null(strstr(line, "Z\",\"pid\":"));
+	assert_non_null(strstr(line, ",\"name\":\"a-name\"}"));
+	report.name = NULL;
+	report_ready(&report, report.exec_ns);
+	assert_null(strstr(next(), "name"));
 	for (size_t i = 0; i < ARRAY_LEN(endings); i++) {
 		const struct ending ending = { endings[i].reason,
 					       endings[i].status };

@@ -227,6 +227,13 @@ ok "the first SIGTERM is the command's" until_is "$LIMIT" printed deaf heard
 kill -TERM "$(pid_of deaf)"
 ended deaf
 ends 143 signal "a second SIGTERM ends mote"
+command patient --grace 1s -- sh -c 'trap "echo heard" TERM; echo begun
+	while :; do sleep 1; done'
+ok "a command with --grace runs" until_is "$LIMIT" printed patient begun
+kill -TERM "$(pid_of patient)"
+ended patient
+like "$(cat "$out")" heard "with --grace a SIGTERM is the command's, too"
+ends 143 signal "when --grace has passed mote ends"
 
 # -- other ways ---------------------------------------------------------------
 

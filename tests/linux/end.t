@@ -46,6 +46,14 @@ ended button
 ends 0 poweroff \
 	"SIGTERM is the power button, by which Debian's kernel powers off"
 
+# While it boots there is no driver yet, and later nobody who listens to that.
+boot early -i "$MODULES" -i "$tmp/stay.job"
+events=$tmp/early.events
+ok "a guest that boots has started" until_is "$LIMIT" happened start
+kill -TERM "$(pid_of early)"
+ended early
+ends 0 poweroff "one SIGTERM while Linux boots powers it off"
+
 # No driver for the button: the first SIGTERM goes unheard.
 boot twice -i "$tmp/stay.job"
 # Long enough for the watchdog to bark, if it were not told: it is set to bark

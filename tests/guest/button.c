@@ -3,9 +3,9 @@
  * Waits for the power button as a hardware-reduced kernel does (ACPI 6.4,
  * 5.6.9): the interrupt of the Generic Event Device, then the event port that
  * its _EVT method reads, which must say what happened and say it once. Prints
- * what came and powers off; with ignore=N, only after N presses. With late=1 the
- * interrupt is masked until a byte comes on the serial port: a kernel that has
- * not come to the device yet.
+ * what came and powers off; with ignore=N, only after N presses. With late=1
+ * the interrupt is masked until a byte comes on the serial port: a kernel that
+ * has not come to the device yet.
  */
 #include "tests/guest/guest.h"
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* uses: tests/unit/vsock_help.c */
-/* ldflags: -Wl,--wrap=log_info */
+/* ldflags: -Wl,--wrap=log_info,--wrap=loop_add */
 /* How many streams the vsock device has, what they cost, and where it listens.
  */
 #include <sys/mman.h>
@@ -21,6 +21,20 @@ void __wrap_log_info(const char *format, ...)
 	va_start(args, format);
 	vsnprintf(informed, sizeof(informed), format, args);
 	va_end(args);
+}
+
+int __real_loop_add(struct loop *to, struct loop_source *source,
+		    uint32_t events);
+int __wrap_loop_add(struct loop *to, struct loop_source *source,
+		    uint32_t events);
+
+static bool no_watch;
+
+/* The kernel bounds how much one user watches: epoll(7), max_user_watches */
+int __wrap_loop_add(struct loop *to, struct loop_source *source,
+		    uint32_t events)
+{
+	return no_watch ? -ENOSPC : __real_loop_add(to, source, events);
 }
 
 /* -- limits --------------------------------------------------------------- */
@@ -134,6 +148,44 @@ static void test_buffers_are_given_back(void **state)
 		assert_true(run_ticks(SOON, packet_came));
 	while (got.op != VSOCK_OP_RST);
 	assert_true(memory_used() < before + 16384);
+	close(listener);
+}
+
+/*
+ * A socket that cannot be watched costs that one stream, and where it is the
+ * one with the clients, they are let in when the next stream has ended.
+ */
+static void test_nothing_can_be_watched(void **state)
+{
+	int listener = host_listen_on(PORT, 4), fd, refused;
+
+	(void)state;
+	no_watch = true;
+	guest_start();
+	fd = host_dial();
+	host_say(fd, "CONNECT 8\n");
+	guest_op(VSOCK_OP_REQUEST, PORT, GUEST, 0);
+	expect_rst(PORT, GUEST);
+	refused = accept(listener, NULL, NULL);
+	host_gets_eof(refused);
+	close(refused);
+	no_watch = false;
+	close(guest_connects(listener, GUEST));
+	expect_packet(VSOCK_OP_SHUTDOWN, PORT, GUEST);
+	expect_no_packet();
+	guest_op(VSOCK_OP_RST, PORT, GUEST, 0);
+	expect_request(8);
+	guest_op(VSOCK_OP_RST, got.src_port, 8, 0);
+	host_gets_eof(fd);
+	close(fd);
+
+	no_watch = true;
+	fd = host_dial();
+	host_gets_eof(fd);
+	assert_int_equal(vsock->conns.count, 0);
+	no_watch = false;
+	close(host_connects(PORT));
+	close(fd);
 	close(listener);
 }
 
@@ -290,6 +342,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		vsock_test(test_a_thousand),
 		vsock_test(test_buffers_are_given_back),
+		vsock_test(test_nothing_can_be_watched),
 		vsock_test(test_paths),
 		vsock_test(test_descriptor),
 		vsock_test(test_descriptor_without_path),

@@ -1,0 +1,422 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* uses: virtio/devices.c tests/unit/kept_log.c */
+/*
+ * Which slot each device gets, with what registers, and what the filters are to
+ * allow for it: no more than that. The types of devices are this file's; they
+ * note what they are asked for.
+ */
+#include <stdio.h>
+
+#include "cpu/loop/thread.h"
+#include "cpu/loop/unixsock.h"
+#include "tests/unit/kept_log.h"
+#include "tests/unit/unit.h"
+#include "virtio/block/block.h"
+#include "virtio/devices.h"
+
+#define BASE  0x10000u
+#define ALIAS 0x90000u
+
+static struct device_options options;
+static struct devices devices;
+static struct block disks[DEVICES_MAX];
+static struct vsock the_vsock;
+static struct vm vm;
+static struct loop loop;
+static struct ram ram;
+static const _Atomic bool alias_absent;
+
+/* "disk 0, net 1": in the order in which it was done. */
+static char opened[512], created[512], destroyed[512], detached[512];
+static const char *refused; /* such a one cannot be opened, or made */
+
+static struct mmio_slot slots[DEVICES_MAX];
+static const struct device *attached[DEVICES_MAX];
+static unsigned attached_count;
+
+static int note(char *list, const char *name, unsigned number)
+{
+	char text[16];
+
+	snprintf(text, sizeof(text), "%s%s %u", *list ? ", " : "", name,
+		 number);
+	strncat(list, text, 511 - strlen(list));
+	return refused && strstr(text, refused) ? -EIO : 0;
+}
+
+/* -- in place of the types ------------------------------------------------ */
+
+int block_open(struct block_backing *backing, const struct block_options *o,
+	       unsigned index)
+{
+	*backing = (struct block_backing){
+		.ro = o->ro,
+		.ephemeral = o->ephemeral,
+		.is_device = o->file.path && strstr(o->file.path, "/dev/"),
+		.index = index,
+	};
+	return note(opened, "disk", index);
+}
+
+struct block *block_create(const struct block_backing *backing,
+			   const struct block_options *o, struct loop *in)
+{
+	struct block *block = &disks[backing->index];
+
+	assert_ptr_equal(o, &devices.options.disks[backing->index]);
+	assert_ptr_equal(in, &loop);
+	block->backing = *backing;
+	return note(created, "disk", backing->index) ? NULL : block;
+}
+
+struct device *block_device(struct block *block)
+{
+	return &block->device;
+}
+
+unsigned block_features(const struct block *block)
+{
+	(void)block;
+	return FEATURE_URING;
+}
+
+void block_destroy(struct block *block)
+{
+	note(destroyed, "disk", block->backing.index);
+}
+
+int net_open(struct net *net, const struct net_options *o, unsigned number)
+{
+	net->link_up = o->kind == NET_UNIX;
+	net->in.count = number;
+	return note(opened, "net", number);
+}
+
+bool net_is_stream(const struct net *net)
+{
+	return net->link_up;
+}
+
+int net_create(struct net *net, struct loop *in)
+{
+	assert_ptr_equal(in, &loop);
+	return note(created, "net", (unsigned)net->in.count);
+}
+
+void net_destroy(struct net *net)
+{
+	note(destroyed, "net", (unsigned)net->in.count);
+}
+
+int vsock_open(struct vsock **vsock, const struct vsock_options *o)
+{
+	int error = note(opened, "vsock", o->cid);
+
+	if (!error)
+		*vsock = &the_vsock;
+	return error;
+}
+
+int vsock_create(struct vsock *vsock, struct loop *in)
+{
+	assert_ptr_equal(vsock, &the_vsock);
+	assert_ptr_equal(in, &loop);
+	return note(created, "vsock", devices.options.vsock.cid);
+}
+
+void vsock_destroy(struct vsock *vsock)
+{
+	assert_ptr_equal(vsock, &the_vsock);
+	note(destroyed, "vsock", devices.options.vsock.cid);
+}
+
+bool unixsock_is_ours(const struct unixsock *file)
+{
+	return file->dir_fd >= 0;
+}
+
+/* -- in place of the transport -------------------------------------------- */
+
+int mmio_attach(struct device *device, struct vm *to, struct loop *in,
+		const struct ram *memory, const struct mmio_slot *slot)
+{
+	assert_ptr_equal(to, &vm);
+	assert_ptr_equal(in, &loop);
+	assert_ptr_equal(memory, &ram);
+	attached[attached_count] = device;
+	slots[attached_count] = *slot;
+	return note(created, "slot", attached_count++);
+}
+
+void mmio_detach(struct device *device)
+{
+	for (unsigned i = 0; i < attached_count; i++)
+		if (attached[i] == device)
+			note(detached, "slot", i);
+}
+
+/* -- what is tested ------------------------------------------------------- */
+
+static int setup(void **state)
+{
+	(void)state;
+	options =
+		(struct device_options){ .vsock.file.fd = -1, .vsock.cid = 3 };
+	devices = (struct devices){ .count = 0 };
+	the_vsock.conns.host = VSOCK_HOST_NONE;
+	*opened = *created = *destroyed = *detached = 0;
+	refused = NULL;
+	attached_count = 0;
+	return 0;
+}
+
+static int create(gpa alias)
+{
+	return devices_create(&devices, &(struct devices_setup){
+						.vm = &vm,
+						.loop = &loop,
+						.ram = &ram,
+						.base = GPA(BASE),
+						.alias = alias,
+						.alias_absent = &alias_absent,
+						.hook.arg = &vm,
+					});
+}
+
+/* Two disks, two networks and a vsock. */
+static void ask_for_five(void)
+{
+	options.disk_count = options.net_count = 2;
+	options.nets[0].kind = options.nets[1].kind = NET_TAP;
+	options.vsock.file.path = "v";
+}
+
+static void test_devices_in_order(void **state)
+{
+	(void)state;
+	ask_for_five();
+	assert_int_equal(devices_open(&devices, &options, 1), 0);
+	assert_string_equal(opened, "disk 0, disk 1, net 0, net 1, vsock 3");
+	assert_int_equal(devices.count, 5);
+	assert_int_equal(create(GPA(ALIAS)), 0);
+	assert_string_equal(created,
+			    "disk 0, slot 0, disk 1, slot 1, net 0, slot 2, "
+			    "net 1, slot 3, vsock 3, slot 4");
+	for (unsigned i = 0; i < 5; i++) {
+		assert_int_equal(slots[i].base.v, BASE + i * MMIO_SLOT_SIZE);
+		assert_int_equal(slots[i].alias.v, ALIAS + i * MMIO_SLOT_SIZE);
+		assert_ptr_equal(slots[i].alias_absent, &alias_absent);
+		assert_int_equal(slots[i].gsi, VM_GSI_VIRTIO + i);
+	}
+	assert_ptr_equal(attached[1], &disks[1].device);
+	assert_ptr_equal(attached[3], &devices.net[1].device);
+	assert_ptr_equal(attached[4], &the_vsock.device);
+	assert_ptr_equal(devices.options.disks[0].hook.arg, &vm);
+	assert_ptr_equal(devices.options.disks[1].hook.arg, &vm);
+	devices_destroy(&devices);
+	assert_string_equal(detached, "slot 0, slot 1, slot 2, slot 3, slot 4");
+	assert_string_equal(destroyed, "disk 0, disk 1, net 0, net 1, vsock 3");
+	/* Once. */
+	devices_destroy(&devices);
+	assert_int_equal(devices.count, 0);
+	assert_string_equal(destroyed, "disk 0, disk 1, net 0, net 1, vsock 3");
+	expect_no_log();
+}
+
+static void test_devices_without_alias(void **state)
+{
+	(void)state;
+	options.disk_count = 2;
+	assert_int_equal(devices_open(&devices, &options, 1), 0);
+	assert_int_equal(create(GPA(0)), 0);
+	assert_int_equal(attached_count, 2);
+	assert_int_equal(slots[0].alias.v, 0);
+	assert_int_equal(slots[1].alias.v, 0);
+	assert_int_equal(slots[1].base.v, BASE + MMIO_SLOT_SIZE);
+}
+
+/* A disk has a queue for each CPU, as far as there are so many. */
+static void test_devices_queues(void **state)
+{
+	static const unsigned cpus[][2] = {
+		{ 1, 1 },
+		{ 2, 2 },
+		{ DEVICE_QUEUES_MAX - 1, DEVICE_QUEUES_MAX - 1 },
+		{ DEVICE_QUEUES_MAX, DEVICE_QUEUES_MAX },
+		{ DEVICE_QUEUES_MAX + 1, DEVICE_QUEUES_MAX },
+		{ 64, DEVICE_QUEUES_MAX },
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(cpus); i++) {
+		setup(state);
+		options.disk_count = 2;
+		assert_int_equal(devices_open(&devices, &options, cpus[i][0]),
+				 0);
+		assert_int_equal(devices.options.disks[0].queues, cpus[i][1]);
+		assert_int_equal(devices.options.disks[1].queues, cpus[i][1]);
+	}
+}
+
+/* As many as there are interrupt lines, and not one more. */
+static void test_devices_too_many(void **state)
+{
+	(void)state;
+	options.disk_count = DEVICES_MAX - 1;
+	options.vsock.internal = true;
+	assert_int_equal(devices_open(&devices, &options, 1), 0);
+	assert_int_equal(devices.count, DEVICES_MAX);
+	assert_int_equal(create(GPA(0)), 0);
+	assert_int_equal(slots[DEVICES_MAX - 1].gsi, VM_GSI_COUNT - 1);
+	expect_no_log();
+
+	setup(state);
+	options.disk_count = DEVICES_MAX - 1;
+	options.net_count = 1;
+	options.vsock.internal = true;
+	assert_int_equal(devices_open(&devices, &options, 1), -ENOSPC);
+	expect_log("too many devices");
+	assert_null(strstr(opened, "vsock"));
+}
+
+/* What comes behind one that fails is not tried. */
+static void test_devices_fail(void **state)
+{
+	(void)state;
+	ask_for_five();
+	refused = "disk 1";
+	assert_int_equal(devices_open(&devices, &options, 1), -EIO);
+	assert_string_equal(opened, "disk 0, disk 1");
+
+	setup(state);
+	ask_for_five();
+	assert_int_equal(devices_open(&devices, &options, 1), 0);
+	refused = "disk 1";
+	assert_int_equal(create(GPA(0)), -EIO);
+	assert_string_equal(created, "disk 0, slot 0, disk 1");
+	devices_destroy(&devices);
+	/* The vsock's socket is a file: it does not stay behind. */
+	assert_string_equal(detached, "slot 0");
+	assert_string_equal(destroyed, "disk 0, vsock 3");
+
+	setup(state);
+	ask_for_five();
+	assert_int_equal(devices_open(&devices, &options, 1), 0);
+	refused = "net 1";
+	assert_int_equal(create(GPA(0)), -EIO);
+	devices_destroy(&devices);
+	assert_string_equal(destroyed, "disk 0, disk 1, net 0, net 1, vsock 3");
+
+	setup(state);
+	ask_for_five();
+	assert_int_equal(devices_open(&devices, &options, 1), 0);
+	refused = "slot 2";
+	assert_int_equal(create(GPA(0)), -EIO);
+	assert_int_equal(attached_count, 3);
+
+	setup(state);
+	options.vsock.internal = true;
+	refused = "vsock 3";
+	assert_int_equal(devices_open(&devices, &options, 1), -EIO);
+	devices_destroy(&devices);
+	assert_string_equal(destroyed, "");
+}
+
+/* -- features ------------------------------------------------------------- */
+
+/* Those of the guest's devices, after they were opened. */
+static unsigned features(void)
+{
+	devices = (struct devices){ .count = 0 };
+	assert_int_equal(devices_open(&devices, &options, 1), 0);
+	return devices_features(&devices);
+}
+
+static void test_devices_disk_features(void **state)
+{
+	static const struct {
+		const char *path;
+		bool ro, ephemeral;
+		unsigned features;
+	} cases[] = {
+		{ "a", true, false, 0 },
+		{ "a", false, false, FEATURE_DISK_WRITE },
+		{ "a", false, true, FEATURE_EPHEMERAL },
+		{ "a", true, true, FEATURE_EPHEMERAL },
+		{ "/dev/a", true, false, 0 },
+		{ "/dev/a", false, false,
+		  FEATURE_DISK_WRITE | FEATURE_DISK_DEVICE },
+		{ "/dev/a", false, true, FEATURE_EPHEMERAL },
+	};
+
+	(void)state;
+	options.disk_count = 1;
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+		options.disks[0].file.path = cases[i].path;
+		options.disks[0].ro = cases[i].ro;
+		options.disks[0].ephemeral = cases[i].ephemeral;
+		assert_int_equal(features(), FEATURE_DISK | cases[i].features);
+		assert_int_equal(create(GPA(0)), 0);
+		assert_int_equal(devices_features(&devices),
+				 FEATURE_DISK | FEATURE_URING |
+					 cases[i].features);
+		devices_destroy(&devices);
+		attached_count = 0;
+	}
+}
+
+static void test_devices_net_features(void **state)
+{
+	(void)state;
+	assert_int_equal(features(), 0);
+	options.net_count = 1;
+	options.nets[0].kind = NET_TAP;
+	assert_int_equal(features(), FEATURE_TAP);
+	options.nets[0].kind = NET_UNIX;
+	assert_int_equal(features(), FEATURE_STREAM);
+	options.net_count = 2;
+	options.nets[1].kind = NET_TAP;
+	assert_int_equal(features(), FEATURE_STREAM | FEATURE_TAP);
+}
+
+static void test_devices_vsock_features(void **state)
+{
+	struct vsock_host *host = &the_vsock.conns.host;
+
+	(void)state;
+	/* The internal stream alone: no file, nobody to connect to. */
+	options.vsock.internal = true;
+	assert_int_equal(features(), FEATURE_COMMAND);
+	options.vsock.internal = false;
+	options.vsock.file.fd = 0;
+	assert_int_equal(features(), FEATURE_VSOCK);
+	options.vsock.file.fd = 7;
+	assert_int_equal(features(), FEATURE_VSOCK);
+	host->prefix = "v";
+	assert_int_equal(features(), FEATURE_VSOCK | FEATURE_VSOCK_DIAL);
+	host->prefix = NULL;
+	host->file.dir_fd = 5;
+	options.vsock.file = (struct option_file){ "v", -1 };
+	assert_int_equal(features(), FEATURE_VSOCK | FEATURE_SOCKET_FILE);
+	host->prefix = "v";
+	options.vsock.internal = true;
+	assert_int_equal(features(), FEATURE_VSOCK | FEATURE_VSOCK_DIAL |
+					     FEATURE_SOCKET_FILE |
+					     FEATURE_COMMAND);
+}
+
+int main(void)
+{
+#define TEST(test) cmocka_unit_test_setup(test, setup)
+	const struct CMUnitTest tests[] = {
+		TEST(test_devices_in_order),
+		TEST(test_devices_without_alias),
+		TEST(test_devices_queues),
+		TEST(test_devices_too_many),
+		TEST(test_devices_fail),
+		TEST(test_devices_disk_features),
+		TEST(test_devices_net_features),
+		TEST(test_devices_vsock_features),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

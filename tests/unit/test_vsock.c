@@ -215,6 +215,45 @@ static void test_nobody_listens(void **state)
 	assert_int_equal(vsock->conns.count, 0);
 }
 
+/* -- interrupts ----------------------------------------------------------- */
+
+/* The driver wants to hear of the next packet. */
+static void want_interrupt(void)
+{
+	ring_set_used_event(&rx, rx.used_idx);
+}
+
+/* Either ring's news raise one, where the driver has asked for it. */
+static void test_interrupts(void **state)
+{
+	int fd;
+
+	(void)state;
+	guest_start();
+	guest_kick(VSOCK_RX);
+	guest_kick(VSOCK_EVENT);
+	assert_int_equal(interrupts, 0);
+	fd = host_connects(PORT); /* REQUEST, and the guest's RESPONSE */
+	assert_int_equal(interrupts, 2);
+	host_say(fd, "not asked for");
+	expect_packet(VSOCK_OP_RW, got.src_port, PORT);
+	guest_op(VSOCK_OP_CREDIT_UPDATE, got.src_port, PORT, 0);
+	assert_int_equal(interrupts, 2);
+	want_interrupt();
+	expect_no_packet();
+	assert_int_equal(interrupts, 2);
+	host_say(fd, "asked for");
+	expect_packet(VSOCK_OP_RW, got.src_port, PORT);
+	assert_int_equal(interrupts, 3);
+	/* Two at once: one. */
+	want_interrupt();
+	ring_set_used_event(&tx, tx.used_idx);
+	guest_op(VSOCK_OP_CREDIT_REQUEST, got.src_port, PORT, 0);
+	expect_packet(VSOCK_OP_CREDIT_UPDATE, got.src_port, PORT);
+	assert_int_equal(interrupts, 4);
+	close(fd);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -227,6 +266,7 @@ int main(void)
 		vsock_test(test_guest_connects),
 		vsock_test(test_early_data),
 		vsock_test(test_nobody_listens),
+		vsock_test(test_interrupts),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

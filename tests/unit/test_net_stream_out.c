@@ -8,6 +8,7 @@
  * than the socket takes, and what a reset leaves half sent.
  */
 #include <arpa/inet.h>
+#include <fcntl.h>
 
 #include "tests/unit/net_peer.h"
 
@@ -233,6 +234,33 @@ static void test_stream_send_reset_in_prefix(void **state)
 	}
 }
 
+/* fd=0 is a descriptor like any other: standard input may be the socket. */
+static void test_stream_descriptor_0(void **state)
+{
+	const int kept = dup(STDIN_FILENO);
+
+	(void)state;
+	close(STDIN_FILENO);
+	make_stream(0);
+	assert_int_equal(t.net.backend.fd, 0);
+	put_packet(100, 1, 1);
+	driver_kick(NET_TX);
+	peer_expect(100, 1);
+	expect_sent(1);
+	put_buffer(2048);
+	driver_kick(NET_RX);
+	peer_send(200, 2);
+	run_loop();
+	expect_packet(200, 2);
+	end_host();
+	/* It was closed in the end. */
+	assert_int_equal(fcntl(STDIN_FILENO, F_GETFD), -1);
+	if (kept >= 0) {
+		dup2(kept, STDIN_FILENO);
+		close(kept);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -244,6 +272,7 @@ int main(void)
 		cmocka_unit_test(test_stream_send_reset),
 		cmocka_unit_test(test_stream_send_stopped),
 		cmocka_unit_test(test_stream_send_reset_in_prefix),
+		cmocka_unit_test(test_stream_descriptor_0),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,16 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* uses: virtio/block/file.c cpu/loop/file.c tests/unit/guest_ram.c */
 /* uses: tests/unit/sample_file.c */
-/* ldflags: -Wl,--wrap=open,--wrap=log_info */
+/* ldflags: -Wl,--wrap=open,--wrap=log_info,--wrap=ftruncate */
+/* ldflags: -Wl,--wrap=fstat,--wrap=ioctl,--wrap=memfd_create */
 /*
  * Opening a disk's file: what can be wrong with it, and what is said of that.
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/fs.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/file.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -54,6 +57,73 @@ int __wrap_open(const char *name, int flags, ...)
 		return -1;
 	}
 	return __real_open(name, flags, 0600);
+}
+
+static int truncate_error, memfd_error; /* 0: never */
+
+int __real_ftruncate(int fd, off_t size);
+int __wrap_ftruncate(int fd, off_t size);
+
+int __wrap_ftruncate(int fd, off_t size)
+{
+	errno = truncate_error;
+	return truncate_error ? -1 : __real_ftruncate(fd, size);
+}
+
+int __real_memfd_create(const char *name, unsigned flags);
+int __wrap_memfd_create(const char *name, unsigned flags);
+
+int __wrap_memfd_create(const char *name, unsigned flags)
+{
+	errno = memfd_error;
+	return memfd_error ? -1 : __real_memfd_create(name, flags);
+}
+
+/* Files are block devices, of blocks of 4096 bytes in pieces of 16 KiB. */
+static bool devices;
+static unsigned long no_ioctl; /* this one fails: EIO */
+static int stat_error;
+
+int __real_fstat(int fd, struct stat *status);
+int __wrap_fstat(int fd, struct stat *status);
+
+int __wrap_fstat(int fd, struct stat *status)
+{
+	int error = __real_fstat(fd, status);
+
+	if (devices) {
+		status->st_mode = S_IFBLK | 0600;
+		status->st_size = 0; /* stat(2) does not tell a device's */
+	}
+	errno = stat_error;
+	return stat_error ? -1 : error;
+}
+
+int __real_ioctl(int fd, unsigned long request, ...);
+int __wrap_ioctl(int fd, unsigned long request, void *arg);
+
+int __wrap_ioctl(int fd, unsigned long request, void *arg)
+{
+	if (!devices)
+		return __real_ioctl(fd, request, arg);
+	if (request == no_ioctl) {
+		errno = EIO;
+		return -1;
+	}
+	switch (request) {
+	case BLKGETSIZE64:
+		*(uint64_t *)arg = 3 * MIB;
+		return 0;
+	case BLKSSZGET:
+		*(int *)arg = 4096;
+		return 0;
+	case BLKPBSZGET:
+		*(unsigned *)arg = 16384;
+		return 0;
+	default:
+		errno = ENOTTY;
+		return -1;
+	}
 }
 
 static int set_up(void **state)
@@ -348,6 +418,58 @@ static void test_overlay_places(void **state)
 	open_error = 0;
 }
 
+/* Nor that, nor room where one could be written. */
+static void test_overlay_fails(void **state)
+{
+	struct block_options options = by_path();
+
+	(void)state;
+	make_disk_file("", 0, 8192);
+	options.ephemeral = true;
+	setenv("TMPDIR", directory, 1);
+	truncate_error = EFBIG;
+	refused(options, -EFBIG, "cannot be 8192 bytes long: File too large");
+	truncate_error = 0;
+	open_error = EROFS;
+	open_flags = O_TMPFILE | O_RDWR;
+	memfd_error = EMFILE;
+	assert_int_equal(block_open(&backing, &options, 0), -EMFILE);
+	/* One line says where it would be kept, and one that this fails. */
+	assert_int_equal(logged.count, 2);
+	assert_non_null(strstr(logged.last, "memfd_create: Too many"));
+	logged.count = 0;
+	open_error = memfd_error = 0;
+	unsetenv("TMPDIR");
+}
+
+static void test_block_devices(void **state)
+{
+	static const unsigned long asked[] = { BLKGETSIZE64, BLKSSZGET,
+					       BLKPBSZGET };
+
+	(void)state;
+	make_disk_file("", 0, 4096);
+	devices = true;
+	opened(by_path());
+	assert_true(backing.is_device);
+	assert_int_equal(backing.size, 3 * MIB);
+	assert_int_equal(backing.logical, 4096);
+	assert_int_equal(backing.physical, 16384);
+	block_close(&backing);
+	expect_no_log();
+	for (size_t i = 0; i < ARRAY_LEN(asked); i++) {
+		no_ioctl = asked[i];
+		refused(by_path(), -EIO,
+			"disk.img): cannot be measured: "
+			"Input/output error");
+	}
+	no_ioctl = 0;
+	devices = false;
+	stat_error = EOVERFLOW;
+	refused(by_path(), -EOVERFLOW, "cannot be measured: Value too large");
+	stat_error = 0;
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -359,6 +481,8 @@ int main(void)
 		cmocka_unit_test(test_descriptors),
 		cmocka_unit_test(test_direct),
 		cmocka_unit_test(test_overlay_places),
+		cmocka_unit_test(test_overlay_fails),
+		cmocka_unit_test(test_block_devices),
 	};
 
 	return cmocka_run_group_tests(tests, set_up, tear_down);

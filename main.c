@@ -166,6 +166,7 @@ static int open_everything(struct mote *m)
 	const struct options *o = &m->options;
 	int error = open_descriptors_first(m);
 
+	m->options.devices.vsock.memory = o->ram.size;
 	if (!error && !o->check)
 		error = jail_join_cgroup(&o->cgroup);
 	if (!error)
@@ -236,6 +237,7 @@ static int lock_in(struct mote *m)
 			     m->guest.console.host.out.source.fd,
 			     o->command ? STDOUT_FILENO : -1 },
 		.largest = largest_file(m),
+		.files = vsock ? VSOCK_FILES_MAX : 0,
 	};
 	unsigned holds = 0;
 	int error;

@@ -51,7 +51,7 @@
 #include "mem/log.h"
 #include "mem/util.h"
 
-#define FILES_MAX  2048 /* 1023 streams of vsock, and what vsock.c leaves */
+#define FILES_MAX  2048 /* with many CPUs, disks and queues */
 #define PATH_BYTES 4096
 
 #ifndef OPEN_TREE_CLONE
@@ -424,7 +424,8 @@ static int set_limits(const struct jail_options *o)
 	int error = lower_limit(RLIMIT_CORE, "RLIMIT_CORE", 0);
 
 	if (!error)
-		error = lower_limit(RLIMIT_NOFILE, "RLIMIT_NOFILE", FILES_MAX);
+		error = lower_limit(RLIMIT_NOFILE, "RLIMIT_NOFILE",
+				    o->files ? o->files : FILES_MAX);
 	if (!error)
 		error = lower_limit(RLIMIT_FSIZE, "RLIMIT_FSIZE", largest);
 	if (error)

@@ -299,7 +299,14 @@ static const struct option_entry options_table[] = {
 		    "host (CID 2) reaches the program at PATH_1234. fd=N "
 		    "is a socket that listens already; PATH is then the path "
 		    "that it is bound to. All that is in the directory of PATH "
-		    "remains in mote's reach: give it one of its own.")),
+		    "remains in mote's reach: give it one of its own. At most "
+		    "4096 streams are open at once, and 3584 of those that the "
+		    "guest begins, or as many as the limit of open files "
+		    "leaves (ulimit -Hn). What the guest has sent and nobody "
+		    "has read takes an eighth of the guest's memory on the "
+		    "host, 8 MiB at least, and 16 KiB for each stream, at "
+		    "most: each of few may have some 460 KiB of that, each of "
+		    "many less.")),
 	OPTION(0, DEVICES,
 	       VARIANT("serial", serial.kind, serial.file, serial_forms,
 		       CONSOLE_STDIO, "file=console.log"),

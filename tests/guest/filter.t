@@ -160,6 +160,8 @@ attempt_all <<-'END'
 	vCPU_0 42 connect 0 0 0|connects a socket in a vCPU
 	disk_0 41 socket 1 526337 0|with --vsock: a socket in a worker
 	mote 28 madvise 0 4096 10|what a fork would copy
+	mote 54 setsockopt -1 1 8 0 0|with --vsock: more room for what is received
+	mote 54 setsockopt -1 6 7 0 0|with --vsock: an option of TCP
 	mote 28 madvise 0 4096 16|memory without a swap
 	mote 262 newfstatat -100 0 0 0|looks where a link leads
 	mote 263 unlinkat -100 0 512|removes a directory

@@ -632,6 +632,19 @@ do_vsock_slow() {
 	well 0 sent
 }
 
+# More streams than there are whole buffers for: the others' sockets have less.
+do_vsock_many() {
+	# shellcheck disable=SC2016 # Perl
+	vsock_server 'my @more = $s;
+		while (my $next = $l->accept) { push @more, $next }'
+	sguest_start vsock_many --vsock "$tmp/vs" -a n=6
+	await says done
+	kill -INT "$pid"
+	guest_end
+	server_end
+	well 130 'streams 6'
+}
+
 do_vsock_refused() {
 	rm -f "$tmp/vs_1234"
 	sguest virtio_vsock --vsock "$tmp/vs" -a connect=1234

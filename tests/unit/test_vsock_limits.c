@@ -90,7 +90,10 @@ static size_t resident(const void *at, size_t len)
 
 static size_t memory_used(void)
 {
-	return resident(vsock->conns.buffers, vsock->conns.mapped);
+	const struct conns *conns = &vsock->conns;
+
+	return resident(conns->buffers, (size_t)conns->max * VSOCK_BUFFER) +
+	       resident(conns->conn, conns->mapped);
 }
 
 static void test_a_thousand(void **state)

@@ -28,7 +28,7 @@ static const char *check_conn(const struct conn *conn)
 		return "a connection waits in no list, or not, but in one";
 	if (conn->pending && is_alone(&conn->ready))
 		return "a packet is pending, and its connection not ready";
-	if (conn->buffered > VSOCK_BUFFER ||
+	if (conn->buffered > conn->buffer_size ||
 	    (conn->buffered && !conn->buffer_touched))
 		return "the buffer holds more than it can";
 	switch (conn->state) {

@@ -15,6 +15,7 @@ struct loop loop;
 struct loop_timer tick;
 char dir[32], path[64];
 int internal_fd = -1, awaited_fd;
+uint64_t guest_memory = 64ULL << 30;
 struct vsock_packet got;
 uint8_t got_data[RX_STEP];
 
@@ -207,6 +208,7 @@ int setup(void **state)
 	struct vsock_options options = {
 		.file = { path, -1 },
 		.cid = CID,
+		.memory = guest_memory,
 		.internal = internal_fd >= 0,
 		.internal_port = INTERNAL,
 		.internal_fd = internal_fd < 0 ? -1 : dup(internal_fd),

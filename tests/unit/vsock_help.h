@@ -22,6 +22,9 @@
 
 extern int internal_fd; /* in this socket, where there is one */
 
+/* As the device is told: enough for all streams to have whole buffers. */
+extern uint64_t guest_memory;
+
 extern struct loop loop;
 extern struct loop_timer tick; /* of run_ticks */
 extern char dir[32], path[64];

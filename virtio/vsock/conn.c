@@ -15,8 +15,8 @@
  * that was lifted in time costs nothing.
  *
  * A breach of the protocol costs the guest that connection (RST), nothing else.
- * What the guest may send is bounded by what VSOCK_BUFFER has room for: there
- * it waits for a slow reader, without any other connection noticing.
+ * What the guest may send is bounded by what the connection's buffer has room
+ * for: there it waits for a slow reader, without any other connection noticing.
  *
  * Trusts vsock.c to have judged a packet's addresses. Owns the memory, the
  * timer and the internal stream's socket. The loop's thread.
@@ -40,6 +40,7 @@
 #define ACCEPTED_MAX	 16	     /* clients at a time */
 #define ACCEPT_PAUSE_NS	 (100 * MS)  /* after one could not be accepted */
 #define WRITE_IOVS	 64
+#define CLIENTS_SHARE	 8     /* of the places, one in so many */
 #define PACKET_COST	 640u  /* what Linux charges, and a little more */
 #define ROOM_LEAST	 1024u /* less is not worth a packet */
 
@@ -229,6 +230,30 @@ static uint8_t *conn_buffer(const struct conn *conn)
 	return conns->buffers + (size_t)(conn - conns->conn) * VSOCK_BUFFER;
 }
 
+/*
+ * What all connections can make the host hold is bounded by how large the
+ * buffers of each are: whole for the first `whole` of them, and halved each
+ * time that their number doubles. What a connection has buffered while there
+ * were n is no more than the share of the nth, and of those that were there
+ * when there were n, n at most are left. So, however they come and go, all hold
+ * no more than if each had come after the other and kept its share:
+ *
+ *	whole * (1 + 6/2) * (VSOCK_BUFFER + what a socket takes)
+ *
+ * which is an eighth of the guest's memory; and where there are more than
+ * 64 * `whole`, a page and the kernel's least for each.
+ */
+static void conns_count(struct conns *conns, int more)
+{
+	unsigned halvings = 0;
+
+	conns->count += (unsigned)more;
+	while (halvings < VSOCK_HALVINGS && conns->count > conns->whole
+								   << halvings)
+		halvings++;
+	conns->halvings = halvings;
+}
+
 /* It may be in any list. */
 static void conn_free(struct conn *conn)
 {
@@ -243,7 +268,8 @@ static void conn_free(struct conn *conn)
 	conn->state = VSOCK_FREE;
 	conn->next = conns->free;
 	conns->free = conn;
-	conns->count--;
+	conns->guests -= conn->from_guest;
+	conns_count(conns, -1);
 	/* Clients may wait in the backlog because all were in use. */
 	conns_listen(conns, true);
 }
@@ -259,14 +285,18 @@ static struct conn *conn_alloc(struct conns *conns, enum vsock_state state)
 		conn = &conns->conn[conns->touched++];
 	else
 		return NULL;
-	conns->count++;
+	conns_count(conns, 1);
 	*conn = (struct conn){
 		.conns = conns,
 		.socket = VSOCK_SOCKET_NONE,
 		.state = (uint8_t)state,
 		.wait = VSOCK_WAIT_NONE,
 		.batch = 1,
+		.from_guest = state == VSOCK_CONNECTING,
+		/* Where the host gives a socket more, it is told at once. */
+		.halvings = conns->unread > VSOCK_UNREAD ? UINT8_MAX : 0,
 	};
+	conns->guests += conn->from_guest;
 	conn_list_init(&conn->ready);
 	conn_list_init(&conn->timed);
 	return conn;
@@ -373,6 +403,31 @@ static unsigned conn_host_shut(const struct conn *conn)
 	       (conn->socket.gone ? VSOCK_SHUT_RCV : 0);
 }
 
+/*
+ * The size of its buffer, as it should be now. The ring grows only while it is
+ * empty, and never shrinks: it must hold what was granted.
+ */
+static uint32_t conn_window(struct conn *conn)
+{
+	const uint32_t share = VSOCK_BUFFER >> conn->conns->halvings;
+
+	if (!conn->buffered && conn->buffer_size < share)
+		conn->buffer_size = share;
+	return share < conn->buffer_size ? share : conn->buffer_size;
+}
+
+/*
+ * How far the guest may send, from what it was granted on, if it is told now.
+ * What it was granted it keeps: its peer_free (5.10.6.3) has no sign, so a
+ * buffer shrinks only as far as what it held is passed on.
+ */
+static uint32_t conn_to_grant(struct conn *conn, uint32_t window)
+{
+	const uint32_t more = conn->fwd_cnt + window - conn->granted;
+
+	return (int32_t)more > 0 ? more : 0;
+}
+
 struct vsock_packet conn_send(struct conn *conn, enum vsock_op op, uint32_t len)
 {
 	uint32_t flags = 0;
@@ -383,8 +438,8 @@ struct vsock_packet conn_send(struct conn *conn, enum vsock_op op, uint32_t len)
 	}
 	conn->tx_cnt += len;
 	conn->new_packets += op == VSOCK_OP_RW;
-	/* Whatever a packet says, it tells the guest how much was passed on. */
-	conn->last_fwd_cnt = conn->fwd_cnt;
+	/* Whatever a packet says, it tells the guest how far it may send. */
+	conn->granted += conn_to_grant(conn, conn_window(conn));
 	conn->pending &= (uint16_t) ~(1u << op | 1u << VSOCK_OP_CREDIT_UPDATE);
 	return (struct vsock_packet){
 		.src_cid = VSOCK_HOST_CID,
@@ -395,7 +450,7 @@ struct vsock_packet conn_send(struct conn *conn, enum vsock_op op, uint32_t len)
 		.type = VSOCK_TYPE_STREAM,
 		.op = (uint16_t)op,
 		.flags = flags,
-		.buf_alloc = VSOCK_BUFFER,
+		.buf_alloc = conn->granted - conn->fwd_cnt,
 		.fwd_cnt = conn->fwd_cnt,
 	};
 }
@@ -405,11 +460,29 @@ struct vsock_packet conn_send(struct conn *conn, enum vsock_op op, uint32_t len)
 /* Bytes have left for the host: does the guest have to be told? */
 static void conn_forwarded(struct conn *conn, uint32_t len)
 {
+	const uint32_t window = conn_window(conn);
+
 	conn->fwd_cnt += len;
 	if (conn->state == VSOCK_OPEN &&
 	    !(conn->guest_shut & VSOCK_SHUT_SEND) &&
-	    conn->fwd_cnt - conn->last_fwd_cnt >= VSOCK_BUFFER / 4)
+	    conn_to_grant(conn, window) >= window / 4)
 		conn_set_pending(conn, VSOCK_OP_CREDIT_UPDATE);
+}
+
+/* What a socket takes is the host's memory, too: see conns_count. */
+static size_t conn_write(struct conn *conn, struct iovec *iov, unsigned count)
+{
+	const struct conns *conns = conn->conns;
+
+	if (conn->halvings != conns->halvings && conns->unread) {
+		conn->halvings = (uint8_t)conns->halvings;
+		vsock_host_limit_unread(&conn->socket,
+					(conns->unread < VSOCK_UNREAD
+						 ? conns->unread
+						 : VSOCK_UNREAD) >>
+						conns->halvings);
+	}
+	return vsock_host_write(&conn->socket, iov, count);
 }
 
 /* `len` bytes of the buffer from `start` on. */
@@ -417,9 +490,9 @@ static void conn_buffer_iov(const struct conn *conn, uint32_t start,
 			    uint32_t len, struct iovec iov[2])
 {
 	uint8_t *buffer = conn_buffer(conn);
-	const uint32_t at = start % VSOCK_BUFFER;
+	const uint32_t at = start & (conn->buffer_size - 1);
 	const uint32_t first =
-		len < VSOCK_BUFFER - at ? len : VSOCK_BUFFER - at;
+		len < conn->buffer_size - at ? len : conn->buffer_size - at;
 
 	iov[0] = (struct iovec){ buffer + at, first };
 	iov[1] = (struct iovec){ buffer, len - first };
@@ -447,9 +520,11 @@ static void conn_write_buffered(struct conn *conn)
 		len = conn->buffered;
 		conn_buffer_iov(conn, conn->buffer_start, len, iov);
 		if (!socket->gone) /* else nobody wants it */
-			len = (uint32_t)vsock_host_write(socket, iov, 2);
+			len = (uint32_t)conn_write(conn, iov, 2);
 		conn->buffered -= len;
-		conn->buffer_start = (conn->buffer_start + len) % VSOCK_BUFFER;
+		conn->buffer_start += len;
+		if (!conn->buffered)
+			conn->buffer_start = 0;
 		conn_forwarded(conn, len);
 	}
 	if (!conn->buffered)
@@ -590,6 +665,19 @@ static bool conns_make_room(struct conns *conns)
 
 static void conn_socket_ready(void *arg, uint32_t events);
 
+/*
+ * New descriptors have the lowest numbers that are free. So where a stream's
+ * number is low, all the higher ones are left: `spare` of them for clients of
+ * the host, and some for all that is no stream.
+ */
+static int conns_keep_fd(const struct conns *conns, int fd, unsigned spare)
+{
+	if (fd < 0 || fd < conns->files_max - (int)spare)
+		return fd;
+	close(fd);
+	return -EMFILE;
+}
+
 /* The descriptor of the stream's other end, or -errno. */
 static int conn_dial(const struct conn *conn)
 {
@@ -605,7 +693,7 @@ static int conn_dial(const struct conn *conn)
 	fd = vsock_host_connect(&conns->host, conn->host_port);
 	if (fd == -EMFILE && conns_make_room(conns))
 		fd = vsock_host_connect(&conns->host, conn->host_port);
-	return fd;
+	return conns_keep_fd(conns, fd, conns->max - conns->guests_max);
 }
 
 /*
@@ -634,14 +722,16 @@ static void conns_receive_request(struct conns *conns,
 	static struct log_limit limit;
 	struct conn *conn;
 
-	if (conns->count == conns->max)
+	if (conns->count == conns->max || conns->guests == conns->guests_max)
 		conns_make_room(conns);
-	conn = conn_alloc(conns, VSOCK_CONNECTING);
+	conn = conns->guests < conns->guests_max
+		       ? conn_alloc(conns, VSOCK_CONNECTING)
+		       : NULL;
 	if (!conn) {
 		log_guest(&limit,
 			  "--vsock: %u connections are the most at "
 			  "once here; the guest's next one is refused",
-			  conns->max);
+			  conns->count);
 		conns_reject(conns, packet);
 		return;
 	}
@@ -671,7 +761,7 @@ static void conn_receive_data(struct conn *conn, uint32_t len,
 	size_t bytes;
 
 	if (conn->guest_shut & VSOCK_SHUT_SEND ||
-	    len > VSOCK_BUFFER - conn->buffered) {
+	    len > conn->granted - conn->fwd_cnt - conn->buffered) {
 		conn_kill(conn);
 		return;
 	}
@@ -681,7 +771,7 @@ static void conn_receive_data(struct conn *conn, uint32_t len,
 	}
 	if (len && !conn->buffered && !socket->blocked) {
 		count = cursor_iov(&ahead, len, iov, WRITE_IOVS, &bytes);
-		written = (uint32_t)vsock_host_write(socket, iov, count);
+		written = (uint32_t)conn_write(conn, iov, count);
 		conn_forwarded(conn, written);
 		cursor_skip(payload, written);
 		len -= written;
@@ -808,7 +898,7 @@ static void conns_listener_ready(void *arg, uint32_t events)
 		if (conns->count == conns->max &&
 		    (i || !conns_make_room(conns)))
 			break;
-		fd = vsock_host_accept(&conns->host);
+		fd = conns_keep_fd(conns, vsock_host_accept(&conns->host), 0);
 		if (fd == -EINTR || fd == -ECONNABORTED ||
 		    (fd == -EMFILE && conns_make_room(conns)))
 			continue;
@@ -885,28 +975,46 @@ static void conns_timer_expired(void *arg)
 
 /* -- making it ------------------------------------------------------------ */
 
-/* One mapping: buffers, on pages of their own, connections, and the table. */
+static size_t conns_buffer_bytes(const struct conns *conns)
+{
+	return (size_t)conns->max * VSOCK_BUFFER;
+}
+
+static void conns_unmap(struct conns *conns)
+{
+	pool_unmap(conns->buffers, conns_buffer_bytes(conns));
+	pool_unmap(conns->conn, conns->mapped);
+}
+
+/* The guest's bytes lie apart from connections and their table. */
 static bool conns_map(struct conns *conns, unsigned max)
 {
-	const size_t buffer_bytes = (size_t)max * VSOCK_BUFFER;
 	size_t buckets = 64;
 
 	while (buckets < max)
 		buckets *= 2;
 	conns->max = max;
+	conns->guests_max = max - max / CLIENTS_SHARE;
 	conns->table_mask = (uint32_t)buckets - 1;
-	conns->mapped = buffer_bytes + max * sizeof(*conns->conn) +
-			buckets * sizeof(struct conn *);
-	conns->buffers = pool_map(conns->mapped);
-	if (!conns->buffers)
-		return false;
-	conns->conn = (void *)(conns->buffers + buffer_bytes);
-	conns->table = (void *)(conns->conn + max);
-	return true;
+	conns->mapped =
+		max * sizeof(*conns->conn) + buckets * sizeof(struct conn *);
+	conns->buffers = pool_map(conns_buffer_bytes(conns));
+	conns->conn = pool_map(conns->mapped);
+	if (conns->buffers && conns->conn) {
+		conns->table = (void *)(conns->conn + max);
+		return true;
+	}
+	conns_unmap(conns);
+	conns->buffers = NULL;
+	conns->conn = NULL;
+	return false;
 }
 
-int conns_create(struct conns *conns, unsigned max)
+int conns_create(struct conns *conns, unsigned max, uint64_t memory)
 {
+	const unsigned whole = (unsigned)(memory >> VSOCK_WHOLE_LOG);
+
+	conns->whole = whole < VSOCK_WHOLE_MIN ? VSOCK_WHOLE_MIN : whole;
 	conn_list_init(&conns->ready);
 	for (unsigned i = 0; i < VSOCK_WAITS; i++)
 		conn_list_init(&conns->timed[i]);
@@ -963,5 +1071,5 @@ void conns_destroy(struct conns *conns)
 	vsock_host_unlisten(&conns->host);
 	if (conns->internal_fd >= 0)
 		close(conns->internal_fd);
-	pool_unmap(conns->buffers, conns->mapped);
+	conns_unmap(conns);
 }

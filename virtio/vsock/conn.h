@@ -49,10 +49,16 @@ struct vsock_packet {
 };
 
 /*
- * What the guest may send before the host's program reads it: that much is
- * buffered for each connection, in memory that is touched only if need be.
+ * What the guest may send before the host's program reads it is buffered here,
+ * in memory that is touched only if need be, and in the socket, by the host's
+ * kernel: so many bytes of each for a connection that is one of few. Of many,
+ * each has less, halved up to VSOCK_HALVINGS times (conn.c, "memory").
  */
-#define VSOCK_BUFFER 262144u /* a power of two */
+#define VSOCK_BUFFER	262144u /* a power of two */
+#define VSOCK_UNREAD	212992u /* as Linux has it, if nobody changes it */
+#define VSOCK_HALVINGS	6u
+#define VSOCK_WHOLE_MIN 4u  /* connections with whole buffers, */
+#define VSOCK_WHOLE_LOG 24u /* and one for each 16 MiB of the guest's */
 
 #define VSOCK_CONNECTIONS_MAX 4096u
 #define VSOCK_RSTS_MAX	      1024u
@@ -104,6 +110,8 @@ struct conn {
 	bool write_shut;     /* the host's program was told of the end */
 	bool out_of_credit;  /* goes on when there is a good deal */
 	bool buffer_touched; /* its memory has to be given back */
+	bool from_guest;     /* who began it */
+	uint8_t halvings;    /* of VSOCK_UNREAD, as the socket knows it */
 	uint16_t pending;    /* 1 << op: packets that are to be sent */
 
 	/* host to guest, 5.10.6.3: what it has of ours, what it can take */
@@ -111,9 +119,10 @@ struct conn {
 	/* packets sent up to `old_end` bytes, and since; see vsock.c's head */
 	uint32_t old_end, old_packets, new_packets;
 
-	/* guest to host: passed on, and as far as the guest knows */
-	uint32_t fwd_cnt, last_fwd_cnt;
+	/* guest to host: passed on; how far the guest was told it may send */
+	uint32_t fwd_cnt, granted;
 	uint32_t buffer_start, buffered; /* bytes in its buffer, a ring */
+	uint32_t buffer_size;		 /* a power of two; never shrinks */
 };
 
 /* All connections of a device. */
@@ -137,11 +146,16 @@ struct conns {
 	struct conn *conn;
 	struct conn *free;
 	struct conn **table; /* hash by ports */
-	size_t mapped;	     /* bytes, of all three */
+	size_t mapped;	     /* bytes, of the last three */
 	uint32_t table_mask, table_seed;
 	unsigned max, touched; /* conn[touched] and up were never used */
-	unsigned count;
-	uint32_t last_port; /* given to a client */
+	unsigned count, guests;
+	unsigned guests_max; /* that the guest began: the rest is clients' */
+	int files_max;	     /* their descriptors are less than that */
+	unsigned whole;	     /* so many have whole buffers, ... */
+	unsigned halvings;   /* and with `count` they are halved so often */
+	uint32_t unread;     /* what a new socket takes; 0: not limited */
+	uint32_t last_port;  /* given to a client */
 
 	struct conn_list ready;
 	struct conn_list timed[VSOCK_WAITS];
@@ -154,10 +168,11 @@ struct conns {
 };
 
 /*
- * Memory for `max` connections, or fewer where there is too little. 0 or
- * -errno, logged. conns_destroy may come before, after, and instead.
+ * Memory for `max` connections, or fewer where there is too little, of a guest
+ * with `memory` bytes. 0 or -errno, logged. conns_destroy may come before,
+ * after, and instead.
  */
-int conns_create(struct conns *conns, unsigned max);
+int conns_create(struct conns *conns, unsigned max, uint64_t memory);
 /* The loop that they run in. 0 or -errno, logged. */
 int conns_attach(struct conns *conns, struct loop *loop);
 void conns_destroy(struct conns *conns);

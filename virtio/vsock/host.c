@@ -123,6 +123,17 @@ void vsock_host_unlisten(struct vsock_host *host)
 	host->fd = -1;
 }
 
+uint32_t vsock_host_unread(const struct vsock_host *host)
+{
+	int bytes = 0;
+	socklen_t len = sizeof(bytes);
+
+	/* One that listens has what all begin with: net.core.wmem_default. */
+	if (getsockopt(host->fd, SOL_SOCKET, SO_SNDBUF, &bytes, &len))
+		return 0;
+	return (uint32_t)bytes;
+}
+
 /* -- beginnings of streams ------------------------------------------------ */
 
 int vsock_host_accept(const struct vsock_host *host)
@@ -307,6 +318,15 @@ size_t vsock_host_write(struct vsock_socket *socket, struct iovec *iov,
 		vsock_host_watch_out(socket, true);
 	}
 	return len < 0 ? 0 : (size_t)len;
+}
+
+void vsock_host_limit_unread(const struct vsock_socket *socket, uint32_t bytes)
+{
+	const int half =
+		(int)(bytes / 2); /* the kernel doubles it: socket(7) */
+
+	setsockopt(socket->source.fd, SOL_SOCKET, SO_SNDBUF, &half,
+		   sizeof(half));
 }
 
 void vsock_host_shutdown(const struct vsock_socket *socket, int direction)

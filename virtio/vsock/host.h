@@ -53,6 +53,9 @@ void vsock_host_enter(struct vsock_host *host, const char *barred);
 /* Closes, and removes the file. */
 void vsock_host_unlisten(struct vsock_host *host);
 
+/* What a socket of the host takes of unread bytes, with what they cost it. */
+uint32_t vsock_host_unread(const struct vsock_host *host);
+
 /* The next client's descriptor or -errno, not logged; -EAGAIN: none waits. */
 int vsock_host_accept(const struct vsock_host *host);
 
@@ -82,6 +85,9 @@ void vsock_host_greet(struct vsock_socket *socket, uint32_t port);
 /* Bytes read into `iov`; 0 where there are none now (!readable) or no more. */
 size_t vsock_host_read(struct vsock_socket *socket, struct iovec *iov,
 		       unsigned count);
+
+/* The socket is to take no more unread bytes than that, or not many more. */
+void vsock_host_limit_unread(const struct vsock_socket *socket, uint32_t bytes);
 
 /* Writes what the socket takes, which it says. */
 size_t vsock_host_write(struct vsock_socket *socket, struct iovec *iov,

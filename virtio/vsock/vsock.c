@@ -47,7 +47,8 @@
  *
  * Credit (5.10.6.3): each side says how large its buffer is (buf_alloc) and how
  * many bytes of the stream it is done with (fwd_cnt). The device promises
- * VSOCK_BUFFER (conn.h: 256 KiB for each connection). Since 6.12.92 Linux also
+ * VSOCK_BUFFER (conn.h: 256 KiB) for each of few connections, and less for each
+ * of many; what was promised is kept. Since 6.12.92 Linux also
  * counts packets (576 bytes for each) and drops data, or resets, where both
  * together exceed its buffer. So packets are charged for, filled as far as can
  * be, and not sent at all where little room is left: what comes meanwhile
@@ -65,18 +66,19 @@
 #include "virtio/vsock/vsock.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <sys/resource.h>
 
 #include "mem/log.h"
 #include "mem/util.h"
 
-#define FEATURE_STREAM	1ULL  /* 5.10.3 */
-#define QUEUE_SIZE	128u  /* Linux fills the receive queue with pages */
-#define OTHER_FILES	64u   /* descriptors that are not connections, */
-#define OTHER_FILES_MAX 1024u /* or, with many CPUs, disks and queues */
-#define CONNECTIONS_MIN 8u    /* fewer are not worth it */
-#define HEADER		44u   /* bytes of a packet's header */
+#define FEATURE_STREAM	1ULL /* 5.10.3 */
+#define QUEUE_SIZE	128u /* Linux fills the receive queue with pages */
+#define OTHER_FILES	64u  /* descriptors that are not connections, */
+#define LAST_FILES	32   /* and of them those to come, for clients */
+#define CONNECTIONS_MIN 8u   /* fewer are not worth it */
+#define HEADER		44u  /* bytes of a packet's header */
 #define BATCH_IOVS	(2 * VSOCK_BATCH_MAX)
 #define EVENT_RESET	0u /* 5.10.6.7 */
 
@@ -470,14 +472,15 @@ static const struct device_ops vsock_ops = {
  * thought, connections are refused, and nothing else fails.
  */
 static int vsock_count_connections(const struct vsock_options *options,
-				   unsigned *max)
+				   unsigned *max, int *files_max)
 {
-	const rlim_t want = VSOCK_CONNECTIONS_MAX + OTHER_FILES_MAX;
+	const rlim_t want = VSOCK_FILES_MAX;
 	struct rlimit limit;
 
 	/* The internal stream, and those of the guest that are refused. */
 	if (!vsock_is_shared(options)) {
 		*max = CONNECTIONS_MIN;
+		*files_max = INT_MAX;
 		return 0;
 	}
 	getrlimit(RLIMIT_NOFILE, &limit);
@@ -492,8 +495,13 @@ static int vsock_count_connections(const struct vsock_options *options,
 			  (unsigned long long)limit.rlim_cur);
 		return -EMFILE;
 	}
+	if (limit.rlim_cur > want)
+		limit.rlim_cur = want;
 	*max = limit.rlim_cur < want ? (unsigned)limit.rlim_cur - OTHER_FILES
 				     : VSOCK_CONNECTIONS_MAX;
+	if (*max > VSOCK_CONNECTIONS_MAX)
+		*max = VSOCK_CONNECTIONS_MAX;
+	*files_max = (int)limit.rlim_cur - LAST_FILES;
 	return 0;
 }
 
@@ -514,11 +522,13 @@ int vsock_open(struct vsock **vsock, const struct vsock_options *options)
 	conns->timer.source.fd = -1;
 	conns->internal_port = options->internal_port;
 	conns->internal_fd = options->internal ? options->internal_fd : -1;
-	error = vsock_count_connections(options, &max);
+	error = vsock_count_connections(options, &max, &conns->files_max);
 	if (!error)
-		error = conns_create(conns, max);
+		error = conns_create(conns, max, options->memory);
 	if (!error && vsock_is_shared(options))
 		error = vsock_host_listen(&conns->host, &options->file);
+	if (!error && vsock_is_shared(options))
+		conns->unread = vsock_host_unread(&conns->host);
 	if (error)
 		vsock_destroy(new);
 	else

@@ -26,10 +26,14 @@
 #define VSOCK_CID_MAX	  0xfffffffeu
 #define VSOCK_CID_DEFAULT 3u
 
+/* Descriptors: streams, and all else, with many CPUs, disks and queues. */
+#define VSOCK_FILES_MAX (VSOCK_CONNECTIONS_MAX + 1024u)
+
 /* What the command line asks for of the vsock. */
 struct vsock_options {
 	struct option_file file; /* path NULL and fd -1: none */
 	unsigned cid;		 /* the guest's */
+	uint64_t memory;	 /* the guest's, bytes: what it may hold here */
 	/*
 	 * The guest's first connection to `internal_port` is the other end's
 	 * of `internal_fd`, a socket that becomes the device's.

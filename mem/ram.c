@@ -30,37 +30,21 @@
 /* A host address whose large pages line up with the guest's. */
 #define HOST_ALIGN (2ULL << 20)
 
-static uint8_t *map_small(uint64_t size)
-{
-	uint64_t room = size + HOST_ALIGN;
-	uint8_t *at = mmap(NULL, room, PROT_READ | PROT_WRITE,
-			   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-	uint64_t skip;
-
-	if (at == MAP_FAILED)
-		return at;
-	skip = round_up((uintptr_t)at, HOST_ALIGN) - (uintptr_t)at;
-	if (skip)
-		munmap(at, skip);
-	if (HOST_ALIGN - skip)
-		munmap(at + skip + size, HOST_ALIGN - skip);
-	return at + skip;
-}
-
 static int map_ram(struct ram *ram, const struct ram_options *options)
 {
 	const struct ram_page_type *type = ram_page_type(options->pages);
+	uint64_t align;
+	int flags = MAP_NORESERVE;
 	uint8_t *host;
 
 	ram->page = 1ULL << type->shift;
+	align = ram->page > HOST_ALIGN ? ram->page : HOST_ALIGN;
 	if (ram->page != RAM_PAGE)
-		host = mmap(NULL, options->size, PROT_READ | PROT_WRITE,
-			    MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB |
-				    (int)(type->shift << MAP_HUGE_SHIFT),
-			    -1, 0);
-	else
-		host = map_small(options->size);
-	if (host == MAP_FAILED) {
+		flags = MAP_HUGETLB | (int)(type->shift << MAP_HUGE_SHIFT);
+	ram->room = options->size + align + 2 * GUARD_BYTES;
+	host = guarded_map(options->size, ram->room, align, flags,
+			   &ram->reserved);
+	if (!host) {
 		int error = errno;
 
 		if (ram->page != RAM_PAGE)
@@ -145,7 +129,7 @@ int ram_create(struct ram *ram, const struct ram_options *options)
 void ram_destroy(struct ram *ram)
 {
 	if (ram->region[0].host)
-		munmap(ram->region[0].host, ram->size);
+		munmap(ram->reserved, ram->room);
 	*ram = (struct ram){ 0 };
 }
 

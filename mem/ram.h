@@ -2,6 +2,7 @@
 /*
  * The guest's RAM: one private mapping of the host, shown to the guest as one
  * region from 0 and, where it is larger than 3 GiB, a second one from 4 GiB.
+ * On both sides of it lie addresses that nobody may touch.
  *
  *	guest   0 .......... 3 GiB    (devices)    4 GiB ..........
  *	host    host ........ host + 3 GiB, contiguous .............
@@ -76,6 +77,8 @@ struct ram {
 	struct ram_region region[2]; /* low, high */
 	uint64_t size;		     /* bytes of both */
 	uint64_t page;		     /* host page size behind it, bytes */
+	void *reserved;		     /* `room` bytes: it, and guard pages */
+	uint64_t room;
 };
 
 /* Logs and returns -errno on failure, with nothing to destroy then. */

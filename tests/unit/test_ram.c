@@ -7,6 +7,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "tests/unit/faults.h"
 #include "tests/unit/guest_ram.h"
 #include "tests/unit/kept_log.h"
 #include "tests/unit/sample_file.h"
@@ -105,6 +106,30 @@ static void test_ram_reads_and_writes(void **state)
 	ram_destroy(&ram);
 }
 
+/* Nothing of mote's lies beside it, and a step too far is seen at once. */
+static void test_ram_is_guarded(void **state)
+{
+	static const struct ram_options sizes[] = {
+		{ .size = 32 * MIB },
+		{ .size = 5 * GIB },
+		{ .size = 33 * MIB + RAM_PAGE },
+	};
+	struct ram ram;
+	uint8_t *start;
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(sizes); i++) {
+		assert_int_equal(ram_create(&ram, &sizes[i]), 0);
+		start = ram.region[0].host;
+		assert_false(faults(start));
+		assert_true(faults(start - 1));
+		assert_false(faults(start + ram.size - 1));
+		assert_true(faults(start + ram.size));
+		ram_destroy(&ram);
+		assert_true(faults(start));
+	}
+}
+
 static void test_ram_refuses_sizes(void **state)
 {
 	static const struct {
@@ -200,12 +225,13 @@ static bool is_there(const uint8_t *at)
 
 /*
  * RAM lies at a multiple of 2 MiB. What was mapped for that and is not needed
- * is given back, to the page, and never a page of what lies beside it.
+ * guards it on both sides; all of it is given back at the end, to the page, and
+ * never a page of what lies beside it.
  */
 static void test_ram_leaves_its_neighbours(void **state)
 {
-	static const uint64_t skips[] = { 0, RAM_PAGE, MIB,
-					  2 * MIB - RAM_PAGE };
+	static const uint64_t skips[] = { RAM_PAGE, MIB, 2 * MIB - RAM_PAGE,
+					  2 * MIB };
 	const uint64_t size = 4 * MIB + RAM_PAGE;
 
 	(void)state;
@@ -218,14 +244,14 @@ static void test_ram_leaves_its_neighbours(void **state)
 		assert_true(room != MAP_FAILED);
 		base = room + 4 * MIB - (uintptr_t)room % (2 * MIB);
 		asked = base - skips[i];
-		end = asked + size + 2 * MIB;
+		end = asked + size + 2 * MIB + 2 * RAM_PAGE;
 		asked[-1] = end[0] = 0x5a;
 		wish = asked;
 		make_ram(&ram, size);
 		assert_ptr_equal(ram.region[0].host, base);
-		for (uint8_t *at = asked; at < end; at += RAM_PAGE)
-			assert_int_equal(is_there(at),
-					 at >= base && at < base + size);
+		assert_true(faults(asked) && faults(base - 1));
+		assert_false(faults(base) || faults(base + size - 1));
+		assert_true(faults(base + size) && faults(end - 1));
 		ram_destroy(&ram);
 		for (uint8_t *at = asked; at < end; at += RAM_PAGE)
 			assert_false(is_there(at));
@@ -499,6 +525,7 @@ int main(void)
 		cmocka_unit_test(test_ram_around_the_gap),
 		cmocka_unit_test(test_ram_edges),
 		cmocka_unit_test(test_ram_reads_and_writes),
+		cmocka_unit_test(test_ram_is_guarded),
 		cmocka_unit_test(test_ram_refuses_sizes),
 		cmocka_unit_test(test_ram_prefaults),
 		cmocka_unit_test(test_ram_is_aligned),

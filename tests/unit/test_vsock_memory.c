@@ -5,6 +5,7 @@
 #include <sys/mman.h>
 #include <sys/resource.h>
 
+#include "tests/unit/faults.h"
 #include "tests/unit/vsock_help.h"
 
 #define STREAMS	 600u
@@ -220,6 +221,22 @@ static void test_granted(void **state)
 	close(listener);
 }
 
+/* The guest's bytes and mote's own pointers do not lie side by side. */
+static void test_guarded(void **state)
+{
+	struct conns *conns = &vsock->conns;
+	uint8_t *end = conns->buffers + conns->max * (size_t)VSOCK_BUFFER;
+
+	(void)state;
+	assert_true(faults(conns->buffers - 1));
+	assert_false(faults(conns->buffers));
+	assert_false(faults(end - 1));
+	assert_true(faults(end));
+	assert_true(faults((uint8_t *)conns->conn - 1));
+	assert_true(faults((uint8_t *)conns->conn +
+			   round_up(conns->mapped, GUARD_BYTES)));
+}
+
 /* The more memory the guest has, the more streams have whole buffers. */
 static void test_share(void **state)
 {
@@ -335,6 +352,7 @@ int main(void)
 		small_test(test_touched),
 		small_test(test_granted),
 		small_test(test_beyond),
+		small_test(test_guarded),
 		small_test(test_places_of_clients),
 		small_test(test_last_descriptors),
 		cmocka_unit_test_setup_teardown(test_share, setup_large,

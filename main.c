@@ -21,6 +21,7 @@
 #include "cpu/guest.h"
 #include "cpu/loop/thread.h"
 #include "cpu/vm.h"
+#include "mem/available.h"
 #include "mem/log.h"
 #include "mem/ram.h"
 #include "mem/util.h"
@@ -31,6 +32,7 @@
 static struct mote {
 	struct options options;
 	struct files files;
+	struct available available;
 	struct ram ram;
 	struct vm vm;
 	struct machine machine;
@@ -84,7 +86,8 @@ static int on_early_signal(int number)
 	if (number == SIGALRM && mote.guest.timeout_ns) {
 		ending = (struct ending){ END_TIMEOUT, STATUS_TIMEOUT };
 		log_error("--timeout passed before the guest was started: is "
-			  "a pipe or a slow disk still to give its file?");
+			  "a pipe or a slow disk still to give its file, or "
+			  "much memory to be had (prefault)?");
 	}
 	report_exit(&mote.guest.report, &ending);
 	return (int)ending.status;
@@ -161,6 +164,20 @@ static int open_descriptors_first(struct mote *m)
 	return error ? error : late;
 }
 
+/* Where it counts what is left; in the cgroup that is joined by now. */
+static void look_at_memory(struct mote *m)
+{
+	struct ram_options *ram = &m->options.ram;
+
+	ram->check = m->options.check;
+	if (!ram->prefault && !ram->check)
+		return;
+	available_open(&m->available, ram_page_type(ram->pages)->shift,
+		       m->options.cgroup.path);
+	ram->left = available_bytes;
+	ram->available = &m->available;
+}
+
 static int open_everything(struct mote *m)
 {
 	const struct options *o = &m->options;
@@ -169,6 +186,8 @@ static int open_everything(struct mote *m)
 	m->options.devices.vsock.memory = o->ram.size;
 	if (!error && !o->check)
 		error = jail_join_cgroup(&o->cgroup);
+	if (!error)
+		look_at_memory(m);
 	if (!error)
 		error = jail_join_netns(&o->netns);
 	if (!error)
@@ -266,6 +285,8 @@ static int load_machine(struct mote *m)
 {
 	int error = ram_create(&m->ram, &m->options.ram);
 
+	if (m->options.ram.left)
+		available_close(&m->available);
 	guest_stage(&m->guest, "memory");
 	if (!error)
 		error = machine_load(&m->machine, &m->ram, &m->options,

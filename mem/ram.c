@@ -30,20 +30,35 @@
 /* A host address whose large pages line up with the guest's. */
 #define HOST_ALIGN (2ULL << 20)
 
+/*
+ * Huge pages that are mapped are the host's no more: a check takes none, and
+ * only asks how many are left.
+ */
+static bool huge_pages_lack(const struct ram_options *options)
+{
+	const char *whose;
+
+	return options->left &&
+	       options->size > options->left(options->available, &whose);
+}
+
 static int map_ram(struct ram *ram, const struct ram_options *options)
 {
 	const struct ram_page_type *type = ram_page_type(options->pages);
 	uint64_t align;
 	int flags = MAP_NORESERVE;
-	uint8_t *host;
+	uint8_t *host = NULL;
 
 	ram->page = 1ULL << type->shift;
 	align = ram->page > HOST_ALIGN ? ram->page : HOST_ALIGN;
-	if (ram->page != RAM_PAGE)
+	if (ram->page != RAM_PAGE && !options->check)
 		flags = MAP_HUGETLB | (int)(type->shift << MAP_HUGE_SHIFT);
 	ram->room = options->size + align + 2 * GUARD_BYTES;
-	host = guarded_map(options->size, ram->room, align, flags,
-			   &ram->reserved);
+	if (ram->page != RAM_PAGE && options->check && huge_pages_lack(options))
+		errno = ENOMEM;
+	else
+		host = guarded_map(options->size, ram->room, align, flags,
+				   &ram->reserved);
 	if (!host) {
 		int error = errno;
 
@@ -64,10 +79,17 @@ static int map_ram(struct ram *ram, const struct ram_options *options)
 		return -error;
 	}
 	ram->region[0].host = host;
+	if (options->check)
+		ram->page = RAM_PAGE;
 	return 0;
 }
 
-static int prefault(uint8_t *host, uint64_t size)
+/* -- prefault ------------------------------------------------------------- */
+
+/* A signal waits for one: 16 MiB take 4 ms, or 120 ms where pages are dear. */
+#define PREFAULT_STEP (16ULL << 20)
+
+static int prefault_step(uint8_t *host, uint64_t size)
 {
 	if (!madvise(host, size, MADV_POPULATE_WRITE))
 		return 0;
@@ -76,6 +98,50 @@ static int prefault(uint8_t *host, uint64_t size)
 	for (uint64_t at = 0; at < size; at += RAM_PAGE)
 		((volatile uint8_t *)host)[at] = 0;
 	return 0;
+}
+
+/* With page tables; 0, or -ENOMEM, logged. Huge pages are reserved by now. */
+static int check_available(const struct ram *ram,
+			   const struct ram_options *options, uint64_t step,
+			   uint64_t done)
+{
+	const char *whose;
+	uint64_t left;
+
+	if (!options->left || ram_page_type(options->pages)->shift > 12)
+		return 0;
+	left = options->left(options->available, &whose);
+	if (step + step / 256 <= left)
+		return 0;
+	log_error("--memory: prefault has %llu MiB still to allocate, and %s "
+		  "has %llu MiB left; give a smaller --memory, or leave "
+		  "prefault out",
+		  (unsigned long long)(ram->size - done) >> 20, whose,
+		  (unsigned long long)left >> 20);
+	return -ENOMEM;
+}
+
+/* All of it must be there at first, and each step when it is taken. */
+static int prefault(const struct ram *ram, const struct ram_options *options)
+{
+	uint64_t step = ram->page > PREFAULT_STEP ? ram->page : PREFAULT_STEP;
+	int error = check_available(ram, options, ram->size, 0);
+
+	for (uint64_t at = 0; at < ram->size && !error && !options->check;
+	     at += step) {
+		if (step > ram->size - at)
+			step = ram->size - at;
+		error = check_available(ram, options, step, at);
+		if (error)
+			break;
+		error = prefault_step(ram->region[0].host + at, step);
+		if (error)
+			log_error("cannot prefault %llu MiB of RAM: %s; give a "
+				  "smaller --memory",
+				  (unsigned long long)ram->size >> 20,
+				  strerror(-error));
+	}
+	return error;
 }
 
 /* Advice that the host cannot take is said once and does not stop us. */
@@ -116,13 +182,9 @@ int ram_create(struct ram *ram, const struct ram_options *options)
 		advise_pages(ram->region[0].host, size, MADV_MERGEABLE,
 			     "mergeable");
 	if (options->prefault)
-		error = prefault(ram->region[0].host, size);
-	if (error) {
-		log_error("cannot prefault %llu MiB of RAM: %s; give a "
-			  "smaller --memory",
-			  (unsigned long long)(size >> 20), strerror(-error));
+		error = prefault(ram, options);
+	if (error)
 		ram_destroy(ram);
-	}
 	return error;
 }
 
@@ -176,10 +238,14 @@ int ram_clear(const struct ram *ram, gpa at, uint64_t len)
 	return 0;
 }
 
+/* A signal is answered between two reads: from a slow disk they take long. */
+#define READ_STEP (4ULL << 20)
+
 static int read_file_part(int fd, uint8_t *to, uint64_t offset, uint64_t len)
 {
 	while (len) {
-		ssize_t n = pread(fd, to, len, (off_t)offset);
+		ssize_t n = pread(fd, to, len < READ_STEP ? len : READ_STEP,
+				  (off_t)offset);
 
 		if (n < 0 && errno == EINTR)
 			continue;

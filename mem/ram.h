@@ -60,11 +60,18 @@ static inline const struct ram_page_type *ram_page_type(enum ram_pages pages)
 	return &types[pages];
 }
 
+struct available; /* mem/available.h */
+
 struct ram_options {
 	uint64_t size;	      /* bytes, a multiple of 4096 */
 	enum ram_pages pages; /* the host pages behind it */
 	bool prefault;	      /* allocate all of it now */
 	bool mergeable;	      /* offer it to KSM */
+	/* Set by main.c: */
+	bool check; /* only judge: none of it is allocated */
+	/* What the host has left: available_bytes; NULL: nobody asked. */
+	uint64_t (*left)(const struct available *available, const char **whose);
+	const struct available *available;
 };
 
 struct ram_region {
@@ -81,7 +88,12 @@ struct ram {
 	uint64_t room;
 };
 
-/* Logs and returns -errno on failure, with nothing to destroy then. */
+/*
+ * Logs and returns -errno on failure, with nothing to destroy then. `prefault`
+ * fills it in pieces, between which signals are answered, and fails before the
+ * host has no memory left. With `check` it has small pages, untouched, whatever
+ * the options say.
+ */
 int ram_create(struct ram *ram, const struct ram_options *options);
 void ram_destroy(struct ram *ram);
 

@@ -190,7 +190,8 @@ static const struct option_field memory_keys[] = {
 	KEY(ENUM("hugepages", ram.pages, hugepages, RAM_PAGES_OFF, "2M"),
 	    "The host's pages behind the guest's memory."),
 	KEY(FLAG("prefault", ram.prefault),
-	    "Allocate all of it before the guest starts."),
+	    "Allocate all of it before the guest starts. More than the "
+	    "machine, or a cgroup that mote is in, has left is an error."),
 	KEY(FLAG("mergeable", ram.mergeable),
 	    "Let the host merge equal pages (KSM). Guests can find out by "
 	    "timing which pages others have."),

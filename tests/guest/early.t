@@ -126,11 +126,45 @@ for option in --serial=unix=/no/such/dir/s --initrd=/no/such/file -c254,x; do
 	is "$(wc -l <"$err")" 1 "$option: one line on stderr says what failed"
 done
 
+# Memory that is wanted at once. (That it is allocated in pieces, and signals
+# are answered between them, is in unit/test_ram.c, which knows no speed.)
+rm -f "$events"
+"$MOTE" -k "$GUESTS/hang.elf" -m 1G,prefault --events "$events" \
+	>"$out" 2>"$err" &
+pid=$!
+await [ -e "$events" ]
+kill -TERM "$pid"
+sleep 0.1
+kill -TERM "$pid" 2>/dev/null
+guest_end
+ends 143 signal "SIGTERM ends mote while it allocates memory"
+for with in '' --check; do
+	mote -k "$HELLO" -m 3T,prefault $with
+	ends 125 error "memory that this machine does not have is refused${with:+ by $with}"
+	like "$(cat "$err")" '^mote: --memory: prefault has 3145728 MiB .* has [0-9]+ MiB left; give a smaller' \
+		"memory that this machine does not have: the message says how much there is${with:+, with $with}"
+	mote -k "$HELLO" -m 1T,hugepages=1G $with
+	ends 125 error "huge pages that this machine does not have are refused${with:+ by $with}"
+	like "$(cat "$err")" '^mote: cannot get 1048576 MiB .*reserve them first' \
+		"huge pages that this machine does not have: the message says what to do${with:+, with $with}"
+done
+
 # --check looks and touches nothing.
 echo keep >"$tmp/log"
 run "$MOTE" -k "$HELLO" --check --serial "file=$tmp/log" --events "$events"
 is "$status $(cat "$tmp/log")" "0 keep" \
 	"--check leaves the console's file as it is"
+cat >"$tmp/most.pl" <<'END'
+# The most memory that a command had, in KiB: ru_maxrss of getrusage(2).
+my $room = "\0" x 144;
+system @ARGV;
+syscall 98, -1, $room;
+print unpack('x32 q', $room), "\n";
+END
+for with in 1G 1G,prefault 1G,hugepages=thp,prefault; do
+	most=$(perl "$tmp/most.pl" "$MOTE" -k "$HELLO" -m "$with" --check)
+	ok "--check -m $with takes no memory ($most KiB)" [ "$most" -lt 65536 ]
+done
 
 # Nobody reads what the guest printed last, and the pipe is full. Its end waits
 # for a reader: not longer than --timeout, and not once a signal has come that

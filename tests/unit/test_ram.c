@@ -4,6 +4,7 @@
 /* Guest RAM: the gap, bounds, and files put into it. */
 #include <errno.h>
 #include <fcntl.h>
+#include <stdlib.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -265,7 +266,7 @@ static struct {
 	int error; /* madvise's, or 0 */
 	unsigned count;
 	void *at;
-	size_t len;
+	size_t len, most;
 	int advice;
 } advised;
 
@@ -276,6 +277,7 @@ int __wrap_madvise(void *at, size_t len, int advice)
 	advised.count++;
 	advised.at = at;
 	advised.len = len;
+	advised.most = len > advised.most ? len : advised.most;
 	advised.advice = advice;
 	errno = advised.error;
 	if (advised.error)
@@ -341,6 +343,105 @@ static void test_ram_prefaults_on_old_hosts(void **state)
 	expect_log("cannot prefault 4 MiB");
 	assert_null(ram.region[0].host);
 	advised.error = 0;
+}
+
+/* -- what the host has left ------------------------------------------------ */
+
+static uint64_t left_now, taken_meanwhile;
+static unsigned times_asked;
+
+static uint64_t what_is_left(const struct available *available,
+			     const char **whose)
+{
+	assert_null(available);
+	*whose = "this machine";
+	if (times_asked++)
+		left_now -=
+			left_now < taken_meanwhile ? left_now : taken_meanwhile;
+	return left_now;
+}
+
+/* A signal is answered between two pieces: none is larger than 16 MiB. */
+static void test_ram_prefaults_in_pieces(void **state)
+{
+	struct ram_options options = { .size = 70 * MIB,
+				       .prefault = true,
+				       .left = what_is_left };
+	struct ram ram;
+
+	(void)state;
+	left_now = 71 * MIB;
+	taken_meanwhile = 0;
+	advised.count = times_asked = 0;
+	advised.most = 0;
+	assert_int_equal(ram_create(&ram, &options), 0);
+	assert_int_equal(advised.count, 5);
+	assert_true(advised.most == 16 * MIB && advised.len == 6 * MIB);
+	assert_ptr_equal(advised.at, ram.region[0].host + 64 * MIB);
+	/* All of it at first, and each piece, since others take some, too. */
+	assert_int_equal(times_asked, 6);
+	ram_destroy(&ram);
+	expect_no_log();
+}
+
+static void test_ram_prefaults_no_more_than_there_is(void **state)
+{
+	struct ram_options options = { .size = 70 * MIB,
+				       .prefault = true,
+				       .left = what_is_left };
+	struct ram ram;
+
+	(void)state;
+	/* With its page tables it is a little more. */
+	left_now = 70 * MIB;
+	taken_meanwhile = 0;
+	advised.count = times_asked = 0;
+	assert_int_equal(ram_create(&ram, &options), -ENOMEM);
+	expect_log("has 70 MiB still to allocate, and this machine has 70 MiB");
+	assert_int_equal(advised.count, 0);
+	assert_null(ram.region[0].host);
+	/* Another process takes what was left. */
+	left_now = 71 * MIB;
+	taken_meanwhile = 20 * MIB;
+	times_asked = 0;
+	assert_int_equal(ram_create(&ram, &options), -ENOMEM);
+	expect_log("has 38 MiB still to allocate, and this machine has 11 MiB");
+	assert_int_equal(advised.count, 2);
+	assert_null(ram.region[0].host);
+	/* Nobody who does not ask for it is refused. */
+	left_now = 0;
+	options.prefault = false;
+	assert_int_equal(ram_create(&ram, &options), 0);
+	ram_destroy(&ram);
+	expect_no_log();
+}
+
+/* A check judges as a run does, and takes nothing, be it of a pool. */
+static void test_ram_checks(void **state)
+{
+	struct ram_options options = { .size = 64 * MIB,
+				       .prefault = true,
+				       .check = true,
+				       .left = what_is_left };
+	struct ram ram;
+
+	(void)state;
+	taken_meanwhile = 0;
+	for (unsigned huge = 0; huge < 2; huge++) {
+		options.pages = huge ? RAM_PAGES_2M : RAM_PAGES_OFF;
+		left_now = huge ? 64 * MIB : 65 * MIB;
+		advised.count = 0;
+		assert_int_equal(ram_create(&ram, &options), 0);
+		assert_int_equal(advised.count, 0);
+		assert_int_equal(ram.page, RAM_PAGE);
+		assert_true(ram_span(&ram, GPA(0), 64 * MIB));
+		ram_destroy(&ram);
+		expect_no_log();
+		left_now = 63 * MIB;
+		assert_int_equal(ram_create(&ram, &options), -ENOMEM);
+		expect_log(huge ? "2M huge pages: Cannot allocate memory"
+				: "this machine has 63 MiB left");
+	}
 }
 
 /* -- ram_load ---------------------------------------------------------------
@@ -423,7 +524,7 @@ static void test_ram_load_reads_the_rest(void **state)
 
 /* The bytes that one pread gives at most, each second after an EINTR; 0: all.
  */
-static size_t pread_max;
+static size_t pread_max, pread_asked;
 
 ssize_t __real_pread(int fd, void *to, size_t len, off_t from);
 ssize_t __wrap_pread(int fd, void *to, size_t len, off_t from);
@@ -431,6 +532,8 @@ ssize_t __wrap_pread(int fd, void *to, size_t len, off_t from)
 {
 	static bool interrupted;
 
+	if (len > pread_asked)
+		pread_asked = len;
 	interrupted = pread_max && !interrupted;
 	if (interrupted) {
 		errno = EINTR;
@@ -460,6 +563,27 @@ static void test_ram_load_reads_on(void **state)
 		expect_zero(&ram, AT + size, 4096);
 		ram_destroy(&ram);
 	}
+	close(fd);
+}
+
+/* A signal is answered between two reads. */
+static void test_ram_load_reads_in_pieces(void **state)
+{
+	const size_t size = 9 * MIB + 100;
+	uint8_t *bytes = malloc(size);
+	struct ram ram;
+	int fd;
+
+	(void)state;
+	fill(bytes, size);
+	fd = file_of(bytes, size);
+	make_ram(&ram, 32 * MIB);
+	pread_asked = 0;
+	assert_int_equal(ram_load(&ram, GPA(AT), fd, 0, size, true), 0);
+	assert_in_range(pread_asked, MIB, 4 * MIB);
+	expect_bytes(&ram, AT, bytes, size);
+	ram_destroy(&ram);
+	free(bytes);
 	close(fd);
 }
 
@@ -532,9 +656,13 @@ int main(void)
 		cmocka_unit_test(test_ram_leaves_its_neighbours),
 		cmocka_unit_test(test_ram_advises_the_host),
 		cmocka_unit_test(test_ram_prefaults_on_old_hosts),
+		cmocka_unit_test(test_ram_prefaults_in_pieces),
+		cmocka_unit_test(test_ram_prefaults_no_more_than_there_is),
+		cmocka_unit_test(test_ram_checks),
 		cmocka_unit_test(test_ram_load_maps_pages),
 		cmocka_unit_test(test_ram_load_reads_the_rest),
 		cmocka_unit_test(test_ram_load_reads_on),
+		cmocka_unit_test(test_ram_load_reads_in_pieces),
 		cmocka_unit_test(test_ram_load_refuses),
 	};
 

@@ -184,8 +184,8 @@ static int open_everything(struct mote *m)
 	int error = open_descriptors_first(m);
 
 	m->options.devices.vsock.memory = o->ram.size;
-	if (!error && !o->check)
-		error = jail_join_cgroup(&o->cgroup);
+	if (!error)
+		error = jail_join_cgroup(&o->cgroup, o->check);
 	if (!error)
 		look_at_memory(m);
 	if (!error)
@@ -374,13 +374,16 @@ static struct ending run_stages(struct mote *m)
 		error = lock_in(m);
 	if (!error)
 		error = load_machine(m);
-	if (!error && m->options.check)
-		return (struct ending){ END_NONE, 0 };
 	if (!error)
 		error = signals_hold(&m->guest.signals);
 	if (!error)
 		error = build_machine(m);
 	m->guest.lock_in = (struct thread_hook){ filter_loop, m };
+	/* All that can fail has been tried; only a guest is missing. */
+	if (!error && m->options.check && !thread_enter_main(&m->guest.lock_in))
+		return (struct ending){ END_NONE, 0 };
+	if (m->options.check)
+		return ending;
 	if (!error && guest_run(&m->guest, &ending))
 		ending = (struct ending){ END_ERROR, STATUS_ERROR };
 	return ending;

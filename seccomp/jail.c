@@ -99,7 +99,49 @@ int jail_join_netns(const struct option_file *netns)
 	return 0;
 }
 
-int jail_join_cgroup(const struct option_file *cgroup)
+/* Controllers that take no process beside a cgroup's own children. */
+static bool gives_memory_on(const char *directory)
+{
+	char path[PATH_BYTES], text[256] = "";
+	ssize_t n = 0;
+	int fd;
+
+	snprintf(path, sizeof(path), "%s/cgroup.type", directory);
+	if (access(path, F_OK)) /* the root cgroup has none, and takes any */
+		return false;
+	snprintf(path, sizeof(path), "%s/cgroup.subtree_control", directory);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd >= 0) {
+		n = read(fd, text, sizeof(text) - 1);
+		close(fd);
+	}
+	return n > 0 && (strstr(text, "memory") || strstr(text, "io"));
+}
+
+/*
+ * cgroup.procs, in Documentation/admin-guide/cgroup-v2.rst: 0 is the process
+ * that writes it. Whoever only checks must not: to be in there, and gone again,
+ * is an event. He looks at the rule that is broken most ("No Internal Process
+ * Constraint"). 0 or errno.
+ */
+static int join_or_judge(const struct option_file *cgroup, int procs_fd,
+			 bool check)
+{
+	struct statfs fs;
+
+	if (fstatfs(procs_fd, &fs))
+		return errno;
+	if (fs.f_type != CGROUP2_SUPER_MAGIC && fs.f_type != CGROUP_SUPER_MAGIC)
+		return EINVAL;
+	if (check)
+		return fs.f_type == CGROUP2_SUPER_MAGIC && cgroup->path &&
+				       gives_memory_on(cgroup->path)
+			       ? EBUSY
+			       : 0;
+	return write(procs_fd, "0", 1) == 1 ? 0 : errno;
+}
+
+int jail_join_cgroup(const struct option_file *cgroup, bool check)
 {
 	static const struct file_advice advice[] = {
 		{ ENOENT, "there is no cgroup: make it with mkdir" },
@@ -108,8 +150,8 @@ int jail_join_cgroup(const struct option_file *cgroup)
 	};
 	struct option_file procs = *cgroup;
 	char path[PATH_BYTES];
-	struct statfs fs;
-	int fd, error = 0;
+	const char *help = "";
+	int fd, error;
 
 	if (!file_is_given(cgroup))
 		return 0;
@@ -122,20 +164,14 @@ int jail_join_cgroup(const struct option_file *cgroup)
 	fd = file_open(&procs, "--cgroup ", O_WRONLY, 0, advice);
 	if (fd < 0)
 		return fd;
-	if (fstatfs(fd, &fs))
-		error = errno;
-	else if (fs.f_type != CGROUP2_SUPER_MAGIC &&
-		 fs.f_type != CGROUP_SUPER_MAGIC)
-		error = EINVAL;
-	/* cgroup.procs, in Documentation/admin-guide/cgroup-v2.rst: 0 is the
-	 * process that writes it. */
-	if (!error && write(fd, "0", 1) != 1)
-		error = errno;
+	error = join_or_judge(cgroup, fd, check);
 	close(fd);
 	if (error == EINVAL)
-		return fail_join("cgroup", cgroup, error,
-				 "; it is no cgroup that processes can be in");
-	return error ? fail_join("cgroup", cgroup, error, "") : 0;
+		help = "; it is no cgroup that processes can be in";
+	if (error == EBUSY)
+		help = "; it gives its memory on to cgroups below it: name one "
+		       "of these";
+	return error ? fail_join("cgroup", cgroup, error, help) : 0;
 }
 
 /* -- namespaces ------------------------------------------------------------ */

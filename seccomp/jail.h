@@ -39,8 +39,11 @@ struct jail_options {
  */
 int jail_join_netns(const struct option_file *netns);
 
-/* `cgroup`: its directory, or its file cgroup.procs. 0 or -errno, logged. */
-int jail_join_cgroup(const struct option_file *cgroup);
+/*
+ * `cgroup`: its directory, or its file cgroup.procs. With `check` it is judged,
+ * and not joined. 0 or -errno, logged.
+ */
+int jail_join_cgroup(const struct option_file *cgroup, bool check);
 
 /* What is safe to leave allowed in there. */
 enum jail_hold {

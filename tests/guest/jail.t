@@ -402,10 +402,14 @@ like "$(cat "$err")" '^mote: /dev/null is not KVM' \
 	"a file that is no KVM is named"
 mote -k "$GUESTS/hello.elf" --kvm /dev/kvm
 ends 0 poweroff "KVM by its path works"
-mote -k "$GUESTS/hello.elf" --cgroup "$tmp"
-ends 125 error "a cgroup that does not exist is refused"
-like "$(cat "$err")" 'there is no cgroup: make it with mkdir' \
-	"a cgroup that does not exist: what to do is said"
+for with in '' --check; do
+	mote -k "$GUESTS/hello.elf" --cgroup "$tmp" $with
+	ends 125 error "a cgroup that does not exist is refused${with:+ by $with}"
+	like "$(cat "$err")" 'there is no cgroup: make it with mkdir' \
+		"a cgroup that does not exist: what to do is said${with:+ by $with}"
+	mote -k "$GUESTS/hello.elf" --cgroup fd=7 $with 7>"$tmp/file"
+	ends 125 error "a file that is no cgroup is refused${with:+ by $with}"
+done
 mote -k "$GUESTS/hello.elf" --netns "$tmp/none"
 ends 125 error "a network namespace that does not exist is refused"
 
@@ -461,11 +465,56 @@ if needs_root "--netns and --cgroup work"; then
 			"$group/cgroup.procs"
 		kill -INT "$pid"
 		guest_end
+		guest hello --cgroup "$group" --check
+		is "$status $(cat "$err")" "0 " "--check of a good cgroup says nothing"
 		await rmdir "$group"
 	else
 		tap_count=$((tap_count + 1))
 		echo "ok $tap_count - a cgroup # SKIP none can be made here"
 	fi
+
+	# A limit of memory: to go beyond it would be the end of mote.
+	for group in /sys/fs/cgroup/memory /sys/fs/cgroup; do
+		group=$group/mote-jail-$$
+		mkdir "$group" 2>/dev/null || continue
+		for limit in "$group/memory.limit_in_bytes" "$group/memory.max"; do
+			[ ! -e "$limit" ] || break 2
+		done
+		rmdir "$group"
+		limit=
+	done
+	if [ "$limit" ] && echo 64M >"$limit"; then
+		for with in '' --check; do
+			mote -k "$GUESTS/hello.elf" -m 256M,prefault \
+				--cgroup "$group" $with
+			ends 125 error "more memory than a cgroup has is refused${with:+ by $with}"
+			like "$(cat "$err")" "prefault has 256 MiB .*the cgroup $group has (64|6[0-3]) MiB left" \
+				"more memory than a cgroup has: the message names it${with:+, with $with}"
+		done
+		mote -k "$GUESTS/hello.elf" -m 32M,prefault --cgroup "$group"
+		ends 0 poweroff "as much memory as a cgroup has can be allocated"
+		await rmdir "$group"
+	else
+		tap_count=$((tap_count + 1))
+		echo "ok $tap_count - a limit of memory # SKIP none can be set here"
+	fi
+
+	# Version 2: there is no process beside cgroups that share memory out.
+	group=/sys/fs/cgroup/mote-jail-$$
+	if [ -e /sys/fs/cgroup/cgroup.controllers ] &&
+		mkdir "$group" 2>/dev/null &&
+		{ echo +memory >"$group/cgroup.subtree_control"; } 2>/dev/null; then
+		for with in '' --check; do
+			mote -k "$GUESTS/hello.elf" --cgroup "$group" $with
+			ends 125 error "a cgroup that gives its memory on is refused${with:+ by $with}"
+			like "$(cat "$err")" 'name one of these' \
+				"a cgroup that gives its memory on: what to do is said${with:+ by $with}"
+		done
+	else
+		tap_count=$((tap_count + 1))
+		echo "ok $tap_count - a cgroup that gives its memory on # SKIP version 2 has no memory here"
+	fi
+	[ ! -d "$group" ] || rmdir "$group"
 fi
 
 # Whoever starts mote may ask that it ends with him (PR_SET_PDEATHSIG), which a

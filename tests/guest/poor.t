@@ -98,6 +98,16 @@ ok "without open_tree the socket's file stays" [ -S "$tmp/vs/v" ]
 poor open_tree hang --vsock "$tmp/vs/v"
 dies "to remove a file" 263 -100 0 0
 
+# What would fail later is tried by --check, too.
+truncate -s 64K "$tmp/disk"
+for with in '' --check; do
+	run "$TOOLS/without" io_uring_setup:EPERM "$MOTE" \
+		-k "$GUESTS/hello.elf" -d "$tmp/disk,engine=uring" $with
+	is "$status" 125 "without io_uring, engine=uring is refused${with:+ by $with}"
+	like "$(cat "$err")" '^mote: disk 0 .*this host has no io_uring' \
+		"without io_uring: the message says so${with:+, with $with}"
+done
+
 # -- no namespaces ----------------------------------------------------------------
 
 for lacks in unshare:EPERM pivot_root,chroot mount:EPERM; do

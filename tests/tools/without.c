@@ -35,6 +35,7 @@ static const struct call {
 	{ "capbset", SYS_prctl, PR_CAPBSET_DROP, false },
 	{ "chroot", SYS_chroot, -1, false },
 	{ "close_range", SYS_close_range, -1, false },
+	{ "io_uring_setup", SYS_io_uring_setup, -1, false },
 	{ "landlock_create_ruleset", 444, -1, false },
 	{ "mount", SYS_mount, -1, false },
 	{ "netns", SYS_unshare, CLONE_NEWNET, true },

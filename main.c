@@ -365,6 +365,13 @@ static void unwind(struct mote *m)
 	ram_destroy(&m->ram);
 }
 
+/* Without a root file system Linux panics, and no command is found. */
+static bool may_lack_root(const struct ending *ending)
+{
+	return ending->reason == END_PANIC ||
+	       (ending->reason == END_EXITED && ending->status == 127);
+}
+
 static struct ending run_stages(struct mote *m)
 {
 	struct ending ending = { END_ERROR, STATUS_ERROR };
@@ -386,6 +393,8 @@ static struct ending run_stages(struct mote *m)
 		return ending;
 	if (!error && guest_run(&m->guest, &ending))
 		ending = (struct ending){ END_ERROR, STATUS_ERROR };
+	if (may_lack_root(&ending))
+		options_explain_root(&m->options);
 	return ending;
 }
 

@@ -33,7 +33,7 @@ static int check_boot(struct options *options)
 
 static int check_memory(struct options *options)
 {
-	static const struct option_where where = { "memory", NULL };
+	static const struct option_where where = { .option = "memory" };
 	const struct ram_options *ram = &options->ram;
 	const struct ram_page_type *type = ram_page_type(ram->pages);
 	const uint64_t page = 1ULL << type->shift;
@@ -53,12 +53,19 @@ static int check_memory(struct options *options)
 	return 0;
 }
 
-static int check_root_disk(struct options *options)
+static unsigned count_root_disks(const struct options *options)
 {
 	unsigned roots = 0;
 
 	for (unsigned i = 0; i < options->devices.disk_count; i++)
 		roots += options->devices.disks[i].root;
+	return roots;
+}
+
+static int check_root_disk(struct options *options)
+{
+	const unsigned roots = count_root_disks(options);
+
 	return roots < 2 ? 0
 			 : optparse_fail(NULL, NULL,
 					 "%u disks have `root`: only one can "
@@ -128,7 +135,8 @@ static int read_mac(const char *text, uint8_t mac[NET_MAC_BYTES])
 
 static int check_mac(struct net_options *nets, unsigned i)
 {
-	static const struct option_where where = { "net", "mac" };
+	static const struct option_where where = { .option = "net",
+						   .key = "mac" };
 	static const uint8_t none[NET_MAC_BYTES];
 	struct net_options *net = &nets[i];
 
@@ -175,7 +183,7 @@ static bool read_id(const char **text, unsigned *id)
 /* "UID" or "UID:GID". */
 static int check_user(struct option_user *user)
 {
-	static const struct option_where where = { "user", NULL };
+	static const struct option_where where = { .option = "user" };
 	const char *at = user->text;
 	bool good;
 
@@ -231,4 +239,19 @@ int options_check(struct options *options)
 	for (size_t i = 0; i < ARRAY_LEN(checks) && !error; i++)
 		error = checks[i](options);
 	return error;
+}
+
+void options_explain_root(const struct options *options)
+{
+	bool named = options->cmdline && strstr(options->cmdline, "root=");
+
+	for (unsigned i = 0; i < options->append_count; i++)
+		named |= !!strstr(options->append[i], "root=");
+	if (named || options->initrd_count || count_root_disks(options))
+		return;
+	log_warn(options->devices.disk_count
+			 ? "is its root file system on a --disk? Add `,root` "
+			   "to that one"
+			 : "it was given no root file system: --disk PATH,root "
+			   "or --initrd PATH");
 }

@@ -85,6 +85,12 @@ int options_parse(struct options *options, int argc, char **argv);
  */
 int options_check(struct options *options);
 
+/*
+ * After an end that it may be the cause of: says that the guest was given no
+ * root file system, where no option names one.
+ */
+void options_explain_root(const struct options *options);
+
 /* -- what the table says to people ----------------------------------------- */
 
 /* An exit status of mote. */

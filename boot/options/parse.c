@@ -156,6 +156,44 @@ static int refuse_name(const struct option_where *where, const char *text,
 		guess->best ? guess->best : "", guess->best ? "'?" : "");
 }
 
+/* -- the words of other programs ------------------------------------------- */
+
+static bool has_word(const char *words, const char *word, size_t len)
+{
+	while (*words) {
+		const size_t next = strcspn(words, " ");
+
+		if (next == len && !memcmp(words, word, len))
+			return true;
+		words += next + (words[next] == ' ');
+	}
+	return false;
+}
+
+/* What to say to that word, of `len` bytes, there; NULL where nothing is. */
+static const char *find_foreign(const struct option_where *where,
+				const char *word, size_t len)
+{
+	const struct option_foreign *at = where->foreign;
+
+	for (; at && at->words; at++)
+		if (!at->option == !where->option &&
+		    (!at->option || !strcmp(at->option, where->option)) &&
+		    has_word(at->words, word, len))
+			return at->answer;
+	return NULL;
+}
+
+/* Of a value, or a part of it: 0, nothing said, where it is nobody's word. */
+static int refuse_foreign(const struct option_where *where, const char *text)
+{
+	const char *answer = find_foreign(where, text, strcspn(text, "="));
+
+	return answer ? optparse_fail(where, text, "is not known here: %s",
+				      answer)
+		      : 0;
+}
+
 /* -- numbers with units ---------------------------------------------------- */
 
 struct unit {
@@ -163,22 +201,29 @@ struct unit {
 	uint64_t scale;
 };
 
+#define BYTE_UNITS                                                             \
+	{                                                                      \
+		{ "T", 1ULL << 40 }, { "G", 1ULL << 30 }, { "M", 1ULL << 20 }, \
+			{ "K", 1ULL << 10 },                                   \
+	}
+
 /* Numbers, sizes and durations are one thing: digits and a unit of these. */
 static const struct scale {
 	const char *noun;
-	bool any_case;	      /* 128m is 128M, but 2M is not 2 minutes */
-	struct unit units[5]; /* the largest first, up to a NULL name */
+	const char *ending;   /* what may follow; NULL: nothing */
+	bool bytes;	      /* MB, MiB and m are M, but 2M is not 2 minutes */
+	bool adds_up;	      /* several, the largest unit first: 1h30m */
+	struct unit units[6]; /* the largest first, up to a NULL name */
 } scales[] = {
-	[OPTION_NUMBER] = { "a number", false, { { NULL, 0 } } },
-	[OPTION_SIZE] = { "a size",
-			  true,
-			  { { "T", 1ULL << 40 },
-			    { "G", 1ULL << 30 },
-			    { "M", 1ULL << 20 },
-			    { "K", 1ULL << 10 } } },
+	[OPTION_NUMBER] = { "a number", NULL, false, false, { { NULL, 0 } } },
+	[OPTION_SIZE] = { "a size", NULL, true, false, BYTE_UNITS },
+	[OPTION_RATE] = { "a rate", "/s", true, false, BYTE_UNITS },
 	[OPTION_DURATION] = { "a duration",
+			      NULL,
 			      false,
-			      { { "h", 3600000000000ULL },
+			      true,
+			      { { "d", 86400000000000ULL },
+				{ "h", 3600000000000ULL },
 				{ "m", 60000000000ULL },
 				{ "s", 1000000000ULL },
 				{ "ms", 1000000ULL } } },
@@ -200,25 +245,65 @@ bool optparse_digits(const char **text, uint64_t *value)
 	return true;
 }
 
+static bool is_unit(const struct scale *scale, const char *name,
+		    const char *text, size_t len)
+{
+	static const char *const endings[] = { "", "B", "iB" };
+	const size_t name_len = strlen(name);
+	bool equal = false;
+
+	if (!scale->bytes)
+		return name_len == len && !memcmp(name, text, len);
+	for (size_t i = 0; i < ARRAY_LEN(endings); i++)
+		equal |= len == name_len + strlen(endings[i]) &&
+			 !strncasecmp(name, text, name_len) &&
+			 !strncasecmp(endings[i], text + name_len,
+				      len - name_len);
+	return equal;
+}
+
+/*
+ * The unit that *text begins with, which moves past it: `unit` or one of the
+ * smaller ones behind it. NULL where there is none.
+ */
+static const struct unit *read_unit(const struct scale *scale,
+				    const struct unit *unit, const char **text)
+{
+	size_t len = 0;
+
+	while (isalpha((unsigned char)(*text)[len]))
+		len++;
+	while (unit->name && !is_unit(scale, unit->name, *text, len))
+		unit++;
+	*text += len;
+	return unit->name ? unit : NULL;
+}
+
 static bool read_scaled(const struct option_field *field, const char *text,
 			uint64_t *value)
 {
 	const struct scale *scale = &scales[field->kind];
 	const struct unit *unit = scale->units;
-	uint64_t by = field->unit ? field->unit : 1;
+	uint64_t number, by = field->unit ? field->unit : 1;
 
-	if (!optparse_digits(&text, value))
-		return false;
-	if (*text) {
-		while (unit->name &&
-		       (scale->any_case ? strcasecmp(unit->name, text)
-					: strcmp(unit->name, text)))
-			unit++;
-		if (!unit->name)
+	*value = 0;
+	do {
+		const bool first = unit == scale->units;
+
+		if (!optparse_digits(&text, &number))
 			return false;
-		by = unit->scale;
-	}
-	return !__builtin_mul_overflow(*value, by, value) &&
+		/* Only a number that stands alone needs none. */
+		if (!first || isalpha((unsigned char)*text)) {
+			unit = read_unit(scale, unit, &text);
+			if (!unit)
+				return false;
+			by = unit++->scale;
+		}
+		if (__builtin_mul_overflow(number, by, &number) ||
+		    __builtin_add_overflow(*value, number, value))
+			return false;
+	} while (scale->adds_up && *text);
+	return (!*text || (scale->ending && !strcmp(text, scale->ending))) &&
 	       *value >= field->min && *value <= field->max;
 }
 
@@ -247,6 +332,8 @@ static int parse_scaled(const struct option_where *where,
 
 	if (read_scaled(field, text, value))
 		return 0;
+	if (refuse_foreign(where, text))
+		return -EINVAL;
 	add_units(&units, field);
 	return optparse_fail(where, text,
 			     "is not %s from %s to %s, for example %s%s",
@@ -298,6 +385,8 @@ static const struct option_choice *find_choice(const struct option_where *where,
 		if (strlen(choice->name) == len &&
 		    !strncmp(choice->name, text, len))
 			return choice;
+	if (refuse_foreign(where, text))
+		return NULL;
 	for (const struct option_choice *choice = field->choices; choice->name;
 	     choice++) {
 		optparse_offer(&guess, choice->name);
@@ -328,6 +417,18 @@ static int parse_fd(const struct option_where *where, const char *text,
 				     "descriptor, for example fd=3");
 	*file = (struct option_file){ .path = NULL, .fd = (int)value };
 	return 0;
+}
+
+/* PATH or fd=N. */
+static int parse_file(const struct option_where *where, const char *text,
+		      struct option_file *file)
+{
+	if (!strncmp(text, "fd=", strlen("fd=")))
+		return parse_fd(where, text, file);
+	/* path=PATH, in other programs. */
+	if (strchr(text, '=') && refuse_foreign(where, text))
+		return -EINVAL;
+	return parse_path(where, text, file);
 }
 
 /* Of an OPTION_ENUM; of an OPTION_VARIANT also what follows its "=". */
@@ -381,6 +482,7 @@ static void store_value(const struct option_field *field, void *target,
 		[OPTION_STRING] = sizeof(const char *),
 		[OPTION_NUMBER] = sizeof(unsigned),
 		[OPTION_SIZE] = sizeof(uint64_t),
+		[OPTION_RATE] = sizeof(uint64_t),
 		[OPTION_DURATION] = sizeof(uint64_t),
 		[OPTION_ENUM] = sizeof(unsigned),
 		[OPTION_VARIANT] = sizeof(unsigned),
@@ -435,6 +537,7 @@ int optparse_value(const struct option_where *where,
 		break;
 	case OPTION_NUMBER:
 	case OPTION_SIZE:
+	case OPTION_RATE:
 	case OPTION_DURATION:
 		error = parse_scaled(where, field, text, &value);
 		break;
@@ -443,8 +546,7 @@ int optparse_value(const struct option_where *where,
 		error = parse_choice(where, field, text, &value, file);
 		break;
 	case OPTION_FILE:
-		error = strncmp(text, "fd=", 3) ? parse_path(where, text, file)
-						: parse_fd(where, text, file);
+		error = parse_file(where, text, file);
 		break;
 	case OPTION_ACTION:
 		break;
@@ -502,6 +604,8 @@ static const struct option_field *find_key(const struct option_where *where,
 	     key++)
 		if (strlen(key->name) == len && !memcmp(key->name, part, len))
 			return key;
+	if (refuse_foreign(where, part))
+		return NULL;
 	for (const struct option_field *key = entry->keys; key && key->name;
 	     key++) {
 		optparse_offer(&guess, key->name);
@@ -517,10 +621,9 @@ static const struct option_field *find_key(const struct option_where *where,
 	return NULL;
 }
 
-static int set_key(const struct option_entry *entry, const char *part,
-		   uint64_t *seen, void *element)
+static int set_key(struct option_where where, const struct option_entry *entry,
+		   const char *part, uint64_t *seen, void *element)
 {
-	struct option_where where = { .option = entry->own.name };
 	size_t len = strcspn(part, "=");
 	const struct option_field *key = find_key(&where, entry, part, len);
 	uint64_t bit;
@@ -541,21 +644,21 @@ static int set_key(const struct option_entry *entry, const char *part,
 	return optparse_value(&where, key, part + len + !!part[len], element);
 }
 
-static int set_parts(const struct option_entry *entry,
+static int set_parts(const struct option_where *where,
+		     const struct option_entry *entry,
 		     struct option_parsed *parsed, const char *text,
 		     void *element)
 {
-	struct option_where where = { .option = entry->own.name };
 	uint64_t seen = 0;
 	const char *part;
-	int error = split_part(&where, parsed, &text, &part);
+	int error = split_part(where, parsed, &text, &part);
 
 	if (!error)
-		error = optparse_value(&where, &entry->own, part, element);
+		error = optparse_value(where, &entry->own, part, element);
 	while (!error && text) {
-		error = split_part(&where, parsed, &text, &part);
+		error = split_part(where, parsed, &text, &part);
 		if (!error)
-			error = set_key(entry, part, &seen, element);
+			error = set_key(*where, entry, part, &seen, element);
 	}
 	return error;
 }
@@ -596,7 +699,8 @@ static unsigned *element_count(const struct option_entry *entry, char *target)
 static int set_option(struct parse *parse, const struct option_entry *entry,
 		      const char *text)
 {
-	struct option_where where = { .option = entry->own.name };
+	const struct option_where where = { .option = entry->own.name,
+					    .foreign = parse->set->foreign };
 	char *element = parse->target;
 
 	if (entry->own.kind == OPTION_ACTION) {
@@ -617,7 +721,7 @@ static int set_option(struct parse *parse, const struct option_entry *entry,
 	reset_element(entry, element);
 	if (entry->own.kind == OPTION_FLAG || entry->own.kind == OPTION_TEXT)
 		return optparse_value(&where, &entry->own, text, element);
-	return set_parts(entry, parse->parsed, text, element);
+	return set_parts(&where, entry, parse->parsed, text, element);
 }
 
 /* `nearest` NULL: there is no guess at what was meant. */
@@ -631,6 +735,21 @@ static int refuse_word(const struct parse *parse, const char *what,
 		quote_text(quoted, word), nearest ? "; did you mean '--" : "",
 		nearest ? nearest : "", nearest ? "'?" : ";",
 		parse->set->program);
+}
+
+/* `dashed` is the word, `name` what follows its dashes, `len` bytes of it. */
+static int refuse_option(const struct parse *parse, const char *dashed,
+			 const char *name, size_t len, const char *nearest)
+{
+	const struct option_where where = { .foreign = parse->set->foreign };
+	const char *answer = find_foreign(&where, name, len);
+	char quoted[QUOTED_BYTES];
+
+	if (!answer)
+		return refuse_word(parse, "there is no option", dashed,
+				   nearest);
+	return optparse_fail(NULL, NULL, "there is no option %s: %s",
+			     quote_text(quoted, dashed), answer);
 }
 
 static const struct option_entry *find_long(const struct parse *parse,
@@ -691,8 +810,8 @@ static int parse_long(struct parse *parse, const char *word)
 	int error = 0;
 
 	if (!entry)
-		return refuse_word(parse, "there is no option", word - 2,
-				   guess_long(parse, word, len));
+		return refuse_option(parse, word - 2, word, len,
+				     guess_long(parse, word, len));
 	where = (struct option_where){ .option = entry->own.name };
 	if (word[len] && !option_takes_value(&entry->own))
 		return optparse_fail(&where, NULL, "takes no value");
@@ -704,21 +823,22 @@ static int parse_long(struct parse *parse, const char *word)
 /* `word` is what follows the "-". */
 static int parse_letters(struct parse *parse, const char *word)
 {
-	const struct option_entry *entry =
-		find_long(parse, word, strcspn(word, "="));
+	const struct option_where where = { .foreign = parse->set->foreign };
+	const size_t len = strcspn(word, "=");
+	const struct option_entry *entry = find_long(parse, word, len);
 	int done = 0;
 
 	/* -kernel is how other programs write --kernel; not a file "ernel". */
-	if (entry && word[1])
-		return refuse_word(parse, "there is no option", word - 1,
-				   entry->own.name);
+	if (word[1] && (entry || find_foreign(&where, word, len)))
+		return refuse_option(parse, word - 1, word, len,
+				     entry ? entry->own.name : NULL);
 	for (const char *at = word; *at && !done; at++) {
 		const char *text = at + 1;
 
 		entry = find_letter(parse, *at);
 		if (!entry)
-			return refuse_word(parse, "there is no option",
-					   (char[]){ '-', *at, '\0' }, NULL);
+			return refuse_option(parse, (char[]){ '-', *at, '\0' },
+					     at, 1, NULL);
 		if (!option_takes_value(&entry->own)) {
 			done = set_option(parse, entry, "");
 			continue;
@@ -746,7 +866,13 @@ static int parse_word(struct parse *parse, const char *word)
 		return 0;
 	}
 	if (word[0] != '-' || !word[1])
-		return refuse_word(parse, nowhere, word, NULL);
+		return refuse_word(parse,
+				   parse->set->rest_syntax
+					   ? "a command comes last, "
+					     "after --; there is no "
+					     "place for the word"
+					   : nowhere,
+				   word, NULL);
 	if (word[1] == '-')
 		return parse_long(parse, word + 2);
 	return parse_letters(parse, word + 1);

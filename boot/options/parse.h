@@ -21,13 +21,14 @@
 #define OPTION_POOL_BYTES 16384
 #define OPTION_FDS_MAX	  64
 
-/* What a value is in the text, and what is stored. A rate is an OPTION_SIZE. */
+/* What a value is in the text, and what is stored. */
 enum option_kind {
 	OPTION_FLAG,	 /* bool: true when named */
 	OPTION_TEXT,	 /* const char *: the whole argument, commas and all */
 	OPTION_STRING,	 /* const char *, min to max bytes long */
 	OPTION_NUMBER,	 /* unsigned, min to max */
 	OPTION_SIZE,	 /* uint64_t in bytes; a bare number counts `unit` */
+	OPTION_RATE,	 /* the same in a second */
 	OPTION_DURATION, /* uint64_t in ns; a bare number counts `unit` */
 	OPTION_ENUM,	 /* unsigned or an enum: the value of a choice */
 	OPTION_FILE,	 /* struct option_file: PATH or fd=N */
@@ -81,10 +82,19 @@ struct option_entry {
 	unsigned max;
 };
 
+/* What those type who know another program, and what does it here. */
+struct option_foreign {
+	const char
+		*option; /* a key or a value of that option; NULL: an option */
+	const char *words;  /* with blanks between them, and without dashes */
+	const char *answer; /* the end of the message */
+};
+
 struct option_set {
 	const char *program;
 	const struct option_entry *entries;
 	size_t entry_count;
+	const struct option_foreign *foreign; /* up to NULL words; or NULL */
 	/* Words that may follow "--": what --help calls them; NULL: none may.
 	 * A char ** at `rest` points to the first, and NULL is behind them. */
 	const char *rest_syntax;
@@ -133,6 +143,7 @@ const char *optparse_fd_owner(const struct option_parsed *parsed, int fd);
 /* Which value is looked at, for messages; key NULL is the option's own. */
 struct option_where {
 	const char *option, *key;
+	const struct option_foreign *foreign; /* of the set; NULL: none */
 };
 
 /*

@@ -64,7 +64,7 @@
 	      .max = (max_), .unit = (unit_), .initial = (initial_),           \
 	      .value = "SIZE", .example = (example_))
 #define RATE(name, member, value_, example_)                                   \
-	FIELD(OPTION_SIZE, uint64_t, name, member, .max = TIB, .unit = 1,      \
+	FIELD(OPTION_RATE, uint64_t, name, member, .max = TIB, .unit = 1,      \
 	      .value = (value_), .example = (example_))
 #define DURATION(name, member, max_, example_)                                 \
 	FIELD(OPTION_DURATION, uint64_t, name, member, .max = (max_),          \
@@ -322,7 +322,7 @@ static const struct option_entry options_table[] = {
 	       MORE("NAME alone takes its value from mote's own environment, "
 		    "where it has one. Besides, the command has PATH, HOME "
 		    "and, with a terminal, TERM.")),
-	OPTION(0, COMMAND, TEXT("workdir", workdir, "DIR", "/src"),
+	OPTION('w', COMMAND, TEXT("workdir", workdir, "DIR", "/src"),
 	       "the command's directory in the guest", MORE("Without it, /.")),
 	OPTION('t', COMMAND, FLAG("tty", tty),
 	       "the command gets a terminal; for a shell",
@@ -392,10 +392,88 @@ static const struct option_entry options_table[] = {
 	       "print the version"),
 };
 
+/* -- what is typed out of habit -------------------------------------------- */
+
+#define DIRECTORY                                                              \
+	"a directory comes in as a disk (mke2fs -d DIR), or by stdin (tar -c " \
+	"DIR | mote ... -- tar -x)"
+
+/*
+ * The words of docker, QEMU, Firecracker and others, and what to write here.
+ * An option that is in the table above needs no row.
+ */
+static const struct option_foreign foreign_words[] = {
+	{ NULL, "v",
+	  "-V prints the version, and --log info says more; " DIRECTORY },
+	{ NULL, "volume mount virtfs fsdev fs share shared-dir", DIRECTORY },
+	{ NULL, "p publish port expose",
+	  "passt -s SOCKET -t 8080:80 forwards a port to --net unix=SOCKET" },
+	{ NULL, "u",
+	  "the command is the guest's root, and su(1) makes it another user; "
+	  "--user is whom mote becomes on the host" },
+	{ NULL, "hostname",
+	  "--append hostname=NAME names the guest (its Linux 6.0 or later)" },
+	{ NULL, "network netdev nic",
+	  "--net tap=NAME, or --net unix=SOCKET with passt(1), which takes no "
+	  "rights" },
+	{ NULL, "smp vcpus", "--cpus N" },
+	{ NULL, "drive hda hdb blockdev rwdisk", "--disk PATH" },
+	{ NULL, "rootfs root", "--disk PATH,root" },
+	{ NULL, "cdrom bios pflash firmware boot",
+	  "there is no firmware to boot from: --kernel PATH --disk PATH,root" },
+	{ NULL, "initramfs", "--initrd PATH" },
+	{ NULL, "params boot-args", "--append TEXT" },
+	{ NULL, "it ti interactive",
+	  "-t is a terminal for the command, which has mote's stdin in any "
+	  "case (an initrd called t is -i ./t)" },
+	{ NULL, "detach daemonize",
+	  "mote is a process like any other: end the line with &" },
+	{ NULL, "rm",
+	  "leave it out, nothing of a guest is kept; --disk PATH,ephemeral "
+	  "forgets what is written to a disk" },
+	{ NULL, "entrypoint cmd", "a command comes last, after --" },
+	{ NULL,
+	  "M machine accel enable-kvm cpu nographic display vga nodefaults "
+	  "no-user-config no-reboot no-acpi",
+	  "leave it out: there is one kind of machine, on KVM, with the "
+	  "host's CPU and a serial port, and a reboot ends it" },
+	{ NULL, "device", "the devices are --disk, --net and --vsock" },
+	{ NULL, "console chardev", "--serial, for example --serial stdio" },
+	{ NULL, "monitor qmp api-sock api-socket config-file no-api",
+	  "there is no API and no configuration file, but options, signals "
+	  "and --events" },
+	{ NULL, "verbose debug quiet q level", "--log LEVEL" },
+	{ NULL, "uid gid", "--user UID:GID" },
+	{ NULL, "seccomp no-seccomp seccomp-level", "--sandbox on|off|log" },
+	{ NULL, "privileged cap-add security-opt",
+	  "leave it out: the guest is a machine of its own, and mote needs no "
+	  "rights but /dev/kvm" },
+	{ "net", "user slirp passt",
+	  "start passt -s SOCKET, and give --net unix=SOCKET" },
+	{ "net", "bridge host",
+	  "--net tap=NAME, of a tap that is in it (ip link set NAME master "
+	  "BRIDGE)" },
+	{ "net", "none", "leave --net out, and there is none" },
+	{ "disk", "path file", "the path comes first: --disk PATH,ro" },
+	{ "disk", "format if",
+	  "leave it out: a disk is virtio and raw (qemu-img convert -O raw)" },
+	{ "disk", "readonly read-only", "ro" },
+	{ "disk", "snapshot", "ephemeral" },
+	{ "disk", "cache", "direct, to go past the host's page cache" },
+	{ "memory", "size", "the size comes first: --memory 512M" },
+	{ "cpus", "boot cores sockets threads max maxcpus",
+	  "their number is all there is to say: --cpus 2" },
+	{ "serial", "null none", "off" },
+	{ "serial", "mon:stdio", "stdio, where Ctrl-A ? helps" },
+	{ "serial", "socket", "unix=PATH" },
+	{ 0 },
+};
+
 const struct option_set options_set = {
 	.program = "mote",
 	.entries = options_table,
 	.entry_count = ARRAY_LEN(options_table),
+	.foreign = foreign_words,
 	.rest_syntax = "[-- command [argument...]]",
 	.rest = offsetof(struct options, command),
 };

@@ -159,6 +159,20 @@ static void test_nets(void **state)
 	assert_memory_equal(nets[2].mac, mac, sizeof(mac));
 }
 
+static void test_rates(void **state)
+{
+	const struct net_options *nets = options.devices.nets;
+
+	(void)state;
+	accepts("-k k -n tap=a,bw=10M/s -n tap=b,bw=1KiB/s -n tap=c,bw=7 "
+		"-d d,bw=10MB/s,iops=1000/s");
+	assert_int_equal(nets[0].bytes_per_s, 10 * MIB);
+	assert_int_equal(nets[1].bytes_per_s, 1024);
+	assert_int_equal(nets[2].bytes_per_s, 7);
+	assert_int_equal(options.devices.disks[0].bytes_per_s, 10 * MIB);
+	assert_int_equal(options.devices.disks[0].ops_per_s, 1000);
+}
+
 static void test_vsock(void **state)
 {
 	(void)state;
@@ -201,6 +215,11 @@ static void test_sizes(void **state)
 		{ "-k k -m 007G", 7 * GIB },
 		{ "-k k -m 5g", 5 * GIB },
 		{ "-k k -m 4T", 4096 * GIB },
+		{ "-k k -m 512MB", 512 * MIB },
+		{ "-k k -m 512MiB", 512 * MIB },
+		{ "-k k -m 512mib", 512 * MIB },
+		{ "-k k -m 1GB", GIB },
+		{ "-k k -m 65536kb", 64 * MIB },
 		{ "-k k -m 4194304", 4096 * GIB },
 		{ "-k k -m 1G,hugepages=1G", GIB },
 		{ "-k k -m 34M,hugepages=2M", 34 * MIB },
@@ -226,6 +245,11 @@ static void test_durations(void **state)
 		{ "-k k --timeout=2m", 120000000000 },
 		{ "-k k --timeout=1h", 3600000000000 },
 		{ "-k k --timeout=8760h", 31536000000000000 },
+		{ "-k k --timeout=1d", 86400000000000 },
+		{ "-k k --timeout=365d", 31536000000000000 },
+		{ "-k k --timeout=1h30m", 5400000000000 },
+		{ "-k k --timeout=1d1h1m1s1ms", 90061001000000 },
+		{ "-k k --timeout=1m500ms", 60500000000 },
 	};
 
 	(void)state;
@@ -499,6 +523,56 @@ static void test_command(void **state)
 	refuses("-k k x", "no place for the word 'x'");
 	accepts("-k k -d d -a root=/dev/vda -- x");
 	accepts("-k k --cmdline root=/dev/vda -- x");
+	accepts("-k k -w /a -- x");
+	assert_string_equal(options.workdir, "/a");
+}
+
+/* An answer to a word that is an option by now would never be given. */
+static void test_foreign_words(void **state)
+{
+	const struct option_foreign *at = options_set.foreign;
+	char words[512];
+
+	(void)state;
+	for (; at->words; at++) {
+		snprintf(words, sizeof(words), "%s", at->words);
+		for (char *word = strtok(words, " "); word && !at->option;
+		     word = strtok(NULL, " "))
+			for (size_t i = 0; i < options_set.entry_count; i++) {
+				const struct option_entry *entry =
+					&options_set.entries[i];
+
+				assert_string_not_equal(word, entry->own.name);
+				if (!word[1])
+					assert_int_not_equal(*word,
+							     entry->letter);
+			}
+	}
+}
+
+static void explains(const char *line, const char *expected)
+{
+	struct capture capture;
+
+	accepts(line);
+	capture_start(&capture, STDERR_FILENO);
+	options_explain_root(&options);
+	capture_end(&capture);
+	if (!strstr(output, expected) || (!*expected && output[0]))
+		fail_msg("mote %s: explained %s", line, output);
+}
+
+/* What a guest that found no root file system may have lacked. */
+static void test_explain_root(void **state)
+{
+	(void)state;
+	explains("-k k -d d", "Add `,root` to that one");
+	explains("-k k -d d -a quiet -- x", "Add `,root` to that one");
+	explains("-k k", "--disk PATH,root or --initrd PATH");
+	explains("-k k -d d -d e,root", "");
+	explains("-k k -i i -d d", "");
+	explains("-k k -d d -a x -a root=/dev/vda1", "");
+	explains("-k k -d d --cmdline root=/dev/vda", "");
 }
 
 int main(void)
@@ -507,6 +581,7 @@ int main(void)
 		cmocka_unit_test(test_defaults),
 		cmocka_unit_test(test_every_option),
 		cmocka_unit_test(test_nets),
+		cmocka_unit_test(test_rates),
 		cmocka_unit_test(test_vsock),
 		cmocka_unit_test(test_user),
 		cmocka_unit_test(test_descriptors),
@@ -524,6 +599,8 @@ int main(void)
 		cmocka_unit_test(test_help_onto_full_disk),
 		cmocka_unit_test(test_table),
 		cmocka_unit_test(test_command),
+		cmocka_unit_test(test_foreign_words),
+		cmocka_unit_test(test_explain_root),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -113,6 +113,45 @@ static const struct mistake in_user[] = {
 	{ "-k k --sandbox none", "'none' is not one of on, off, log" },
 };
 
+/* Words of other programs, and what does it here. */
+static const struct mistake in_habits[] = {
+	{ "-k k -v /a:/b", "'-v': -V prints the version" },
+	{ "-k k -v/a:/b", "mke2fs -d DIR" },
+	{ "-k k --volume=/a:/b", "'--volume=/a:/b': a directory comes in" },
+	{ "-k k -p 8080:80", "passt -s SOCKET -t 8080:80" },
+	{ "-k k -p8080:80", "'-p': passt" },
+	{ "-k k --publish 80", "passt -s SOCKET" },
+	{ "-k k -u 1000 -- x", "'-u': the command is the guest's root" },
+	{ "-k k --hostname a", "--append hostname=NAME" },
+	{ "-k k --network host", "'--network': --net tap=NAME" },
+	{ "-k k -netdev user,id=n", "'-netdev': --net tap=NAME" },
+	{ "-k k --smp 2", "'--smp': --cpus N" },
+	{ "-kernel k -smp 2", "'-kernel'; did you mean '--kernel'?" },
+	{ "-k k -smp 2", "'-smp': --cpus N" },
+	{ "-k k --drive file=d", "'--drive': --disk PATH" },
+	{ "-k k -drive file=d", "'-drive': --disk PATH" },
+	{ "-k k -hda d", "'-hda': --disk PATH" },
+	{ "-k k --rootfs d", "'--rootfs': --disk PATH,root" },
+	{ "-k k -it -- sh", "'-it': -t is a terminal" },
+	{ "-k k -ti -- sh", "'-ti': -t is a terminal" },
+	/* Without an answer they would be -a ccel=kvm and -e nable-kvm. */
+	{ "-k k -accel kvm", "'-accel': leave it out" },
+	{ "-k k -enable-kvm", "'-enable-kvm': leave it out" },
+	{ "-k k -M microvm", "'-M': leave it out" },
+	{ "-k k --api-sock a", "'--api-sock': there is no API" },
+	{ "-k k -n user", "--net: 'user' is not known here: start passt" },
+	{ "-k k -n none", "leave --net out" },
+	{ "-k k -n bridge=br0", "'bridge=br0' is not known here: --net tap" },
+	{ "-k k -d path=d", "--disk: 'path=d' is not known here: the path" },
+	{ "-k k -d d,format=raw", "'format=raw' is not known here: leave" },
+	{ "-k k -d d,readonly", "'readonly' is not known here: ro" },
+	{ "-k k -m size=1G", "--memory: 'size=1G' is not known here: the" },
+	{ "-k k -c boot=2", "--cpus: 'boot=2' is not known here: their" },
+	{ "-k k --serial none", "--serial: 'none' is not known here: off" },
+	{ "-k k --serial mon:stdio", "stdio, where Ctrl-A ? helps" },
+	{ "-k k sh -c x", "a command comes last, after --; there is no place" },
+};
+
 static const struct mistake in_together[] = {
 	{ "-k k --kvm fd=4 --netns fd=4", "--kvm and --netns both take fd=4" },
 
@@ -141,6 +180,7 @@ static const struct {
 	{ in_nets, ARRAY_LEN(in_nets) },
 	{ in_vsock, ARRAY_LEN(in_vsock) },
 	{ in_user, ARRAY_LEN(in_user) },
+	{ in_habits, ARRAY_LEN(in_habits) },
 	{ in_together, ARRAY_LEN(in_together) },
 };
 
@@ -167,7 +207,15 @@ static void test_numbers_refused(void **state)
 		"1,5",
 		"1K1",
 		"K",
-		"1KB",
+		"1KBs",
+		"1KiBB",
+		"1iB",
+		"1K 1",
+		"1h30",
+		"30m1h",
+		"1h1h",
+		"1h-1m",
+		"1/s",
 		"1Kx",
 		"one",
 		"1e3",
@@ -189,8 +237,8 @@ static void test_numbers_refused(void **state)
 		  "size from 32M to 4T, for example 512M (units: T, G, M, "
 		  "K; without one: M)" },
 		{ "-c", "number from 1 to 254, for example 2\n" },
-		{ "--timeout", "duration from 0 to 8760h, for example 90s "
-			       "(units: h, m, s, ms; without one: s)" },
+		{ "--timeout", "duration from 0 to 365d, for example 90s "
+			       "(units: d, h, m, s, ms; without one: s)" },
 	};
 	char *argv[] = { (char[]){ "mote" }, NULL, NULL, NULL };
 
@@ -225,6 +273,11 @@ static void test_ranges(void **state)
 	refuses("-k k -c 2K", "'2K' is not");
 	refuses("-k k --timeout 8761h", "'8761h' is not");
 	refuses("-k k --timeout 2M", "'2M' is not");
+	refuses("-k k --timeout 365d1ms", "'365d1ms' is not");
+	refuses("-k k --timeout 300d300d", "'300d300d' is not");
+	refuses("-k k -m 512MB/s", "'512MB/s' is not a size");
+	refuses("-k k -n tap=t,bw=10Mbit", "'10Mbit' is not a rate from 0");
+	refuses("-k k -n tap=t,bw=10M/m", "'10M/m' is not");
 	accepts("-k k -c 254");
 }
 

@@ -3,8 +3,8 @@
  * Kernel files: an ELF vmlinux or a bzImage goes into RAM.
  *
  * The first page is read once and judged by its magic bytes. What is neither
- * an ELF file nor a bzImage is looked up in a table of what users give by
- * mistake, so that the message can say what the file is and what to do.
+ * an ELF file nor a bzImage is looked up among what users give by mistake
+ * (cpu/loop/format.c), so that the message can say what it is and what to do.
  * Trusts nothing in the file. Owns no descriptor. Main thread, before the
  * vCPUs run.
  */
@@ -19,9 +19,10 @@
 
 #include "boot/source.h"
 #include "cpu/entry.h"
+#include "cpu/loop/format.h"
 #include "mem/util.h"
 
-#define HEAD_SIZE 4096
+#define HEAD_SIZE FORMAT_HEAD
 /* A piped vmlinux with its debug information may be larger than the guest. */
 #define STREAM_MAX (1ULL << 30)
 
@@ -426,65 +427,34 @@ static int load_bzimage(struct kernel_image *image, struct ram *ram,
 
 /* -- which format a file has ---------------------------------------------- */
 
-#define MAGIC(offset, bytes) (offset), sizeof(bytes) - 1, (bytes)
-
-#define UNPACK	   "decompress it first"
 #define X86_NEEDED "give an x86-64 vmlinux or bzImage"
-#define FOR_DISK   "give it with --disk, and a kernel with --kernel"
-#define FOR_INITRD "give it with --initrd, and a kernel with --kernel"
-#define QCOW_RAW   "make it raw (qemu-img convert -O raw) and give it with --disk"
-#define EXTRACT	   "take the kernel out of it"
-
-/* In this order: the weakest signs come last. */
-static const struct other_format {
-	size_t offset, len; /* of `bytes`, in the file's first page */
-	const char *bytes, *is, *mend;
-} other_formats[] = {
-	{ MAGIC(0, "\x1f\x8b"), "a gzip file", UNPACK " (gzip -dc)" },
-	{ MAGIC(0, "\xfd"
-		   "7zXZ\0"),
-	  "an xz file", UNPACK " (xz -dc)" },
-	{ MAGIC(0, "BZh"), "a bzip2 file", UNPACK " (bzip2 -dc)" },
-	{ MAGIC(0, "\x28\xb5\x2f\xfd"), "a zstd file", UNPACK " (zstd -dc)" },
-	{ MAGIC(0, "\x04\x22\x4d\x18"), "an lz4 file", UNPACK " (lz4 -dc)" },
-	{ MAGIC(0, "\x02\x21\x4c\x18"), "an lz4 file", UNPACK " (lz4 -dc)" },
-	{ MAGIC(0, "\x89LZO"), "an lzop file", UNPACK " (lzop -dc)" },
-	{ MAGIC(0, "\x5d\0\0"), "an lzma file", UNPACK " (xz -dc)" },
-	{ MAGIC(0x38, "ARM\x64"), "an ARM64 Image", X86_NEEDED },
-	{ MAGIC(0x38, "RSC\x05"), "a RISC-V Image", X86_NEEDED },
-	{ MAGIC(0x24, "\x18\x28\x6f\x01"), "an ARM zImage", X86_NEEDED },
-	{ MAGIC(0, "\x27\x05\x19\x56"), "a U-Boot uImage", X86_NEEDED },
-	{ MAGIC(0, "\xd0\x0d\xfe\xed"), "a device tree or FIT image",
-	  X86_NEEDED },
-	{ MAGIC(4, "zimg"), "an EFI zboot image", X86_NEEDED },
-	{ MAGIC(0, "0707"), "a cpio archive", FOR_INITRD },
-	{ MAGIC(0, "QFI\xfb"), "a qcow2 disk image", QCOW_RAW },
-	{ MAGIC(0, "KDMV"), "a VMDK disk image", QCOW_RAW },
-	{ MAGIC(0, "hsqs"), "a squashfs file system", FOR_DISK },
-	{ MAGIC(0, "XFSB"), "an XFS file system", FOR_DISK },
-	{ MAGIC(0x438, "\x53\xef"), "an ext4 file system", FOR_DISK },
-	{ MAGIC(0x400, "\xe2\xe1\xf5\xe0"), "an EROFS file system", FOR_DISK },
-	{ MAGIC(0, "!<arch>\n"), "a Debian package or ar archive", EXTRACT },
-	{ MAGIC(0, "\xed\xab\xee\xdb"), "an RPM package", EXTRACT },
-	{ MAGIC(0, "PK\x03\x04"), "a zip archive", EXTRACT },
-	{ MAGIC(257, "ustar"), "a tar archive", EXTRACT },
-	{ MAGIC(0, "#!"), "a script", X86_NEEDED },
-	{ MAGIC(0x1fe, "\x55\xaa"), "a disk image", FOR_DISK },
-	{ MAGIC(0, "MZ"), "an EFI or DOS program", X86_NEEDED },
-};
 
 static int refuse_format(const struct source *source, const uint8_t *head)
 {
-	for (size_t i = 0; i < ARRAY_LEN(other_formats); i++) {
-		const struct other_format *format = &other_formats[i];
+	static const char *const mend[FORMAT_KINDS] = {
+		[FORMAT_PACKED] = "decompress it first",
+		[FORMAT_OTHER_CPU] = X86_NEEDED,
+		[FORMAT_CPIO] = "give it with --initrd, and a kernel with "
+				"--kernel",
+		[FORMAT_DISK_IMAGE] = "make it raw (qemu-img convert -O raw) "
+				      "and give it with --disk",
+		[FORMAT_DISK] = "give it with --disk, and a kernel with "
+				"--kernel",
+		[FORMAT_PACKAGE] = "take the kernel out of it",
+		[FORMAT_TAR] = "take the kernel out of it",
+		[FORMAT_PROGRAM] = X86_NEEDED,
+	};
+	const struct format *format = format_find(head, HEAD_SIZE);
 
-		if (!memcmp(head + format->offset, format->bytes, format->len))
-			return source_error(source, -ENOEXEC, "is %s; %s",
-					    format->is, format->mend);
-	}
-	return source_error(
-		source, -ENOEXEC,
-		"is neither an ELF vmlinux nor a bzImage; " X86_NEEDED);
+	if (!format)
+		return source_error(source, -ENOEXEC,
+				    "is neither an ELF vmlinux nor a bzImage; "
+				    "%s",
+				    X86_NEEDED);
+	return source_error(source, -ENOEXEC, "is %s; %s%s%s%s", format->is,
+			    mend[format->kind], format->tool ? " (" : "",
+			    format->tool ? format->tool : "",
+			    format->tool ? ")" : "");
 }
 
 /* Its first instruction must be where the first page tables reach. */

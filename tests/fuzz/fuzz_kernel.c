@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* uses: boot/kernel.c boot/source.c boot/initrd.c mem/ram.c */
+/* uses: cpu/loop/format.c */
 /*
  * Any bytes as a kernel, and then as the initrd of it where it was taken.
  * Besides what the sanitizers see: an error is one line, and what is said of a

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* uses: boot/kernel.c boot/source.c */
+/* uses: boot/kernel.c boot/source.c cpu/loop/format.c */
 /* uses: tests/unit/guest_ram.c tests/unit/sample_file.c */
 /* ELF kernels: what is loaded where, and every broken one refused. */
 #include <errno.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* uses: boot/kernel.c boot/source.c */
+/* uses: boot/kernel.c boot/source.c cpu/loop/format.c */
 /* uses: tests/unit/guest_ram.c tests/unit/sample_file.c */
 /* What is given as a kernel: files of other kinds, streams, no file at all. */
 #include <errno.h>

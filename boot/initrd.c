@@ -6,14 +6,16 @@
  * (Documentation/driver-api/early-userspace/buffer-format.rst). So each archive
  * starts on a page of its own, which lets ram_load map all of them instead of
  * reading any; the zeros between are RAM's own. The contents are the guest
- * kernel's business and are not looked at. Owns no descriptor but copies of
- * streams (boot/source.c). Main thread, before the vCPUs run.
+ * kernel's business; what is certainly none for Linux is warned of. Owns no
+ * descriptor but copies of streams (boot/source.c). Main thread, before the
+ * vCPUs run.
  */
 #include "boot/initrd.h"
 
 #include <errno.h>
 
 #include "boot/source.h"
+#include "cpu/loop/format.h"
 #include "mem/log.h"
 #include "mem/util.h"
 
@@ -45,6 +47,32 @@ static int open_archives(struct archives *all, const struct ram *ram,
 		all->total += round_up(source->size, RAM_PAGE);
 	}
 	return 0;
+}
+
+/*
+ * Linux takes an initrd that is compressed, and one that is a disk's image; of
+ * these it takes none, and panics much later. Other kernels may.
+ */
+static void warn_of_no_archive(const struct source *source,
+			       const struct ram *ram, gpa at)
+{
+	static const char *const mend[FORMAT_KINDS] = {
+		[FORMAT_DISK_IMAGE] = "make it raw (qemu-img convert -O raw) "
+				      "and give it with --disk PATH,root",
+		[FORMAT_PACKAGE] = "unpack it, and make a cpio archive of it",
+		[FORMAT_TAR] = "make a cpio archive of it: unpack it there, "
+			       "and find . | cpio -o -H newc",
+	};
+	const struct format *format = NULL;
+	char head[512];
+
+	/* In RAM it is by now: that takes no system call. */
+	if (source->size >= sizeof(head) &&
+	    !ram_read(ram, head, at, sizeof(head)))
+		format = format_find(head, sizeof(head));
+	if (format && mend[format->kind])
+		log_warn("initrd %.200s: is %s, which Linux does not take; %s",
+			 source->name, format->is, mend[format->kind]);
 }
 
 static void close_archives(struct archives *all)
@@ -118,6 +146,8 @@ int initrd_load(struct initrd *out, struct ram *ram,
 		uint64_t size = all.source[i].size;
 
 		error = source_load(&all.source[i], ram, at, 0, size, false);
+		if (!error)
+			warn_of_no_archive(&all.source[i], ram, at);
 		out->size = at.v + size - out->start.v;
 		at = gpa_add(at, round_up(size, RAM_PAGE));
 	}

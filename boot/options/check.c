@@ -206,7 +206,7 @@ static int check_user(struct option_user *user)
 /* It goes into JSON as it is. */
 static int check_name(struct options *options)
 {
-	static const struct option_where where = { "name", NULL };
+	static const struct option_where where = { .option = "name" };
 	static const char good[] = "abcdefghijklmnopqrstuvwxyz"
 				   "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-";
 

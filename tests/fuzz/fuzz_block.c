@@ -17,7 +17,7 @@
 #include <sys/eventfd.h>
 #include <sys/mman.h>
 
-/* uses: tests/fuzz/mmio_input.c */
+/* uses: tests/fuzz/mmio_input.c cpu/loop/format.c */
 #include "tests/fuzz/driver.h"
 #include "virtio/block/block.h"
 #include "virtio/block/io.h"

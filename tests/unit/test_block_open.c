@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* uses: virtio/block/file.c cpu/loop/file.c tests/unit/guest_ram.c */
-/* uses: tests/unit/sample_file.c */
+/* uses: tests/unit/sample_file.c cpu/loop/format.c */
 /* ldflags: -Wl,--wrap=open,--wrap=log_info,--wrap=ftruncate */
 /* ldflags: -Wl,--wrap=fstat,--wrap=ioctl,--wrap=memfd_create */
 /*
@@ -232,7 +232,7 @@ static void test_refused(void **state)
 	make_disk_file("", 0, 0);
 	refused(options, -EINVAL, "is empty; give it a size");
 	make_disk_file("", 0, 511);
-	refused(options, -EINVAL, "is empty");
+	refused(options, -EINVAL, "it has 511 bytes, and a disk has sectors");
 	options.file.path = directory;
 	refused(options, -EISDIR, "mke2fs -d");
 	options.ro = true;
@@ -256,9 +256,49 @@ static void test_odd_size(void **state)
 	expect_log("last 300 bytes");
 	assert_int_equal(backing.size, 4096);
 	block_close(&backing);
-	make_disk_file("QFI\xfb", 4, 8192);
+}
+
+/* What is not raw is told in one line, odd sizes or not. */
+static void test_formats(void **state)
+{
+	static const struct {
+		size_t offset, len;
+		const char *bytes, *says;
+	} cases[] = {
+		{ 0, 4, "QFI\xfb", "like a qcow2 disk image, and the guest" },
+		{ 0, 4, "KDMV", "a VMDK disk image, and the guest will see" },
+		{ 0, 21, "# Disk DescriptorFile", "a VMDK descriptor" },
+		{ 0, 8, "vhdxfile",
+		  "VHDX disk image, and the guest will see "
+		  "it raw; convert it: qemu-img" },
+		{ 0, 8, "conectix", "a VHD disk image" },
+		{ 0x40, 4, "\x7f\x10\xda\xbe", "a VDI disk image" },
+		{ 0, 3, "\x1f\x8b\x08", "decompress it first (gzip -dc)" },
+		{ 0, 4, "\x28\xb5\x2f\xfd", "it first (zstd -dc)" },
+		{ 257, 5, "ustar",
+		  "a tar archive, and the guest will see it "
+		  "raw; unpack it" },
+		{ 0, 6, "070701", "an archive is given with --initrd" },
+		{ 0, 4, "hsqs", NULL },
+		{ 0x1fe, 2, "\x55\xaa", NULL },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++)
+		for (uint64_t size = 8192; size >= 4096; size -= 4096) {
+			char bytes[1024] = { 0 };
+
+			memcpy(bytes + cases[i].offset, cases[i].bytes,
+			       cases[i].len);
+			make_disk_file(bytes, sizeof(bytes), size + 300);
+			opened(by_path());
+			expect_log(cases[i].says ? cases[i].says
+						 : "last 300 bytes");
+			block_close(&backing);
+		}
+	make_disk_file("QFI", 3, 512);
 	opened(by_path());
-	expect_log("qemu-img convert");
+	expect_no_log();
 	block_close(&backing);
 }
 
@@ -476,6 +516,7 @@ int main(void)
 		cmocka_unit_test(test_file),
 		cmocka_unit_test(test_refused),
 		cmocka_unit_test(test_odd_size),
+		cmocka_unit_test(test_formats),
 		cmocka_unit_test(test_host_refuses),
 		cmocka_unit_test(test_locks),
 		cmocka_unit_test(test_descriptors),

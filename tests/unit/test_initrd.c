@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* uses: boot/initrd.c boot/source.c */
+/* uses: boot/initrd.c boot/source.c cpu/loop/format.c */
 /* uses: tests/unit/guest_ram.c tests/unit/sample_file.c */
 /* Initrds: order, padding, sharing, the places they may have, refusals. */
 #include <errno.h>
@@ -54,6 +54,44 @@ static void test_one(void **state)
 	assert_memory_equal(again, bytes, sizeof(again));
 	assert_int_equal(close(list.fd), 0);
 	ram_destroy(&ram);
+}
+
+/* What Linux would not take is told of, and loaded all the same. */
+static void test_no_archive(void **state)
+{
+	static const struct {
+		size_t offset, len;
+		const char *bytes, *says;
+	} cases[] = {
+		{ 257, 5, "ustar", "initrd given: is a tar archive, which" },
+		{ 0, 8, "vhdxfile", "is a VHDX disk image, which Linux does" },
+		{ 0, 4, "PK\x03\x04", "is a zip archive" },
+		{ 0, 6, "070701", NULL },
+		{ 0, 3, "\x1f\x8b\x08", NULL },
+		{ 0x438, 2, "\x53\xef", NULL },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+		struct initrd_source list = { -1, "given" };
+		struct initrd initrd;
+		struct ram ram;
+
+		memset(bytes, 0, sizeof(bytes));
+		memcpy(bytes + cases[i].offset, cases[i].bytes, cases[i].len);
+		list.fd = file_of(bytes, sizeof(bytes));
+		make_ram(&ram, 64 * MIB);
+		assert_int_equal(
+			initrd_load(&initrd, &ram, &list, 1, FLOOR, LIMIT), 0);
+		assert_true(initrd.size == sizeof(bytes));
+		if (cases[i].says)
+			expect_log(cases[i].says);
+		else
+			expect_no_log();
+		ram_destroy(&ram);
+		assert_int_equal(close(list.fd), 0);
+	}
+	fill(bytes, sizeof(bytes));
 }
 
 /* A file, a pipe, a file of one byte, a file of whole pages. */
@@ -261,6 +299,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_none),
 		cmocka_unit_test(test_one),
+		cmocka_unit_test(test_no_archive),
 		cmocka_unit_test(test_several),
 		cmocka_unit_test(test_places),
 		cmocka_unit_test(test_no_room),

@@ -39,6 +39,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "cpu/loop/format.h"
 #include "mem/log.h"
 #include "mem/util.h"
 
@@ -218,18 +219,17 @@ static int measure_disk_file(struct block_backing *b)
 			  strerror(-error));
 		return error;
 	}
-	if (b->size < BLOCK_SECTOR) {
+	if (b->size >= BLOCK_SECTOR)
+		return 0;
+	if (b->size)
+		log_error("%s: it has %u bytes, and a disk has sectors of 512; "
+			  "is that the image?",
+			  b->name, (unsigned)b->size);
+	else
 		log_error("%s: it is empty; give it a size first, as with "
 			  "truncate -s 1G",
 			  b->name);
-		return -EINVAL;
-	}
-	if (b->size % BLOCK_SECTOR)
-		log_warn("%s: its last %u bytes are no whole sector of 512; "
-			 "the guest does not see them",
-			 b->name, (unsigned)(b->size % BLOCK_SECTOR));
-	b->size -= b->size % BLOCK_SECTOR;
-	return 0;
+	return -EINVAL;
 }
 
 static int lock_disk(struct block_backing *b, const struct block_options *o)
@@ -271,16 +271,42 @@ static int open_buffered_disk(struct block_backing *b,
 	return -error;
 }
 
-/* A qcow2 given as raw would show its own format to the guest. */
-static void warn_of_qcow2(const struct block_backing *b)
+/* What is not raw would show its own format to the guest. */
+static bool warn_of_format(const struct block_backing *b)
 {
-	char magic[4];
+	static const char *const mend[FORMAT_KINDS] = {
+		[FORMAT_PACKED] = "decompress it first",
+		[FORMAT_CPIO] = "an archive is given with --initrd",
+		[FORMAT_DISK_IMAGE] = "convert it: qemu-img convert -O raw",
+		[FORMAT_TAR] = "unpack it, and make an image of that: "
+			       "mke2fs -d DIRECTORY",
+	};
+	const int fd = b->buffered_fd >= 0 ? b->buffered_fd : b->fd;
+	const struct format *format = NULL;
+	char head[BLOCK_SECTOR];
 
-	if (pread(b->fd, magic, sizeof(magic), 0) == sizeof(magic) &&
-	    !memcmp(magic, "QFI\xfb", sizeof(magic)))
-		log_warn("%s: it looks like qcow2, and the guest will see it "
-			 "raw; convert it: qemu-img convert -O raw",
-			 b->name);
+	if (pread(fd, head, sizeof(head), 0) == sizeof(head))
+		format = format_find(head, sizeof(head));
+	if (!format || !mend[format->kind])
+		return false;
+	log_warn(
+		"%s: it looks like %s, and the guest will see it raw; %s%s%s%s",
+		b->name, format->is, mend[format->kind],
+		format->tool ? " (" : "", format->tool ? format->tool : "",
+		format->tool ? ")" : "");
+	return true;
+}
+
+/* Whole sectors are what the guest sees. */
+static void round_disk(struct block_backing *b)
+{
+	const unsigned rest = (unsigned)(b->size % BLOCK_SECTOR);
+
+	b->size -= rest;
+	if (!warn_of_format(b) && rest)
+		log_warn("%s: its last %u bytes are no whole sector of 512; "
+			 "the guest does not see them",
+			 b->name, rest);
 }
 
 /* In $TMPDIR or /var/tmp, else in memory. What fails, block_close closes. */
@@ -324,8 +350,8 @@ static int prepare_disk(struct block_backing *b, const struct block_options *o)
 		fcntl(b->fd, F_SETFL, flags & ~O_NONBLOCK);
 	if (flags & O_DIRECT)
 		error = open_buffered_disk(b, o);
-	else
-		warn_of_qcow2(b);
+	if (!error)
+		round_disk(b);
 	if (!error && b->ephemeral)
 		error = open_overlay(b);
 	return error;

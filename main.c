@@ -317,6 +317,8 @@ static int create_devices(struct mote *m)
 	if (!error)
 		error = guest_create_serial(&m->guest, &m->vm);
 	if (!error)
+		error = rtc_create(&m->guest.rtc, &m->vm.pio);
+	if (!error)
 		error = loop_create(&m->guest.loop);
 	if (!error)
 		error = devices_create(&m->devices, &setup);

@@ -17,6 +17,7 @@
 #include "boot/layout.h"
 #include "boot/ssdt.hex"
 #include "cpu/platform.h"
+#include "cpu/rtc.h"
 #include "cpu/vm.h"
 #include "mem/log.h"
 #include "mem/util.h"
@@ -35,6 +36,7 @@ _Static_assert(TABLES_MAX <= LAYOUT_ACPI_SIZE, "the tables fit");
 
 /* Offsets in the FADT: ACPI 6.4, table 5.9. */
 enum fadt {
+	FADT_CENTURY = 108,
 	FADT_IAPC_BOOT_ARCH = 109,
 	FADT_FLAGS = 112,
 	FADT_RESET_REG = 116,
@@ -53,7 +55,6 @@ enum fadt {
 #define FADT_HW_REDUCED	   (1u << 20)
 #define BOOT_ARCH_NO_VGA   (1u << 2)
 #define BOOT_ARCH_NO_MSI   (1u << 3)
-#define BOOT_ARCH_NO_RTC   (1u << 5)
 
 struct acpi_tables {
 	uint8_t bytes[TABLES_MAX];
@@ -109,8 +110,9 @@ static uint64_t append_fadt(struct acpi_tables *t, uint64_t dsdt)
 
 	append_header(t, "FACP", 6);
 	t->len = start + FADT_SIZE;
+	fadt[FADT_CENTURY] = RTC_CENTURY;
 	put_le16(fadt + FADT_IAPC_BOOT_ARCH,
-		 BOOT_ARCH_NO_VGA | BOOT_ARCH_NO_MSI | BOOT_ARCH_NO_RTC);
+		 BOOT_ARCH_NO_VGA | BOOT_ARCH_NO_MSI);
 	put_le32(fadt + FADT_FLAGS,
 		 FADT_WBINVD | FADT_PWR_BUTTON | FADT_SLP_BUTTON |
 			 FADT_RESET_REG_SUP | FADT_HW_REDUCED);

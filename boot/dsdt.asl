@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What every guest's DSDT says: how to switch off, the serial port, the panic
-// device and the power button. acpi.c puts it behind a header of its own and
+// What every guest's DSDT says: how to switch off, the serial port, the clock,
+// the panic device and the power button. acpi.c puts it behind a header of its own and
 // appends ssdt.asl once for each virtio-mmio slot.
 //
 // The C preprocessor runs first, for the numbers that mote's headers define;
 // the Makefile drops what it leaves of them above the definition block.
 #include "cpu/console/uart.h"
 #include "cpu/platform.h"
+#include "cpu/rtc.h"
 #include "cpu/vm.h"
 
 DefinitionBlock ("", "DSDT", 2, "MOTE  ", "MOTEGST ", 1)
@@ -26,6 +27,15 @@ DefinitionBlock ("", "DSDT", 2, "MOTE  ", "MOTEGST ", 1)
 				    UART_REGISTERS)
 				Interrupt (ResourceConsumer, Edge, ActiveHigh,
 					   Exclusive) { VM_GSI_SERIAL }
+			})
+		}
+
+		Device (RTC0)
+		{
+			Name (_HID, EisaId ("PNP0B00"))
+			Name (_UID, 0)
+			Name (_CRS, ResourceTemplate () {
+				IO (Decode16, RTC_PORT, RTC_PORT, 1, RTC_PORTS)
 			})
 		}
 

@@ -15,6 +15,7 @@
 #include "cpu/loop/report.h"
 #include "cpu/loop/signals.h"
 #include "cpu/platform.h"
+#include "cpu/rtc.h"
 #include "cpu/vcpu.h"
 
 /* Its parts are made by main, in the order of the stages; not all may be. */
@@ -28,6 +29,7 @@ struct guest {
 	struct loop_timer press;	   /* of the power button, once more */
 	struct loop_source platform_event; /* its wake_fd */
 	struct platform platform;
+	struct rtc rtc;
 	int serial_irq_fd;
 	struct uart serial;
 	struct console console;

@@ -5,8 +5,8 @@
  */
 #include "tests/guest/guest.h"
 
-static const char *const named[] = { "PNP0501", "ACPI0013", "QEMU0001",
-				     "PNP0C0C", "LNRO0005" };
+static const char *const named[] = { "PNP0501",	 "PNP0B00", "ACPI0013",
+				     "QEMU0001", "PNP0C0C", "LNRO0005" };
 
 /* EISAID("PNP0501") as AML stores it (ACPI 6.4, 19.3.4). */
 static bool find_id(const struct acpi_machine *machine, const char *id)

@@ -47,7 +47,7 @@ prints '^table FACP ' "there is a FADT"
 prints '^table APIC ' "there is a MADT"
 prints '^cpus 3$' "the MADT lists the CPUs"
 prints '^ioapic [0-9]+ at fec00000 gsi 0$' "the MADT lists the IOAPIC"
-for id in PNP0501 ACPI0013 PNP0C0C QEMU0001; do
+for id in PNP0501 PNP0B00 ACPI0013 PNP0C0C QEMU0001; do
 	prints "^device $id 1$" "the DSDT has $id"
 done
 
@@ -68,6 +68,19 @@ ok "CPUID: no PMU" grep -Eq '^pmu 0$' "$out"
 guest timer
 prints '^deadlines 20$' "the TSC deadline timer wakes a halted CPU"
 prints '^one-shot 1$' "the one-shot timer wakes a halted CPU"
+
+before=$(date +%s)
+guest rtc
+after=$(date +%s)
+prints '^update seen, then the next second$' "the clock says when it changes"
+prints '^writes ignored$' "the clock cannot be set"
+for form in 'BCD, 24 hours' 'BCD, 12 hours' 'binary, 24 hours' \
+	'binary, 12 hours'; do
+	prints "^$form: the same time\$" "the clock in $form"
+done
+time=$(sed -n 's/^time //p' "$out")
+ok "the clock has the host's time" \
+	[ "${time:-0}" -ge "$before" -a "${time:-0}" -le "$after" ]
 
 for cpus in 1 2 8 64; do
 	guest smp -c $cpus

@@ -14,6 +14,7 @@
 #include "boot/layout.h"
 #include "cpu/console/uart.h"
 #include "cpu/platform.h"
+#include "cpu/rtc.h"
 #include "cpu/vm.h"
 #include "tests/unit/guest_ram.h"
 #include "tests/unit/kept_log.h"
@@ -67,6 +68,8 @@ static const char dsdt_format[] =
 	"Scope(_SB){"
 	"Device(COM1){Name(_HID,EisaId(\"PNP0501\"))Name(_UID,Zero)" CRS
 	"IO(Decode16,0x%04X,0x%04X,0x01,0x%02X,)" IRQ "})}"
+	"Device(RTC0){Name(_HID,EisaId(\"PNP0B00\"))Name(_UID,Zero)" CRS
+	"IO(Decode16,0x%04X,0x%04X,0x01,0x%02X,)})}"
 	"Device(PEVT){Name(_HID,\"QEMU0001\")" CRS
 	"IO(Decode16,0x%04X,0x%04X,0x01,0x01,)})}"
 	"Device(PWRB){Name(_HID,EisaId(\"PNP0C0C\"))Name(_UID,Zero)}"
@@ -89,9 +92,9 @@ static const char *expected_dsdt(unsigned slots)
 	static char text[16384];
 	size_t len = (size_t)snprintf(
 		text, sizeof(text), dsdt_format, PLATFORM_S5_TYPE, UART_PORT,
-		UART_PORT, UART_REGISTERS, VM_GSI_SERIAL, PLATFORM_PORT_PVPANIC,
-		PLATFORM_PORT_PVPANIC, VM_GSI_BUTTON, PLATFORM_PORT_BUTTON,
-		PLATFORM_PORT_ACPI);
+		UART_PORT, UART_REGISTERS, VM_GSI_SERIAL, RTC_PORT, RTC_PORT,
+		RTC_PORTS, PLATFORM_PORT_PVPANIC, PLATFORM_PORT_PVPANIC,
+		VM_GSI_BUTTON, PLATFORM_PORT_BUTTON, PLATFORM_PORT_ACPI);
 
 	for (unsigned i = 0; i < slots; i++)
 		len += (size_t)snprintf(text + len, sizeof(text) - len,
@@ -196,7 +199,9 @@ static void check_fadt(uint64_t address, uint64_t *dsdt)
 	uint32_t len;
 	const uint8_t *t = table_at(address, "FACP", &len);
 
-	assert_int_equal(len, 276);		   /* ACPI 6.4, table 5.9 */
+	assert_int_equal(len, 276); /* ACPI 6.4, table 5.9 */
+	assert_int_equal(t[108], RTC_CENTURY);
+	assert_false(get_le16(t + 109) & 1u << 5); /* there is a clock */
 	assert_true(get_le32(t + 112) & 1u << 20); /* hardware-reduced */
 	assert_true(get_le32(t + 112) & 1u << 10); /* reset register */
 	assert_int_equal(t[116], 1);

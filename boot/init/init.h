@@ -151,6 +151,12 @@ void root_leave(bool apart);
 /* Operations that the disks have completed so far. */
 unsigned long root_operations(void);
 
+/* -- clock.c: the time ----------------------------------------------------- */
+
+void clock_ask(void);	/* mote, for the host's */
+void clock_await(void); /* its answer, and sets the clock; so does: */
+void clock_obey(const struct frame *frame); /* a TIME that has come */
+
 /* -- net.c: lo and ip= ----------------------------------------------------- */
 
 void net_start(void);

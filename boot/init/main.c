@@ -12,11 +12,12 @@
  *	4. stream_dial		connects to mote; from now on failures go there
  *	5. root_enter		makes the root disk /, if there is one
  *	6. net_start		lo, and the address that ip= gives
- *	7. relay_run		starts the command, carries its bytes, reaps it
- *	8. relay_leave		everything is on the disks
- *	9. stream_end		the status, last of all; mote ends the guest
+ *	7. clock_await		the time, which it has asked for meanwhile
+ *	8. relay_run		starts the command, carries its bytes, reaps it
+ *	9. relay_leave		everything is on the disks
+ *	10. stream_end		the status, last of all; mote ends the guest
  *
- * Calls go one way: main -> net, relay -> root -> stream -> text (init.h
+ * Calls go one way: main -> net, relay -> clock, root -> stream -> text (init.h
  * declares all of it). So any stage may end the guest with stream_fail, and
  * none returns an error.
  *
@@ -94,7 +95,9 @@ void init_main(void)
 	root_load_drivers();
 	stream_dial(run.no_serial);
 	root_enter();
+	clock_ask();
 	net_start();
+	clock_await();
 	stream_port(PORT_READY, 1);
 	status = relay_run(&run);
 	relay_leave();

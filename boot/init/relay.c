@@ -304,6 +304,9 @@ static void relay_obey(const struct frame *frame)
 		if (relay.tty && relay.in >= 0)
 			SYS(ioctl, relay.in, TIOCSWINSZ, &size);
 		break;
+	case PROTOCOL_TIME:
+		clock_obey(frame);
+		break;
 	case PROTOCOL_SIGNAL:
 		if (!relay.exited)
 			SYS(kill, -relay.pid, one);

@@ -38,7 +38,7 @@
  *
  * For example `mote ... -- cat`, and "hi\n" typed:
  *
- *	init connects, and sends READY (no payload): ready
+ *	init connects, asks for the TIME, and sends READY: ready
  *	stdin_came reads "hi\n":  STDIN "hi\n" goes out, in_credit falls by 3
  *	init writes it to cat:    TAKEN stdin 3 comes later, with more
  *	cat writes it:            STDOUT "hi\n" comes: output_came, and
@@ -68,6 +68,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "cpu/loop/thread.h"
@@ -251,9 +252,26 @@ static bool queue_stdin(struct command *c)
 	return true;
 }
 
+/* Read when it is sent: what waits for room would be late. */
+static bool queue_time(struct command *c)
+{
+	struct timespec now;
+	uint64_t ns;
+
+	if (!c->time)
+		return false;
+	c->time = false;
+	clock_gettime(CLOCK_REALTIME, &now);
+	ns = (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
+	queue_words(c, PROTOCOL_TIME, (uint32_t)ns, (uint32_t)(ns >> 32));
+	return true;
+}
+
 /* What is due, the most urgent first; false where nothing is. */
 static bool queue_next(struct command *c)
 {
+	if (queue_time(c))
+		return true;
 	if (!c->ready)
 		return false;
 	return queue_signal(c) || queue_winch(c) || queue_credit(c) ||
@@ -395,15 +413,21 @@ void command_suspend(struct command *c)
 		tty_restore();
 }
 
-void command_resume(struct command *c)
+static void take_terminal(struct command *c)
 {
-	if (!c->on || !c->ready)
-		return;
 	c->winch = c->tty && c->in_tty;
 	if (c->winch)
 		tty_raw(STDIN_FILENO);
 	c->in_background = false;
 	send_frames(c);
+}
+
+void command_resume(struct command *c)
+{
+	if (!c->on || !c->ready)
+		return;
+	c->time = true; /* a guest that counts ticks has missed some */
+	take_terminal(c);
 }
 
 /* -- frames from the guest ------------------------------------------------ */
@@ -477,7 +501,10 @@ static int frame_came(void *arg, unsigned type, const uint8_t *payload,
 		log_note(c);
 		c->ready = true;
 		if (c->tty)
-			command_resume(c);
+			take_terminal(c);
+		return 0;
+	case PROTOCOL_TIME:
+		c->time = true;
 		return 0;
 	case PROTOCOL_EXIT:
 		exit_came(c, get_le32(payload));

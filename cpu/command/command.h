@@ -62,6 +62,7 @@ struct command {
 	size_t send_at, send_end;
 	uint64_t signals; /* 1 << number */
 	bool winch;
+	bool time; /* the host's is to be told */
 
 	/* The last that the kernel said on the serial port. */
 	uint8_t tail[COMMAND_TAIL];

@@ -26,6 +26,7 @@ static const struct {
 	[PROTOCOL_READY] = { 0, 0 },
 	[PROTOCOL_NOTE] = { 0, PROTOCOL_TEXT },
 	[PROTOCOL_EXIT] = { 8, 8 },
+	[PROTOCOL_TIME] = { 0, 0 },
 };
 
 static int begin_frame(struct frames *f)

@@ -32,6 +32,8 @@ enum protocol_type {
 	PROTOCOL_READY,	 /* from the guest: the command is about to start */
 	PROTOCOL_NOTE,	 /* from the guest: text for mote's user */
 	PROTOCOL_EXIT,	 /* from the guest: status; the last frame */
+	PROTOCOL_TIME,	 /* from the guest: what is the time? no payload; to
+			  * it: ns since 1970, low and high; unasked: ask */
 	PROTOCOL_TYPES
 };
 

@@ -19,6 +19,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "cpu/command/command.h"
@@ -400,6 +401,39 @@ static void test_signals(void **state)
 	assert_int_equal(ended.status, 128 + SIGHUP);
 }
 
+static void expect_time(void)
+{
+	uint8_t payload[PROTOCOL_CHUNK];
+	struct timespec now;
+	uint64_t before, after;
+	uint32_t len = 0;
+
+	clock_gettime(CLOCK_REALTIME, &now);
+	after = (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
+	before = after - 60000000000;
+	assert_int_equal(hear(payload, &len), PROTOCOL_TIME);
+	assert_int_equal(len, 8);
+	assert_in_range(get_le64(payload), before, after);
+}
+
+/* It is told to who asks, before there is a command, too; and after a stop. */
+static void test_time(void **state)
+{
+	(void)state;
+	start_with(false, false);
+	command_resume(&command);
+	expect_nothing();
+	say(PROTOCOL_TIME, "", 0);
+	expect_time();
+	expect_nothing();
+	say(PROTOCOL_READY, "", 0);
+	expect_nothing();
+	command_resume(&command);
+	expect_time();
+	expect_nothing();
+	assert_int_equal(ended.reason, END_NONE);
+}
+
 /* What a guest may not do costs it its life, and mote nothing. */
 static void test_hostile(void **state)
 {
@@ -588,14 +622,14 @@ static void test_stalled_reader(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		test(test_null),	   test(test_streams),
-		test(test_input_credit),   test(test_output_stalls),
-		test(test_output_credit),  test(test_reader_gone),
-		test(test_signals),	   test(test_hostile),
-		test(test_too_much),	   test(test_before_ready),
-		test(test_serial),	   test(test_tail),
-		test(test_no_status),	   test(test_on_its_way),
-		test(test_stalled_reader),
+		test(test_null),	  test(test_streams),
+		test(test_input_credit),  test(test_output_stalls),
+		test(test_output_credit), test(test_reader_gone),
+		test(test_signals),	  test(test_hostile),
+		test(test_too_much),	  test(test_before_ready),
+		test(test_serial),	  test(test_tail),
+		test(test_time),	  test(test_no_status),
+		test(test_on_its_way),	  test(test_stalled_reader),
 	};
 
 	signal(SIGPIPE, SIG_IGN);

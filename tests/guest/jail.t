@@ -498,23 +498,6 @@ if needs_root "--netns and --cgroup work"; then
 		tap_count=$((tap_count + 1))
 		echo "ok $tap_count - a limit of memory # SKIP none can be set here"
 	fi
-
-	# Version 2: there is no process beside cgroups that share memory out.
-	group=/sys/fs/cgroup/mote-jail-$$
-	if [ -e /sys/fs/cgroup/cgroup.controllers ] &&
-		mkdir "$group" 2>/dev/null &&
-		{ echo +memory >"$group/cgroup.subtree_control"; } 2>/dev/null; then
-		for with in '' --check; do
-			mote -k "$GUESTS/hello.elf" --cgroup "$group" $with
-			ends 125 error "a cgroup that gives its memory on is refused${with:+ by $with}"
-			like "$(cat "$err")" 'name one of these' \
-				"a cgroup that gives its memory on: what to do is said${with:+ by $with}"
-		done
-	else
-		tap_count=$((tap_count + 1))
-		echo "ok $tap_count - a cgroup that gives its memory on # SKIP version 2 has no memory here"
-	fi
-	[ ! -d "$group" ] || rmdir "$group"
 fi
 
 # Whoever starts mote may ask that it ends with him (PR_SET_PDEATHSIG), which a

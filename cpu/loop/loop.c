@@ -72,9 +72,15 @@ static void run_calls(void *arg)
 		if (!call)
 			break;
 		pthread_mutex_unlock(&loop->lock);
+		loop->hold = false;
 		call->function(call->arg);
 		pthread_mutex_lock(&loop->lock);
-		finish_call(loop, call, 0);
+		if (!loop->hold) {
+			finish_call(loop, call, 0);
+			continue;
+		}
+		call->next = loop->held;
+		loop->held = call;
 	}
 	if (loop->first)
 		loop_defer(loop, &loop->more_calls);
@@ -342,12 +348,39 @@ int loop_call(struct loop *loop, void (*function)(void *arg), void *arg)
 	return call.result;
 }
 
+void loop_hold_call(struct loop *loop)
+{
+	loop->hold = true;
+}
+
+/* With the lock: those that are held are queued again. */
+static void queue_held_calls(struct loop *loop)
+{
+	struct loop_call *call;
+
+	while ((call = loop->held)) {
+		loop->held = call->next;
+		call->next = NULL;
+		*loop->last = call;
+		loop->last = &call->next;
+	}
+}
+
+void loop_resume_calls(struct loop *loop)
+{
+	pthread_mutex_lock(&loop->lock);
+	queue_held_calls(loop);
+	pthread_mutex_unlock(&loop->lock);
+	loop_defer(loop, &loop->more_calls);
+}
+
 void loop_end_calls(struct loop *loop)
 {
 	struct loop_call *call;
 
 	pthread_mutex_lock(&loop->lock);
 	loop->closed = true;
+	queue_held_calls(loop);
 	while ((call = take_call(loop)))
 		finish_call(loop, call, -ECANCELED);
 	pthread_mutex_unlock(&loop->lock);

@@ -56,7 +56,8 @@ struct loop {
 	pthread_mutex_t lock;	  /* of what follows */
 	pthread_cond_t done;
 	struct loop_call *first, **last; /* queued, on their callers' stacks */
-	bool closed;
+	struct loop_call *held;		 /* to be run again */
+	bool hold, closed;
 };
 
 /* 0 or -errno, logged. */
@@ -107,6 +108,14 @@ uint64_t loop_now(void);
  * loop has ended. The function must not wait for a thread that may be in here.
  */
 int loop_call(struct loop *loop, void (*function)(void *arg), void *arg);
+
+/*
+ * For a function that loop_call runs: it has to be run once more before its
+ * caller goes on, after the next loop_resume_calls; the loop does not wait.
+ * What is held then must find by itself whether it is for it.
+ */
+void loop_hold_call(struct loop *loop);
+void loop_resume_calls(struct loop *loop);
 
 /*
  * From now on loop_call returns -ECANCELED, also where it is waiting: before

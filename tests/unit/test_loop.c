@@ -472,6 +472,72 @@ static void test_calls_without_end(void **state)
 	loop_timer_destroy(&loop, &later);
 }
 
+static _Atomic unsigned tries;
+
+/* Done at the third time. */
+static void called_thrice(void *arg)
+{
+	(void)arg;
+	if (++tries < 3)
+		loop_hold_call(&loop);
+}
+
+static void *call_thrice(void *arg)
+{
+	struct caller *caller = arg;
+
+	caller->last = loop_call(&loop, called_thrice, NULL);
+	ended++;
+	return NULL;
+}
+
+static void run_calls_until(_Atomic unsigned *count, unsigned wanted)
+{
+	while (*count < wanted)
+		assert_true(loop_turn(&loop, 20) >= 0);
+}
+
+/* A call that is held waits by itself: others are run meanwhile. */
+static void test_calls_held(void **state)
+{
+	(void)state;
+	tries = ended = 0;
+	loop_thread = pthread_self();
+	for (unsigned i = 0; i < 2; i++) {
+		callers[i] = (struct caller){ .most = i * 3 };
+		assert_int_equal(pthread_create(&callers[i].thread, NULL,
+						i ? call_often : call_thrice,
+						&callers[i]),
+				 0);
+	}
+	run_calls_until(&tries, 1);
+	run_calls_until(&ended, 1);
+	assert_int_equal(callers[1].made, 3);
+	loop_turn(&loop, 0);
+	assert_int_equal(tries, 1);
+	for (unsigned i = 2; i <= 3; i++) {
+		loop_resume_calls(&loop);
+		run_calls_until(&tries, i);
+	}
+	assert_int_equal(pthread_join(callers[0].thread, NULL), 0);
+	assert_int_equal(pthread_join(callers[1].thread, NULL), 0);
+	assert_int_equal(callers[0].last, 0);
+	/* Nothing is held, and nothing comes of that. */
+	loop_resume_calls(&loop);
+	loop_turn(&loop, 0);
+	assert_int_equal(tries, 3);
+	/* The end lets go of it. */
+	tries = 0;
+	assert_int_equal(pthread_create(&callers[0].thread, NULL, call_thrice,
+					&callers[0]),
+			 0);
+	run_calls_until(&tries, 1);
+	loop_end_calls(&loop);
+	assert_int_equal(pthread_join(callers[0].thread, NULL), 0);
+	assert_int_equal(callers[0].last, -ECANCELED);
+	assert_int_equal(tries, 1);
+}
+
 /* They wait for a loop that is never run. */
 static void test_calls_never_run(void **state)
 {
@@ -632,6 +698,7 @@ int main(void)
 		TEST(test_calls),
 		TEST(test_calls_end),
 		TEST(test_calls_without_end),
+		TEST(test_calls_held),
 		TEST(test_calls_never_run),
 	};
 

@@ -13,8 +13,11 @@
  * and acknowledged once for each interrupt, is atomic and takes none. What
  * starts or stops a device runs in the loop's thread while the vCPU waits with
  * the lock held: so the write of 0 to Status returns when nothing of the device
- * is in flight any more. Where the loop has ended the wait ends too, and mote
- * with it.
+ * is in flight any more. Linux relies on that: of all transports, virtio_mmio
+ * reads neither Status nor QueueReady until they are 0 (it does once, and
+ * warns). Where the host has something in hand yet, only that vCPU waits, and
+ * the loop goes on: the call is held until device_canceled. Where the loop has
+ * ended the wait ends too, and mote with it.
  *
  * A register is accessed as virtio 1.2, 4.2.2.2 says (32 bits, aligned) or not
  * at all: other accesses read as zero and are ignored, except that QueueNotify
@@ -202,6 +205,12 @@ void device_broken(struct device *device, const char *why)
 	set_needs_reset(device->transport, why);
 }
 
+void device_canceled(struct device *device)
+{
+	if (device->transport)
+		loop_resume_calls(device->transport->loop);
+}
+
 /* -- starting and stopping, in the loop's thread --------------------------- */
 
 static void kick_ready(void *arg, uint32_t events)
@@ -229,10 +238,11 @@ static struct queue_config queue_config_of(const struct transport *t,
 	};
 }
 
-static void stop_all_queues(struct device *device)
+static void stop_queues(struct device *device, uint32_t queues)
 {
 	for (unsigned i = 0; i < device->queue_count; i++)
-		queue_stop(&device->queue[i]);
+		if (queues & 1u << i)
+			queue_stop(&device->queue[i]);
 }
 
 static bool start_ready_queues(struct transport *t)
@@ -258,7 +268,7 @@ static void transport_activate(void *arg)
 
 	device->acked = t->driver_features;
 	if (!start_ready_queues(t)) {
-		stop_all_queues(device);
+		stop_queues(device, DEVICE_ALL_QUEUES);
 		set_needs_reset(t, "a queue is not in RAM any more");
 		return;
 	}
@@ -269,26 +279,36 @@ static void transport_activate(void *arg)
 		kick_ready(&t->kick[i], 0);
 }
 
+/* True where it is over. The queues are stopped in any case. */
+static bool cancel_queues(struct device *device, uint32_t queues)
+{
+	const bool over =
+		!device->active || device->ops->cancel(device, queues);
+
+	stop_queues(device, queues);
+	return over;
+}
+
 static void transport_reset(void *arg)
 {
 	struct transport *t = arg;
 	struct device *device = t->device;
 
-	if (device->active)
-		device->ops->reset(device);
+	if (!cancel_queues(device, DEVICE_ALL_QUEUES)) {
+		loop_hold_call(t->loop);
+		return;
+	}
 	device->active = false;
 	device->acked = 0;
-	stop_all_queues(device);
 }
 
 static void transport_stop_queue(void *arg)
 {
 	const struct transport_kick *kick = arg;
-	struct device *device = kick->transport->device;
+	struct transport *t = kick->transport;
 
-	if (device->active && device->ops->drain)
-		device->ops->drain(device, kick->queue);
-	queue_stop(&device->queue[kick->queue]);
+	if (!cancel_queues(t->device, 1u << kick->queue))
+		loop_hold_call(t->loop);
 }
 
 /* -- registers, with the lock held ----------------------------------------- */
@@ -699,7 +719,8 @@ void mmio_detach(struct device *device)
 
 	if (!t)
 		return;
-	transport_reset(t);
+	cancel_queues(device, DEVICE_ALL_QUEUES);
+	device->active = false;
 	for (unsigned i = 0; i < device->queue_count; i++) {
 		if (t->kick[i].source.fd < 0)
 			continue;

@@ -25,6 +25,7 @@
 
 #define DEVICE_QUEUES_MAX 16
 #define DEVICE_CONFIG_MAX 64
+#define DEVICE_ALL_QUEUES UINT32_MAX
 #define MMIO_SLOT_SIZE	  0x1000U
 
 /* virtio 1.2, 5: device IDs */
@@ -46,16 +47,13 @@ struct device_ops {
 	/* The driver has notified this queue (or may have). */
 	void (*kick)(struct device *device, unsigned queue);
 	/*
-	 * Reset: when it returns nothing touches guest memory any more and
-	 * nothing is in flight. The queues are stopped afterwards.
+	 * These queues (bits) are stopped when this returns, and the device
+	 * goes on; DEVICE_ALL_QUEUES is a reset. Takes back what was not begun
+	 * and waits for nothing: true where nothing of theirs is in flight and
+	 * touches guest memory any more; else device_canceled follows, and it
+	 * is called once more. At the end of mote nobody calls again.
 	 */
-	void (*reset)(struct device *device);
-	/*
-	 * This queue is about to be stopped, the device goes on: when it
-	 * returns nothing that was taken from the queue is in flight. NULL
-	 * where nothing ever is.
-	 */
-	void (*drain)(struct device *device, unsigned queue);
+	bool (*cancel)(struct device *device, uint32_t queues);
 };
 
 struct device {
@@ -105,6 +103,9 @@ void device_set_config(struct device *device, uint32_t offset,
  */
 void device_broken(struct device *device, const char *why);
 
+/* What cancel has found in flight is over. */
+void device_canceled(struct device *device);
+
 /* -- slots ---------------------------------------------------------------- */
 
 /*
@@ -130,8 +131,9 @@ int mmio_attach(struct device *device, struct vm *vm, struct loop *loop,
 		const struct ram *ram, const struct mmio_slot *slot);
 
 /*
- * After the vCPUs have stopped, from the loop's thread: resets the device,
- * frees the transport. Nothing where the device is not attached.
+ * After the vCPUs have stopped, from the loop's thread: cancels what the device
+ * is at, and waits for none of it; frees the transport. Nothing where the
+ * device is not attached.
  */
 void mmio_detach(struct device *device);
 

@@ -81,6 +81,8 @@ extern struct fake {
 	struct loop_work *deferred[LOOP_WORK_MAX];
 	unsigned deferred_count;
 	uint64_t now;
+	bool resumed;	    /* loop_resume_calls was called */
+	void (*held)(void); /* the host goes on, for a call that is held */
 } fake;
 void deliver(void); /* everything that is ready, once */
 

@@ -64,16 +64,18 @@ static void kick(struct device *d, unsigned number)
 		device_interrupt(d);
 }
 
-static void reset(struct device *d)
+static bool cancel(struct device *d, uint32_t queues)
 {
-	must(running && d->active, "reset without activation");
-	running = false;
+	must(running && d->active, "cancel without activation");
+	if (queues == DEVICE_ALL_QUEUES)
+		running = false;
+	return true;
 }
 
 static const struct device_ops ops = {
 	.activate = activate,
 	.kick = kick,
-	.reset = reset,
+	.cancel = cancel,
 };
 
 void input_host(unsigned operation)

@@ -128,7 +128,7 @@ static void driver_stop(void)
 
 	if (!device->active)
 		return;
-	device->ops->reset(device);
+	device->ops->cancel(device, DEVICE_ALL_QUEUES);
 	device->active = false;
 	for (unsigned i = 0; i < NET_QUEUES; i++)
 		queue_stop(&device->queue[i]);

@@ -195,7 +195,7 @@ static void guest_start(void)
 static void guest_stop(void)
 {
 	vsock->device.active = false;
-	vsock->device.ops->reset(&vsock->device);
+	vsock->device.ops->cancel(&vsock->device, DEVICE_ALL_QUEUES);
 	must(vsock->conns.count == 0);
 	for (unsigned i = 0; i < VSOCK_QUEUES; i++)
 		queue_stop(&vsock->device.queue[i]);

@@ -16,6 +16,7 @@
 #define HEADER_STEP 512ULL
 
 struct block_test t;
+void (*disk_waits)(void);
 
 void __wrap_log_guest(struct log_limit *limit, const char *format, ...);
 
@@ -33,6 +34,12 @@ void device_broken(struct device *device, const char *why)
 	for (unsigned i = 0; i < device->queue_count; i++)
 		device->queue[i].broken = true;
 	t.breaks++;
+}
+
+void device_canceled(struct device *device)
+{
+	assert_ptr_equal(device, t.device);
+	t.canceled++;
 }
 
 void device_set_config(struct device *device, uint32_t offset,
@@ -120,12 +127,28 @@ void disk_activate(uint64_t features)
 	device->ops->activate(device);
 }
 
+bool disk_cancel(uint32_t queues)
+{
+	const bool over = t.device->ops->cancel(t.device, queues);
+
+	for (unsigned i = 0; i < t.device->queue_count; i++)
+		if (queues & 1u << i)
+			queue_stop(&t.device->queue[i]);
+	return over;
+}
+
 void disk_reset(void)
 {
-	t.device->ops->reset(t.device);
+	const uint64_t until = loop_now() + PATIENCE_MS * 1000000ULL;
+	const unsigned before = t.canceled;
+
+	if (!disk_cancel(DEVICE_ALL_QUEUES)) {
+		while (t.canceled == before && loop_now() < until)
+			disk_waits ? disk_waits()
+				   : (void)loop_turn(&t.loop, PATIENCE_MS);
+		assert_true(disk_cancel(DEVICE_ALL_QUEUES));
+	}
 	t.device->active = false;
-	for (unsigned i = 0; i < t.device->queue_count; i++)
-		queue_stop(&t.device->queue[i]);
 }
 
 void disk_destroy(void)

@@ -31,8 +31,9 @@ extern struct block_test {
 	struct device *device;
 	struct ring ring[DEVICE_QUEUES_MAX];
 	unsigned interrupts;
-	unsigned breaks; /* device_broken */
-	unsigned slots;	 /* requests made so far */
+	unsigned breaks;   /* device_broken */
+	unsigned canceled; /* device_canceled */
+	unsigned slots;	   /* requests made so far */
 	uint16_t slot_of[DEVICE_QUEUES_MAX][QUEUE_SIZE_MAX]; /* by head */
 	bool back[SLOTS];
 	uint32_t written[SLOTS];
@@ -51,6 +52,13 @@ int memory_file(uint64_t size);
 int disk_create(struct block_options *options);
 /* What the transport does at DRIVER_OK. */
 void disk_activate(uint64_t features);
+/* These queues (bits) are stopped: true where that is over at once. */
+bool disk_cancel(uint32_t queues);
+/*
+ * All of them, and waits until it is over: in the loop, unless there is a
+ * function that has the engines go on.
+ */
+extern void (*disk_waits)(void);
 void disk_reset(void);
 void disk_destroy(void);
 /* All at once, which must succeed and log nothing. */

@@ -45,22 +45,21 @@ static void mock_kick(struct device *device, unsigned queue)
 		device_interrupt(device);
 }
 
-static void mock_reset(struct device *device)
-{
-	(void)device;
-	check_thread();
-	usleep(mock.reset_us);
-	mock.resets++;
-}
-
-static void mock_drain(struct device *device, unsigned queue)
+static bool mock_cancel(struct device *device, uint32_t queues)
 {
 	check_thread();
-	mock.drained[queue] += device->queue[queue].ready;
+	mock.cancels++;
+	if (atomic_load(&mock.in_flight))
+		return false;
+	if (queues == DEVICE_ALL_QUEUES)
+		mock.resets++;
+	for (unsigned i = 0; i < device->queue_count; i++)
+		mock.stopped[i] += queues == 1u << i;
+	return true;
 }
 
 static const struct device_ops mock_ops = { mock_activate, mock_kick,
-					    mock_reset, mock_drain };
+					    mock_cancel };
 
 int setup(void **state)
 {

@@ -20,9 +20,10 @@ extern struct mock {
 	/* written in the loop's thread, read when the register access is over
 	 */
 	unsigned activated, resets, kicks[QUEUES], popped;
-	unsigned drained[QUEUES]; /* while the queue was still going */
+	unsigned stopped[QUEUES];
+	_Atomic unsigned cancels;
 	uint64_t acked;
-	unsigned reset_us; /* what a reset takes */
+	_Atomic bool in_flight; /* cancel finds something */
 	bool wrong_thread;
 } mock;
 

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* uses: virtio/block/io.c */
 #include "tests/unit/mock_engine.h"
+
+#include "tests/unit/block_help.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -23,6 +26,19 @@ void mock_complete(struct mock_engine *mock, unsigned index, int64_t result)
 	for (unsigned i = index; i < mock->count; i++)
 		mock->waiting[i] = mock->waiting[i + 1];
 	engine_complete(&mock->engine, io, result);
+}
+
+/* The oldest one of each. */
+static void finish_oldest(void)
+{
+	for (unsigned i = 0; i < mock_count && i < 2; i++) {
+		struct mock_engine *mock = &mocks[i];
+
+		if (!mock->count)
+			continue;
+		mock_complete(mock, 0, mock_result(mock, mock->waiting[0]));
+		mock->engine.source.ready(mock->engine.source.arg, EPOLLIN);
+	}
 }
 
 static void mock_submit(struct engine *engine, struct engine_io *io)
@@ -50,12 +66,18 @@ static void mock_reap(struct engine *engine)
 	(void)engine;
 }
 
-static void mock_wait(struct engine *engine)
+/* The newest `queued` ones are those that were not begun. */
+static void mock_cancel(struct engine *engine)
 {
 	struct mock_engine *mock = (struct mock_engine *)engine;
+	struct io_list left;
 
-	if (mock->count)
-		mock_complete(mock, 0, mock_result(mock, mock->waiting[0]));
+	io_list_init(&left);
+	for (unsigned i = mock->count - mock->queued; i < mock->count; i++)
+		io_list_add(&left, mock->waiting[i]);
+	mock->count -= mock->queued;
+	mock->queued = 0;
+	engine_take_back(engine, &left);
 }
 
 static void mock_destroy(struct engine *engine)
@@ -68,12 +90,13 @@ static struct engine *mock_create(const struct engine_options *options,
 {
 	static const struct engine_ops ops[] = {
 		{ "mock", false, 0, mock_submit, mock_flush, mock_reap,
-		  mock_wait, mock_destroy },
+		  mock_cancel, mock_destroy },
 		{ "mock worker", true, 0, mock_submit, mock_flush, mock_reap,
-		  mock_wait, mock_destroy },
+		  mock_cancel, mock_destroy },
 	};
 	struct mock_engine *mock = &mocks[mock_count++ % 2];
 
+	disk_waits = finish_oldest;
 	*mock = (struct mock_engine){
 		.engine = { .ops = &ops[discards],
 			    .source.fd = eventfd(0, EFD_CLOEXEC),

@@ -15,6 +15,7 @@ struct mock_engine {
 	/* submitted and not completed, oldest first */
 	struct engine_io *waiting[ENGINE_DEPTH];
 	unsigned count;
+	unsigned queued;	     /* so many of the newest were not begun */
 	unsigned submitted, flushed; /* in all; in all when last flushed */
 };
 
@@ -25,7 +26,7 @@ extern unsigned mock_count;
 /* No such engine is to be had: -errno. */
 extern int mock_no_uring, mock_no_worker;
 
-/* Called by wait: what becomes of the operation that is waited for. */
+/* What becomes of an operation that somebody waits for: disk_reset. */
 extern int64_t (*mock_result)(struct mock_engine *mock, struct engine_io *io);
 /* Called by flush, for engines that do things at once. */
 extern void (*mock_flushed)(struct mock_engine *mock);

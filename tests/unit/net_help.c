@@ -166,7 +166,7 @@ void driver_reset(void)
 {
 	struct device *device = &t.net.device;
 
-	device->ops->reset(device);
+	device->ops->cancel(device, DEVICE_ALL_QUEUES);
 	device->active = false;
 	for (unsigned i = 0; i < NET_QUEUES; i++)
 		queue_stop(&device->queue[i]);

@@ -224,11 +224,22 @@ static void test_reset_ends_steps(void **state)
 	put_and_kick(BLOCK_OUT, 8, 65536);
 	steps = mock->submitted;
 	assert_int_equal(steps, 3);
-	disk_reset();
-	/* What was begun has ended, and nothing more was begun. */
+	/* What was begun is waited for, by nobody here. */
+	assert_false(disk_cancel(DEVICE_ALL_QUEUES));
+	assert_int_equal(mock->count, 3);
+	complete(1, 4096);
+	complete(1, -EIO);
+	assert_int_equal(t.canceled, 0);
+	assert_false(disk_cancel(DEVICE_ALL_QUEUES));
+	complete(0, 0);
+	assert_int_equal(t.canceled, 1);
+	assert_true(disk_cancel(DEVICE_ALL_QUEUES));
+	/* Nothing more was begun, and the driver has heard of nothing. */
 	assert_int_equal(mock->submitted, steps);
 	assert_int_equal(t.block->in_flight, 0);
-	assert_int_equal(mock->count, 0);
+	assert_int_equal(t.back_count, 0);
+	for (unsigned i = 0; i < 3; i++)
+		assert_int_equal(status_of(i), 0xee);
 	disk_activate(ALL);
 	put_and_kick(BLOCK_IN, 8, 512);
 	assert_int_equal(mock->submitted, steps + 1);
@@ -279,8 +290,12 @@ static void test_stop_queue(void **state)
 	other = put_request_on(1, BLOCK_IN, 8, DATA_AT, 4096);
 	kick_queue(1);
 	assert_int_equal(mock->count, 3);
-	t.device->ops->drain(t.device, 0);
-	queue_stop(&t.device->queue[0]);
+	assert_false(disk_cancel(1u << 0));
+	complete(0, 0);
+	assert_int_equal(t.canceled, 0);
+	complete(0, 65536);
+	assert_int_equal(t.canceled, 1);
+	assert_true(disk_cancel(1u << 0));
 	/* What was begun there has ended, and nothing more was begun. */
 	assert_int_equal(mock->submitted, 3);
 	assert_int_equal(mock->count, 1);
@@ -290,6 +305,47 @@ static void test_stop_queue(void **state)
 	complete(0, 3072);
 	assert_int_equal(status_of(other), BLOCK_OK);
 	assert_int_equal(t.block->in_flight, 0);
+	end();
+}
+
+/*
+ * What an engine has not begun it gives back: that is over at once, and what
+ * comes from other queues is begun once more, however often.
+ */
+static void test_take_back(void **state)
+{
+	unsigned other, flush;
+
+	(void)state;
+	start((struct block_options){ .queues = 16 }, ALL);
+	put_and_kick(BLOCK_IN, 8, 4096);
+	flush = put_request_on(15, BLOCK_FLUSH, 0, 0, 0);
+	other = put_request_on(15, BLOCK_OUT, 8, DATA_AT, 4096);
+	kick_queue(15);
+	for (unsigned i = 0; i < 15; i++) {
+		mock->queued = mock->count;
+		assert_true(disk_cancel(1u << i));
+		assert_int_equal(mock->count, 2);
+		assert_int_equal(mock->flushed, mock->submitted);
+	}
+	complete(0, 0);
+	complete(0, 4096);
+	assert_int_equal(t.back_count, 2);
+	assert_int_equal(status_of(flush), BLOCK_OK);
+	assert_int_equal(status_of(other), BLOCK_OK);
+	assert_int_equal(status_of(0), 0xee);
+	/* All of it, and the next FLUSH does not wait for one never begun. */
+	flush = put_request_on(15, BLOCK_FLUSH, 0, 0, 0);
+	kick_queue(15);
+	mock->queued = mock->count;
+	assert_true(disk_cancel(DEVICE_ALL_QUEUES));
+	assert_int_equal(mock->count, 0);
+	assert_int_equal(t.block->in_flight, 0);
+	assert_int_equal(status_of(flush), 0xee);
+	disk_activate(ALL);
+	put_and_kick(BLOCK_FLUSH, 0, 0);
+	complete(0, 0);
+	assert_int_equal(t.back_count, 3);
 	end();
 }
 
@@ -591,12 +647,21 @@ static void test_flushes(void **state)
 		put_request_on(i & 1, BLOCK_FLUSH, 0, 0, 0);
 		kick_queue(i & 1);
 	}
-	t.device->ops->drain(t.device, 1);
-	queue_stop(&t.device->queue[1]);
+	assert_true(disk_cancel(1u << 1));
 	put_and_kick(BLOCK_FLUSH, 0, 0);
-	disk_reset();
-	assert_int_equal(t.block->in_flight, 0);
+	assert_true(disk_cancel(DEVICE_ALL_QUEUES));
 	assert_null(t.block->disk.deferred);
+	/* It takes as long as it likes; the next one comes behind it. */
+	assert_int_equal(mock->count, 1);
+	disk_activate(ALL);
+	slots[0] = put_and_kick(BLOCK_FLUSH, 0, 0);
+	assert_int_equal(mock->count, 1);
+	complete(0, 0);
+	assert_int_equal(mock->count, 1);
+	assert_int_equal(status_of(slots[0]), 0xee);
+	complete(0, 0);
+	assert_int_equal(status_of(slots[0]), BLOCK_OK);
+	assert_int_equal(t.block->in_flight, 0);
 	end();
 }
 
@@ -640,7 +705,8 @@ static void test_flush_failed(void **state)
 	end();
 }
 
-/* A reset waits for the steps in flight, so none of them moves all there is. */
+/* Who cancels waits for the steps in flight, so none of them moves all there
+ * is. */
 static void test_step_sizes(void **state)
 {
 	const uint64_t all = 9 * MIB;
@@ -654,7 +720,7 @@ static void test_step_sizes(void **state)
 		for (moved = 0; moved < all; moved += len) {
 			assert_int_equal(newest()->offset, moved);
 			len = newest()->len;
-			assert_true(len && len <= 4 * MIB);
+			assert_true(len && len <= 2 * MIB);
 			complete(0, (int64_t)len);
 		}
 		assert_int_equal(moved, all);
@@ -775,8 +841,10 @@ static void test_writes_by_worker(void **state)
 	put_request_on(1, BLOCK_IN, 0, DATA_AT, 512);
 	kick_queue(1);
 	put_and_kick(BLOCK_OUT, 0, 512);
-	t.device->ops->drain(t.device, 0);
-	assert_int_equal(mocks[1].count, 0);
+	assert_false(disk_cancel(1u << 0));
+	mock_complete(&mocks[1], 0, 512);
+	engine_reports(1);
+	assert_int_equal(t.canceled, 1);
 	assert_int_equal(mock->count, 1);
 	complete(0, 512);
 	end();
@@ -867,6 +935,7 @@ int main(void)
 		cmocka_unit_test(test_reset_ends_steps),
 		cmocka_unit_test(test_reset_with_errors),
 		cmocka_unit_test(test_stop_queue),
+		cmocka_unit_test(test_take_back),
 		cmocka_unit_test(test_broken_in_flight),
 		cmocka_unit_test(test_order),
 		cmocka_unit_test(test_errors),

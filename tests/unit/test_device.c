@@ -144,6 +144,51 @@ static void test_device_says_why_before_it_interrupts(void **state)
 	assert_int_equal(interrupts(), 2);
 }
 
+/* -- what is in flight when it is to stop --------------------------------- */
+
+static _Atomic unsigned moves; /* what was in flight is over when it is 2 */
+
+static void host_moves(void *arg)
+{
+	(void)arg;
+	if (++moves < 2)
+		return;
+	mock.in_flight = false;
+	device_canceled(&mock.device);
+}
+
+/* As a host would, once cancel has been called: and the loop goes on. */
+static void *finish_in_flight(void *arg)
+{
+	(void)arg;
+	while (!mock.cancels)
+		usleep(1000);
+	for (unsigned i = 0; i < 2; i++)
+		loop_call(&host.loop, host_moves, NULL);
+	return NULL;
+}
+
+static void *end_loop(void *arg)
+{
+	(void)arg;
+	while (!mock.cancels)
+		usleep(1000);
+	eventfd_write(host.end.fd, 1);
+	return NULL;
+}
+
+/* A register write of a vCPU's, which waits for what is in flight. */
+static void write_in_flight(unsigned offset, void *(*host_does)(void *arg))
+{
+	pthread_t thread;
+
+	moves = mock.cancels = 0;
+	mock.in_flight = true;
+	assert_int_equal(pthread_create(&thread, NULL, host_does, NULL), 0);
+	reg_write(offset, 0);
+	assert_int_equal(pthread_join(thread, NULL), 0);
+}
+
 static void test_device_resets(void **state)
 {
 	const struct ring_buffer buffer = { GPA(0x100000), 1, true };
@@ -158,9 +203,10 @@ static void test_device_resets(void **state)
 		notify_queue(0);
 		host_settle();
 		assert_true(ring_used(&ring, &head, &written));
-		mock.reset_us = 20000;
-		reg_write(R_STATUS, 0);
+		write_in_flight(R_STATUS, finish_in_flight);
 		/* It is over when the write is. */
+		assert_int_equal(moves, 2);
+		assert_int_equal(mock.cancels, 2);
 		assert_int_equal(mock.resets, i);
 		assert_false(mock.device.active);
 		assert_true(mock.device.acked == 0);
@@ -184,9 +230,11 @@ static void test_device_stops_a_queue(void **state)
 	(void)state;
 	start(FEATURE_VERSION_1);
 	reg_write(R_QUEUE_SEL, 0);
-	reg_write(R_QUEUE_READY, 0);
+	write_in_flight(R_QUEUE_READY, finish_in_flight);
 	assert_int_equal(reg_read(R_QUEUE_READY), 0);
-	assert_int_equal(mock.drained[0], 1);
+	assert_int_equal(moves, 2);
+	assert_int_equal(mock.stopped[0], 1);
+	assert_int_equal(mock.resets, 0);
 	ring_add_chain(&ring, &buffer, 1);
 	notify_queue(0);
 	host_settle();
@@ -257,6 +305,21 @@ static void test_device_outlives_the_loop(void **state)
 	/* mmio_detach resets. */
 	mmio_detach(&mock.device);
 	assert_int_equal(mock.resets, 1);
+}
+
+/* Nor one that waits for what the host never finishes. */
+static void test_device_ends_in_flight(void **state)
+{
+	(void)state;
+	start(FEATURE_VERSION_1);
+	write_in_flight(R_STATUS, end_loop);
+	assert_int_equal(mock.cancels, 1);
+	host_stop();
+	mmio_detach(&mock.device);
+	assert_int_equal(mock.cancels, 2);
+	/* It is over long after anybody could care. */
+	host_moves(NULL);
+	host_moves(NULL);
 }
 
 static void test_device_has_an_alias(void **state)
@@ -354,6 +417,7 @@ int main(void)
 		TEST(test_device_stops_a_queue),
 		TEST(test_device_gives_up_on_a_broken_ring),
 		TEST(test_device_outlives_the_loop),
+		TEST(test_device_ends_in_flight),
 		TEST(test_device_has_an_alias),
 		TEST(test_device_survives_many_vcpus),
 	};

@@ -2,6 +2,7 @@
 /* uses: virtio/block/io_uring.c virtio/block/io_thread.c virtio/block/io.c */
 /* uses: cpu/loop/thread.c tests/unit/kept_log.c tests/unit/sample_file.c */
 /* ldflags: -Wl,--wrap=syscall,--wrap=pthread_create,--wrap=fdatasync */
+/* ldflags: -Wl,--wrap=preadv */
 /*
  * The engines by themselves, on a host that answers as the test likes: hosts
  * without io_uring, system calls that fail, data that is in memory or not.
@@ -102,6 +103,17 @@ int __wrap_fdatasync(int fd)
 		return __real_fdatasync(fd);
 	errno = sync_error;
 	return -1;
+}
+
+ssize_t __real_preadv(int fd, const struct iovec *iov, int count, off_t at);
+ssize_t __wrap_preadv(int fd, const struct iovec *iov, int count, off_t at);
+
+/* A pipe stands for a disk that is slow. */
+ssize_t __wrap_preadv(int fd, const struct iovec *iov, int count, off_t at)
+{
+	ssize_t n = __real_preadv(fd, iov, count, at);
+
+	return n < 0 && errno == ESPIPE ? readv(fd, iov, count) : n;
 }
 
 /* -- an engine ------------------------------------------------------------ */
@@ -399,12 +411,140 @@ static void test_depth(void **state)
 			       4096);
 		assert_int_equal(engine->in_flight, ENGINE_DEPTH);
 		engine->ops->flush(engine);
-		while (engine->in_flight)
-			engine->ops->wait(engine);
+		wait_all();
 	}
 	assert_int_equal(done_count, 5 * ENGINE_DEPTH);
-	/* Nothing to wait for: it does not. */
-	engine->ops->wait(engine);
+	end();
+}
+
+/* -- what is not begun ---------------------------------------------------- */
+
+static unsigned taken_back;
+
+static void note_taken_back(void *arg, struct engine_io *io)
+{
+	(void)arg;
+	done_count++;
+	taken_back += io->not_begun && io->result == -ECANCELED;
+	io->not_begun = false;
+}
+
+/* On an empty pipe: whoever reads it waits until something is written. */
+static int start_on_pipe(bool uring)
+{
+	struct engine_options options = {
+		.fds = { -1, -1, -1 },
+		.done = note_taken_back,
+	};
+	int ends[2], error;
+
+	memset(answers, 0, sizeof(answers));
+	assert_int_equal(pipe2(ends, O_CLOEXEC), 0);
+	file = options.fds[0] = ends[0];
+	done_count = taken_back = 0;
+	engine = uring ? uring_create(&options, &error)
+		       : worker_create(&options, &error);
+	assert_non_null(engine);
+	/* A pipe cannot be tried; nor is it to be. */
+	memset(engine->reads_now, 0, sizeof(engine->reads_now));
+	return ends[1];
+}
+
+/* Of the worker's: until the thread is at the first one. */
+static void let_begin(void)
+{
+	engine->ops->flush(engine);
+	usleep(50000);
+}
+
+static void finish_one(int end_fd)
+{
+	const unsigned before = done_count;
+
+	assert_int_equal(write(end_fd, "x", 1), 1);
+	while (done_count == before) {
+		struct pollfd poll_fd = { engine->source.fd, POLLIN, 0 };
+
+		poll(&poll_fd, 1, 100);
+		engine->ops->reap(engine);
+		engine->ops->flush(engine);
+	}
+}
+
+/* However much is asked for: what cannot be taken back has a bound. */
+static void test_bound(void **state)
+{
+	static struct engine_io io[2 * ENGINE_DEPTH];
+	const bool uring = *(bool *)*state;
+	const unsigned begun = uring ? ENGINE_BYTES / MIB : 1;
+	int end_fd = start_on_pipe(uring);
+
+	for (unsigned i = 0; i < ENGINE_DEPTH; i++)
+		submit(&io[i], ENGINE_READ, MIB);
+	let_begin();
+	assert_int_equal(engine->in_flight, ENGINE_DEPTH);
+	engine->ops->cancel(engine);
+	assert_int_equal(taken_back, ENGINE_DEPTH - begun);
+	assert_int_equal(engine->in_flight, begun);
+	/* Nothing is left to be taken. */
+	engine->ops->cancel(engine);
+	assert_int_equal(engine->in_flight, begun);
+	/* What was begun makes room for what comes behind it. */
+	for (unsigned i = 0; i < 3; i++)
+		submit(&io[ENGINE_DEPTH + i], ENGINE_READ, MIB);
+	let_begin();
+	for (unsigned i = 0; i < 3; i++)
+		finish_one(end_fd);
+	close(end_fd);
+	wait_all();
+	assert_int_equal(done_count, ENGINE_DEPTH + 3);
+	assert_int_equal(taken_back, ENGINE_DEPTH - begun);
+	end();
+}
+
+/* Alone, but not never. */
+static void test_larger_than_bound(void **state)
+{
+	static uint8_t room[ENGINE_BYTES + 4096];
+	const struct iovec iov = { room, sizeof(room) };
+	struct engine_io io[3], flush;
+	int end_fd = start_on_pipe(*(bool *)*state);
+
+	for (unsigned i = 0; i < 3; i++) {
+		io[i] = (struct engine_io){ .op = ENGINE_READ,
+					    .len = sizeof(room),
+					    .iov = &iov,
+					    .iov_count = 1 };
+		engine->ops->submit(engine, &io[i]);
+	}
+	submit(&flush, ENGINE_FLUSH, 0);
+	let_begin();
+	for (unsigned i = 0; i < 3; i++) {
+		assert_int_equal(done_count, i);
+		finish_one(end_fd);
+	}
+	wait_all();
+	assert_int_equal(done_count, 4);
+	assert_int_equal(taken_back, 0);
+	close(end_fd);
+	end();
+}
+
+/* Submitted, and not even handed over. */
+static void test_never_begun(void **state)
+{
+	struct engine_io io[3];
+
+	close(start_on_pipe(*(bool *)*state));
+	for (unsigned i = 0; i < 3; i++)
+		submit(&io[i], ENGINE_READ, 4096);
+	engine->ops->cancel(engine);
+	assert_int_equal(taken_back, 3);
+	assert_int_equal(made(SYS_io_uring_enter), 0);
+	submit(&io[0], ENGINE_READ, 4096);
+	engine->ops->flush(engine);
+	wait_all();
+	assert_int_equal(done_count, 4);
 	end();
 }
 
@@ -435,6 +575,22 @@ static void test_enter_fails(void **state)
 	wait_all();
 	assert_int_equal(last_result, 4096);
 	assert_int_equal(done_count, 60);
+	end();
+}
+
+/* With more than may be begun: none of it is forgotten either. */
+static void test_enter_fails_with_many(void **state)
+{
+	static struct engine_io io[ENGINE_DEPTH];
+
+	(void)state;
+	start((void *[]){ &(bool){ true } }, 0);
+	host_answers(SYS_io_uring_enter, -EAGAIN, UINT32_MAX);
+	for (unsigned i = 0; i < ENGINE_DEPTH; i++)
+		submit(&io[i], ENGINE_WRITE, MIB);
+	engine->ops->flush(engine);
+	assert_int_equal(done_count, ENGINE_DEPTH);
+	assert_int_equal(last_result, -EAGAIN);
 	end();
 }
 
@@ -567,9 +723,13 @@ int main(void)
 		BOTH(test_large),
 		BOTH(test_endless),
 		BOTH(test_depth),
+		BOTH(test_bound),
+		BOTH(test_larger_than_bound),
+		BOTH(test_never_begun),
 		cmocka_unit_test(test_worker_syncs),
 		cmocka_unit_test(test_uring_syncs),
 		cmocka_unit_test(test_enter_fails),
+		cmocka_unit_test(test_enter_fails_with_many),
 		cmocka_unit_test(test_busy),
 		cmocka_unit_test(test_no_uring),
 		cmocka_unit_test(test_no_thread),

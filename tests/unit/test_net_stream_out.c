@@ -195,7 +195,7 @@ static void test_stream_send_stopped(void **state)
 	unsigned frame = send_too_much(&gone);
 
 	(void)state;
-	device->ops->drain(device, NET_TX);
+	device->ops->cancel(device, 1u << NET_TX);
 	queue_stop(&device->queue[NET_TX]);
 	memset(ram_span(&t.ram, GPA(TX_DATA), MIB), 0x55, MIB);
 	for (unsigned i = 0; i < frame; i++)

@@ -95,7 +95,7 @@ void guest_start(void)
 void guest_stop(void)
 {
 	vsock->device.active = false;
-	vsock->device.ops->reset(&vsock->device);
+	vsock->device.ops->cancel(&vsock->device, DEVICE_ALL_QUEUES);
 	for (unsigned i = 0; i < VSOCK_QUEUES; i++)
 		queue_stop(&vsock->device.queue[i]);
 }

@@ -18,11 +18,11 @@
  * done (disk.deferred). Otherwise it is free. Requests end in whatever order
  * their steps do.
  *
- * A write of 6 MiB, for example: the guest's QueueNotify has the loop call
+ * A write of 3 MiB, for example: the guest's QueueNotify has the loop call
  * block_kick. take_request pops the chain, request_start judges its header and
- * submits the first 4 MiB to an engine, and serve_engines hands that over. When
+ * submits the first 2 MiB to an engine, and serve_engines hands that over. When
  * it is done, the engine's descriptor is readable: the loop calls engine_ready,
- * the engine calls step_done, and request_step_done submits the other 2 MiB.
+ * the engine calls step_done, and request_step_done submits the other one.
  * The next time it returns BLOCK_OK, complete_request writes the status byte
  * and pushes the chain, and publish_used shows it to the driver and interrupts
  * it. Where the engine can finish at once (the page cache has the data: io.c),
@@ -37,6 +37,13 @@
  * and asks for no notification meanwhile. loop_defer brings the next turn, also
  * for engines and deferred requests that have more to do than the budget of
  * this turn.
+ *
+ * Cancel (a reset, a queue that is stopped, the end) takes back what the
+ * engines have not begun, and the driver hears no more of anything. What is
+ * begun cannot be taken back: a read would reach into memory that is something
+ * else by then, a write could come after a later one to the same place. It is
+ * little (ENGINE_BYTES, or what a worker thread is at), and whoever cancels is
+ * told when it is done; at the end of mote nobody waits for it.
  *
  * Trusts neither the driver nor what the file holds. Owns the backing, the
  * engines, the overlay and the pool. It runs in the
@@ -85,9 +92,13 @@ static void complete_request(struct block *b, struct request *r, int status)
 {
 	if (status == BLOCK_PENDING)
 		return;
-	request_put_status(r, (enum block_status)status);
-	queue_push(&b->device.queue[r->queue], r->chain.head, r->written);
-	b->dirty |= 1u << r->queue;
+	if (!r->canceled) {
+		request_put_status(r, (enum block_status)status);
+		queue_push(&b->device.queue[r->queue], r->chain.head,
+			   r->written);
+		b->dirty |= 1u << r->queue;
+	}
+	r->canceled = false;
 	free_request(b, r);
 	b->in_flight--;
 }
@@ -246,6 +257,22 @@ static void flush_engines(struct block *b)
 }
 
 /*
+ * Of these queues (bits). A FLUSH touches neither guest memory nor what others
+ * write, and takes as long as it likes: nobody waits for it.
+ */
+static bool is_in_flight(const struct block *b, uint32_t queues)
+{
+	for (unsigned i = 0; i < b->disk.pool_used; i++) {
+		const struct request *r = &b->disk.pool[i];
+
+		if (r->engine && queues & 1u << r->queue &&
+		    r->io.op != ENGINE_FLUSH)
+			return true;
+	}
+	return false;
+}
+
+/*
  * Hands over what was submitted; what is done at once makes room for queues
  * that found no request. They are served once more; a driver that keeps them
  * full all the same has to wait, so that others have their turn.
@@ -260,6 +287,10 @@ static void serve_engines(struct block *b)
 		flush_engines(b);
 	}
 	publish_used(b);
+	if (b->canceling && !is_in_flight(b, b->canceling)) {
+		b->canceling = 0;
+		device_canceled(&b->device);
+	}
 	if ((b->starved && has_free_request(b)) ||
 	    (b->disk.deferred && request_can_resume(&b->disk)))
 		loop_defer(b->loop, &b->more);
@@ -307,51 +338,46 @@ static void block_kick(struct device *device, unsigned index)
 	serve_engines(b);
 }
 
-static struct engine *engine_in_use(const struct block *b, uint32_t queues)
-{
-	for (unsigned i = 0; i < b->disk.pool_used; i++) {
-		const struct request *r = &b->disk.pool[i];
-
-		if (r->engine && queues & 1u << r->queue)
-			return r->engine;
-	}
-	return NULL;
-}
-
-/* What is in flight from these queues (bits) ends with the step it is in. */
-static void end_requests(struct block *b, uint32_t queues)
+/* The driver is to hear no more of what is in flight from these queues. */
+static void forget_requests(struct block *b, uint32_t queues)
 {
 	struct request *r;
-	struct engine *engine;
 
-	b->disk.ending = queues;
-	while ((r = request_drop_deferred(&b->disk, queues)))
-		complete_request(b, r, BLOCK_IOERR);
-	while ((engine = engine_in_use(b, queues)))
-		engine->ops->wait(engine);
-	b->disk.ending = 0;
+	while ((r = request_drop_deferred(&b->disk, queues))) {
+		free_request(b, r);
+		b->in_flight--;
+	}
+	for (unsigned i = 0; i < b->disk.pool_used; i++) {
+		r = &b->disk.pool[i];
+		if (r->engine && queues & 1u << r->queue)
+			r->canceled = true;
+	}
 	b->limited &= ~queues;
 	b->starved &= ~queues;
 	b->unfinished &= ~queues;
 }
 
-static void block_reset(struct device *device)
+/*
+ * The engines give back all that they have not begun: what other queues have
+ * there is submitted once more.
+ */
+static bool block_cancel(struct device *device, uint32_t queues)
 {
 	struct block *b = (struct block *)device;
 
-	end_requests(b, UINT32_MAX);
-	b->dirty = 0;
-	loop_timer_set(&b->timer, 0);
-	loop_cancel(b->loop, &b->more);
-}
-
-/* What other queues have in flight goes on meanwhile. */
-static void block_drain(struct device *device, unsigned index)
-{
-	struct block *b = (struct block *)device;
-
-	end_requests(b, 1u << index);
+	forget_requests(b, queues);
+	for (unsigned i = 0; i < BLOCK_ENGINES; i++)
+		if (b->disk.engines[i])
+			b->disk.engines[i]->ops->cancel(b->disk.engines[i]);
+	b->canceling = 0;
 	serve_engines(b);
+	if (queues == DEVICE_ALL_QUEUES) {
+		loop_timer_set(&b->timer, 0);
+		loop_cancel(b->loop, &b->more);
+	}
+	if (is_in_flight(b, queues))
+		b->canceling = queues;
+	return !b->canceling;
 }
 
 /* -- making one ----------------------------------------------------------- */
@@ -507,8 +533,7 @@ static void init_block(struct block *b, const struct block_options *o)
 	static const struct device_ops ops = {
 		.activate = block_activate,
 		.kick = block_kick,
-		.reset = block_reset,
-		.drain = block_drain,
+		.cancel = block_cancel,
 	};
 
 	b->device = (struct device){
@@ -575,6 +600,8 @@ unsigned block_features(const struct block *b)
 
 void block_destroy(struct block *b)
 {
+	unsigned in_flight = 0;
+
 	loop_cancel(b->loop, &b->more);
 	loop_timer_destroy(b->loop, &b->timer);
 	for (unsigned i = 0; i < BLOCK_ENGINES; i++) {
@@ -583,8 +610,14 @@ void block_destroy(struct block *b)
 		if (!engine)
 			continue;
 		loop_remove(b->loop, &engine->source);
-		engine->ops->destroy(engine);
+		engine->ops->reap(engine);
+		in_flight += engine->in_flight;
 	}
+	if (in_flight)
+		return;
+	for (unsigned i = 0; i < BLOCK_ENGINES; i++)
+		if (b->disk.engines[i])
+			b->disk.engines[i]->ops->destroy(b->disk.engines[i]);
 	overlay_destroy(&b->overlay);
 	pool_unmap(b->disk.pool, ENGINE_DEPTH * sizeof(*b->disk.pool));
 	block_close(&b->backing);

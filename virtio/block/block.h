@@ -25,6 +25,7 @@ struct block {
 	/* Bits of queues. They wait for the timer, a request, or `more`. */
 	uint32_t limited, starved, unfinished;
 	uint32_t dirty;	     /* these have used entries to publish */
+	uint32_t canceling;  /* these have something in flight yet */
 	unsigned next_queue; /* is served first when several wait */
 	unsigned in_flight;
 	struct request *free; /* of disk.pool, used once: a stack */
@@ -40,6 +41,10 @@ struct block *block_create(const struct block_backing *backing,
 struct device *block_device(struct block *block);
 /* Bits of enum feature that its engine uses. */
 unsigned block_features(const struct block *block);
+/*
+ * What the host's kernel still has in hand keeps its memory, its thread, its
+ * descriptors and the lock until the process ends; else nothing is left.
+ */
 void block_destroy(struct block *block);
 
 #endif

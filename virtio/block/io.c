@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What both engines of a disk share: doing an operation at once where it need
- * not wait (preadv2(2), RWF_NOWAIT).
+ * What both engines of a disk share: giving back what was not begun, and doing
+ * an operation at once where it need not wait (preadv2(2), RWF_NOWAIT).
  *
  * A file says by its errors what it can: EOPNOTSUPP is a file system that
  * cannot write without waiting (ext4), and is not asked again; EAGAIN is data
@@ -44,6 +44,16 @@ void engine_init(struct engine *engine, const struct engine_ops *ops,
 		engine->reads_now[i] = flags >= 0 && !(flags & O_DIRECT);
 		engine->writes_now[i] =
 			engine->reads_now[i] && (flags & O_ACCMODE) == O_RDWR;
+	}
+}
+
+void engine_take_back(struct engine *engine, struct io_list *list)
+{
+	struct engine_io *io;
+
+	while ((io = io_list_take_first(list))) {
+		io->not_begun = true;
+		engine_complete(engine, io, -ECANCELED);
 	}
 }
 

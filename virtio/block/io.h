@@ -6,18 +6,24 @@
  *
  *	ops->submit(engine, io) ... submit(engine, io); ops->flush(engine);
  *	... the loop sees engine->source ... ops->reap(engine) -> done(arg, io)
+ *
+ * An operation is begun once the host's kernel, or the thread, has it in hand.
+ * What is begun at a time is bounded, so that whoever cancels waits for little;
+ * the rest stays with the engine, in the order of its coming.
  */
 #ifndef VIRTIO_BLOCK_IO_H
 #define VIRTIO_BLOCK_IO_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <sys/uio.h>
 
 #include "cpu/loop/loop.h"
 #include "cpu/loop/thread.h"
 
-#define ENGINE_DEPTH 256 /* the most that may be in flight */
+#define ENGINE_DEPTH 256	/* the most that may be in flight */
+#define ENGINE_BYTES (4u << 20) /* begun at a time; or one operation alone */
 
 /* A disk's files: an index into engine_options.fds. */
 enum block_file {
@@ -50,7 +56,7 @@ struct engine_io {
 
 struct engine;
 
-/* flush, reap and wait call it. It may submit more. */
+/* flush, reap and cancel call it. It may submit more. */
 typedef void (*engine_done)(void *arg, struct engine_io *io);
 
 struct engine_ops {
@@ -65,8 +71,12 @@ struct engine_ops {
 	void (*flush)(struct engine *engine);
 	/* The source was ready: calls done. What that submits needs a flush. */
 	void (*reap)(struct engine *engine);
-	/* Waits for at least one operation, of which some are in flight. */
-	void (*wait)(struct engine *engine);
+	/*
+	 * Takes back all that was not begun: done, with -ECANCELED and
+	 * not_begun. What that submits needs a flush.
+	 */
+	void (*cancel)(struct engine *engine);
+	/* Nothing is in flight. */
 	void (*destroy)(struct engine *engine);
 };
 
@@ -77,7 +87,7 @@ struct engine {
 	struct loop_source source; /* the engine's fd; the rest is the user's */
 	uint32_t events;	   /* which the loop is to watch it for */
 	unsigned in_flight;	   /* submitted, and done not called yet */
-	bool due;		   /* the user's: to be flushed */
+	bool due;		   /* to be flushed; reap may set it, too */
 	engine_done done;
 	void *arg;
 
@@ -115,6 +125,49 @@ static inline void engine_complete(struct engine *engine, struct engine_io *io,
 	engine->in_flight--;
 	engine->done(engine->arg, io);
 }
+
+/* Operations in the order of their coming, linked through `next`. */
+struct io_list {
+	struct engine_io *first, **last;
+};
+
+static inline void io_list_init(struct io_list *list)
+{
+	list->first = NULL;
+	list->last = &list->first;
+}
+
+static inline void io_list_add(struct io_list *list, struct engine_io *io)
+{
+	io->next = NULL;
+	*list->last = io;
+	list->last = &io->next;
+}
+
+static inline struct engine_io *io_list_take_first(struct io_list *list)
+{
+	struct engine_io *io = list->first;
+
+	if (!io)
+		return NULL;
+	list->first = io->next;
+	if (!list->first)
+		list->last = &list->first;
+	return io;
+}
+
+/* Behind what is in `to`; `from` is empty afterwards. */
+static inline void io_list_move(struct io_list *to, struct io_list *from)
+{
+	if (!from->first)
+		return;
+	*to->last = from->first;
+	to->last = from->last;
+	io_list_init(from);
+}
+
+/* What was never begun: taken off the list, and done. */
+void engine_take_back(struct engine *engine, struct io_list *list);
 
 /*
  * A copy of many pages is better left to another thread, so that the loop goes

@@ -4,10 +4,11 @@
  * on hosts that forbid io_uring, and what block.c names on others.
  *
  * The loop's thread collects operations in a list of its own and hands the
- * whole list over under the lock; the worker takes it, does the operations in
- * order, and puts each on the list of those done. Lists are linked through the
- * operations themselves, so nothing is allocated. The loop watches the eventfd
- * edge-triggered and never reads it: each write is an edge.
+ * whole list over under the lock; the worker takes them off it one by one, and
+ * puts each on the list of those done: until it has taken it, an operation can
+ * be had back. Lists are linked through the operations themselves, so nothing
+ * is allocated. The loop watches the eventfd edge-triggered and never reads it:
+ * each write is an edge.
  *
  * It also does what io_uring cannot on all hosts: the discard of a block device
  * (BLKDISCARD; fallocate there would have to make zeros, which many devices
@@ -25,54 +26,16 @@
 #include "mem/util.h"
 #include "virtio/block/io.h"
 
-struct io_list {
-	struct engine_io *first, **last;
-};
-
 struct worker {
 	struct engine engine; /* first */
 	struct thread thread;
 	struct io_list queued; /* the loop's thread alone */
 
 	pthread_mutex_t lock; /* for all below */
-	pthread_cond_t todo_added, done_added;
+	pthread_cond_t todo_added;
 	struct io_list todo, done;
 	bool stop;
 };
-
-static void io_list_init(struct io_list *list)
-{
-	list->first = NULL;
-	list->last = &list->first;
-}
-
-static void io_list_add(struct io_list *list, struct engine_io *io)
-{
-	io->next = NULL;
-	*list->last = io;
-	list->last = &io->next;
-}
-
-static struct engine_io *io_list_take_first(struct io_list *list)
-{
-	struct engine_io *io = list->first;
-
-	if (!io)
-		return NULL;
-	list->first = io->next;
-	if (!list->first)
-		list->last = &list->first;
-	return io;
-}
-
-/* The whole list, linked through `next`. */
-static struct engine_io *io_list_take_all(struct io_list *list)
-{
-	struct engine_io *io = list->first;
-
-	io_list_init(list);
-	return io;
-}
 
 /* -- in the worker's thread ----------------------------------------------- */
 
@@ -98,41 +61,42 @@ static int64_t worker_perform(int fd, const struct engine_io *io)
 	return -1;
 }
 
+/* With the lock: what is to be done next; NULL where the thread is to end. */
+static struct engine_io *worker_next(struct worker *w)
+{
+	while (!w->todo.first && !w->stop)
+		pthread_cond_wait(&w->todo_added, &w->lock);
+	return io_list_take_first(&w->todo);
+}
+
+/* With the lock, which the loop's thread is to find free when it is woken. */
 static void worker_report(struct worker *w, struct engine_io *io)
 {
-	bool first;
+	const bool first = !w->done.first;
 
-	pthread_mutex_lock(&w->lock);
-	first = !w->done.first;
 	io_list_add(&w->done, io);
-	pthread_cond_signal(&w->done_added);
+	if (!first)
+		return;
 	pthread_mutex_unlock(&w->lock);
-	if (first)
-		eventfd_raise(w->engine.source.fd);
+	eventfd_raise(w->engine.source.fd);
+	pthread_mutex_lock(&w->lock);
 }
 
 static void worker_thread(void *arg)
 {
 	struct worker *w = arg;
-	struct engine_io *io, *next;
+	struct engine_io *io;
 
-	for (;;) {
-		pthread_mutex_lock(&w->lock);
-		while (!w->todo.first && !w->stop)
-			pthread_cond_wait(&w->todo_added, &w->lock);
-		io = io_list_take_all(&w->todo);
+	pthread_mutex_lock(&w->lock);
+	while ((io = worker_next(w))) {
 		pthread_mutex_unlock(&w->lock);
-		if (!io)
-			return; /* stopped, and nothing left */
-		for (; io; io = next) {
-			next = io->next;
-			io->result =
-				worker_perform(w->engine.fds[io->file], io);
-			if (io->result < 0)
-				io->result = -errno;
-			worker_report(w, io);
-		}
+		io->result = worker_perform(w->engine.fds[io->file], io);
+		if (io->result < 0)
+			io->result = -errno;
+		pthread_mutex_lock(&w->lock);
+		worker_report(w, io);
 	}
+	pthread_mutex_unlock(&w->lock);
 }
 
 /* -- in the loop's thread ------------------------------------------------- */
@@ -160,8 +124,7 @@ static void worker_flush(struct engine *engine)
 	if (!rest.first)
 		return;
 	pthread_mutex_lock(&w->lock);
-	while ((io = io_list_take_first(&rest)))
-		io_list_add(&w->todo, io);
+	io_list_move(&w->todo, &rest);
 	pthread_cond_signal(&w->todo_added);
 	pthread_mutex_unlock(&w->lock);
 }
@@ -169,29 +132,29 @@ static void worker_flush(struct engine *engine)
 static void worker_reap(struct engine *engine)
 {
 	struct worker *w = (struct worker *)engine;
-	struct engine_io *io, *next;
+	struct io_list done;
+	struct engine_io *io;
 
+	io_list_init(&done);
 	pthread_mutex_lock(&w->lock);
-	io = io_list_take_all(&w->done);
+	io_list_move(&done, &w->done);
 	pthread_mutex_unlock(&w->lock);
-	for (; io; io = next) {
-		next = io->next; /* done may submit it again */
+	while ((io = io_list_take_first(&done)))
 		engine_complete(engine, io, io->result);
-	}
 }
 
-static void worker_wait(struct engine *engine)
+/* All but the one that the thread is at. */
+static void worker_cancel(struct engine *engine)
 {
 	struct worker *w = (struct worker *)engine;
+	struct io_list left;
 
-	worker_flush(engine);
-	if (!engine->in_flight)
-		return;
+	io_list_init(&left);
 	pthread_mutex_lock(&w->lock);
-	while (!w->done.first)
-		pthread_cond_wait(&w->done_added, &w->lock);
+	io_list_move(&left, &w->todo);
 	pthread_mutex_unlock(&w->lock);
-	worker_reap(engine);
+	io_list_move(&left, &w->queued);
+	engine_take_back(engine, &left);
 }
 
 static void worker_destroy(struct engine *engine)
@@ -218,7 +181,7 @@ struct engine *worker_create(const struct engine_options *options, int *error)
 		.submit = worker_submit,
 		.flush = worker_flush,
 		.reap = worker_reap,
-		.wait = worker_wait,
+		.cancel = worker_cancel,
 		.destroy = worker_destroy,
 	};
 	struct worker *w = calloc(1, sizeof(*w));
@@ -232,7 +195,6 @@ struct engine *worker_create(const struct engine_options *options, int *error)
 	io_list_init(&w->done);
 	pthread_mutex_init(&w->lock, NULL);
 	pthread_cond_init(&w->todo_added, NULL);
-	pthread_cond_init(&w->done_added, NULL);
 	w->thread = (struct thread){ .hook = options->hook,
 				     .name = "disk",
 				     .number = options->number,

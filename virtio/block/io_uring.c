@@ -9,6 +9,10 @@
  * able to do more (design, section 7). Hosts older than 5.10 lack restrictions
  * and get the worker thread.
  *
+ * What the kernel has in hand nobody can take back, so it is given no more than
+ * ENGINE_BYTES at a time: the others wait in a list, and the completions of
+ * those before them make room.
+ *
  * Much of what is submitted is done at once (page cache), so flush looks at the
  * completion ring right after it submitted. What comes later makes the ring's
  * own descriptor readable until it was taken: that is what the loop watches.
@@ -48,7 +52,10 @@ struct uring {
 	_Atomic uint32_t *sq_tail, *cq_head, *cq_tail;
 	struct io_uring_cqe *cqes;
 	uint32_t sq_mask, cq_mask;
-	uint32_t queued; /* filled in, not yet handed over */
+	uint32_t queued;	/* filled in, not yet handed over */
+	uint64_t begun;		/* bytes of those, and of what the kernel has */
+	struct io_list waiting; /* until there is room for their bytes, */
+	uint32_t waits;		/* and how many these are */
 };
 
 static int ring_enter(struct uring *u, unsigned submit, unsigned wait)
@@ -107,20 +114,51 @@ static void fill_sqe(struct io_uring_sqe *sqe, const struct engine_io *io)
 	sqe->user_data = (uintptr_t)io;
 }
 
-/* There is always room: the ring has as many entries as may be in flight. */
-static void uring_submit(struct engine *engine, struct engine_io *io)
+/* There is an entry: the ring has as many as may be in flight. */
+static void put_entry(struct uring *u, struct engine_io *io)
 {
-	struct uring *u = (struct uring *)engine;
 	uint32_t tail = atomic_load_explicit(u->sq_tail, memory_order_relaxed);
 	struct io_uring_sqe *sqe = &u->sqes[tail & u->sq_mask];
 
 	fill_sqe(sqe, io);
-	engine->in_flight++;
 	sqe->flags = IOSQE_FIXED_FILE;
-	if (!engine_is_small(engine, io))
+	if (!engine_is_small(&u->engine, io))
 		sqe->flags |= IOSQE_ASYNC;
 	atomic_store_explicit(u->sq_tail, tail + 1, memory_order_release);
 	u->queued++;
+	u->begun += io->len;
+}
+
+/* One that is larger than all that may be begun goes alone. */
+static bool has_room(const struct uring *u, const struct engine_io *io)
+{
+	return u->begun + io->len <= ENGINE_BYTES || !u->begun;
+}
+
+static void uring_submit(struct engine *engine, struct engine_io *io)
+{
+	struct uring *u = (struct uring *)engine;
+
+	engine->in_flight++;
+	if (!u->waits && has_room(u, io)) {
+		put_entry(u, io);
+	} else {
+		io_list_add(&u->waiting, io);
+		u->waits++;
+	}
+}
+
+static void put_waiting(struct uring *u)
+{
+	for (; u->waits && has_room(u, u->waiting.first); u->waits--)
+		put_entry(u, io_list_take_first(&u->waiting));
+}
+
+static void complete_entry(struct uring *u, struct engine_io *io,
+			   int64_t result)
+{
+	u->begun -= io->len;
+	engine_complete(&u->engine, io, result);
 }
 
 static struct engine_io *newest_queued(const struct uring *u)
@@ -150,7 +188,7 @@ static bool reap_ring(struct uring *u)
 
 		/* The entry is the kernel's again from here on. */
 		atomic_store_explicit(u->cq_head, ++head, memory_order_release);
-		engine_complete(&u->engine, io, result);
+		complete_entry(u, io, result);
 		any = true;
 	}
 	return any;
@@ -164,7 +202,7 @@ static void fail_queued(struct uring *u, int error)
 
 		take_newest_back(u);
 		io->not_begun = true;
-		engine_complete(&u->engine, io, error);
+		complete_entry(u, io, error);
 	}
 }
 
@@ -174,14 +212,14 @@ static void fail_queued(struct uring *u, int error)
  */
 static void submit_queued(struct uring *u)
 {
-	while (u->queued) {
+	for (put_waiting(u); u->queued; put_waiting(u)) {
 		int n = ring_enter(u, u->queued, 0);
 		bool busy = n == -EAGAIN || n == -EBUSY;
 
 		if (n > 0)
 			u->queued -= (uint32_t)n < u->queued ? (uint32_t)n
 							     : u->queued;
-		else if (!busy || u->engine.in_flight == u->queued)
+		else if (!busy || u->engine.in_flight == u->queued + u->waits)
 			fail_queued(u, n ? n : -EIO);
 		else if (!reap_ring(u) && ring_enter(u, 0, 1) >= 0)
 			reap_ring(u);
@@ -201,7 +239,7 @@ static void try_single_now(struct uring *u)
 		if (!engine_try_now(&u->engine, io))
 			return;
 		take_newest_back(u);
-		engine_complete(&u->engine, io, io->result);
+		complete_entry(u, io, io->result);
 	}
 }
 
@@ -214,7 +252,7 @@ static void uring_flush(struct engine *engine)
 	struct uring *u = (struct uring *)engine;
 
 	try_single_now(u);
-	if (!u->queued)
+	if (!u->queued && !u->waits)
 		return;
 	submit_queued(u);
 	reap_ring(u);
@@ -223,18 +261,29 @@ static void uring_flush(struct engine *engine)
 
 static void uring_reap(struct engine *engine)
 {
-	reap_ring((struct uring *)engine);
-}
-
-static void uring_wait(struct engine *engine)
-{
 	struct uring *u = (struct uring *)engine;
 
-	submit_queued(u);
-	if (!reap_ring(u) && engine->in_flight) {
-		ring_enter(u, 0, 1);
-		reap_ring(u);
+	reap_ring(u);
+	if (u->waits)
+		engine->due = true;
+}
+
+/* All but what the kernel has. */
+static void uring_cancel(struct engine *engine)
+{
+	struct uring *u = (struct uring *)engine;
+	struct io_list left;
+
+	io_list_init(&left);
+	for (; u->queued; take_newest_back(u)) {
+		struct engine_io *io = newest_queued(u);
+
+		u->begun -= io->len;
+		io_list_add(&left, io);
 	}
+	io_list_move(&left, &u->waiting);
+	u->waits = 0;
+	engine_take_back(engine, &left);
 }
 
 static void uring_destroy(struct engine *engine)
@@ -308,34 +357,37 @@ static int map_rings(struct uring *u, const struct io_uring_params *p)
 	return 0;
 }
 
-/* Nothing but these operations, on the registered files; then it is enabled. */
+/*
+ * Nothing but these operations, on the registered files; then it is enabled.
+ */
 static int restrict_ring(struct uring *u)
 {
 	static const uint8_t ops[] = {
 		IORING_OP_READ,	  IORING_OP_READV, IORING_OP_WRITE,
 		IORING_OP_WRITEV, IORING_OP_FSYNC, IORING_OP_FALLOCATE,
 	};
-	struct io_uring_restriction rules[ARRAY_LEN(ops) + 2] = {
-		[ARRAY_LEN(ops)] = {
+	struct io_uring_restriction rules[2 + ARRAY_LEN(ops)] = {
+		{
 			.opcode = IORING_RESTRICTION_SQE_FLAGS_ALLOWED,
 			.sqe_flags = IOSQE_FIXED_FILE | IOSQE_ASYNC,
 		},
-		[ARRAY_LEN(ops) + 1] = {
+		{
 			.opcode = IORING_RESTRICTION_SQE_FLAGS_REQUIRED,
 			.sqe_flags = IOSQE_FIXED_FILE,
 		},
 	};
+	const unsigned count = ARRAY_LEN(ops);
 	int error;
 
-	for (size_t i = 0; i < ARRAY_LEN(ops); i++) {
-		rules[i].opcode = IORING_RESTRICTION_SQE_OP;
-		rules[i].sqe_op = ops[i];
+	for (unsigned i = 0; i < count; i++) {
+		rules[2 + i].opcode = IORING_RESTRICTION_SQE_OP;
+		rules[2 + i].sqe_op = ops[i];
 	}
 	error = ring_register(u, IORING_REGISTER_FILES, u->engine.fds,
 			      BLOCK_FILES);
 	if (!error)
 		error = ring_register(u, IORING_REGISTER_RESTRICTIONS, rules,
-				      ARRAY_LEN(rules));
+				      2 + count);
 	if (!error)
 		error = ring_register(u, IORING_REGISTER_ENABLE_RINGS, NULL, 0);
 	return error;
@@ -349,7 +401,7 @@ struct engine *uring_create(const struct engine_options *options, int *error)
 		.submit = uring_submit,
 		.flush = uring_flush,
 		.reap = uring_reap,
-		.wait = uring_wait,
+		.cancel = uring_cancel,
 		.destroy = uring_destroy,
 	};
 	struct uring *u = calloc(1, sizeof(*u));
@@ -360,6 +412,7 @@ struct engine *uring_create(const struct engine_options *options, int *error)
 	if (!u)
 		return NULL;
 	engine_init(&u->engine, &ops, options);
+	io_list_init(&u->waiting);
 	u->engine.events = EPOLLIN;
 	u->engine.source.fd = fd = create_ring(&params);
 	*error = fd < 0 ? fd : map_rings(u, &params);

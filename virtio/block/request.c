@@ -9,7 +9,7 @@
  *
  * A step is one engine operation: all of a read or a write on a plain disk, a
  * run of clusters on an ephemeral one, a range of a DISCARD; or a part of that,
- * as a reset and the end of mote wait for the steps in flight. What comes back
+ * as whoever cancels a request waits for its step in flight. What comes back
  * short is gone on with; nothing at all is the end of a file that shrank, and
  * an I/O error to the guest.
  *
@@ -41,17 +41,12 @@
 #define ZEROS_SIZE    65536u
 #define ZEROS_VECTORS 16u
 #define RETRIES_MAX   8u
-#define MOVE_MAX      (4u << 20)  /* bytes that a step reads or writes */
-#define ALLOCATE_MAX  (16u << 20) /* a step may have to make these zeros */
+#define MOVE_MAX      (2u << 20)  /* bytes that a step reads or writes */
+#define ALLOCATE_MAX  (4u << 20)  /* a step may have to make these zeros */
 #define DISCARD_MAX   (64u << 20) /* a multiple of what a disk gives back */
 
 /* Not const: as such it would be 64 KiB of the program file. */
 static uint8_t zeros[ZEROS_SIZE];
-
-static bool is_ending(const struct disk *disk, const struct request *r)
-{
-	return disk->ending & 1u << r->queue;
-}
 
 /* It is BLOCK_IOERR, and the log says why, unless nobody will see it. */
 static int fail_request(const struct disk *disk, const struct request *r,
@@ -59,7 +54,7 @@ static int fail_request(const struct disk *disk, const struct request *r,
 {
 	static struct log_limit limit;
 
-	if (!is_ending(disk, r))
+	if (!r->canceled)
 		log_guest(&limit, "%s: %s; the guest gets an I/O error",
 			  disk->backing->name, why);
 	return BLOCK_IOERR;
@@ -419,7 +414,7 @@ static int advance_request(struct disk *disk, struct request *r, uint64_t moved)
 		return BLOCK_OK;
 	if (!r->left && r->type == BLOCK_OUT && !disk->write_through)
 		return BLOCK_OK;
-	if (is_ending(disk, r))
+	if (r->canceled)
 		return BLOCK_IOERR;
 	if (r->left)
 		return step_rest(disk, r);
@@ -450,12 +445,16 @@ static int end_sync(struct disk *disk, const struct request *r)
 	return BLOCK_IOERR;
 }
 
-static bool tries_again(const struct disk *disk, struct request *r)
+static bool tries_again(struct request *r)
 {
 	const int64_t result = r->io.result;
 
+	if (r->canceled)
+		return false;
+	/* Taken back because of another one. */
+	if (result == -ECANCELED && r->io.not_begun)
+		return true;
 	return (result == -EAGAIN || result == -EINTR || result == -EBUSY) &&
-	       !is_ending(disk, r) &&
 	       (r->io.op != ENGINE_FLUSH || r->io.not_begun) &&
 	       r->retries++ < RETRIES_MAX;
 }
@@ -467,11 +466,11 @@ int request_step_done(struct disk *disk, struct request *r)
 	uint64_t moved;
 
 	r->engine = NULL;
-	if (tries_again(disk, r))
+	if (tries_again(r))
 		return submit_step(disk, r);
 	if (r->io.op == ENGINE_FLUSH)
 		return end_sync(disk, r);
-	if (result < 0 && is_ending(disk, r))
+	if (result < 0 && r->canceled)
 		return BLOCK_IOERR;
 	if (learn_unsupported(disk, r))
 		return start_next_range(disk, r);

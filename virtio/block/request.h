@@ -45,7 +45,7 @@ struct disk {
 	const char *serial;
 	struct overlay *overlay;	       /* NULL: not ephemeral */
 	struct engine *engines[BLOCK_ENGINES]; /* NULL: not needed */
-	unsigned worker_ops;   /* enum engine_op bits: these the second does */
+	unsigned worker_ops; /* enum engine_op bits: these the second does */
 	struct limiter *bytes; /* charged with zeros that are written */
 	struct request *pool;
 	unsigned pool_used; /* of the pool, from its start: once in flight */
@@ -53,8 +53,7 @@ struct disk {
 	uint64_t syncs, synced;	  /* how many were begun; the last one done */
 	bool syncing;		  /* one is in flight */
 	bool lost;		  /* one failed: none can be done any more */
-	unsigned copies; /* of clusters of the base; block.c resets it */
-	uint32_t ending; /* bits of queues: begin no further step of theirs */
+	unsigned copies;    /* of clusters of the base; block.c resets it */
 	bool write_through; /* the driver did not negotiate FLUSH */
 	bool no_punch, no_zero_range, no_discard; /* the file cannot do that */
 };
@@ -67,6 +66,7 @@ struct request {
 	enum block_wait waits; /* while deferred */
 	uint64_t sync;	       /* a later one has all that was done before */
 	uint8_t retries;
+	bool canceled; /* nobody is to hear of it: no further step */
 	enum block_type type;
 	struct cursor data;	/* the driver's bytes not yet moved */
 	uint64_t offset, left;	/* of IN and OUT; of the current range */

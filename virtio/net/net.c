@@ -388,28 +388,26 @@ static void net_kick(struct device *device, unsigned queue)
 		net_service_rx(net_of_device(device));
 }
 
-static void net_reset(struct device *device)
+/* Nothing is ever in flight when it returns: packets go by system calls. */
+static bool net_cancel(struct device *device, uint32_t queues)
 {
 	struct net *net = net_of_device(device);
+	struct net_backend *backend = &net->backend;
 
-	net->running = false;
-	net->blocked = false;
-	net->backend.ops->stop(&net->backend);
-}
-
-static void net_drain(struct device *device, unsigned queue)
-{
-	struct net_backend *backend = &net_of_device(device)->backend;
-
-	if (queue == NET_TX && backend->ops->stop_out)
+	if (queues == DEVICE_ALL_QUEUES) {
+		net->running = false;
+		net->blocked = false;
+		backend->ops->stop(backend);
+	} else if (queues & 1u << NET_TX && backend->ops->stop_out) {
 		backend->ops->stop_out(backend);
+	}
+	return true;
 }
 
 static const struct device_ops net_device_ops = {
 	.activate = net_activate,
 	.kick = net_kick,
-	.reset = net_reset,
-	.drain = net_drain,
+	.cancel = net_cancel,
 };
 
 /* -- making ---------------------------------------------------------------- */

@@ -453,15 +453,18 @@ static void vsock_kick(struct device *device, unsigned queue)
 	vsock_serve(vsock);
 }
 
-static void vsock_reset(struct device *device)
+/* Packets are copied: of one queue nothing is in flight. */
+static bool vsock_cancel(struct device *device, uint32_t queues)
 {
-	vsock_stop(vsock_of(device));
+	if (queues == DEVICE_ALL_QUEUES)
+		vsock_stop(vsock_of(device));
+	return true;
 }
 
 static const struct device_ops vsock_ops = {
 	.activate = vsock_activate,
 	.kick = vsock_kick,
-	.reset = vsock_reset,
+	.cancel = vsock_cancel,
 };
 
 /* -- making it ------------------------------------------------------------ */

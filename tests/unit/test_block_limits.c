@@ -42,6 +42,14 @@ static int64_t perform(struct mock_engine *mock, struct engine_io *io)
 	return (int64_t)io->len;
 }
 
+/* A host that can punch holes. */
+static void allocate_all(void)
+{
+	while (mocks[0].count)
+		mock_complete(&mocks[0], 0, 0);
+	engine_reports(0);
+}
+
 static void at_once(struct mock_engine *mock)
 {
 	while (mock->count)
@@ -175,6 +183,97 @@ static void test_zeros_count(void **state)
 	end();
 }
 
+/*
+ * A cluster that is written in part is copied first, read and written: writes
+ * of a sector each, none to the same cluster, and what they move in all.
+ */
+static unsigned copies_in(unsigned seconds, struct block_options options)
+{
+	const uint64_t until = (5 + seconds) * SECOND;
+	unsigned next = 0;
+
+	options.ephemeral = true;
+	start(options);
+	while (now < until) {
+		for (unsigned i = 0; alarm_at <= now; i++) {
+			assert_true(i < 100000);
+			while ((uint16_t)(t.ring[0].avail_idx -
+					  t.ring[0].used_idx) < 64)
+				put_request_on(0, BLOCK_OUT,
+					       next++ % (SIZE / 4096) * 8 + 1,
+					       DATA_AT, 512);
+			kick_queue(0);
+			pump(0);
+		}
+		now = alarm_at < until ? alarm_at : until;
+		alarm_at = 0;
+		t.block->timer.expired(t.block);
+		collect();
+	}
+	next = t.back_count;
+	end();
+	return next;
+}
+
+static void test_copies_count(void **state)
+{
+	const uint64_t each = 512 + 2 * 4096;
+
+	(void)state;
+	expect_rate(
+		copies_in(10, (struct block_options){ .bytes_per_s = MIB }) *
+			each,
+		MIB, 10, each);
+	/* The guest's write, and two for the copy. */
+	expect_rate(copies_in(10, (struct block_options){ .ops_per_s = 300 }) *
+			    3ULL,
+		    300, 10, 3);
+}
+
+/* Every other cluster is the overlay's: each is an operation of its own. */
+static void test_runs_count(void **state)
+{
+	(void)state;
+	start((struct block_options){ .ops_per_s = 1000, .ephemeral = true });
+	for (unsigned i = 0; i < 64; i += 2)
+		put_request_on(0, BLOCK_OUT, i * 8ULL, DATA_AT, 4096);
+	kick_queue(0);
+	now += 10 * SECOND;
+	put_request_on(0, BLOCK_IN, 0, DATA_AT, 64 * 4096);
+	kick_queue(0);
+	while (t.block->in_flight) {
+		at_once(&mocks[0]);
+		engine_reports(0);
+	}
+	assert_int_equal(t.block->ops.level, 100 - 64);
+	collect();
+	assert_int_equal(t.back_count, 33);
+	end();
+}
+
+/* A range is one, however large; and so is a FLUSH that nobody asked for. */
+static void test_ranges_count(void **state)
+{
+	uint8_t *ranges;
+
+	(void)state;
+	start((struct block_options){ .ops_per_s = 1000 });
+	ranges = guest(DATA_AT, 16 * 16);
+	for (unsigned i = 0; i < 16; i++) {
+		put_le64(ranges + 16 * i, 0);
+		put_le32(ranges + 16 * i + 8, SIZE / 512);
+		put_le32(ranges + 16 * i + 12, 0);
+	}
+	mock_flushed = NULL;
+	put_request_on(0, BLOCK_DISCARD, 0, DATA_AT, 16 * 16);
+	t.block->disk.write_through = true;
+	kick_queue(0);
+	while (t.block->in_flight)
+		allocate_all();
+	assert_int_equal(t.block->ops.level, 100 - 17);
+	end();
+}
+
 /* A reset forgets the wait; the debt stays. */
 static void test_reset(void **state)
 {
@@ -214,6 +313,9 @@ int main(void)
 		cmocka_unit_test(test_bw),
 		cmocka_unit_test(test_both),
 		cmocka_unit_test(test_zeros_count),
+		cmocka_unit_test(test_copies_count),
+		cmocka_unit_test(test_runs_count),
+		cmocka_unit_test(test_ranges_count),
 		cmocka_unit_test(test_reset),
 		cmocka_unit_test(test_none),
 	};

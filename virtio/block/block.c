@@ -554,6 +554,7 @@ static void init_block(struct block *b, const struct block_options *o)
 	b->more = (struct loop_work){ .run = serve_unfinished, .arg = b };
 	b->disk.backing = &b->backing;
 	b->disk.bytes = &b->bytes;
+	b->disk.ops = &b->ops;
 	b->disk.serial = o->serial ? b->serial : NULL;
 	if (o->serial)
 		strncpy(b->serial, o->serial, BLOCK_SERIAL_BYTES);

@@ -130,6 +130,9 @@ static int copy_end_clusters(struct disk *disk, struct request *r)
 		if (is_cluster_filled(disk, ends[i]))
 			return defer_request(disk, r, BLOCK_WAIT_CLUSTERS);
 		disk->copies++;
+		/* Read and written. */
+		limiter_owe(disk->bytes, 2 * OVERLAY_CLUSTER);
+		limiter_owe(disk->ops, 2);
 		error = overlay_copy(disk->overlay, ends[i]);
 		if (error)
 			return fail_request(disk, r, strerror(-error));
@@ -399,6 +402,18 @@ static int step_rest(struct disk *disk, struct request *r)
 					: step_range(disk, r);
 }
 
+/*
+ * What follows is one for iops=: the runs of an ephemeral disk, say. Of a
+ * DISCARD or WRITE_ZEROES each range is one, however the host has it done.
+ */
+static bool is_another_operation(const struct disk *disk,
+				 const struct request *r)
+{
+	if (r->type == BLOCK_IN || r->type == BLOCK_OUT)
+		return true;
+	return !r->left && (r->range + 1 < r->ranges || disk->write_through);
+}
+
 static int advance_request(struct disk *disk, struct request *r, uint64_t moved)
 {
 	if (disk->overlay && r->type != BLOCK_IN)
@@ -416,6 +431,8 @@ static int advance_request(struct disk *disk, struct request *r, uint64_t moved)
 		return BLOCK_OK;
 	if (r->canceled)
 		return BLOCK_IOERR;
+	if (is_another_operation(disk, r))
+		limiter_owe(disk->ops, 1);
 	if (r->left)
 		return step_rest(disk, r);
 	if (r->type == BLOCK_OUT)

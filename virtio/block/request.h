@@ -46,7 +46,8 @@ struct disk {
 	struct overlay *overlay;	       /* NULL: not ephemeral */
 	struct engine *engines[BLOCK_ENGINES]; /* NULL: not needed */
 	unsigned worker_ops; /* enum engine_op bits: these the second does */
-	struct limiter *bytes; /* charged with zeros that are written */
+	/* Charged with what the driver's requests do not tell of. */
+	struct limiter *bytes, *ops;
 	struct request *pool;
 	unsigned pool_used; /* of the pool, from its start: once in flight */
 	struct request *deferred; /* in the order of their coming */

@@ -659,6 +659,52 @@ static void test_no_thread(void **state)
 	assert_int_equal(count_fds(), before);
 }
 
+/* The ring of a disk that is only read, whatever its descriptor could. */
+static void test_restricted_to_reads(void **state)
+{
+	static const enum engine_op writes[] = { ENGINE_WRITE, ENGINE_FLUSH,
+						 ENGINE_ALLOCATE };
+	struct engine_options options = {
+		.fds = { -1, -1, -1 }, .done = done, .arg = &file, .ro = true
+	};
+	struct engine_io io;
+	char byte = 1;
+	int error;
+
+	(void)state;
+	memset(answers, 0, sizeof(answers));
+	file = options.fds[0] =
+		open("/tmp", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+	assert_int_equal(ftruncate(file, SIZE), 0);
+	engine = uring_create(&options, &error);
+	assert_non_null(engine);
+	memset(data, 0xee, 4096);
+	for (size_t i = 0; i < ARRAY_LEN(writes); i++)
+		for (unsigned count = 1; count <= 2; count++) {
+			const struct iovec iov[] = { { data, 512 },
+						     { data + 512, 512 } };
+
+			io = (struct engine_io){ .op = writes[i],
+						 .len = 512 * count,
+						 .iov = iov,
+						 .iov_count = count };
+			memset(engine->writes_now, 0,
+			       sizeof(engine->writes_now));
+			engine->ops->submit(engine, &io);
+			engine->ops->flush(engine);
+			wait_all();
+			assert_int_equal(last_result, -EACCES);
+		}
+	assert_int_equal(pread(file, &byte, 1, 0), 1);
+	assert_int_equal(byte, 0);
+	host_answers(SYS_preadv2, -EAGAIN, UINT32_MAX);
+	submit(&io, ENGINE_READ, 4096);
+	engine->ops->flush(engine);
+	wait_all();
+	assert_int_equal(last_result, 4096);
+	end();
+}
+
 /* The ring can do nothing but what disks need, and on their files alone. */
 static void test_restricted(void **state)
 {
@@ -734,6 +780,7 @@ int main(void)
 		cmocka_unit_test(test_no_uring),
 		cmocka_unit_test(test_no_thread),
 		cmocka_unit_test(test_restricted),
+		cmocka_unit_test(test_restricted_to_reads),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -463,6 +463,7 @@ static int create_engines(struct block *b, const struct block_options *o)
 		},
 		.done = step_done,
 		.arg = b,
+		.ro = b->backing.ro,
 		.hook = o->hook,
 		.number = b->backing.index,
 	};

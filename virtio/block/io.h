@@ -102,6 +102,7 @@ struct engine_options {
 	int fds[BLOCK_FILES]; /* stay the caller's; -1: not there */
 	engine_done done;
 	void *arg;
+	bool ro;		 /* nothing is to be written by it */
 	struct thread_hook hook; /* of a thread of its own, */
 	unsigned number;	 /* and the number for it: the disk's */
 };

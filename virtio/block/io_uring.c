@@ -358,9 +358,10 @@ static int map_rings(struct uring *u, const struct io_uring_params *p)
 }
 
 /*
- * Nothing but these operations, on the registered files; then it is enabled.
+ * Nothing but these operations, on the registered files; then it is enabled. On
+ * a disk that is only read there is none but the first two.
  */
-static int restrict_ring(struct uring *u)
+static int restrict_ring(struct uring *u, bool ro)
 {
 	static const uint8_t ops[] = {
 		IORING_OP_READ,	  IORING_OP_READV, IORING_OP_WRITE,
@@ -376,7 +377,7 @@ static int restrict_ring(struct uring *u)
 			.sqe_flags = IOSQE_FIXED_FILE,
 		},
 	};
-	const unsigned count = ARRAY_LEN(ops);
+	const unsigned count = ro ? 2 : ARRAY_LEN(ops);
 	int error;
 
 	for (unsigned i = 0; i < count; i++) {
@@ -417,7 +418,7 @@ struct engine *uring_create(const struct engine_options *options, int *error)
 	u->engine.source.fd = fd = create_ring(&params);
 	*error = fd < 0 ? fd : map_rings(u, &params);
 	if (!*error)
-		*error = restrict_ring(u);
+		*error = restrict_ring(u, options->ro);
 	if (!*error)
 		return &u->engine;
 	uring_destroy(&u->engine);

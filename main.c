@@ -78,12 +78,20 @@ static int open_command(struct mote *m)
 	return 0;
 }
 
-/* A handler: the guest does not run yet, so there is nothing to unwind. */
+/*
+ * A handler: the guest does not run yet, so there is nothing to unwind; or it
+ * does not any more, and the host's kernel has hung at that.
+ */
 static int on_early_signal(int number)
 {
 	struct ending ending = { END_SIGNAL, STATUS_SIGNAL + (unsigned)number };
 
-	if (number == SIGALRM && mote.guest.timeout_ns) {
+	if (mote.guest.ending.reason != END_NONE) {
+		ending = mote.guest.ending;
+		tty_restore();
+		log_warn("the host does not finish what the guest had begun "
+			 "(does a disk hang?); mote ends all the same");
+	} else if (number == SIGALRM && mote.guest.timeout_ns) {
 		ending = (struct ending){ END_TIMEOUT, STATUS_TIMEOUT };
 		log_error("--timeout passed before the guest was started: is "
 			  "a pipe or a slow disk still to give its file, or "
@@ -364,7 +372,10 @@ static void unwind(struct mote *m)
 	loop_timer_destroy(&m->guest.loop, &m->guest.press);
 	loop_destroy(&m->guest.loop);
 	signals_destroy(&m->guest.signals);
-	ram_destroy(&m->ram);
+	/*
+	 * Guest memory is left to the end of the process: the host's kernel may
+	 * still read and write there for a disk.
+	 */
 }
 
 /* Without a root file system Linux panics, and no command is found. */
@@ -424,6 +435,7 @@ int main(int argc, char **argv)
 	guest_stage(&m->guest, "options");
 	ending = run_stages(m);
 	unwind(m);
+	signals_alarm(0);
 	if (ending.reason != END_NONE)
 		report_exit(&m->guest.report, &ending);
 	guest_stage(&m->guest, "exit");

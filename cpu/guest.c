@@ -21,6 +21,9 @@
 /* How long output may still take when mote was told to stop. */
 #define DRAIN_STOPPED_NS 200000000ULL
 
+/* What is left to do then takes milliseconds, unless the host hangs. */
+#define LAST_RESORT_NS 2000000000ULL
+
 #define PRESS_NS 1000000000ULL
 
 void guest_init(struct guest *g)
@@ -266,17 +269,30 @@ static int start_guest(struct guest *g)
 	return error;
 }
 
-/* Nanoseconds that output may still take: at least 1. */
-static uint64_t drain_time(const struct guest *g)
+/* All of it together, when mote was told to stop. */
+static uint64_t drain_time_left(struct guest *g)
 {
-	uint64_t left = guest_time_left(g), now = loop_now();
-	uint64_t grace = UINT64_MAX;
+	const uint64_t now = loop_now();
+	uint64_t left = g->stopped ? UINT64_MAX : guest_time_left(g);
+	uint64_t end = g->grace_end_ns;
 
+	if (g->stopped && !g->drained_ns)
+		g->drained_ns = now + DRAIN_STOPPED_NS;
 	if (g->stopped)
-		return DRAIN_STOPPED_NS;
-	if (g->grace_end_ns)
-		grace = g->grace_end_ns > now ? g->grace_end_ns - now : 1;
-	return grace < left ? grace : left;
+		end = g->drained_ns;
+	if (!end)
+		return left;
+	if (end <= now)
+		return 0;
+	return left < end - now ? left : end - now;
+}
+
+/* While readers are waited for there may be no limit: 0 is no alarm. */
+static void set_drain_alarm(struct guest *g)
+{
+	const uint64_t left = drain_time_left(g);
+
+	signals_last_resort(left == UINT64_MAX ? 0 : left + LAST_RESORT_NS);
 }
 
 /*
@@ -289,15 +305,16 @@ static void drain_output(struct guest *g, const struct ending *ending)
 
 	if (ending->reason == END_SIGNAL || ending->reason == END_TIMEOUT)
 		g->stopped = true;
+	set_drain_alarm(g);
 	do
-		lost = console_drain(&g->console, drain_time(g),
+		lost = console_drain(&g->console, drain_time_left(g),
 				     g->stopped ? -1 : g->signals.source.fd);
 	while (lost && !g->stopped && signals_take(&g->signals));
 	if (lost)
 		log_warn("%llu bytes of the serial port's output are lost: "
 			 "nobody read them",
 			 (unsigned long long)lost);
-	while (!command_drain(&g->command, drain_time(g),
+	while (!command_drain(&g->command, drain_time_left(g),
 			      g->stopped ? -1 : g->signals.source.fd) &&
 	       !g->stopped && signals_take(&g->signals))
 		;
@@ -311,14 +328,18 @@ int guest_run(struct guest *g, struct ending *ending)
 	error = start_guest(g);
 	if (!error)
 		error = loop_run(&g->loop);
+	g->ending = error ? (struct ending){ END_ERROR, STATUS_ERROR }
+			  : platform_ending(&g->platform);
+	signals_last_resort(LAST_RESORT_NS);
 	loop_end_calls(&g->loop); /* where it did not run */
 	vcpus_stop(&g->vcpus);
 	guest_stage(g, "guest");
 	if (error)
 		return error;
-	*ending = platform_ending(&g->platform);
 	command_listen(&g->command);
-	drain_output(g, ending);
-	command_finish(&g->command, ending);
+	drain_output(g, &g->ending);
+	command_finish(&g->command, &g->ending);
+	*ending = g->ending;
+	signals_last_resort(LAST_RESORT_NS);
 	return 0;
 }

@@ -39,7 +39,9 @@ struct guest {
 	bool ready_reported;
 	unsigned terms;	       /* SIGTERMs received */
 	uint64_t grace_end_ns; /* 0: there was none, or no --grace */
-	bool stopped;	       /* by a signal: its output may be lost */
+	bool stopped;	       /* by a signal: its output may be lost, */
+	uint64_t drained_ns;   /* from this time on; 0: not set */
+	struct ending ending;  /* once the loop has ended */
 };
 
 /* Zero is a descriptor: what is not open yet is -1. */

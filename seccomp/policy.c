@@ -28,6 +28,7 @@
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
+#include <sys/time.h>
 
 #include "cpu/loop/thread.h"
 
@@ -104,8 +105,9 @@ const struct policy_rule policy_rules[] = {
 	  "the terminal is touched only while it is ours" },
 	{ ALL, TTY, SYS_ioctl, IOCTL(TCSETS),
 	  "the terminal's settings, put back also after a crash" },
-	{ VCPU | WORKER, 0, SYS_rt_sigprocmask, ANY,
-	  "musl blocks signals while a thread ends" },
+	{ ALL, 0, SYS_rt_sigprocmask, ANY,
+	  "musl blocks signals while a thread ends; the loop's end has an "
+	  "alarm" },
 	{ VCPU | WORKER, 0, SYS_exit, ANY, "the end of a thread" },
 
 	/* The event loop. */
@@ -121,6 +123,11 @@ const struct policy_rule policy_rules[] = {
 	  "makes a vCPU leave the guest" },
 	{ LOOP, 0, SYS_tgkill, SIGNAL(SIGSTOP),
 	  "stops itself on SIGTSTP, the terminal put back first" },
+	{ LOOP,
+	  0,
+	  SYS_setitimer,
+	  { ARG(0, ITIMER_REAL) },
+	  "an alarm at the end, should the host's kernel hang" },
 
 	/* --serial */
 	{ LOOP, OUTPUT, SYS_ppoll, ANY,

@@ -8,6 +8,9 @@
  * that nobody writes to, the memory to be filled huge), and there is no guest
  * to be asked to shut down: there a handler reports the end and ends. What
  * asks for something that needs the loop is blocked from the start and waits.
+ * At the end, when the loop has ended, SIGALRM is let through to that handler
+ * again: should the host's kernel not come back from one of the last calls, an
+ * alarm still ends mote.
  *
  * A fault cannot be read from a signalfd: its handler restores the terminal,
  * says one line and ends the process.
@@ -146,6 +149,16 @@ int signals_hold(struct signals *signals)
 		return log_errno("sigprocmask");
 	signals->source.fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 	return signals->source.fd < 0 ? log_errno("signalfd") : 0;
+}
+
+void signals_last_resort(uint64_t ns)
+{
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGALRM);
+	signals_alarm(ns);
+	sigprocmask(SIG_UNBLOCK, &set, NULL);
 }
 
 int signals_start(struct signals *signals, struct loop *loop)

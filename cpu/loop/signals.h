@@ -38,6 +38,12 @@ void signals_alarm(uint64_t ns);
  */
 int signals_hold(struct signals *signals);
 
+/*
+ * For the end, when nobody reads signals any more: from now on SIGALRM, as
+ * above, calls `early` again, whatever this thread waits for just then.
+ */
+void signals_last_resort(uint64_t ns);
+
 /* From now on `received` is called in the loop. 0 or -errno, logged. */
 int signals_start(struct signals *signals, struct loop *loop);
 

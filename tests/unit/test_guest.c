@@ -91,6 +91,14 @@ unsigned signals_take(struct signals *signals)
 	return 0;
 }
 
+static uint64_t alarms[4];
+static unsigned alarm_count;
+
+void signals_last_resort(uint64_t ns)
+{
+	alarms[alarm_count++ % 4] = ns;
+}
+
 int thread_enter_main(const struct thread_hook *hook)
 {
 	(void)hook;
@@ -128,6 +136,7 @@ static int setup(void **state)
 	memset(&guest, 0, sizeof(guest));
 	memset(&vm, 0, sizeof(vm));
 	ended = (struct ending){ END_NONE, 0 };
+	alarm_count = 0;
 	redirect();
 	guest_init(&guest);
 	guest.timeout_ns = TIMEOUT_NS;
@@ -231,6 +240,49 @@ static void test_status_on_its_way(void **state)
 	assert_memory_equal(text, "all of it", 9);
 }
 
+/* Each thing that is left to do at the end is backed by an alarm. */
+static void test_alarms(void **state)
+{
+	const uint64_t second = 1000000000;
+	struct ending ending;
+
+	(void)state;
+	vcpu_runs = exits;
+	assert_int_equal(guest_run(&guest, &ending), 0);
+	assert_int_equal(alarm_count, 3);
+	assert_int_equal(alarms[0], 2 * second);
+	/* Readers have until --timeout. */
+	assert_in_range(alarms[1], 3 * second, TIMEOUT_NS + 2 * second);
+	assert_int_equal(alarms[2], 2 * second);
+	assert_int_equal(guest.ending.status, 42);
+}
+
+static void times_out(void)
+{
+	platform_end(&guest.platform, END_TIMEOUT, STATUS_TIMEOUT);
+	send_frame(PROTOCOL_READY, "", 0);
+	/* More than the pipe takes, which nobody reads. */
+	while (write(pipes[1], "....", 4) > 0)
+		;
+	send_frame(PROTOCOL_STDOUT, "unread", 6);
+}
+
+/* Who was told to stop waits for readers once, however many there are. */
+static void test_stopped(void **state)
+{
+	uint64_t before = loop_now();
+	struct ending ending;
+
+	(void)state;
+	vcpu_runs = times_out;
+	assert_int_equal(guest_run(&guest, &ending), 0);
+	assert_int_equal(ending.status, STATUS_TIMEOUT);
+	assert_int_equal(alarm_count, 3);
+	assert_in_range(alarms[1], 2000000000, 2200000000);
+	assert_true(guest.drained_ns <= loop_now() &&
+		    guest.drained_ns - before >= 200000000);
+}
+
 int main(void)
 {
 #define TEST(function)                                                         \
@@ -238,6 +290,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(test_last_words),
 		TEST(test_status_on_its_way),
+		TEST(test_alarms),
+		TEST(test_stopped),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

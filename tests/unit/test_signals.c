@@ -80,6 +80,41 @@ static void test_signals_that_come_early(void **state)
 		assert_int_equal(in_child(early, harmless[i]), 0);
 }
 
+/* A call that never comes back, with all signals held: an alarm ends it. */
+static void last_resort(int number)
+{
+	int pipe_fds[2];
+	char byte;
+
+	if (pipe(pipe_fds))
+		_exit(97);
+	create();
+	hold_and_take();
+	signals_last_resort(number * 1000000ULL);
+	(void)!read(pipe_fds[0], &byte, 1);
+	_exit(52);
+}
+
+/* It was put off, then taken back; others are still held. */
+static void no_last_resort(int number)
+{
+	create();
+	hold_and_take();
+	signals_last_resort(number * 1000000ULL);
+	signals_last_resort(10000000000ULL);
+	usleep(50000);
+	signals_alarm(0);
+	raise(SIGINT);
+	_exit(52);
+}
+
+static void test_signals_last_resort(void **state)
+{
+	(void)state;
+	assert_int_equal(in_child(last_resort, 20), SIGALRM + 100);
+	assert_int_equal(in_child(no_last_resort, 40), 52);
+}
+
 /* Blocked by whoever started mote: signals that it must hear. */
 static void early_blocked(int number)
 {
@@ -239,6 +274,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_signals_that_come_early),
 		cmocka_unit_test(test_signals_alarm_ends_the_process),
+		cmocka_unit_test(test_signals_last_resort),
 		cmocka_unit_test(test_signals_dispositions_inherited),
 		cmocka_unit_test(test_signals_taken_in_the_loop),
 		cmocka_unit_test(test_signals_of_a_crash),

@@ -300,7 +300,6 @@ static struct block *make_block(uint8_t how)
 	const struct block_backing backing = {
 		.fd = disk_file(),
 		.buffered_fd = -1,
-		.lock_fd = -1,
 		.overlay_fd = how & 2 ? disk_file() : -1,
 		.ro = how & 1,
 		.ephemeral = how & 2,

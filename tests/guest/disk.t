@@ -103,6 +103,46 @@ ends 125 error "a guest that writes shares no image with one with ephemeral"
 kill -9 "$pid"
 guest_end
 
+# udev holds a shared lock on a block device for a moment each time that a writer
+# has closed it; flock(1) stands in.
+for with in -s -x; do
+	flock "$with" "$img" sleep 0.5 &
+	await sh -c "! flock -n -x '$img' true"
+	guest virtio_write -d "$img"
+	ends 0 poweroff "whoever has the image for a moment (flock $with) is waited for"
+done
+perl -e 'open F, "<", shift; flock F, 2; sleep 60' "$img" &
+holder=$!
+await sh -c "! flock -n -x '$img' true"
+guest virtio_write -d "$img" --timeout 300ms
+ends 124 timeout "--timeout ends the wait for an image"
+guest_start virtio_write -d "$img"
+await [ -e "$events" ]
+kill -TERM "$pid"
+guest_end
+ends 143 signal "SIGTERM ends the wait for an image"
+guest virtio_write -d "$img"
+ends 125 error "an image that another process keeps is refused"
+kill "$holder"
+wait "$holder" 2>/dev/null
+
+# The caller's own open file keeps nobody out when mote has ended.
+exec 8<>"$img"
+guest virtio_write -d fd=8
+ends 0 poweroff "a disk by a descriptor runs while the caller keeps it, too"
+guest virtio_write -d "$img"
+ends 0 poweroff "what the caller keeps of a disk's file locks nobody out"
+guest_start virtio_ack -d "$img"
+await says "ack 1"
+guest_ack=$pid
+pid=
+mote -k "$GUESTS/hello.elf" -d fd=8
+ends 125 error "a disk by a descriptor that another mote has is refused"
+pid=$guest_ack
+kill -9 "$pid"
+guest_end
+exec 8>&-
+
 # -- what is written, and what never is ---------------------------------------
 
 for engine in uring threads; do
@@ -170,7 +210,14 @@ for bad in "$tmp" /dev/null "$tmp/none" "$tmp/empty"; do
 	is "$status" 125 "${bad##*/} is no disk: --check finds that, too"
 done
 
-# Where nothing can be written, an overlay is kept in memory.
+head -c 64K /dev/zero | tr '\0' r >"$img"
+for with in ro ephemeral; do
+	mote -k "$GUESTS/virtio_write.elf" -m 64M -d "fd=3,$with" -a byte=9 \
+		3<>"$img"
+	ends 0 poweroff "a descriptor for writing, too, is a disk with $with"
+	is "$(byte "$img" 0)" 114 "a descriptor for writing, too, is not written to with $with"
+done
+
 guest virtio_write -d "$img,ephemeral" -a byte=5
 ends 0 poweroff "a disk with ephemeral has its overlay in \$TMPDIR"
 

@@ -392,6 +392,19 @@ for fd in 3 4 5 6; do
 		"fd=$fd is not one of mote's own"
 done
 
+# A guest that takes mote over finds no right that its option does not need.
+if needs_root "what mote has left of a descriptor is seen"; then
+	head -c 64K /dev/zero >"$tmp/disk"
+	for row in fd=7:2 fd=7,ro:0 fd=7,ephemeral:0; do
+		guest_start hang -d "${row%:*}" 7<>"$tmp/disk"
+		await says hanging
+		is "$(sed -n 's/^flags:.*\([0-3]\)$/\1/p' "/proc/$pid/fdinfo/7")" \
+			"${row#*:}" "-d ${row%:*}: how its descriptor is open"
+		kill -INT "$pid"
+		guest_end
+	done
+fi
+
 # -- what goes with the options ---------------------------------------------------
 
 run "$MOTE" -k "$GUESTS/hello.elf" --user 1 --sandbox off

@@ -108,6 +108,34 @@ for with in '' --check; do
 		"without io_uring: the message says so${with:+, with $with}"
 done
 
+# -- no /proc, no disk ---------------------------------------------------------
+
+# in_mounts COMMAND ARGUMENT...: mote in a mount namespace that COMMAND changed
+in_mounts() {
+	mounts_command=$1
+	shift
+	run unshare -m sh -c "$mounts_command"'
+		exec "$0" "$@"' "$MOTE" -m 64M "$@"
+}
+
+mv "$tmp/disk" "$tmp/image"
+in_mounts 'umount -l /proc' -k "$GUESTS/virtio_write.elf" -d fd=3,ro \
+	3<>"$tmp/image"
+is "$status" 125 "without /proc a descriptor for writing is refused as a disk with ro"
+like "$(cat "$err")" '^mote: --disk fd=3: it is open for writing, .*open it so' \
+	"without /proc, a disk with ro: the message says how to mend it"
+in_mounts 'umount -l /proc' -k "$GUESTS/virtio_write.elf" -d fd=3 \
+	3<>"$tmp/image"
+is "$status" 0 "without /proc a descriptor is a disk"
+in_mounts "umount -l /proc
+	'$MOTE' -m 64M -k '$GUESTS/virtio_ack.elf' -d '$tmp/image' >'$tmp/acks' &
+	while ! grep -q 'ack 1' '$tmp/acks'; do sleep 0.02; done
+	trap 'kill -9 \$!' EXIT
+	'$MOTE' -k '$GUESTS/hello.elf' -d '$tmp/image' || exit; exit" -h
+is "$status" 125 "without /proc an image in use is refused"
+in_mounts 'umount -l /proc' -k "$GUESTS/virtio_write.elf" -d "$tmp/image"
+is "$status" 0 "without /proc an image is free after kill -9"
+
 # -- no namespaces ----------------------------------------------------------------
 
 for lacks in unshare:EPERM pivot_root,chroot mount:EPERM; do

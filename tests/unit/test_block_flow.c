@@ -745,7 +745,6 @@ static void test_block_device(void **state)
 {
 	struct block_backing backing = { .fd = -1,
 					 .buffered_fd = -1,
-					 .lock_fd = -1,
 					 .overlay_fd = -1,
 					 .is_device = true,
 					 .size = SIZE,

@@ -1,57 +1,84 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* uses: virtio/block/file.c cpu/loop/file.c tests/unit/guest_ram.c */
-/* uses: tests/unit/sample_file.c cpu/loop/format.c */
-/* ldflags: -Wl,--wrap=open,--wrap=log_info,--wrap=ftruncate */
+/* uses: virtio/block/io_uring.c virtio/block/io.c tests/unit/sample_file.c */
+/* uses: cpu/loop/format.c */
+/* ldflags: -Wl,--wrap=open,--wrap=ftruncate */
 /* ldflags: -Wl,--wrap=fstat,--wrap=ioctl,--wrap=memfd_create */
+/* ldflags: -Wl,--wrap=nanosleep,--wrap=fstatfs */
 /*
  * Opening a disk's file: what can be wrong with it, and what is said of that.
  */
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/fs.h>
+#include <linux/magic.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/file.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
+#include <time.h>
 #include <unistd.h>
 
-#include "mem/log.h"
 #include "tests/unit/guest_ram.h"
 #include "tests/unit/kept_log.h"
 #include "tests/unit/sample_file.h"
 #include "tests/unit/unit.h"
 #include "virtio/block/file.h"
+#include "virtio/block/io.h"
 
 static struct block_backing backing;
 static char directory[] = "/tmp/mote-test-XXXXXX";
 static char path[64];
 
-/* It is one of the lines that count here. */
-void __wrap_log_info(const char *format, ...);
-
-void __wrap_log_info(const char *format, ...)
-{
-	char line[256];
-	va_list args;
-
-	va_start(args, format);
-	vsnprintf(line, sizeof(line), format, args);
-	va_end(args);
-	log_warn("%s", line);
-}
-
 /* -- the host's answers --------------------------------------------------- */
 
 /* open() fails with this where the flags have all of those; 0: never. */
 static int open_error, open_flags;
+static bool no_proc; /* nothing is mounted there */
+
+/* How often somebody was waited for; what he lets go of after how many. */
+static unsigned naps, naps_until;
+static int let_go = -1;
+
+static long file_system = EXT4_SUPER_MAGIC;
+
+int __wrap_nanosleep(const struct timespec *time, struct timespec *left);
+
+int __wrap_nanosleep(const struct timespec *time, struct timespec *left)
+{
+	(void)left;
+	/* All of them are two seconds. */
+	assert_int_equal(time->tv_nsec * 100, 2000000000);
+	naps++;
+	if (naps == naps_until) {
+		close(let_go);
+		open_error = 0;
+	}
+	return 0;
+}
+
+int __wrap_fstatfs(int fd, struct statfs *fs);
+
+int __wrap_fstatfs(int fd, struct statfs *fs)
+{
+	(void)fd;
+	fs->f_type = file_system;
+	return 0;
+}
 
 int __real_open(const char *name, int flags, ...);
 int __wrap_open(const char *name, int flags, ...);
 
 int __wrap_open(const char *name, int flags, ...)
 {
+	if (no_proc && !strncmp(name, "/proc/", 6)) {
+		errno = ENOENT;
+		return -1;
+	}
 	if (open_error && (flags & open_flags) == open_flags) {
 		errno = open_error;
 		return -1;
@@ -330,41 +357,175 @@ static void test_host_refuses(void **state)
 		open_error = 0;
 	}
 	/* A block device that is mounted: only the claim fails. */
-	open_error = EBUSY;
-	open_flags = O_EXCL;
-	refused(by_path(), -EBUSY, "mounted");
+	for (unsigned given = 0; given < 2; given++) {
+		struct block_options options =
+			given ? by_fd(__real_open(path, O_RDWR)) : by_path();
+
+		open_error = EBUSY;
+		open_flags = O_EXCL;
+		naps = 0;
+		refused(options, -EBUSY, "mounted");
+		assert_int_equal(naps, 100);
+		/* fsck of a moment ago, and whoever only reads. */
+		naps = 0;
+		naps_until = 7;
+		opened(by_path());
+		assert_int_equal(naps, 7);
+		block_close(&backing);
+		naps_until = 0;
+		close(options.file.fd);
+	}
 	open_error = 0;
+	expect_no_log();
 }
 
+/* Somebody has that lock, and keeps it for so many naps; 0: for long. */
+static void contended(struct block_options options, int lock, unsigned after)
+{
+	const int fd = __real_open(path, O_RDWR | O_CLOEXEC);
+
+	assert_int_equal(flock(fd, lock), 0);
+	naps = 0;
+	naps_until = after;
+	let_go = fd;
+	if (after) {
+		opened(options);
+		assert_int_equal(naps, after);
+		block_close(&backing);
+	} else {
+		refused(options, -EBUSY, "another process");
+		assert_int_equal(naps, 100);
+		close(fd);
+	}
+	naps_until = 0;
+}
+
+/* With and without /proc. */
 static void test_locks(void **state)
 {
 	struct block_options options = by_path(), ro = by_path();
 	struct block_backing first, second;
-	int copy;
 
 	(void)state;
 	make_disk_file("", 0, 4096);
 	ro.ro = true;
+	for (unsigned without = 0; without < 2; without++) {
+		no_proc = without;
+		options.ephemeral = false;
+		naps = 0;
+		opened(options);
+		first = backing;
+		assert_int_equal(naps, 0);
+		refused(options, -EBUSY, "share the image");
+		refused(ro, -EBUSY, "copy the image");
+		block_close(&first);
+		naps = 0;
+		opened(ro);
+		first = backing;
+		opened(ro);
+		second = backing;
+		assert_int_equal(naps, 0);
+		refused(options, -EBUSY, "share the image");
+		options.ephemeral = true;
+		opened(options);
+		block_close(&backing);
+		block_close(&first);
+		block_close(&second);
+		naps = 0;
+		opened(by_path());
+		assert_int_equal(naps, 0);
+		block_close(&backing);
+		/* udev looks at a device that a writer has closed. */
+		contended(by_path(), LOCK_SH, 15);
+		contended(by_path(), LOCK_EX, 99);
+		contended(by_path(), LOCK_SH, 0);
+		contended(ro, LOCK_EX, 1);
+		contended(ro, LOCK_EX, 0);
+	}
+	no_proc = false;
+	expect_no_log();
+}
+
+/*
+ * A copy of the descriptor, as io_uring keeps one: while anything of the old
+ * one's may still write, nobody else may.
+ */
+static void test_lock_is_of_the_data(void **state)
+{
+	int copy;
+
+	(void)state;
+	make_disk_file("", 0, 4096);
+	for (unsigned without = 0; without < 2; without++) {
+		no_proc = without;
+		opened(by_path());
+		copy = dup(backing.fd);
+		block_close(&backing);
+		refused(by_path(), -EBUSY, "another process");
+		naps = 0;
+		naps_until = 4;
+		let_go = copy;
+		opened(by_path());
+		assert_int_equal(naps, 4);
+		block_close(&backing);
+		naps_until = 0;
+	}
+	no_proc = false;
+	expect_no_log();
+}
+
+/* A ring ends some time after mote does, and may write until then. */
+static void test_ring_keeps_the_lock(void **state)
+{
+	struct block_options options = by_path();
+	struct engine_options ring = { .fds = { -1, -1, -1 } };
+	struct engine *engine;
+	int error;
+
+	(void)state;
+	make_disk_file("", 0, 4096);
 	opened(options);
-	first = backing;
-	refused(options, -EBUSY, "share the image");
-	refused(ro, -EBUSY, "copy the image");
-	/* A copy of the descriptor, as io_uring keeps one, holds no lock. */
-	copy = dup(first.fd);
-	block_close(&first);
-	opened(ro);
-	first = backing;
-	opened(ro);
-	second = backing;
-	refused(options, -EBUSY, "share the image");
-	options.ephemeral = true;
-	opened(options);
+	ring.fds[BLOCK_FILE_BASE] = backing.fd;
+	engine = uring_create(&ring, &error);
 	block_close(&backing);
+	if (!engine)
+		skip(); /* a host without io_uring */
+	refused(options, -EBUSY, "another process");
+	engine->ops->destroy(engine);
+	for (unsigned i = 0; i < 2000; i++) {
+		error = block_open(&backing, &options, 0);
+		if (!error)
+			break;
+		expect_log("another process");
+		poll(NULL, 0, 10);
+	}
+	assert_int_equal(error, 0);
+	block_close(&backing);
+	expect_no_log();
+}
+
+/* What the caller keeps of a file that he gave locks nobody out. */
+static void test_lock_is_not_the_callers(void **state)
+{
+	const int fd = __real_open(path, O_RDWR), kept = dup(fd);
+	struct block_options direct = by_fd(fd);
+	struct block_backing first;
+	const int flags = fcntl(kept, F_GETFL);
+
+	(void)state;
+	make_disk_file("", 0, 4096);
+	direct.direct = true;
+	opened(direct);
+	assert_int_equal(backing.fd, fd);
+	assert_int_equal(fcntl(kept, F_GETFL), flags);
+	first = backing;
+	refused(by_path(), -EBUSY, "another process");
 	block_close(&first);
-	block_close(&second);
-	close(copy);
+	naps = 0;
 	opened(by_path());
+	assert_int_equal(naps, 0);
 	block_close(&backing);
+	close(kept);
 	expect_no_log();
 }
 
@@ -400,6 +561,58 @@ static void test_descriptors(void **state)
 	options.file.fd = ends[0];
 	refused(options, -EINVAL, "not a file");
 	close(ends[1]);
+}
+
+/* Of somebody with more rights, or where there is no /proc. */
+static void test_descriptors_as_they_are(void **state)
+{
+	(void)state;
+	make_disk_file("", 0, 4096);
+	for (unsigned without = 0; without < 2; without++) {
+		struct block_options options = by_fd(__real_open(path, O_RDWR));
+
+		no_proc = without;
+		open_error = without ? 0 : EACCES;
+		open_flags = 0;
+		opened(options);
+		assert_int_equal(backing.fd, options.file.fd);
+		assert_int_equal(fcntl(backing.fd, F_GETFL) & O_ACCMODE,
+				 O_RDWR);
+		block_close(&backing);
+		options = by_fd(__real_open(path, O_RDONLY));
+		options.ro = true;
+		opened(options);
+		block_close(&backing);
+		expect_no_log();
+		open_error = 0;
+	}
+	no_proc = false;
+}
+
+/* Who may only read has no descriptor that writes. */
+static void test_descriptors_for_reading(void **state)
+{
+	(void)state;
+	make_disk_file("", 0, 4096);
+	for (unsigned i = 0; i < 4; i++) {
+		const int flags = i < 2 ? O_RDWR : O_RDWR | O_SYNC;
+		struct block_options options = by_fd(__real_open(path, flags));
+
+		options.ro = i % 2;
+		options.ephemeral = !options.ro;
+		opened(options);
+		assert_int_equal(backing.fd, options.file.fd);
+		assert_int_equal(fcntl(backing.fd, F_GETFL) & O_ACCMODE,
+				 O_RDONLY);
+		assert_int_equal(write(backing.fd, "x", 1), -1);
+		block_close(&backing);
+		expect_no_log();
+		options.file.fd = __real_open(path, flags);
+		no_proc = true;
+		refused(options, -ENOENT, "open for writing, and /proc/self");
+		no_proc = false;
+		close(options.file.fd);
+	}
 }
 
 static void test_direct(void **state)
@@ -452,7 +665,6 @@ static void test_overlay_places(void **state)
 	open_error = EROFS;
 	open_flags = O_TMPFILE | O_RDWR;
 	opened(options);
-	expect_log("kept in memory");
 	assert_true(backing.overlay_fd >= 0);
 	block_close(&backing);
 	open_error = 0;
@@ -519,7 +731,12 @@ int main(void)
 		cmocka_unit_test(test_formats),
 		cmocka_unit_test(test_host_refuses),
 		cmocka_unit_test(test_locks),
+		cmocka_unit_test(test_lock_is_of_the_data),
+		cmocka_unit_test(test_ring_keeps_the_lock),
+		cmocka_unit_test(test_lock_is_not_the_callers),
 		cmocka_unit_test(test_descriptors),
+		cmocka_unit_test(test_descriptors_as_they_are),
+		cmocka_unit_test(test_descriptors_for_reading),
 		cmocka_unit_test(test_direct),
 		cmocka_unit_test(test_overlay_places),
 		cmocka_unit_test(test_overlay_fails),

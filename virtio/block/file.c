@@ -4,9 +4,17 @@
  *
  * A disk that two writers have open is soon broken, so the file is locked
  * (flock: shared for readers, exclusive for a writer), and a block device that
- * the host has mounted is not written to (O_EXCL). Both hang on a descriptor of
- * their own: the data's stays open in the kernel for a while when a process
- * with an io_uring ends, and nobody could start the next one.
+ * the host has mounted is not written to (O_EXCL). Both hang on the open file
+ * (open(2): the open file description) that the data goes through: a ring or a
+ * thread that still has a write in hand when mote ends, by kill -9 too, keeps
+ * it open until that is done, and so nobody else writes meanwhile. It is mote's
+ * own also where the caller has opened the file (fd=N), and open for no more
+ * than is needed: it is opened again, through /proc. Where that cannot be, the
+ * lock lasts as long as the caller keeps his.
+ *
+ * Who wants what another has waits a little, since what is left of a mote that
+ * has ended is soon done, and udev holds a shared lock for a moment whenever a
+ * writer has closed a block device (systemd.io/BLOCK_DEVICE_LOCKING).
  *
  * The file is opened without waiting, since a FIFO would wait for ever, but
  * O_NONBLOCK must not stay: io_uring then answers EAGAIN instead of waiting.
@@ -37,6 +45,7 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "cpu/loop/format.h"
@@ -119,15 +128,99 @@ void overlay_mark(struct overlay *o, uint64_t offset, uint64_t len)
 
 /* -- opening -------------------------------------------------------------- */
 
+#define CLAIMED                                                                \
+	"the host has it mounted, or another program has it; unmount it, or "  \
+	"use `ro` or `ephemeral`"
+
 static bool is_written(const struct block_options *o)
 {
 	return !o->ro && !o->ephemeral;
 }
 
-/* The options' file, or the descriptor as its owner has opened it. */
+/* False where it has been 2 s already. A signal ends mote in here. */
+static bool wait_for_other_user(unsigned *waits)
+{
+	static const struct timespec pause = { .tv_nsec = 20000000 };
+
+	return (*waits)++ < 100 && !nanosleep(&pause, NULL);
+}
+
+/* open(2), once nobody else has claimed the block device. */
+static int open_unclaimed(const char *path, int flags)
+{
+	unsigned waits = 0;
+	int fd;
+
+	do
+		fd = open(path, flags | O_CLOEXEC | O_NOCTTY);
+	while (fd < 0 && errno == EBUSY && wait_for_other_user(&waits));
+	return fd;
+}
+
+/*
+ * An open file of mote's own in the place of the caller's descriptor, which
+ * others may have, too: what is set and locked is then not theirs. 0 or -errno,
+ * logged.
+ */
+static int replace_descriptor(int fd, int flags)
+{
+	const int has = fcntl(fd, F_GETFL);
+	char path[32];
+	int own, error;
+
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	own = open_unclaimed(path, flags | (has & (O_DIRECT | O_SYNC)));
+	error = own < 0 ? errno : 0;
+	if (!error && dup3(own, fd, O_CLOEXEC) < 0)
+		error = errno;
+	if (own >= 0)
+		close(own);
+	if (error == EBUSY) {
+		log_error("--disk fd=%d: " CLAIMED, fd);
+		return -EBUSY;
+	}
+	/* Without /proc, or of somebody who has more rights: as it is. */
+	if (!error || (flags & O_ACCMODE) == (has & O_ACCMODE))
+		return 0;
+	log_error("--disk fd=%d: it is open for writing, and %s cannot be "
+		  "opened for reading only: %s; open it so (in a shell: "
+		  "3<disk.img)",
+		  fd, path, strerror(error));
+	return -error;
+}
+
+static int take_disk_descriptor(int fd, const struct block_options *o,
+				int wanted)
+{
+	int flags = fcntl(fd, F_GETFL), error;
+
+	if (flags & O_APPEND) {
+		log_error("--disk fd=%d: it is open for appending, where every "
+			  "write goes to the end; open it without (in a "
+			  "shell: 3<>disk.img)",
+			  fd);
+		return -EBADF;
+	}
+	error = replace_descriptor(fd, wanted);
+	if (error)
+		return error;
+	flags = fcntl(fd, F_GETFL);
+	if (o->direct && !(flags & O_DIRECT) &&
+	    fcntl(fd, F_SETFL, flags | O_DIRECT)) {
+		log_error("--disk fd=%d: it has no O_DIRECT; leave `direct` "
+			  "out",
+			  fd);
+		return -EINVAL;
+	}
+	return fd;
+}
+
+/* O_EXCL: of block devices (open(2)); it means nothing for files. */
 static int open_disk(const struct block_options *o)
 {
 	const bool writes = is_written(o);
+	const int flags = O_NONBLOCK | (writes ? O_RDWR | O_EXCL : O_RDONLY) |
+			  (o->direct ? O_DIRECT : 0);
 	const char *no_right = "`ro` or `ephemeral` needs no right to write";
 	const char *no_direct = "its file system has no O_DIRECT: leave "
 				"`direct` out";
@@ -138,33 +231,17 @@ static int open_disk(const struct block_options *o)
 		{ EROFS, writes ? no_right : NULL },
 		{ EPERM, writes ? no_right : NULL },
 		{ EBADF, writes ? one_way : NULL },
+		{ EBUSY, CLAIMED },
 		{ EINVAL, o->direct ? no_direct : NULL },
 		{ EISDIR, "make an image of it: mke2fs -d DIRECTORY" },
 		{ 0, NULL },
 	};
-	int fd = file_open(&o->file, "--disk ",
-			   O_NONBLOCK | (writes ? O_RDWR : O_RDONLY) |
-				   (o->direct ? O_DIRECT : 0),
-			   0, advice);
-	int flags;
+	int fd = o->file.path ? open_unclaimed(o->file.path, flags) : -1;
 
-	if (fd < 0 || o->file.path)
-		return fd;
-	flags = fcntl(fd, F_GETFL);
-	if (flags & O_APPEND) {
-		log_error("--disk fd=%d: it is open for appending, where every "
-			  "write goes to the end; open it without (in a "
-			  "shell: 3<>disk.img)",
-			  fd);
-		return -EBADF;
-	}
-	if (o->direct && fcntl(fd, F_SETFL, flags | O_DIRECT)) {
-		log_error("--disk fd=%d: it has no O_DIRECT; leave `direct` "
-			  "out",
-			  fd);
-		return -EINVAL;
-	}
-	return fd;
+	/* Once more, for the message. */
+	if (fd < 0)
+		fd = file_open(&o->file, "--disk ", flags, 0, advice);
+	return fd < 0 || o->file.path ? fd : take_disk_descriptor(fd, o, flags);
 }
 
 /* The same file once more, without O_DIRECT; -1 where that cannot be. */
@@ -232,27 +309,27 @@ static int measure_disk_file(struct block_backing *b)
 	return -EINVAL;
 }
 
-static int lock_disk(struct block_backing *b, const struct block_options *o)
+static int lock_disk(const struct block_backing *b,
+		     const struct block_options *o)
 {
 	const bool writes = is_written(o);
-	const char *trouble =
-		writes ? "another process, or another --disk, has it open as a "
-			 "disk; stop that one, or share the image with `ro` or "
-			 "`ephemeral`"
-		       : "another process, or another --disk, has it open for "
-			 "writing; stop that one, or copy the image";
+	unsigned waits = 0;
 
-	/* O_EXCL: of block devices (open(2)); it means nothing for files. */
-	b->lock_fd = reopen_disk(b, o, O_NONBLOCK | (writes ? O_EXCL : 0));
-	if (b->lock_fd < 0 && errno == EBUSY)
-		trouble = "the host has it mounted, or another program has it; "
-			  "unmount it, or use `ro` or `ephemeral`";
-	else if (!flock(b->lock_fd >= 0 ? b->lock_fd : b->fd,
-			(writes ? LOCK_EX : LOCK_SH) | LOCK_NB) ||
-		 errno != EWOULDBLOCK)
-		return 0; /* other errors: a file system without locks */
-	log_error("%s: %s", b->name, trouble);
-	return -EBUSY;
+	while (flock(b->fd, (writes ? LOCK_EX : LOCK_SH) | LOCK_NB)) {
+		if (errno != EWOULDBLOCK)
+			return 0; /* a file system without locks */
+		if (wait_for_other_user(&waits))
+			continue;
+		log_error("%s: another process, or another --disk, has it open "
+			  "%s",
+			  b->name,
+			  writes ? "as a disk; stop that one, or share the "
+				   "image with `ro` or `ephemeral`"
+				 : "for writing; stop that one, or copy the "
+				   "image");
+		return -EBUSY;
+	}
+	return 0;
 }
 
 /* For what the guest does not align. */
@@ -309,6 +386,8 @@ static void round_disk(struct block_backing *b)
 			 b->name, rest);
 }
 
+/* Where there is no name in the host's file systems, there is no file of them.
+ */
 /* In $TMPDIR or /var/tmp, else in memory. What fails, block_close closes. */
 static int open_overlay(struct block_backing *b)
 {
@@ -359,7 +438,7 @@ static int prepare_disk(struct block_backing *b, const struct block_options *o)
 
 void block_close(const struct block_backing *b)
 {
-	const int fds[] = { b->lock_fd, b->fd, b->buffered_fd, b->overlay_fd };
+	const int fds[] = { b->fd, b->buffered_fd, b->overlay_fd };
 
 	for (size_t i = 0; i < ARRAY_LEN(fds); i++)
 		if (fds[i] >= 0)
@@ -377,7 +456,6 @@ int block_open(struct block_backing *b, const struct block_options *o,
 	*b = (struct block_backing){
 		.fd = -1,
 		.buffered_fd = -1,
-		.lock_fd = -1,
 		.overlay_fd = -1,
 		.ro = o->ro,
 		.ephemeral = o->ephemeral && !o->ro,

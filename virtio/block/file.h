@@ -36,9 +36,8 @@ struct block_options {
 
 /* The host's side of a disk. It owns its descriptors; -1: there is none. */
 struct block_backing {
-	int fd;
+	int fd;		 /* holds the lock, and what a ring keeps of it does */
 	int buffered_fd; /* `direct`: the same file without O_DIRECT */
-	int lock_fd;	 /* holds the lock; where it is -1, `fd` does */
 	int overlay_fd;	 /* `ephemeral`: the file of its overlay */
 	bool ro, ephemeral, is_device;
 	uint64_t size;		    /* bytes, a multiple of 512 */
@@ -49,8 +48,8 @@ struct block_backing {
 
 /*
  * Opens what the options name, as disk number `index`, locks it against other
- * users and measures it. 0 or -errno, logged with how to mend it; nothing is
- * left open then.
+ * users (who has it already is waited for, up to 2 s) and measures it. 0 or
+ * -errno, logged with how to mend it; nothing is left open then.
  */
 int block_open(struct block_backing *backing,
 	       const struct block_options *options, unsigned index);

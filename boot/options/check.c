@@ -73,6 +73,24 @@ static int check_root_disk(struct options *options)
 					 roots);
 }
 
+static int check_disk_sizes(struct options *options)
+{
+	static const struct option_where where = { .option = "disk",
+						   .key = "size" };
+
+	for (unsigned i = 0; i < options->devices.disk_count; i++) {
+		const struct block_options *disk = &options->devices.disks[i];
+
+		if (disk->size && (!disk->ephemeral || disk->ro))
+			return optparse_fail(
+				&where, NULL,
+				"it is for a disk with `ephemeral` and without "
+				"`ro`; an image itself is made longer with "
+				"truncate -s");
+	}
+	return 0;
+}
+
 static int check_command(struct options *options)
 {
 	const char *alone = options->tty	 ? "tty"
@@ -231,8 +249,9 @@ static int check_sandbox(struct options *options)
 int options_check(struct options *options)
 {
 	static int (*const checks[])(struct options * options) = {
-		check_boot,    check_memory,  check_nets,  check_root_disk,
-		check_sandbox, check_command, check_stdio, check_name,
+		check_boot,	 check_memory,	   check_nets,
+		check_root_disk, check_sandbox,	   check_command,
+		check_stdio,	 check_disk_sizes, check_name,
 	};
 	int error = 0;
 

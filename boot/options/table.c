@@ -214,7 +214,13 @@ static const struct option_field disk_keys[] = {
 	    "root= of your own, for a partition, counts more."),
 	KEY(FLAG("ephemeral", DISK(ephemeral)),
 	    "What the guest writes vanishes when it ends; the image stays as "
-	    "it is, and many guests can share it."),
+	    "it is, and many guests can share it. Until then it is in a file "
+	    "without a name in $TMPDIR, /var/tmp or /tmp, else in memory."),
+	KEY(SIZE("size", DISK(size), 512, 64 * TIB, 1, 0, "4G"),
+	    "With `ephemeral`: how large the guest sees the disk, where that "
+	    "is to be more than its image. What is behind the image reads as "
+	    "zeros; its file system does not grow by itself (resize2fs in the "
+	    "guest). A number alone is bytes."),
 	KEY(FLAG("direct", DISK(direct)),
 	    "Go past the host's page cache (O_DIRECT)."),
 	KEY(STRING("serial", DISK(serial), 1, BLOCK_SERIAL_BYTES, "ID",

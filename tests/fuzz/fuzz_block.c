@@ -301,6 +301,7 @@ static struct block *make_block(uint8_t how)
 		.fd = disk_file(),
 		.buffered_fd = -1,
 		.overlay_fd = how & 2 ? disk_file() : -1,
+		.base_end = how & 32 ? 3 * OVERLAY_CLUSTER : UINT64_MAX,
 		.ro = how & 1,
 		.ephemeral = how & 2,
 		.is_device = how & 8,

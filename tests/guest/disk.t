@@ -221,4 +221,32 @@ done
 guest virtio_write -d "$img,ephemeral" -a byte=5
 ends 0 poweroff "a disk with ephemeral has its overlay in \$TMPDIR"
 
+# -- an overlay that is larger than its image ---------------------------------------
+
+# The image ends in the middle of a cluster.
+truncate -s $((64 * 1024 - 1024)) "$img"
+before=$(cksum "$img")
+for engine in uring threads; do
+	for row in 0:114:114 120:114:114 124:114:0 128:0:0 8388604:0:0; do
+		sector=${row%%:*}
+		guest virtio_write -d "$img,ephemeral,size=4G,engine=$engine" \
+			-a "byte=7 sector=$sector sectors=4"
+		was=${row#*:}
+		like "$(cat "$out")" "^capacity 8388608, was ${was%:*} and ${was#*:}\$" \
+			"$engine, size=: what the guest reads at sector $sector"
+		like "$(cat "$out")" '^same 2048 of 2048' \
+			"$engine, size=: what it writes at sector $sector is read back"
+		is "$(cksum "$img")" "$before" \
+			"$engine, size=: the image does not change at sector $sector"
+	done
+done
+for with in size=32K size=4G,ro,ephemeral size=4G ephemeral,size=70000; do
+	for check in '' --check; do
+		mote -k "$GUESTS/hello.elf" -d "$img,ephemeral,$with" $check
+		[ "$with" != size=4G ] || mote -k "$GUESTS/hello.elf" -d "$img,$with" $check
+		is "$status $(wc -l <"$err")" "125 1" \
+			"size= that will not do is refused${check:+ by $check}: $with"
+	done
+done
+
 done_testing

@@ -136,6 +136,20 @@ is "$status" 125 "without /proc an image in use is refused"
 in_mounts 'umount -l /proc' -k "$GUESTS/virtio_write.elf" -d "$tmp/image"
 is "$status" 0 "without /proc an image is free after kill -9"
 
+in_mounts 'mount -t tmpfs none /var/tmp; unset TMPDIR' \
+	-k "$GUESTS/virtio_write.elf" -d "$tmp/image,ephemeral"
+is "$status" 0 "without a directory on a disk there is an overlay"
+like "$(cat "$err")" '^mote: disk 0 [(]image[)]: its overlay in /var/tmp takes memory' \
+	"without a directory on a disk mote says what the overlay takes"
+is "$(wc -l <"$err")" 1 "without a directory on a disk: one line says so"
+mkdir "$tmp/full"
+in_mounts "mount -t tmpfs -o size=16k none '$tmp/full'; TMPDIR='$tmp/full'
+	export TMPDIR" -k "$GUESTS/virtio_write.elf" -d "$tmp/image,ephemeral" \
+	-a sectors=63
+like "$(cat "$out")" '^write 1$' "an overlay without room: the guest is told"
+like "$(cat "$err")" "^mote: disk 0 [(]image[)]: its overlay in $tmp/full: .*the guest gets an I/O error" \
+	"an overlay without room: the message names its directory"
+
 # -- no namespaces ----------------------------------------------------------------
 
 for lacks in unshare:EPERM pivot_root,chroot mount:EPERM; do

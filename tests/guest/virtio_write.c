@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * One write to a disk and its read, for what the host's side makes of it: fills
- * `sectors=` from `sector=` on with `byte=`, and says what came of that.
+ * `sectors=` from `sector=` on with `byte=`, and says what was there and what
+ * came of that.
  */
 #include "tests/guest/virtio.h"
 
@@ -27,6 +28,9 @@ void guest_main(const uint8_t *boot_params)
 	print("offered %s%s%s\n", virtio_offered(0) & BLK_F_RO ? "ro " : "",
 	      virtio_offered(0) & BLK_F_DISCARD ? "discard " : "",
 	      virtio_offered(0) & BLK_F_FLUSH ? "flush" : "");
+	block_request(0, &ring, BLK_READ, sector, data + askew, len);
+	print("capacity %u, was %u and %u\n", reg_read(0, R_CONFIG),
+	      data[askew], data[askew + len - 1]);
 	memset(data, byte, sizeof(data));
 	print("write %d\n",
 	      block_request(0, &ring, BLK_WRITE, sector, data + askew, len));

@@ -656,18 +656,100 @@ static void test_overlay_places(void **state)
 	assert_int_equal(fstat(backing.overlay_fd, &st), 0);
 	assert_int_equal(st.st_size, 3 * 4096 + 512);
 	assert_int_equal(st.st_nlink, 0); /* it has no name */
+	assert_non_null(strstr(backing.overlay_name, directory));
 	block_close(&backing);
 	setenv("TMPDIR", "/nowhere", 1);
 	opened(options); /* in another one */
+	assert_string_equal(backing.overlay_name,
+			    "disk 3 (disk.img): its overlay in /var/tmp");
 	block_close(&backing);
 	unsetenv("TMPDIR");
 	expect_no_log();
 	open_error = EROFS;
 	open_flags = O_TMPFILE | O_RDWR;
+	file_system = TMPFS_MAGIC;
 	opened(options);
+	expect_log("its overlay in memory takes memory");
 	assert_true(backing.overlay_fd >= 0);
 	block_close(&backing);
 	open_error = 0;
+	/* A directory whose file system is in memory is no better. */
+	opened(options);
+	expect_log("its overlay in /var/tmp takes memory");
+	block_close(&backing);
+	/* Unless it was named. */
+	setenv("TMPDIR", directory, 1);
+	opened(options);
+	block_close(&backing);
+	file_system = EXT4_SUPER_MAGIC;
+	expect_no_log();
+}
+
+static void test_overlay_too_large(void **state)
+{
+	struct block_options options = by_path();
+
+	(void)state;
+	make_disk_file("", 0, 4096);
+	options.ephemeral = true;
+	options.size = 1ULL << 62;
+	setenv("TMPDIR", directory, 1);
+	refused(options, -EFBIG, "its overlay in /tmp/mote-test-");
+}
+
+/* An overlay that is larger than its image. */
+static void test_overlay_size(void **state)
+{
+	static const struct {
+		uint64_t base, size, base_end;
+	} cases[] = {
+		{ 4096, 8192, 4096 },
+		{ 4096, 4096, UINT64_MAX },
+		{ 512, MIB, 0 },
+		{ 8192 + 512, 8192 + 1024, 8192 },
+		{ 3 * 4096 + 100, MIB, 12288 },
+		{ MIB, 5 * GIB, MIB },
+	};
+	struct block_options options = by_path();
+	uint8_t bytes[4 * 4096], got[4096];
+	struct stat st;
+
+	(void)state;
+	fill(bytes, sizeof(bytes));
+	options.ephemeral = true;
+	for (size_t i = 0; i < 2 * ARRAY_LEN(cases); i++) {
+		const uint64_t base = cases[i / 2].base / 512 * 512;
+		const uint64_t tail = base % 4096;
+
+		make_disk_file((char *)bytes, sizeof(bytes), sizeof(bytes));
+		assert_int_equal(truncate(path, (off_t)cases[i / 2].base), 0);
+		options.direct = i % 2;
+		options.size = cases[i / 2].size;
+		opened(options);
+		if (base != cases[i / 2].base)
+			expect_log("no whole sector");
+		assert_true(backing.size == options.size);
+		assert_true(backing.base_end == cases[i / 2].base_end);
+		assert_int_equal(fstat(backing.overlay_fd, &st), 0);
+		assert_true((uint64_t)st.st_size == options.size);
+		/* A cluster that the image ends in is there as a whole. */
+		if (tail) {
+			memset(got, 0, sizeof(got));
+			assert_in_range(pread(backing.overlay_fd, got, 4096,
+					      (off_t)(base - tail)),
+					tail + 512, 4096);
+			assert_memory_equal(got, bytes + base - tail, tail);
+			for (size_t n = tail; n < 4096; n++)
+				assert_int_equal(got[n], 0);
+		}
+		block_close(&backing);
+		expect_no_log();
+	}
+	make_disk_file("", 0, 8192);
+	options.size = 8192 - 512;
+	refused(options, -EINVAL, "7680 bytes are less than its image's 8192");
+	options.size = 8192 + 100;
+	refused(options, -EINVAL, "no multiple of its sectors of 512 bytes");
 }
 
 /* Nor that, nor room where one could be written. */
@@ -686,10 +768,7 @@ static void test_overlay_fails(void **state)
 	open_flags = O_TMPFILE | O_RDWR;
 	memfd_error = EMFILE;
 	assert_int_equal(block_open(&backing, &options, 0), -EMFILE);
-	/* One line says where it would be kept, and one that this fails. */
-	assert_int_equal(logged.count, 2);
-	assert_non_null(strstr(logged.last, "memfd_create: Too many"));
-	logged.count = 0;
+	expect_log("memfd_create: Too many");
 	open_error = memfd_error = 0;
 	unsetenv("TMPDIR");
 }
@@ -741,6 +820,8 @@ int main(void)
 		cmocka_unit_test(test_overlay_places),
 		cmocka_unit_test(test_overlay_fails),
 		cmocka_unit_test(test_block_devices),
+		cmocka_unit_test(test_overlay_too_large),
+		cmocka_unit_test(test_overlay_size),
 	};
 
 	return cmocka_run_group_tests(tests, set_up, tear_down);

@@ -133,6 +133,19 @@ static void test_descriptors(void **state)
 	assert_int_equal(parsed->fd_count, 0);
 }
 
+static void test_disks(void **state)
+{
+	const struct block_options *disks = options.devices.disks;
+
+	(void)state;
+	accepts("-k k -d a -d b,ephemeral,size=4G,root -d fd=9,size=1536,"
+		"ephemeral,direct");
+	assert_int_equal(options.devices.disk_count, 3);
+	assert_int_equal(disks[0].size, 0);
+	assert_true(disks[1].size == 4 * GIB && disks[1].ephemeral);
+	assert_int_equal(disks[2].size, 1536);
+}
+
 static void test_nets(void **state)
 {
 	static const uint8_t mac[] = { 0x02, 0xaB, 0xcd, 0xEF, 0x09, 0 };
@@ -580,6 +593,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_defaults),
 		cmocka_unit_test(test_every_option),
+		cmocka_unit_test(test_disks),
 		cmocka_unit_test(test_nets),
 		cmocka_unit_test(test_rates),
 		cmocka_unit_test(test_vsock),

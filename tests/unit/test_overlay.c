@@ -6,6 +6,7 @@
  * sector, several in flight, by an engine that moves as little at a time as it
  * likes. The base never changes.
  */
+#include <fcntl.h>
 #include <linux/falloc.h>
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -20,6 +21,7 @@
 #define REGIONS 4u /* each request in flight has one of its own */
 
 static uint8_t model[SIZE], base[SIZE];
+static uint64_t base_size; /* of the image; SIZE, but where size= is given */
 static int base_fd;
 static uint64_t seed;
 
@@ -59,12 +61,15 @@ static void start(enum manner how, uint64_t size)
 	struct block_options options = { .ephemeral = true,
 					 .engine = BLOCK_ENGINE_URING };
 
+	options.size = size < SIZE ? SIZE : 0;
+	base_size = size;
 	seed = 42 + how;
 	manner = how;
 	mock_count = 0;
 	mock_result = perform;
 	fill(base, sizeof(base));
-	memcpy(model, base, sizeof(base));
+	memset(model, 0, sizeof(model));
+	memcpy(model, base, size);
 	base_fd = file_of(base, sizeof(base));
 	assert_int_equal(ftruncate(base_fd, (off_t)size), 0);
 	options.file.fd = dup(base_fd);
@@ -76,8 +81,8 @@ static void end(void)
 	uint8_t *now = malloc(sizeof(base));
 
 	disk_destroy();
-	assert_int_equal(pread(base_fd, now, sizeof(base), 0), sizeof(base));
-	assert_memory_equal(now, base, sizeof(base));
+	assert_int_equal(pread(base_fd, now, sizeof(base), 0), base_size);
+	assert_memory_equal(now, base, base_size);
 	free(now);
 	close(base_fd);
 	expect_no_log();
@@ -165,11 +170,11 @@ static void check_all(void)
 	assert_memory_equal(got, model, SIZE);
 }
 
-static void random_run(enum manner how, unsigned rounds)
+static void random_run(enum manner how, uint64_t size, unsigned rounds)
 {
 	struct random_request requests[REGIONS];
 
-	start(how, SIZE);
+	start(how, size);
 	for (unsigned round = 0; round < rounds; round++) {
 		const unsigned count = 1 + any(REGIONS);
 
@@ -187,20 +192,38 @@ static void random_run(enum manner how, unsigned rounds)
 static void test_whole(void **state)
 {
 	(void)state;
-	random_run(WHOLE, 2000);
+	random_run(WHOLE, SIZE, 2000);
 }
 
 static void test_short(void **state)
 {
 	(void)state;
-	random_run(SHORT, 2000);
+	random_run(SHORT, SIZE, 2000);
 }
 
 /* A file system that can neither punch holes nor zero a range. */
 static void test_poor(void **state)
 {
 	(void)state;
-	random_run(SHORT_AND_POOR, 2000);
+	random_run(SHORT_AND_POOR, SIZE, 2000);
+}
+
+/* Larger than its image, which ends at a cluster, in one, or in the first. */
+static void test_larger_than_its_image(void **state)
+{
+	static const uint64_t sizes[] = { SIZE / 2 / 4096 * 4096,
+					  SIZE / 3 / 4096 * 4096 + 3 * 512,
+					  512 };
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(sizes); i++)
+		for (enum manner how = WHOLE; how <= SHORT_AND_POOR; how++) {
+			start(how, sizes[i]);
+			assert_true(get_le64(t.device->config) == SECTORS);
+			check_all();
+			end();
+			random_run(how, sizes[i], 300);
+		}
 }
 
 /* -- single cases --------------------------------------------------------- */
@@ -248,7 +271,7 @@ static void test_no_space(void **state)
 	engine_reports(0);
 	collect();
 	assert_int_equal(status_of(0), BLOCK_IOERR);
-	expect_log(strerror(ENOSPC));
+	expect_log("its overlay in /");
 	check_all();
 	/* So much short that no cluster is whole: an error, and no loop. */
 	put_request_on(0, BLOCK_OUT, 8, DATA_AT, 8192);
@@ -400,6 +423,27 @@ static void test_reset(void **state)
 	end();
 }
 
+/* No room for a cluster of which a part is written. */
+static void test_no_space_for_a_copy(void **state)
+{
+	int overlay_fd, full_fd = open("/dev/full", O_RDWR | O_CLOEXEC);
+
+	(void)state;
+	start(WHOLE, SIZE);
+	overlay_fd = t.block->overlay.fd;
+	t.block->overlay.fd = full_fd;
+	put_request_on(0, BLOCK_OUT, 9, DATA_AT, 512);
+	kick_queue(0);
+	collect();
+	assert_int_equal(status_of(0), BLOCK_IOERR);
+	assert_non_null(strstr(logged.last, strerror(ENOSPC)));
+	expect_log("its overlay in /");
+	t.block->overlay.fd = overlay_fd;
+	check_all();
+	end();
+	close(full_fd);
+}
+
 /* The base got shorter, or cannot be read where a cluster is to be copied. */
 static void test_short_base(void **state)
 {
@@ -410,6 +454,8 @@ static void test_short_base(void **state)
 	kick_queue(0);
 	collect();
 	assert_int_equal(status_of(0), BLOCK_IOERR);
+	/* Of the image, and so it is said. */
+	assert_null(strstr(logged.last, "overlay"));
 	expect_log("I/O error");
 	put_request_on(0, BLOCK_OUT, 16, DATA_AT, 4096);
 	kick_queue(0);
@@ -514,11 +560,13 @@ int main(void)
 		cmocka_unit_test(test_whole),
 		cmocka_unit_test(test_short),
 		cmocka_unit_test(test_poor),
+		cmocka_unit_test(test_larger_than_its_image),
 		cmocka_unit_test(test_discard_frees),
 		cmocka_unit_test(test_overlapping),
 		cmocka_unit_test(test_overlapping_failed),
 		cmocka_unit_test(test_many_overlapping),
 		cmocka_unit_test(test_no_space),
+		cmocka_unit_test(test_no_space_for_a_copy),
 		cmocka_unit_test(test_reset),
 		cmocka_unit_test(test_short_base),
 		cmocka_unit_test(test_large),

@@ -23,7 +23,8 @@
  * written; they lie in a sparse file that has no name and vanishes with mote.
  * Reads of other clusters go to the shared base, which is never written. One
  * bit for a cluster is set once its data is in the overlay's file, and never
- * cleared: what was discarded since is a hole, and reads as zeros. Only a
+ * cleared: what was discarded since is a hole, and reads as zeros. So does what
+ * is behind the end of a shorter base (size=), all of it the overlay's. Only a
  * cluster that a write covers in part is copied from the base first, and at
  * once, so that two writes to the same cluster cannot both do it; while another
  * write to it is in flight, request.c waits for that. Guests write whole pages,
@@ -38,6 +39,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/fs.h>
+#include <linux/magic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -45,6 +47,7 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -65,6 +68,7 @@ int overlay_create(struct overlay *o, const struct block_backing *b)
 		.base_fd = b->buffered_fd >= 0 ? b->buffered_fd : b->fd,
 		.fd = b->overlay_fd,
 		.size = b->size,
+		.base_end = b->base_end,
 		.bits_size = words * sizeof(*o->bits),
 	};
 	bits = pool_map(o->bits_size);
@@ -84,7 +88,8 @@ bool overlay_has(const struct overlay *o, uint64_t offset)
 {
 	const uint64_t cluster = offset / OVERLAY_CLUSTER;
 
-	return o->bits[cluster / WORD_BITS] >> cluster % WORD_BITS & 1;
+	return offset >= o->base_end ||
+	       o->bits[cluster / WORD_BITS] >> cluster % WORD_BITS & 1;
 }
 
 uint64_t overlay_run(const struct overlay *o, uint64_t offset, uint64_t len,
@@ -108,12 +113,11 @@ int overlay_copy(struct overlay *o, uint64_t offset)
 	if (len > o->size - at)
 		len = o->size - at;
 	n = pread(o->base_fd, data, len, (off_t)at);
-	if (n == (ssize_t)len)
-		n = pwrite(o->fd, data, len, (off_t)at);
-	if (n < 0)
-		return -errno;
 	if (n != (ssize_t)len)
-		return -EIO;
+		return n < 0 ? errno : EIO;
+	n = pwrite(o->fd, data, len, (off_t)at);
+	if (n != (ssize_t)len)
+		return n < 0 ? -errno : -EIO;
 	overlay_mark(o, at, len);
 	return 0;
 }
@@ -388,32 +392,102 @@ static void round_disk(struct block_backing *b)
 
 /* Where there is no name in the host's file systems, there is no file of them.
  */
+static bool is_in_memory(int fd)
+{
+	struct statfs fs;
+
+	return !fstatfs(fd, &fs) && (unsigned long)fs.f_type == TMPFS_MAGIC;
+}
+
 /* In $TMPDIR or /var/tmp, else in memory. What fails, block_close closes. */
 static int open_overlay(struct block_backing *b)
 {
 	const char *directories[] = { getenv("TMPDIR"), "/var/tmp", "/tmp" };
-	int error;
+	const char *place = "memory";
+	size_t i = 0;
 
-	for (size_t i = 0; i < ARRAY_LEN(directories) && b->overlay_fd < 0; i++)
-		if (directories[i] && *directories[i])
-			b->overlay_fd =
-				open(directories[i],
-				     O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+	for (; i < ARRAY_LEN(directories) && b->overlay_fd < 0; i++) {
+		if (!directories[i] || !*directories[i])
+			continue;
+		place = directories[i];
+		b->overlay_fd =
+			open(place, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+	}
 	if (b->overlay_fd < 0) {
-		log_info("%s: no directory for its overlay can be written to, "
-			 "so that is kept in memory; set TMPDIR to one",
-			 b->name);
+		place = "memory";
 		b->overlay_fd = memfd_create("mote-overlay", MFD_CLOEXEC);
 	}
 	if (b->overlay_fd < 0)
 		return log_errno("memfd_create");
-	if (!ftruncate(b->overlay_fd, (off_t)b->size))
+	snprintf(b->overlay_name, sizeof(b->overlay_name),
+		 "%s: its overlay in %.40s", b->name, place);
+	/* Who names a file system in memory knows. */
+	if (i > 1 && is_in_memory(b->overlay_fd))
+		log_warn("%s takes memory, which counts against a container's "
+			 "limit, as no directory on a disk can be written to; "
+			 "set TMPDIR to one",
+			 b->overlay_name);
+	return 0;
+}
+
+/*
+ * All from the last whole cluster of the image on is the overlay's, so what is
+ * in a part of one is copied there.
+ */
+static int grow_overlay(struct block_backing *b)
+{
+	const size_t rest = b->base_end % OVERLAY_CLUSTER;
+	const int base_fd = b->buffered_fd >= 0 ? b->buffered_fd : b->fd;
+	uint8_t data[OVERLAY_CLUSTER];
+
+	b->base_end -= rest;
+	errno = EIO; /* for what is cut short */
+	if (!rest ||
+	    (pread(base_fd, data, rest, (off_t)b->base_end) == (ssize_t)rest &&
+	     pwrite(b->overlay_fd, data, rest, (off_t)b->base_end) ==
+		     (ssize_t)rest))
 		return 0;
-	error = errno;
-	log_error("%s: its overlay cannot be %llu bytes long: %s; set TMPDIR "
-		  "to a directory of another file system",
-		  b->name, (unsigned long long)b->size, strerror(error));
-	return -error;
+	return -errno;
+}
+
+static int create_overlay_file(struct block_backing *b)
+{
+	int error = open_overlay(b);
+
+	if (error)
+		return error;
+	if (ftruncate(b->overlay_fd, (off_t)b->size))
+		error = -errno;
+	if (!error && b->base_end < b->size)
+		error = grow_overlay(b);
+	if (error)
+		log_error("%s cannot be %llu bytes long: %s; set TMPDIR to a "
+			  "directory of another file system",
+			  b->overlay_name, (unsigned long long)b->size,
+			  strerror(-error));
+	return error;
+}
+
+/* size=: of the disk that the guest sees, longer than its image. */
+static int set_disk_size(struct block_backing *b, const struct block_options *o)
+{
+	b->base_end = UINT64_MAX;
+	if (!o->size || !b->ephemeral)
+		return 0;
+	if (o->size < b->size || o->size % b->logical) {
+		log_error("%s: size=: %llu bytes are %s%llu bytes; give a "
+			  "larger size, in whole sectors",
+			  b->name, (unsigned long long)o->size,
+			  o->size < b->size ? "less than its image's "
+					    : "no multiple of its sectors of ",
+			  (unsigned long long)(o->size < b->size ? b->size
+								 : b->logical));
+		return -EINVAL;
+	}
+	if (o->size > b->size)
+		b->base_end = b->size;
+	b->size = o->size;
+	return 0;
 }
 
 static int prepare_disk(struct block_backing *b, const struct block_options *o)
@@ -429,10 +503,12 @@ static int prepare_disk(struct block_backing *b, const struct block_options *o)
 		fcntl(b->fd, F_SETFL, flags & ~O_NONBLOCK);
 	if (flags & O_DIRECT)
 		error = open_buffered_disk(b, o);
-	if (!error)
-		round_disk(b);
+	if (error)
+		return error;
+	round_disk(b);
+	error = set_disk_size(b, o);
 	if (!error && b->ephemeral)
-		error = open_overlay(b);
+		error = create_overlay_file(b);
 	return error;
 }
 

@@ -28,6 +28,7 @@ struct block_options {
 	bool ro, root, ephemeral, direct;
 	const char *serial; /* at most BLOCK_SERIAL_BYTES; NULL: none */
 	enum block_engine engine;
+	uint64_t size; /* of an `ephemeral` one, bytes; 0: the image's */
 	uint64_t bytes_per_s, ops_per_s; /* 0: no limit */
 	/* Set by devices.c: */
 	unsigned queues; /* 1 .. DEVICE_QUEUES_MAX */
@@ -41,9 +42,11 @@ struct block_backing {
 	int overlay_fd;	 /* `ephemeral`: the file of its overlay */
 	bool ro, ephemeral, is_device;
 	uint64_t size;		    /* bytes, a multiple of 512 */
+	uint64_t base_end;	    /* `ephemeral`: see struct overlay */
 	uint32_t logical, physical; /* block sizes, bytes */
 	unsigned index;		    /* among the disks */
 	char name[64];		    /* for messages: "disk 0 (root.img)" */
+	char overlay_name[128]; /* "disk 0 (root.img): its overlay in /tmp" */
 };
 
 /*
@@ -60,10 +63,11 @@ void block_close(const struct block_backing *backing);
 #define OVERLAY_CLUSTER 4096u
 
 struct overlay {
-	int base_fd, fd;  /* the backing's; the first takes any alignment */
-	uint64_t size;	  /* bytes of the disk */
-	uint64_t *bits;	  /* one for each cluster: it is in the overlay */
-	size_t bits_size; /* bytes of that mapping */
+	int base_fd, fd;   /* the backing's; the first takes any alignment */
+	uint64_t size;	   /* bytes of the disk */
+	uint64_t base_end; /* from here on all is in it: size= */
+	uint64_t *bits;	   /* one for each cluster: it is in the overlay */
+	size_t bits_size;  /* bytes of that mapping */
 };
 
 /* An empty one in the backing's overlay_fd. 0 or -errno, logged. */
@@ -83,7 +87,8 @@ uint64_t overlay_run(const struct overlay *overlay, uint64_t offset,
 
 /*
  * Before a write of a part of the cluster with this offset, which is not in the
- * overlay: copies it from the base. Waits for that; 0 or -errno.
+ * overlay: copies it from the base. Waits for that; 0, -errno of the overlay's
+ * file, or errno, above 0, of the base.
  */
 int overlay_copy(struct overlay *overlay, uint64_t offset);
 

@@ -48,6 +48,13 @@
 /* Not const: as such it would be 64 KiB of the program file. */
 static uint8_t zeros[ZEROS_SIZE];
 
+/* An overlay may lie in another file system than its image. */
+static const char *failed_file(const struct disk *disk, const struct request *r)
+{
+	return r->io.file == BLOCK_FILE_OVERLAY ? disk->backing->overlay_name
+						: disk->backing->name;
+}
+
 /* It is BLOCK_IOERR, and the log says why, unless nobody will see it. */
 static int fail_request(const struct disk *disk, const struct request *r,
 			const char *why)
@@ -56,8 +63,14 @@ static int fail_request(const struct disk *disk, const struct request *r,
 
 	if (!r->canceled)
 		log_guest(&limit, "%s: %s; the guest gets an I/O error",
-			  disk->backing->name, why);
+			  failed_file(disk, r), why);
 	return BLOCK_IOERR;
+}
+
+static int fail_copy(const struct disk *disk, struct request *r, int error)
+{
+	r->io.file = error < 0 ? BLOCK_FILE_OVERLAY : BLOCK_FILE_BASE;
+	return fail_request(disk, r, strerror(error < 0 ? -error : error));
 }
 
 /* -- deferral ------------------------------------------------------------- */
@@ -135,7 +148,7 @@ static int copy_end_clusters(struct disk *disk, struct request *r)
 		limiter_owe(disk->ops, 2);
 		error = overlay_copy(disk->overlay, ends[i]);
 		if (error)
-			return fail_request(disk, r, strerror(-error));
+			return fail_copy(disk, r, error);
 	}
 	return BLOCK_OK;
 }

@@ -289,7 +289,12 @@ static const struct option_entry options_table[] = {
 
 	OPTION('d', DEVICES, PATH_OR_FD("disk", DISK(file), "disk.img"),
 	       "a raw disk image or a block device; repeat for more",
-	       .keys = disk_keys, REPEATS(devices.disks, devices.disk_count)),
+	       .keys = disk_keys, REPEATS(devices.disks, devices.disk_count),
+	       MORE("It is locked (flock(2)) for as long as anything may still "
+		    "be written to it; shared with `ro` and `ephemeral`. "
+		    "Whoever has it already is waited for, 2 seconds at most. "
+		    "fd=N is opened again through /proc, with `ro` and "
+		    "`ephemeral` for reading only.")),
 	OPTION('n', DEVICES,
 	       VARIANT("net", NET(kind), NET(file), net_forms, NET_NONE,
 		       "tap=tap0"),

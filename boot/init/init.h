@@ -136,6 +136,17 @@ void stream_end(unsigned status) __attribute__((noreturn));
 void stream_fail(const char *why, const char *what, long error)
 	__attribute__((noreturn));
 
+/* -- disk.c: what is on a disk --------------------------------------------- */
+
+/* Its file system, as mount(2) wants it; NULL for none that is known here. */
+const char *disk_type(const char *device);
+
+/*
+ * The /dev/NAME that root= means: itself, or the disk or partition with that
+ * UUID=, LABEL= or PARTUUID=, which is waited for.
+ */
+const char *disk_resolve(const char *root);
+
 /* -- root.c: drivers, file systems, the root disk -------------------------- */
 
 void root_mount_kernel(void);

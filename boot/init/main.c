@@ -17,9 +17,9 @@
  *	9. relay_leave		everything is on the disks
  *	10. stream_end		the status, last of all; mote ends the guest
  *
- * Calls go one way: main -> net, relay -> clock, root -> stream -> text (init.h
- * declares all of it). So any stage may end the guest with stream_fail, and
- * none returns an error.
+ * Calls go one way: main -> net, relay -> clock, root -> disk -> stream -> text
+ * (init.h declares all of it). So any stage may end the guest with stream_fail,
+ * and none returns an error.
  *
  * For example `mote ... -- cat`: RUN_FILE holds the orders "acat" and, for each
  * variable of the environment, "eNAME=value". When the command is about to run,

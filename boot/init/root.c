@@ -6,10 +6,8 @@
  * Modules are loaded as modprobe would: what a module needs first. There is no
  * search by aliases: the handful of names is known.
  *
- * Which file system the disk has is seen from the disk: trying one after the
- * other would have each that it is not complain on the console. A root that
- * cannot be written to gets a tmpfs over it, so that programs find the writable
- * system that they expect; what they write is gone afterwards.
+ * A root that cannot be written to gets a tmpfs over it, so that programs find
+ * the writable system that they expect; what they write is gone afterwards.
  */
 #include <errno.h>
 #include <sys/mount.h>
@@ -180,45 +178,7 @@ void root_load_drivers(void)
 	}
 }
 
-/* -- which file system ---------------------------------------------------- */
-
-static const struct disk_magic {
-	const char *type;
-	uint32_t at;
-	const char *bytes;
-} disk_magics[] = {
-	{ "ext4", 0x438, "\x53\xef" },
-	{ "erofs", 0x400, "\xe2\xe1\xf5\xe0" },
-	{ "squashfs", 0, "hsqs" },
-	{ "xfs", 0, "XFSB" },
-	{ "btrfs", 0x10040, "_BHRfS_M" },
-	{ "f2fs", 0x400, "\x10\x20\xf5\xf2" },
-	{ "iso9660", 0x8001, "CD001" },
-	{ NULL, 0, NULL },
-};
-
-static const char *root_find_type(const char *device)
-{
-	const char *type = text_word("rootfstype");
-	int fd = sys_open(device, O_RDONLY);
-	char bytes[8];
-	size_t len;
-
-	if (fd < 0)
-		stream_fail("cannot open the root disk", device, fd);
-	for (const struct disk_magic *m = disk_magics; m->type && !type; m++) {
-		len = text_len(m->bytes);
-		if (SYS(pread64, fd, bytes, len, m->at) == (long)len &&
-		    !memcmp(bytes, m->bytes, len))
-			type = m->type;
-	}
-	SYS(close, fd);
-	if (!type)
-		stream_fail("no file system that is known here is on the root "
-			    "disk",
-			    device, 0);
-	return type;
-}
+/* -- the root disk -------------------------------------------------------- */
 
 /* Loads the file system's module where the kernel does not know it. */
 static long root_mount_type(const char *source, const char *target,
@@ -233,8 +193,6 @@ static long root_mount_type(const char *source, const char *target,
 	}
 	return result;
 }
-
-/* -- the root disk -------------------------------------------------------- */
 
 static void root_mount_disk(const char *device)
 {
@@ -251,7 +209,13 @@ static void root_mount_disk(const char *device)
 				    device, 0);
 		sys_sleep_ms(STEP_MS);
 	}
-	type = root_find_type(device);
+	type = text_word("rootfstype");
+	if (!type)
+		type = disk_type(device);
+	if (!type)
+		stream_fail("no file system that is known here is on the root "
+			    "disk",
+			    device, 0);
 	SYS(mkdir, DISK, 0755);
 	result = root_mount_type(device, DISK, type, flags, data);
 	if (rw && (result == -EACCES || result == -EROFS))
@@ -338,9 +302,7 @@ void root_enter(void)
 	const char *device = text_word("root");
 
 	if (device && *device) {
-		if (!text_after(device, "/dev/"))
-			stream_fail("root= is to be /dev/NAME, not", device, 0);
-		root_mount_disk(device);
+		root_mount_disk(disk_resolve(device));
 		root_switch(root_make_writable());
 	}
 	root_mount_fs(&kernel_fs[EARLY]);

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The network, as far as it needs no program: lo is up, and where the command
- * line has ip= the interface that it names gets its address, as a kernel with
- * CONFIG_IP_PNP would do it (Documentation/admin-guide/nfs/nfsroot.rst):
+ * The network, as far as it needs no program: lo is up, the machine's own name
+ * leads to an address, and where the command line has ip= the interface that it
+ * names gets its address, as a kernel with CONFIG_IP_PNP would do it
+ * (Documentation/admin-guide/nfs/nfsroot.rst):
  *
  *	ip=CLIENT:SERVER:GATEWAY:NETMASK:HOSTNAME:DEVICE:AUTOCONF
  *
@@ -13,6 +14,7 @@
 #include <net/route.h>
 #include <netinet/in.h>
 #include <sys/ioctl.h>
+#include <sys/mount.h>
 #include <sys/socket.h>
 
 #include "boot/init/init.h"
@@ -75,12 +77,61 @@ static long net_set_address(int fd, const char *const field[FIELDS])
 	return result == -EEXIST ? 0 : result;
 }
 
+/* Is it a word of a file like /etc/hosts? A comment's do not count. */
+static bool net_has_name(const char *hosts, const char *name)
+{
+	while (*hosts) {
+		const char *rest = text_after(hosts, name);
+
+		if (rest && (*rest <= ' ' || *rest == '#'))
+			return true;
+		while (*hosts > ' ' && *hosts != '#')
+			hosts++;
+		if (*hosts == '#')
+			while (*hosts && *hosts != '\n')
+				hosts++;
+		while (*hosts && *hosts <= ' ')
+			hosts++;
+	}
+	return false;
+}
+
+/*
+ * A machine finds itself by its name. The root's own /etc/hosts is not written
+ * to, which may be on somebody's disk: a file of the guest's memory lies over
+ * it, as in a container. Where there is none, an empty one is made for that.
+ */
+static void net_resolve_name(const char *name, const char *address)
+{
+	static const char path[] = "/run/hosts", target[] = "/etc/hosts";
+	const int flags = O_WRONLY | O_CREAT | O_CLOEXEC;
+	struct text line = { .len = 0 };
+	size_t len;
+	const char *hosts = text_load(target, &len);
+	int fd;
+
+	if (net_has_name(hosts, name))
+		return;
+	if (!len)
+		text_add(&line, "127.0.0.1\tlocalhost\n::1\tlocalhost\n");
+	text_add(text_add(&line, address), "\t");
+	text_add(text_add(&line, name), "\n");
+	fd = (int)SYS(open, path, flags, 0644);
+	SYS(write, fd, line.bytes, line.len);
+	SYS(write, fd, hosts, len);
+	SYS(close, fd);
+	SYS(mkdir, "/etc", 0755);
+	SYS(close, SYS(open, target, flags, 0644));
+	SYS(mount, path, target, NULL, MS_BIND, NULL);
+}
+
 void net_start(void)
 {
 	const char *ip = text_word("ip"), *field[FIELDS];
 	struct text fields = { .len = 0 };
 	char *at = fields.bytes;
 	int fd = (int)SYS(socket, AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	bool has_address;
 	long result;
 
 	if (fd >= 0)
@@ -98,7 +149,11 @@ void net_start(void)
 	if (!*field[HOSTNAME])
 		field[HOSTNAME] = "mote";
 	SYS(sethostname, field[HOSTNAME], text_len(field[HOSTNAME]));
-	if (*field[CLIENT] >= '0' && *field[CLIENT] <= '9') {
+	has_address = *field[CLIENT] >= '0' && *field[CLIENT] <= '9';
+	/* Debian's address for a machine that has no fixed one of its own */
+	net_resolve_name(field[HOSTNAME],
+			 has_address ? field[CLIENT] : "127.0.1.1");
+	if (has_address) {
 		result = fd < 0 ? fd : net_set_address(fd, field);
 		if (result)
 			stream_note("cannot set up the network as in ip=", ip,

@@ -38,11 +38,16 @@ static const struct kernel_fs {
 	{ "/dev/pts", "devpts", "mode=0620,gid=5,ptmxmode=0666",
 	  MS_NOSUID | MS_NOEXEC },
 	{ "/dev/shm", "tmpfs", "mode=1777", MS_NOSUID | MS_NODEV },
-	/* the root's own directory, so not before that is there */
+	{ "/dev/mqueue", "mqueue", NULL, MS_NOSUID | MS_NODEV | MS_NOEXEC },
+	{ "/sys/fs/cgroup", "cgroup2", NULL, MS_NOSUID | MS_NODEV | MS_NOEXEC },
+	/* the root's own directories, so not before that is there */
+	{ "/run", "tmpfs", "mode=0755", MS_NOSUID | MS_NODEV },
 	{ "/tmp", "tmpfs", "mode=1777", MS_NOSUID | MS_NODEV },
 };
 #define MOVED 3u /* the first of them go over to the root disk */
-#define EARLY 5u
+#define EARLY 7u
+#define RUN   7u
+#define TMP   8u
 
 static void root_mount_fs(const struct kernel_fs *fs)
 {
@@ -297,15 +302,32 @@ static void root_switch(const char *root)
 	SYS(chdir, "/");
 }
 
+/* For all users, as no mode of mkdir's is: that is what the umask leaves. */
+static void root_make_public(const char *path)
+{
+	if (!SYS(mkdir, path, 0777))
+		SYS(chmod, path, 01777);
+}
+
+/* Temporary files are on the disk where that is written to: it has room. */
 void root_enter(void)
 {
-	const char *device = text_word("root");
+	const char *device = text_word("root"), *root = NULL;
+	struct statfs status = { .f_flags = ST_RDONLY };
 
 	if (device && *device) {
 		root_mount_disk(disk_resolve(device));
-		root_switch(root_make_writable());
+		root = root_make_writable();
+		if (text_same(root, DISK))
+			SYS(statfs, root, &status);
+		root_switch(root);
 	}
-	root_mount_fs(&kernel_fs[EARLY]);
+	root_mount_fs(&kernel_fs[RUN]);
+	root_make_public("/run/lock");
+	if (status.f_flags & ST_RDONLY)
+		root_mount_fs(&kernel_fs[TMP]);
+	else
+		root_make_public("/tmp");
 }
 
 /* What stays mounted is made read-only, so that its journal is clean. */

@@ -131,8 +131,12 @@ void stream_note(const char *why, const char *what, long error);
 /* Writes a byte to one of mote's I/O ports; best effort. */
 void stream_port(unsigned port, unsigned value);
 
-/* Ends the guest: with a status, or with a note why and status 125. */
-void stream_end(unsigned status) __attribute__((noreturn));
+/*
+ * Ends the guest: with a status, and what else EXIT says of it; or with a note
+ * why and status 125; or without a status, by reboot(2).
+ */
+void stream_end(unsigned status, unsigned flags) __attribute__((noreturn));
+void stream_power(unsigned how) __attribute__((noreturn));
 void stream_fail(const char *why, const char *what, long error)
 	__attribute__((noreturn));
 
@@ -182,8 +186,14 @@ struct run {
 	bool no_serial;
 };
 
-/* Runs the command to its end, and all that it wrote is sent: its status. */
-unsigned relay_run(const struct run *run);
+/* How it went: its status; whether the kernel killed it, as memory was out; or
+ * what reboot(2) is to do at its own wish, and then there is no status. */
+struct outcome {
+	unsigned status, flags, power;
+};
+
+/* Runs the command to its end, and all that it wrote is sent. */
+void relay_run(const struct run *run, struct outcome *outcome);
 
 /* root_leave, which no process that cannot be killed holds up for ever. */
 void relay_leave(void);

@@ -16,6 +16,7 @@
  *	8. relay_run		starts the command, carries its bytes, reaps it
  *	9. relay_leave		everything is on the disks
  *	10. stream_end		the status, last of all; mote ends the guest
+ *	    stream_power	no status: the command has asked for power-off
  *
  * Calls go one way: main -> net, relay -> clock, root -> disk -> stream -> text
  * (init.h declares all of it). So any stage may end the guest with stream_fail,
@@ -85,7 +86,7 @@ void init_main(void) __attribute__((externally_visible));
 void init_main(void)
 {
 	struct run run = { .workdir = "/" };
-	unsigned status;
+	struct outcome outcome;
 
 	/* Descriptors 0 to 2 are taken, whatever the kernel has opened. */
 	while (sys_open("/", O_PATH) < 3)
@@ -99,9 +100,11 @@ void init_main(void)
 	net_start();
 	clock_await();
 	stream_port(PORT_READY, 1);
-	status = relay_run(&run);
+	relay_run(&run, &outcome);
 	relay_leave();
-	stream_end(status);
+	if (outcome.power)
+		stream_power(outcome.power);
+	stream_end(outcome.status, outcome.flags);
 }
 
 __asm__(".globl _start\n"

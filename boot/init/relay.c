@@ -17,6 +17,8 @@
 #include <poll.h>
 #include <signal.h>
 #include <sys/ioctl.h>
+#include <sys/reboot.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 
 #include "boot/init/init.h"
@@ -32,8 +34,12 @@
 #define KEY_EOF	 4 /* Ctrl-D: end of file, in a terminal */
 #define RESTORER 0x04000000UL
 
+#define LOG_READ_ALL 3 /* syslog(2) */
+
 static struct {
 	int pid, status;
+	int initctl;	/* others ask process 1 for the power-off here, */
+	unsigned power; /* which is then what reboot(2) is told */
 	/* Its descriptors' other ends, -1: closed. A terminal's is twice here:
 	 * in and out[PROTOCOL_STDOUT]. */
 	int in, out[PROTOCOL_STREAMS];
@@ -318,28 +324,74 @@ static void relay_obey(const struct frame *frame)
 
 /* -- processes ------------------------------------------------------------ */
 
-static void on_sigchld(int number)
+/*
+ * What poweroff, halt and reboot ask process 1 for, where they do not do it
+ * themselves: by signals, those of busybox and those of systemd (its SIGRTMIN,
+ * glibc's, is 34), or by what sysvinit reads, and systemd's tools write where
+ * they find no systemd.
+ */
+static const struct power_signal {
+	int number;
+	unsigned power;
+} power_signals[] = {
+	{ SIGUSR1, RB_POWER_OFF }, { SIGUSR2, RB_POWER_OFF },
+	{ SIGTERM, RB_AUTOBOOT },  { SIGPWR, RB_POWER_OFF },
+	{ 34 + 3, RB_POWER_OFF },  { 34 + 4, RB_POWER_OFF },
+	{ 34 + 5, RB_AUTOBOOT },   { 0, 0 },
+};
+
+/* Of SIGCHLD it is enough that ppoll returns. */
+static void on_signal(int number)
 {
-	(void)number; /* it is enough that ppoll returns */
+	for (const struct power_signal *s = power_signals; s->number; s++)
+		if (s->number == number)
+			relay.power = s->power;
 }
 
-__attribute__((naked)) static void sigchld_restorer(void)
+#define INITCTL	      "/run/initctl"
+#define INITCTL_MAGIC 0x03091969 /* initreq.h of sysvinit: magic, command, */
+#define INITCTL_LEVEL 1		 /* runlevel, and 372 bytes of others */
+
+static void initctl_open(void)
+{
+	SYS(mknod, INITCTL, S_IFIFO | 0600, 0);
+	relay.initctl = sys_open(INITCTL, O_RDWR | O_NONBLOCK);
+}
+
+static void initctl_obey(void)
+{
+	uint32_t request[384 / sizeof(uint32_t)] = { 0 };
+
+	SYS(read, relay.initctl, request, sizeof(request));
+	if (request[0] != INITCTL_MAGIC || request[1] != INITCTL_LEVEL)
+		return;
+	if (request[2] == '0')
+		relay.power = RB_POWER_OFF;
+	else if (request[2] == '6')
+		relay.power = RB_AUTOBOOT;
+}
+
+__attribute__((naked)) static void signal_restorer(void)
 {
 	__asm__("mov %0, %%eax\n\tsyscall" : : "i"(__NR_rt_sigreturn));
 }
 
 /* Process 1 need not ignore SIGPIPE: what has no handler does not kill it. */
-static void children_watch(void)
+static void signals_watch(void)
 {
 	const struct {
 		void (*handler)(int number);
 		unsigned long flags;
 		void (*restorer)(void);
 		uint64_t mask;
-	} action = { on_sigchld, RESTORER, sigchld_restorer, 0 };
-	const uint64_t blocked = 1ULL << (SIGCHLD - 1);
+	} action = { on_signal, RESTORER, signal_restorer, 0 };
+	uint64_t blocked = 1ULL << (SIGCHLD - 1);
 
 	SYS(rt_sigaction, SIGCHLD, &action, NULL, sizeof(uint64_t));
+	for (const struct power_signal *s = power_signals; s->number; s++) {
+		SYS(rt_sigaction, s->number, &action, NULL, sizeof(uint64_t));
+		blocked |= 1ULL << (s->number - 1);
+	}
 	SYS(rt_sigprocmask, SIG_BLOCK, &blocked, NULL, sizeof(uint64_t));
 }
 
@@ -385,9 +437,10 @@ static bool relay_step(void)
 	static const struct timespec at_once;
 	static const uint64_t none;
 	const bool input = relay.ring_len || !relay.tty;
-	struct pollfd fd[1 + PROTOCOL_STREAMS] = {
+	struct pollfd fd[2 + PROTOCOL_STREAMS] = {
 		{ stream_fd(), POLLIN, 0 },
 		{ input ? relay.in : -1, relay.ring_len ? POLLOUT : 0, 0 },
+		[1 + PROTOCOL_STREAMS] = { relay.initctl, POLLIN, 0 },
 	};
 	bool wait = !relay.unkillable;
 	struct frame frame;
@@ -399,7 +452,7 @@ static bool relay_step(void)
 		wait |= relay.out[i] >= 0 && !relay.credit[i];
 	}
 	/* After the end there is but what is in the pipes. */
-	n = SYS(ppoll, fd, 1 + PROTOCOL_STREAMS, wait ? NULL : &at_once,
+	n = SYS(ppoll, fd, 2 + PROTOCOL_STREAMS, wait ? NULL : &at_once,
 		relay.exited ? NULL : &none, sizeof(none));
 	if (!n)
 		return false;
@@ -417,29 +470,69 @@ static bool relay_step(void)
 	for (unsigned i = PROTOCOL_STDOUT; i < PROTOCOL_STREAMS; i++)
 		if (fd[1 + i].revents)
 			output_send(i);
+	if (fd[1 + PROTOCOL_STREAMS].revents)
+		initctl_obey();
 	return true;
 }
 
-unsigned relay_run(const struct run *run)
-{
-	unsigned failed;
+/* -- the end -------------------------------------------------------------- */
 
+/*
+ * Has the kernel killed something to have memory again? It counts that, or else
+ * says it, in the last of what it has said.
+ */
+static bool relay_was_out_of_memory(void)
+{
+	char *text = (char *)relay.ring; /* there is no input any more */
+	const char *rest;
+	long len = text_read("/proc/vmstat", text, sizeof(relay.ring));
+
+	for (const char *at = text; *at; at++)
+		if ((rest = text_after(at, "\noom_kill ")))
+			return *rest != '0';
+	len = SYS(syslog, LOG_READ_ALL, text, sizeof(relay.ring) - 1);
+	text[len > 0 ? len : 0] = 0;
+	for (const char *at = text; *at; at++)
+		if (text_after(at, "ut of memory: Kill"))
+			return true;
+	return false;
+}
+
+/* Once it has ended in any other way than well. */
+static void relay_explain(struct outcome *outcome)
+{
+	if (!outcome->status || outcome->power || !relay_was_out_of_memory())
+		return;
+	if (outcome->status == 128 + SIGKILL)
+		outcome->flags = PROTOCOL_OOM;
+	else
+		stream_note("out of memory in the guest: its kernel has killed "
+			    "a process; give --memory more",
+			    NULL, 0);
+}
+
+void relay_run(const struct run *run, struct outcome *outcome)
+{
+	*outcome = (struct outcome){ .status = 0 };
 	relay.tty = run->tty != NULL;
 	for (unsigned i = PROTOCOL_STDOUT; i < PROTOCOL_STREAMS; i++)
 		relay.credit[i] = PROTOCOL_CREDIT;
-	children_watch();
-	failed = child_start(run);
-	if (failed)
-		return failed;
+	signals_watch();
+	initctl_open();
+	outcome->status = child_start(run);
+	if (outcome->status)
+		return;
 	stream_send_bytes(PROTOCOL_READY, "", 0);
-	while (!relay.exited && relay_step())
+	while (!relay.exited && !relay.power && relay_step())
 		children_reap();
 	children_kill();
 	while (relay.out[PROTOCOL_STDOUT] >= 0 ||
 	       relay.out[PROTOCOL_STDERR] >= 0)
 		if (!relay_step())
 			break;
-	return (unsigned)relay.status;
+	outcome->status = (unsigned)relay.status;
+	outcome->power = relay.power;
+	relay_explain(outcome);
 }
 
 /*

@@ -254,13 +254,21 @@ void stream_port(unsigned port, unsigned value)
 	SYS(close, fd);
 }
 
-void stream_end(unsigned status)
+void stream_power(unsigned how)
+{
+	if (stream.is_serial) /* all of it has left */
+		SYS(ioctl, stream.fd, TCSBRK, 1);
+	for (;;)
+		SYS(reboot, REBOOT_MAGIC1, REBOOT_MAGIC2, how);
+}
+
+void stream_end(unsigned status, unsigned flags)
 {
 	struct frame frame;
 
 	if (stream.fd) {
-		stream_send_words(PROTOCOL_EXIT, status, 0);
-		if (stream.is_serial) /* all of it has left */
+		stream_send_words(PROTOCOL_EXIT, status, flags);
+		if (stream.is_serial)
 			SYS(ioctl, stream.fd, TCSBRK, 1);
 		/* Mote ends the guest when it has passed on all of it; what it
 		 * sent to the command until then must not fill the buffer. */
@@ -270,12 +278,11 @@ void stream_end(unsigned status)
 	} else {
 		stream_port(PORT_EXIT, status);
 	}
-	for (;;)
-		SYS(reboot, REBOOT_MAGIC1, REBOOT_MAGIC2, RB_POWER_OFF);
+	stream_power(RB_POWER_OFF);
 }
 
 void stream_fail(const char *why, const char *what, long error)
 {
 	stream_note(why, what, error);
-	stream_end(STATUS_FAILED);
+	stream_end(STATUS_FAILED, 0);
 }

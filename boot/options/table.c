@@ -211,7 +211,8 @@ static const struct option_field disk_keys[] = {
 	KEY(FLAG("root", DISK(root)),
 	    "It holds the root file system: root=/dev/vda (or whichever it is) "
 	    "and rw, or ro, go to the front of the kernel's command line. A "
-	    "root= of your own, for a partition, counts more."),
+	    "root= of your own counts more: /dev/NAME, PARTUUID= and, with a "
+	    "command, UUID= or LABEL=."),
 	KEY(FLAG("ephemeral", DISK(ephemeral)),
 	    "What the guest writes vanishes when it ends; the image stays as "
 	    "it is, and many guests can share it. Until then it is in a file "
@@ -387,8 +388,8 @@ static const struct option_entry options_table[] = {
 		    "counters or exit), t_us (microseconds since mote was "
 		    "started), time (RFC 3339, UTC), pid, name (where --name "
 		    "was given) and, in the event exit, status and reason "
-		    "(poweroff, reboot, panic, crash, exited, signal, timeout "
-		    "or error). Lines go to the end of the file, which is not "
+		    "(poweroff, reboot, panic, crash, exited, oom, signal, "
+		    "timeout or error). Lines go to the end of the file, which is not "
 		    "emptied; several guests may share it, or a pipe. The "
 		    "guest is ready when it writes to port 0x507. It is not "
 		    "made to wait for whoever reads the events.")),

@@ -320,12 +320,19 @@ static void send_frames(struct command *c)
 	watch_stdin(c);
 }
 
+static struct ending ending_of_command(const struct command *c)
+{
+	return (struct ending){ c->oom ? END_OOM : END_EXITED, c->status };
+}
+
 /* All has been written that the command wrote: its status is mote's. */
 static void end_when_written(struct command *c)
 {
+	struct ending ending = ending_of_command(c);
+
 	if (c->exited && !c->over && all_is_written(c)) {
 		c->over = true;
-		platform_end(c->platform, END_EXITED, c->status);
+		platform_end(c->platform, ending.reason, ending.status);
 	}
 }
 
@@ -413,7 +420,7 @@ void command_suspend(struct command *c)
 		tty_restore();
 }
 
-static void take_terminal(struct command *c)
+static void take_command_terminal(struct command *c)
 {
 	c->winch = c->tty && c->in_tty;
 	if (c->winch)
@@ -427,7 +434,7 @@ void command_resume(struct command *c)
 	if (!c->on || !c->ready)
 		return;
 	c->time = true; /* a guest that counts ticks has missed some */
-	take_terminal(c);
+	take_command_terminal(c);
 }
 
 /* -- frames from the guest ------------------------------------------------ */
@@ -461,7 +468,7 @@ static void note_came(struct command *c, const char *text)
 		log_note(c);
 }
 
-static void exit_came(struct command *c, unsigned status)
+static void exit_came(struct command *c, unsigned status, uint32_t flags)
 {
 	/* Why there is no command is no mere warning. */
 	if (!c->ready && c->note[0]) {
@@ -471,6 +478,10 @@ static void exit_came(struct command *c, unsigned status)
 	log_note(c);
 	c->exited = true;
 	c->status = status & 0xff;
+	c->oom = flags & PROTOCOL_OOM;
+	if (c->oom)
+		log_error("out of memory in the guest: its kernel has killed "
+			  "the command; give --memory more");
 }
 
 static int credit_came(struct command *c, unsigned stream, uint32_t count)
@@ -501,13 +512,13 @@ static int frame_came(void *arg, unsigned type, const uint8_t *payload,
 		log_note(c);
 		c->ready = true;
 		if (c->tty)
-			take_terminal(c);
+			take_command_terminal(c);
 		return 0;
 	case PROTOCOL_TIME:
 		c->time = true;
 		return 0;
 	case PROTOCOL_EXIT:
-		exit_came(c, get_le32(payload));
+		exit_came(c, get_le32(payload), get_le32(payload + 4));
 		return 0;
 	case PROTOCOL_CLOSED:
 		if (get_le32(payload) != PROTOCOL_STDIN)
@@ -843,7 +854,7 @@ void command_finish(struct command *c, struct ending *ending)
 	/* The status was on its way when the guest ended. */
 	if (c->exited && ending->reason != END_SIGNAL &&
 	    ending->reason != END_TIMEOUT)
-		*ending = (struct ending){ END_EXITED, c->status };
+		*ending = ending_of_command(c);
 	/* As of a program that notices: all is well only if it was written. */
 	if (ending->reason == END_EXITED && !ending->status && c->lost_output)
 		*ending = (struct ending){ END_ERROR, STATUS_ERROR };

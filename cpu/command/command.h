@@ -46,7 +46,8 @@ struct command {
 	struct loop_timer retry;
 
 	bool ready, exited, over; /* see the states in command.c */
-	bool lost_output;	  /* it could not be written: a full disk */
+	bool oom;	  /* killed by its kernel, to have memory again */
+	bool lost_output; /* it could not be written: a full disk */
 	unsigned status;
 	unsigned stops;		      /* signals that ask for the end */
 	char note[PROTOCOL_TEXT + 1]; /* init's last, not logged yet */

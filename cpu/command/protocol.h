@@ -31,11 +31,13 @@ enum protocol_type {
 	PROTOCOL_SIGNAL, /* to the guest: number, for the command's group */
 	PROTOCOL_READY,	 /* from the guest: the command is about to start */
 	PROTOCOL_NOTE,	 /* from the guest: text for mote's user */
-	PROTOCOL_EXIT,	 /* from the guest: status; the last frame */
+	PROTOCOL_EXIT,	 /* from the guest: status, flags; the last frame */
 	PROTOCOL_TIME,	 /* from the guest: what is the time? no payload; to
 			  * it: ns since 1970, low and high; unasked: ask */
 	PROTOCOL_TYPES
 };
+
+#define PROTOCOL_OOM 1u /* flag of EXIT: killed, as the guest had no memory */
 
 /* STDIN to STDERR carry bytes, NOTE text, all others 32-bit words or nothing */
 #define PROTOCOL_STREAMS 3u

@@ -27,7 +27,7 @@ static const char *const reason_names[] = {
 	[END_REBOOT] = "reboot", [END_PANIC] = "panic",
 	[END_CRASH] = "crash",	 [END_EXITED] = "exited",
 	[END_SIGNAL] = "signal", [END_TIMEOUT] = "timeout",
-	[END_ERROR] = "error",
+	[END_ERROR] = "error",	 [END_OOM] = "oom",
 };
 
 void report_init(struct report *report)

@@ -21,6 +21,7 @@ enum end_reason {
 	END_PANIC,
 	END_CRASH,
 	END_EXITED,
+	END_OOM, /* the command, as the guest had no memory */
 	END_SIGNAL,
 	END_TIMEOUT,
 	END_ERROR,

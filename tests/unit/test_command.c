@@ -601,6 +601,22 @@ static void test_on_its_way(void **state)
 	assert_string_equal(logged, "");
 }
 
+static void test_out_of_memory(void **state)
+{
+	(void)state;
+	start();
+	say_words(PROTOCOL_EXIT, 137, PROTOCOL_OOM);
+	assert_int_equal(ended.reason, END_OOM);
+	assert_int_equal(ended.status, 137);
+	ended = (struct ending){ END_POWEROFF, 0 };
+	command_finish(&command, &ended);
+	assert_int_equal(ended.reason, END_OOM);
+	assert_int_equal(ended.status, 137);
+	assert_string_equal(logged,
+			    "out of memory in the guest: its kernel has killed "
+			    "the command; give --memory more\n");
+}
+
 /* A reader of a dead guest's words has some time, not for ever. */
 static void test_stalled_reader(void **state)
 {
@@ -622,14 +638,15 @@ static void test_stalled_reader(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		test(test_null),	  test(test_streams),
-		test(test_input_credit),  test(test_output_stalls),
-		test(test_output_credit), test(test_reader_gone),
-		test(test_signals),	  test(test_hostile),
-		test(test_too_much),	  test(test_before_ready),
-		test(test_serial),	  test(test_tail),
-		test(test_time),	  test(test_no_status),
-		test(test_on_its_way),	  test(test_stalled_reader),
+		test(test_null),	   test(test_streams),
+		test(test_input_credit),   test(test_output_stalls),
+		test(test_output_credit),  test(test_reader_gone),
+		test(test_signals),	   test(test_hostile),
+		test(test_too_much),	   test(test_before_ready),
+		test(test_serial),	   test(test_tail),
+		test(test_time),	   test(test_out_of_memory),
+		test(test_no_status),	   test(test_on_its_way),
+		test(test_stalled_reader),
 	};
 
 	signal(SIGPIPE, SIG_IGN);

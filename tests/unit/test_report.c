@@ -129,6 +129,7 @@ static void test_report_writes_events(void **state)
 		{ END_PANIC, 123, "panic" },	 { END_CRASH, 123, "crash" },
 		{ END_EXITED, 255, "exited" },	 { END_SIGNAL, 143, "signal" },
 		{ END_TIMEOUT, 124, "timeout" }, { END_ERROR, 125, "error" },
+		{ END_OOM, 137, "oom" },
 	};
 	struct report report;
 	char wanted[128];

@@ -66,13 +66,13 @@ static uint8_t format_hour(int hour, uint8_t format)
 
 static uint8_t read_register(const struct rtc *rtc)
 {
-	const uint8_t format = rtc->format;
+	const uint8_t index = rtc->index, format = rtc->format;
 	struct timespec now;
 	struct tm date;
 
 	clock_gettime(CLOCK_REALTIME, &now);
 	gmtime_r(&now.tv_sec, &date);
-	switch (rtc->index) {
+	switch (index) {
 	case RTC_SECONDS:
 		return format_number(date.tm_sec, format);
 	case RTC_MINUTES:

@@ -110,7 +110,7 @@ static bool uuid_matches(const char *text, const uint8_t uuid[16], bool guid)
 static int has_uuid(int fd, const char *name)
 {
 	const struct disk_fs *fs = disk_find_fs(fd);
-	uint8_t uuid[16];
+	uint8_t uuid[16] = { 0 };
 
 	return fs->uuid && disk_read(fd, uuid, sizeof(uuid), fs->uuid) &&
 			       uuid_matches(name, uuid, false)
@@ -134,7 +134,7 @@ static int has_guid(int fd, const char *name, const uint8_t header[92],
 {
 	uint64_t entries;
 	uint32_t count, size;
-	uint8_t entry[32];
+	uint8_t entry[32] = { 0 };
 
 	memcpy(&entries, header + 72, sizeof(entries));
 	memcpy(&count, header + 80, sizeof(count));
@@ -150,7 +150,7 @@ static int has_guid(int fd, const char *name, const uint8_t header[92],
 /* "UUID" of a GPT, in blocks of either size; "SIGNATURE-NUMBER" of an MBR. */
 static int has_partuuid(int fd, const char *name)
 {
-	uint8_t sector[512];
+	uint8_t sector[512] = { 0 };
 
 	for (uint64_t block = 512; block <= 4096; block *= 8)
 		if (disk_read(fd, sector, 92, block) &&

@@ -485,8 +485,9 @@ static bool relay_was_out_of_memory(void)
 {
 	char *text = (char *)relay.ring; /* there is no input any more */
 	const char *rest;
-	long len = text_read("/proc/vmstat", text, sizeof(relay.ring));
+	long len;
 
+	text_read("/proc/vmstat", text, sizeof(relay.ring));
 	for (const char *at = text; *at; at++)
 		if ((rest = text_after(at, "\noom_kill ")))
 			return *rest != '0';

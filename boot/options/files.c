@@ -20,7 +20,6 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "cpu/loop/file.h"
@@ -44,21 +43,6 @@ int files_fill_standard(void)
 	return 0;
 }
 
-/*
- * From `first` up to `last`; close_range(2) is of Linux 5.9. Older ones have no
- * more than 2^20, unless they were told to (fs.nr_open, Documentation/
- * admin-guide/sysctl/fs.rst), and trying these takes a tenth of a second.
- */
-#define OLD_FDS_MAX (1U << 20)
-
-static void close_between(unsigned first, unsigned last)
-{
-	if (first > last || !syscall(SYS_close_range, first, last, 0))
-		return;
-	for (; first < OLD_FDS_MAX && first <= last; first++)
-		close((int)first);
-}
-
 int files_take_fds(const struct options *options, bool alone)
 {
 	const struct option_parsed *parsed = &options->parsed;
@@ -78,11 +62,11 @@ int files_take_fds(const struct options *options, bool alone)
 		if (fd < from)
 			continue;
 		if (fd > from)
-			close_between(from, fd - 1);
+			file_close_between(from, fd - 1);
 		from = fd + 1;
 	}
 	if (alone)
-		close_between(from, ~0U);
+		file_close_between(from, ~0U);
 	return 0;
 }
 

@@ -13,6 +13,8 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include "mem/log.h"
 
@@ -92,4 +94,19 @@ int file_open(const struct option_file *file, const char *option, int flags,
 	log_error("cannot open %s%s: %s%s%s", option, file->path,
 		  strerror(error), mend ? "; " : "", mend ? mend : "");
 	return -error;
+}
+
+/*
+ * close_range(2) is of Linux 5.9. Older ones have no more descriptors than
+ * 2^20, unless they were told to (fs.nr_open, Documentation/admin-guide/sysctl/
+ * fs.rst), and trying these takes a tenth of a second.
+ */
+#define OLD_FDS_MAX (1U << 20)
+
+void file_close_between(unsigned first, unsigned last)
+{
+	if (first > last || !syscall(SYS_close_range, first, last, 0))
+		return;
+	for (; first < OLD_FDS_MAX && first <= last; first++)
+		close((int)first);
 }

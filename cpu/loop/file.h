@@ -43,6 +43,9 @@ int file_open(const struct option_file *file, const char *option, int flags,
  */
 int file_take(int fd, const char *option);
 
+/* Closes the descriptors from `first` up to `last`; ~0U: all from there on. */
+void file_close_between(unsigned first, unsigned last);
+
 /* What messages call it: the path, or "fd=N" written into `room`. */
 #define FILE_NAME_BYTES 16
 const char *file_name(const struct option_file *file,

@@ -19,6 +19,7 @@
 #include "boot/options/options.h"
 #include "cpu/console/tty.h"
 #include "cpu/guest.h"
+#include "cpu/loop/broker.h"
 #include "cpu/loop/thread.h"
 #include "cpu/vm.h"
 #include "mem/available.h"
@@ -38,6 +39,7 @@ static struct mote {
 	struct machine machine;
 	struct devices devices;
 	struct guest guest;
+	int broker_fd; /* -1: there is none */
 } mote; /* too large for the stack; the fault handler needs it as well */
 
 static int open_console(struct mote *m)
@@ -158,6 +160,48 @@ static int filter_worker(void *arg, unsigned number)
 	return filter_thread(arg, FILTER_WORKER, number);
 }
 
+/* -- the broker ----------------------------------------------------------- */
+
+struct broker_setup {
+	struct mote *mote;
+	const struct jail_options *jail;
+	unsigned files; /* its user for these */
+};
+
+static int enter_broker(void *arg, unsigned number)
+{
+	const struct broker_setup *s = arg;
+	const int error = jail_enter_broker(s->jail, s->files);
+
+	return error ? error : filter_thread(s->mote, FILTER_BROKER, number);
+}
+
+/* It gets the sockets' directories; without these there is none. */
+static int start_broker(struct mote *m, const struct jail_options *jail)
+{
+	const enum sandbox_mode sandbox = m->options.sandbox;
+	struct vsock *vsock = m->devices.vsock;
+	struct unixsock *serial = &m->guest.console.host.socket;
+	struct broker_setup setup = { .mote = m, .jail = jail };
+	const struct broker_options options = {
+		.file = { vsock ? vsock_file(vsock) : NULL, serial },
+		.dials = vsock && vsock_dials(vsock),
+		.keeps_stderr = sandbox == SANDBOX_LOG,
+		.hook = { sandbox == SANDBOX_OFF ? NULL : enter_broker,
+			  &setup },
+	};
+	int error;
+
+	if (sandbox != SANDBOX_OFF)
+		setup.files = jail_socket_user(
+			jail, options.dials ? options.file[0] : serial,
+			options.dials);
+	error = broker_start(&options, &m->broker_fd);
+	if (!error && vsock)
+		vsock_set_broker(vsock, m->broker_fd);
+	return error;
+}
+
 /* -- stages --------------------------------------------------------------- */
 
 /* What the caller has opened; and --events, so that a failure is one. */
@@ -227,64 +271,40 @@ static uint64_t largest_file(const struct mote *m)
 	return largest;
 }
 
-static void for_each_socket(const struct jail_options *jail,
-			    void (*act)(struct unixsock *))
-{
-	for (size_t i = 0; i < ARRAY_LEN(jail->sockets); i++)
-		if (jail->sockets[i])
-			act(jail->sockets[i]);
-}
-
-/* What the guest's own connections take would lead to others as well: why. */
-static const char *why_connections_barred(const struct options *o,
-					  unsigned holds)
-{
-	if (!(holds & JAIL_ALONE))
-		return "this host does not let mote keep away from its other "
-		       "sockets; start it as root, or have user namespaces "
-		       "allowed";
-	if (files_have_foreign(o))
-		return "a descriptor that mote was given is a socket that "
-		       "could be connected elsewhere";
-	return NULL;
-}
-
 /* From here on nothing is opened any more, and nothing can be. */
 static int lock_in(struct mote *m)
 {
 	const struct options *o = &m->options;
 	struct vsock *vsock = m->devices.vsock;
-	struct jail_options jail = {
+	const struct jail_options jail = {
 		.user_given = o->user.text,
 		.uid = o->user.uid,
 		.gid = o->user.gid,
-		.sockets = { vsock ? vsock_file(vsock) : NULL,
-			     &m->guest.console.host.socket },
 		.outputs = { STDERR_FILENO, m->files.events_fd,
 			     m->guest.console.host.out.source.fd,
 			     o->command ? STDOUT_FILENO : -1 },
 		.largest = largest_file(m),
 		.files = vsock ? VSOCK_FILES_MAX : 0,
 	};
-	unsigned holds = 0;
-	int error;
+	int error = 0;
 
-	/* Afterwards there may be no right to remove them. */
-	if (o->check)
-		for_each_socket(&jail, unixsock_remove);
-	if (o->sandbox == SANDBOX_OFF) {
-		guest_stage(&m->guest, "jail");
-		return 0;
+	/* Afterwards there is nobody to remove them. */
+	if (o->check) {
+		unixsock_remove(&m->guest.console.host.socket);
+		if (vsock)
+			unixsock_remove(vsock_file(vsock));
 	}
-	files_drop_standard(o);
-	error = jail_enter(&jail, &holds);
-	/* A call that removes these could remove any other file. */
-	if (!error && !(holds & JAIL_REMOVAL))
-		for_each_socket(&jail, unixsock_forget);
-	if (!error)
+	if (o->sandbox != SANDBOX_OFF) {
+		files_drop_standard(o);
 		error = filter_prepare(o->sandbox == SANDBOX_LOG, on_filtered);
-	if (!error && vsock && !o->check)
-		vsock_enter(vsock, why_connections_barred(o, holds));
+	}
+	if (!error)
+		error = start_broker(m, &jail);
+	if (!error && o->sandbox != SANDBOX_OFF)
+		error = jail_enter(&jail);
+	/* The first of its own: before a byte of an image is read. */
+	if (!error)
+		error = filter_thread(m, FILTER_LOAD, 0);
 	guest_stage(&m->guest, "jail");
 	return error;
 }
@@ -376,6 +396,7 @@ static void unwind(struct mote *m)
 	 * Guest memory is left to the end of the process: the host's kernel may
 	 * still read and write there for a disk.
 	 */
+	broker_end(m->broker_fd);
 }
 
 /* Without a root file system Linux panics, and no command is found. */
@@ -418,7 +439,8 @@ int main(int argc, char **argv)
 	int error;
 
 	guest_init(&m->guest);
-	m->files.events_fd = m->vm.kvm_fd = m->vm.fd = -1; /* 0 is one */
+	/* 0 is one */
+	m->files.events_fd = m->vm.kvm_fd = m->vm.fd = m->broker_fd = -1;
 	if (files_fill_standard() ||
 	    signals_create(&m->guest.signals, on_early_signal, guest_signal,
 			   &m->guest))

@@ -82,9 +82,9 @@ __asm__(".pushsection .text.filter_gate,\"ax\",@progbits\n"
 	".popsection\n");
 
 static const char *const thread_names[] = {
-	[FILTER_LOOP] = "main",
-	[FILTER_VCPU] = "vCPU",
-	[FILTER_WORKER] = "disk",
+	[FILTER_LOOP] = "main",	    [FILTER_VCPU] = "vCPU",
+	[FILTER_WORKER] = "disk",   [FILTER_LOAD] = "loading",
+	[FILTER_BROKER] = "broker",
 };
 
 /* -- reports -------------------------------------------------------------- */
@@ -138,7 +138,7 @@ static void describe_call(const struct call *call, char *text, size_t room)
 {
 	char number[12] = "";
 
-	if (own_thread != FILTER_LOOP)
+	if (own_thread == FILTER_VCPU || own_thread == FILTER_WORKER)
 		snprintf(number, sizeof(number), " %u", own_number);
 	snprintf(text, room,
 		 "thread %s%s, call %ld (%s), arguments 0x%lx 0x%lx 0x%lx",
@@ -308,7 +308,8 @@ int filter_load(enum filter_thread thread, unsigned number,
 	own_number = number;
 	if (!is_glibc)
 		error = load_program(&program);
-	if (!error && !number)
+	/* The broker has no way to say so. */
+	if (!error && !number && thread != FILTER_BROKER)
 		log_info("sandbox: %s thread: %s%u rules for system calls",
 			 thread_names[thread],
 			 is_glibc ? "this build cannot hold its " : "",

@@ -9,7 +9,14 @@
 #include <linux/filter.h>
 #include <stdbool.h>
 
-enum filter_thread { FILTER_LOOP, FILTER_VCPU, FILTER_WORKER, FILTER_THREADS };
+enum filter_thread {
+	FILTER_LOOP,
+	FILTER_VCPU,
+	FILTER_WORKER,
+	FILTER_LOAD,   /* the main thread's first, and under all of these */
+	FILTER_BROKER, /* a process: cpu/loop/broker.h */
+	FILTER_THREADS
+};
 
 struct filter_options {
 	unsigned features; /* enum feature of cpu/loop/thread.h */
@@ -17,7 +24,7 @@ struct filter_options {
 };
 
 /*
- * Once, in the main thread, after jail_enter and before the first filter_load:
+ * Once, in the main thread, before the first filter_load and the broker:
  * the handler that names the call for which a filter ends mote, and then
  * calls `killed`, which must be async-signal-safe. 0 or -errno, logged.
  */

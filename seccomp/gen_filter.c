@@ -35,9 +35,9 @@
 #define SETS_MAX	 256
 
 static const char *const thread_words[FILTER_THREADS] = {
-	[FILTER_LOOP] = "loop",
-	[FILTER_VCPU] = "vcpu",
-	[FILTER_WORKER] = "worker",
+	[FILTER_LOOP] = "loop",	    [FILTER_VCPU] = "vcpu",
+	[FILTER_WORKER] = "worker", [FILTER_LOAD] = "load",
+	[FILTER_BROKER] = "broker",
 };
 
 static bool rows; /* every row has an action of its own */
@@ -65,6 +65,12 @@ static char *call_name(int call)
 static bool rule_holds(const struct policy_rule *rule, unsigned thread)
 {
 	return rule->threads >> thread & 1;
+}
+
+/* The first filter has the rows of those above it, whose they are. */
+static bool is_load_only(const struct policy_rule *rule)
+{
+	return rule->threads == 1u << FILTER_LOAD;
 }
 
 static bool has_args(const struct policy_rule *rule)
@@ -99,6 +105,9 @@ static void check_pair(const struct policy_rule *a, const struct policy_rule *b,
 	if (has_args(a) != has_args(b))
 		fail_build("%s, %s: allowed with any arguments, and with some",
 			   thread_words[thread], call_name(a->call));
+	/* What is needed while loading may be a feature's later. */
+	if (thread == FILTER_LOAD && is_load_only(a) != is_load_only(b))
+		return;
 	if (same_args(a, b) &&
 	    (!a->features || !b->features || a->features & b->features))
 		fail_build("%s, %s: two rows say the same",
@@ -130,15 +139,19 @@ static size_t first_same_row(size_t row, unsigned thread)
 	return row;
 }
 
-/* Of all rows with its call and arguments: any of them will do. */
+/* Of all rows with its call and arguments: any of them will do. 0: always. */
 static unsigned features_of_row(size_t row, unsigned thread)
 {
 	unsigned features = 0;
 
-	for (size_t i = 0; i < policy_count; i++)
-		if (rule_holds(&policy_rules[i], thread) &&
-		    first_same_row(i, thread) == first_same_row(row, thread))
-			features |= policy_rules[i].features;
+	for (size_t i = 0; i < policy_count; i++) {
+		if (!rule_holds(&policy_rules[i], thread) ||
+		    first_same_row(i, thread) != first_same_row(row, thread))
+			continue;
+		if (!policy_rules[i].features)
+			return 0;
+		features |= policy_rules[i].features;
+	}
 	return features;
 }
 
@@ -296,10 +309,12 @@ static void print_allows(void)
 		printf("static const unsigned row_features[][%d] = {\n",
 		       (int)FILTER_THREADS);
 		for (size_t i = 0; i < policy_count; i++)
-			printf("\t{ %u, %u, %u },\n",
+			printf("\t{ %u, %u, %u, %u, %u },\n",
 			       features_of_row(i, FILTER_LOOP),
 			       features_of_row(i, FILTER_VCPU),
-			       features_of_row(i, FILTER_WORKER));
+			       features_of_row(i, FILTER_WORKER),
+			       features_of_row(i, FILTER_LOAD),
+			       features_of_row(i, FILTER_BROKER));
 		printf("};\n#include \"tests/strip/strip.h\"\n");
 		return;
 	}
@@ -323,7 +338,8 @@ static void print_list(void)
 					rule->features ? rule->features : 1;
 
 				if (!rule_holds(rule, t) ||
-				    !(features >> f & 1))
+				    !(features >> f & 1) ||
+				    (t == FILTER_LOAD && !is_load_only(rule)))
 					continue;
 				printf("%s %u:%zu:%u %s %s\n", thread_words[t],
 				       t, first_same_row(i, t),

@@ -54,13 +54,6 @@
 #define FILES_MAX  2048 /* with many CPUs, disks and queues */
 #define PATH_BYTES 4096
 
-#ifndef OPEN_TREE_CLONE
-#define OPEN_TREE_CLONE 1
-#endif
-#ifndef AT_RECURSIVE
-#define AT_RECURSIVE 0x8000
-#endif
-
 /* -- joining -------------------------------------------------------------- */
 
 static int fail_join(const char *option, const struct option_file *file,
@@ -228,34 +221,6 @@ static int enter_namespaces(bool user)
 	return 0;
 }
 
-/* -- the sockets' directories ---------------------------------------------- */
-
-/*
- * A directory that is to stay reachable is first cut out (open_tree(2), Linux
- * 5.2): a mount of its own that hangs in no tree, so that ".." ends there. Its
- * descriptor from before leads anywhere, and so does not stay in any case.
- */
-static void isolate_directory(struct unixsock *file)
-{
-	static const unsigned flags[] = { 0, AT_RECURSIVE };
-	char dir[UNIXSOCK_PATH_MAX + 1];
-	int tree = -1;
-
-	unixsock_directory(file->path, dir);
-	/* Not by its descriptor: that is of the old namespace. EINVAL: what is
-	 * mounted below must come along. */
-	for (size_t i = 0; i < ARRAY_LEN(flags) && tree < 0; i++)
-		tree = (int)syscall(SYS_open_tree, AT_FDCWD, dir,
-				    OPEN_TREE_CLONE | O_CLOEXEC | flags[i]);
-	if (tree < 0)
-		log_info("sandbox: %s does not remain reachable: %s", dir,
-			 strerror(errno));
-	else
-		log_info("sandbox: what remains reachable: %s", dir);
-	close(file->dir_fd);
-	file->dir_fd = tree;
-}
-
 /* -- the root directory ---------------------------------------------------- */
 
 /*
@@ -288,19 +253,15 @@ static const char *change_root(void)
 
 /*
  * In a mount namespace of mote's own: an empty root directory that nobody can
- * write to, and the sockets' directories cut loose from all around them. True
- * if all of that was done.
+ * write to. True if that was done.
  */
-static bool enter_empty_root(const struct jail_options *o)
+static bool enter_empty_root(void)
 {
 	const char *failed = NULL;
 
 	if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL))
 		failed = "make mounts private";
-	for (size_t i = 0; i < ARRAY_LEN(o->sockets) && !failed; i++)
-		if (o->sockets[i] && o->sockets[i]->dir_fd >= 0)
-			isolate_directory(o->sockets[i]);
-	if (!failed)
+	else
 		failed = change_root();
 	if (failed)
 		log_info("sandbox: the root directory stays: cannot %s: %s",
@@ -312,43 +273,30 @@ static bool enter_empty_root(const struct jail_options *o)
 
 /* -- who ------------------------------------------------------------------- */
 
-/*
- * Whose files the sockets' directories hold: he can reach the listeners there,
- * and remove mote's own socket. Whom --user names is that user in all. In a
- * directory like /tmp, the owner would reach everybody's: mote does not.
- */
-static unsigned user_for_sockets(const struct jail_options *o)
+unsigned jail_socket_user(const struct jail_options *o,
+			  const struct unixsock *file, bool dials)
 {
 	struct stat status;
-	unsigned owner = o->uid;
 
-	for (size_t i = 0; i < ARRAY_LEN(o->sockets) && !o->user_given; i++) {
-		const struct unixsock *file = o->sockets[i];
-
-		if (!file || file->dir_fd < 0 || fstat(file->dir_fd, &status))
-			continue;
-		if (status.st_mode & (S_IWGRP | S_IWOTH)) {
-			log_warn("%s%s: others write to its directory, too, so "
-				 "mote is nobody special there and may reach "
-				 "nobody's listeners; give the socket a "
-				 "directory of its own, or name its --user",
-				 file->option, file->path);
-			return o->uid;
-		}
-		if (owner == o->uid)
-			owner = status.st_uid;
-	}
-	return owner;
+	if (o->user_given || geteuid() || fstat(file->dir_fd, &status))
+		return o->uid;
+	if (!dials || !(status.st_mode & (S_IWGRP | S_IWOTH)))
+		return status.st_uid;
+	log_warn("%s%s: others write to its directory, too, so the guest "
+		 "reaches only such listeners there as everybody does; give "
+		 "the socket a directory of its own, or name its --user",
+		 file->option, file->path);
+	return o->uid;
 }
 
 /*
  * The calls of libc would have to reach all threads; there is one. First the
  * bounding set, and that capabilities stay until they are dropped: both take
- * one, and so does it to have another user for files (credentials(7)).
+ * one, and so does the broker's having another user for files (credentials(7)).
  */
 static int become_unprivileged(const struct jail_options *o)
 {
-	const unsigned uid = o->uid, gid = o->gid, files = user_for_sockets(o);
+	const unsigned uid = o->uid, gid = o->gid;
 	bool groups;
 	int error;
 
@@ -360,12 +308,8 @@ static int become_unprivileged(const struct jail_options *o)
 	if ((groups || !o->user_given) &&
 	    !syscall(SYS_setresgid, gid, gid, gid) &&
 	    !syscall(SYS_setresuid, uid, uid, uid)) {
-		syscall(SYS_setfsuid, files);
 		log_info("sandbox: uid %u, gid %u, %s other groups", uid, gid,
 			 groups ? "no" : "its");
-		if (files != uid)
-			log_info("sandbox: uid %lu in the sockets' directories",
-				 syscall(SYS_setfsuid, -1));
 		return 0;
 	}
 	error = errno;
@@ -536,17 +480,10 @@ static void look_for_leaks(void)
 
 /* linux/landlock.h of the build host may be older than the kernel. */
 #define CREATE_RULESET_VERSION 1u
-#define RULE_PATH_BENEATH      1
-#define FS_REMOVE_FILE	       (1ULL << 5)
 
 struct ruleset {
 	uint64_t fs, net, scoped;
 };
-
-struct path_beneath {
-	uint64_t allowed;
-	int32_t parent_fd;
-} __attribute__((packed));
 
 /* All rights that a version of the interface knows. */
 static const struct ruleset landlock_versions[] = {
@@ -564,31 +501,14 @@ static long create_landlock_ruleset(const struct ruleset *rules, size_t size,
 	return syscall(SYS_landlock_create_ruleset, rules, size, flags);
 }
 
-/* Where that fails the file stays, and the next one replaces it. */
-static void allow_removal(int ruleset, const struct jail_options *o)
-{
-	for (size_t i = 0; i < ARRAY_LEN(o->sockets); i++) {
-		struct path_beneath rule = { .allowed = FS_REMOVE_FILE };
-
-		if (!o->sockets[i] || !unixsock_is_ours(o->sockets[i]))
-			continue;
-		rule.parent_fd = o->sockets[i]->dir_fd;
-		syscall(SYS_landlock_add_rule, ruleset, RULE_PATH_BENEATH,
-			&rule, 0);
-	}
-}
-
 /*
  * Landlock (Documentation/userspace-api/landlock.rst) takes the rights to
  * files, to TCP and to other processes from this process itself, which takes
  * no privilege. It holds where there are no namespaces, and where there are, it
  * holds once more. What is open stays open, with all its rights: they hang on
- * the descriptor. (To connect to a socket by its path is none of its rights.)
- * One right remains, to remove the sockets' files in their directories. The
- * version of it that holds; 0: none.
+ * the descriptor. True where it holds.
  */
-#define LANDLOCK_ABSTRACT 6 /* from then on: abstract sockets, too */
-static int restrict_by_landlock(const struct jail_options *o)
+static bool restrict_by_landlock(void)
 {
 	const long newest = ARRAY_LEN(landlock_versions) - 1;
 	long version = create_landlock_ruleset(NULL, 0, CREATE_RULESET_VERSION);
@@ -602,10 +522,8 @@ static int restrict_by_landlock(const struct jail_options *o)
 		ruleset =
 			(int)create_landlock_ruleset(rules, sizeof(*rules), 0);
 	}
-	if (ruleset >= 0) {
-		allow_removal(ruleset, o);
+	if (ruleset >= 0)
 		restricted = !syscall(SYS_landlock_restrict_self, ruleset, 0);
-	}
 	if (restricted)
 		log_info("sandbox: Landlock, version %ld: no files%s%s",
 			 version, version >= 4 ? ", no TCP" : "",
@@ -614,37 +532,35 @@ static int restrict_by_landlock(const struct jail_options *o)
 		log_info("sandbox: no Landlock: %s", strerror(errno));
 	if (ruleset >= 0)
 		close(ruleset);
-	return restricted ? (int)version : 0;
+	return restricted;
 }
 
 /* -- entering it ----------------------------------------------------------- */
 
-int jail_enter(const struct jail_options *o, unsigned *holds)
+int jail_enter(const struct jail_options *o)
 {
-	bool root = false;
 	const struct launcher launcher = remember_launcher();
-	int error, own, spaces, landlock = 0;
+	bool root = false, landlock = false;
+	int error, own;
 
-	*holds = 0;
 	look_for_leaks();
 	wipe_environment();
 	error = set_prctl(PR_SET_NO_NEW_PRIVS, "PR_SET_NO_NEW_PRIVS", 1);
 	if (error)
 		return error;
-	own = spaces = enter_namespaces(false);
+	own = enter_namespaces(false);
 	if (own > 0 && own & CLONE_NEWNS)
-		root = enter_empty_root(o);
+		root = enter_empty_root();
 	error = become_user(o);
 	/* An ordinary user, or a container's root. After he became another
 	 * user: that one's number means nothing in a user namespace. */
-	if (!error && own == -EPERM) {
-		spaces = enter_namespaces(true);
-		root = spaces & CLONE_NEWNS && enter_empty_root(o);
-	}
+	if (!error && own == -EPERM)
+		root = enter_namespaces(true) & CLONE_NEWNS &&
+		       enter_empty_root();
 	if (!error)
 		error = drop_capabilities(own == -EPERM);
 	if (!error)
-		landlock = restrict_by_landlock(o);
+		landlock = restrict_by_landlock();
 	if (!error)
 		error = set_limits(o);
 	if (!error)
@@ -654,10 +570,31 @@ int jail_enter(const struct jail_options *o, unsigned *holds)
 		log_warn("sandbox: this host lets this user have neither "
 			 "namespaces nor Landlock: of the host's files, only "
 			 "the filters of system calls keep mote away");
-	/* Abstract sockets are of a network, and so of no directory. */
-	if (root && (spaces & CLONE_NEWNET || landlock >= LANDLOCK_ABSTRACT))
-		*holds |= JAIL_ALONE;
-	if (root || landlock)
-		*holds |= JAIL_REMOVAL;
+	return error;
+}
+
+/*
+ * It stays where it is: which names it may look up, and what for, its filter
+ * says, which holds where there are no namespaces, too.
+ */
+int jail_enter_broker(const struct jail_options *o, unsigned files)
+{
+	const bool root = !geteuid();
+	int error;
+
+	wipe_environment();
+	error = set_prctl(PR_SET_NO_NEW_PRIVS, "PR_SET_NO_NEW_PRIVS", 1);
+	if (!error)
+		error = become_user(o);
+	if (!error && root)
+		syscall(SYS_setfsuid, files);
+	if (!error)
+		error = drop_capabilities(false);
+	if (!error)
+		error = lower_limit(RLIMIT_CORE, "RLIMIT_CORE", 0);
+	if (!error)
+		error = lower_limit(RLIMIT_FSIZE, "RLIMIT_FSIZE", 0);
+	if (!error)
+		error = set_prctl(PR_SET_DUMPABLE, "PR_SET_DUMPABLE", 0);
 	return error;
 }

@@ -13,20 +13,11 @@
 #include "cpu/loop/file.h"
 #include "cpu/loop/unixsock.h"
 
-#define JAIL_SOCKETS 2
 #define JAIL_OUTPUTS 4
 
 struct jail_options {
 	bool user_given;   /* to become that user is then a must */
 	unsigned uid, gid; /* whom root becomes */
-	/*
-	 * Sockets whose directories stay reachable, for their removal and for
-	 * vsock's listeners, and nothing beside or above these; NULL: none.
-	 * The directories' descriptors are replaced by such that lead no
-	 * further, where the host can do that. Without --user, root remains
-	 * for files who owns the first of them, unless others write there.
-	 */
-	struct unixsock *sockets[JAIL_SOCKETS];
 	/* What grows as it likes, where that is a file; -1: nothing. */
 	int outputs[JAIL_OUTPUTS];
 	uint64_t largest; /* no other file becomes larger than that: bytes */
@@ -45,18 +36,29 @@ int jail_join_netns(const struct option_file *netns);
  */
 int jail_join_cgroup(const struct option_file *cgroup, bool check);
 
-/* What is safe to leave allowed in there. */
-enum jail_hold {
-	JAIL_ALONE = 1 << 0,   /* to connect: to sockets in these directories */
-	JAIL_REMOVAL = 1 << 1, /* to remove files: below these directories */
-};
-
 /*
  * Enters it, for good, with the only thread that there is. What the host cannot
  * do is said once, at --log info, and the rest done; a warning says that too
  * little is left. What any host can do and yet fails is an error: 0 or -errno,
- * logged. `holds`: enum jail_hold.
+ * logged.
  */
-int jail_enter(const struct jail_options *options, unsigned *holds);
+int jail_enter(const struct jail_options *options);
+
+/*
+ * The same for the broker (cpu/loop/broker.h): no privilege, no capability, the
+ * same user; but `files`, of root's, is its user for files. Its filter comes
+ * next. 0 or -errno, logged.
+ */
+int jail_enter_broker(const struct jail_options *options, unsigned files);
+
+/*
+ * Whom root's broker is for files: who owns the directory of `file`, and can so
+ * reach the listeners there and remove the socket. Whom --user names is that
+ * user in all. In a directory like /tmp others could have put a link to any
+ * socket of the owner's: there a broker that `dials` is nobody special, which
+ * is said.
+ */
+unsigned jail_socket_user(const struct jail_options *options,
+			  const struct unixsock *file, bool dials);
 
 #endif

@@ -8,10 +8,17 @@
  * call can do. tests/guest/rules.t takes the rows out one by one and expects
  * that something fails each time, so a row that nothing needs does not stay.
  *
+ * Filters lie on top of each other. The first, LOAD, holds from before an image
+ * is looked at, and under those of all threads. So it has all of their rows,
+ * and a few more: what loading and building take. Threads are started and
+ * memory is mapped under it alone: the others have no clone, no mmap and no
+ * mprotect to judge.
+ *
+ * The broker is another process (cpu/loop/broker.c), with one filter. What it
+ * does with names is judged by where these lie.
+ *
  * Names of calls are those that musl 1.2 makes: epoll_pwait for epoll_wait,
- * recvfrom for recv, exit and not munmap where a joinable thread ends. Threads
- * are started before their maker is locked in and memory is mapped by then, so
- * there is no clone, no mmap and no mprotect to be judged.
+ * recvfrom for recv, exit and not munmap where a joinable thread ends.
  *
  * In the order of this table the calls are looked for. Those without arguments
  * cost nothing: the kernel keeps a bitmap of them.
@@ -23,19 +30,29 @@
 #include <linux/if_tun.h>
 #include <linux/io_uring.h>
 #include <linux/kvm.h>
+#include <linux/seccomp.h>
+#include <sched.h>
 #include <signal.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/time.h>
 
+#include "cpu/loop/broker.h"
 #include "cpu/loop/thread.h"
 
-#define LOOP   (1u << FILTER_LOOP)
-#define VCPU   (1u << FILTER_VCPU)
-#define WORKER (1u << FILTER_WORKER)
+#ifndef MADV_POPULATE_WRITE /* Linux 5.14 */
+#define MADV_POPULATE_WRITE 23
+#endif
+
+#define LOAD   (1u << FILTER_LOAD)
+#define LOOP   (1u << FILTER_LOOP | LOAD)
+#define VCPU   (1u << FILTER_VCPU | LOAD)
+#define WORKER (1u << FILTER_WORKER | LOAD)
 #define ALL    (LOOP | VCPU | WORKER)
+#define BROKER (1u << FILTER_BROKER)
 
 #define EVENTS	   FEATURE_EVENTS
 #define OUTPUT	   FEATURE_OUTPUT
@@ -60,7 +77,8 @@
 	{                                                                      \
 		true, index, mask, value                                       \
 	}
-#define ARG(index, value) MASKED(index, UINT32_MAX, value)
+#define ARG(index, value)  MASKED(index, UINT32_MAX, (uint32_t)(value))
+#define AT(index, pointer) MASKED(index, UINT64_MAX, pointer)
 #define ANY                                                                    \
 	{                                                                      \
 		{                                                              \
@@ -82,6 +100,27 @@
 			ARG(1, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC),    \
 			ARG(2, 0)                                              \
 	}
+
+/* At the end the socket's file is removed: looked at first. */
+#define FILE_OF_SOCKET(i)                                                      \
+	{ BROKER,                                                              \
+	  FILE_LEFT,                                                           \
+	  SYS_newfstatat,                                                      \
+	  { ARG(0, BROKER_DIR + (i)), AT(1, BROKER_NAME(i)),                   \
+	    ARG(3, AT_SYMLINK_NOFOLLOW) },                                     \
+	  "whether it is still ours" },                                        \
+	{                                                                      \
+		BROKER, FILE_LEFT, SYS_unlinkat,                               \
+			{ ARG(0, BROKER_DIR + (i)), AT(1, BROKER_NAME(i)),     \
+			  ARG(2, 0) },                                         \
+			"removes it, and no directory"                         \
+	}
+
+/* What musl's pthread_create asks for. */
+#define THREAD_FLAGS                                                           \
+	(CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD |    \
+	 CLONE_SYSVSEM | CLONE_SETTLS | CLONE_PARENT_SETTID |                  \
+	 CLONE_CHILD_CLEARTID | CLONE_DETACHED)
 
 const struct policy_rule policy_rules[] = {
 	/* vCPUs: run the guest, say what it did, end. */
@@ -187,10 +226,6 @@ const struct policy_rule policy_rules[] = {
 
 	/* --vsock; a command's stream */
 	{ LOOP, VSOCK | UNIX, SYS_accept4, ANY, "clients of the host" },
-	{ LOOP, DIAL, SYS_socket, UNIX_STREAM,
-	  "a connection that the guest begins" },
-	{ LOOP, DIAL, SYS_connect, ANY,
-	  "to PATH_port; of sockets there are no others" },
 	{ LOOP, VSOCK, SYS_recvfrom, ANY,
 	  "a client's CONNECT line, and no more than it" },
 	{ LOOP, VSOCK | COMMAND, SYS_recvmsg, ANY, "data for the guest" },
@@ -207,17 +242,80 @@ const struct policy_rule policy_rules[] = {
 	  { ARG(2, MADV_DONTNEED) },
 	  "buffers of a closed connection go back to the host" },
 
-	/* At the end the socket's file is removed: looked at first. */
-	{ LOOP,
-	  FILE_LEFT,
-	  SYS_newfstatat,
-	  { ARG(3, AT_SYMLINK_NOFOLLOW) },
-	  "whether it is still ours" },
-	{ LOOP,
-	  FILE_LEFT,
-	  SYS_unlinkat,
-	  { ARG(2, 0) },
-	  "removes it, and no directory" },
+	/* Loading an image, and building the machine. */
+	{ LOAD, 0, SYS_ioctl, { MASKED(1, 0xff00, KVMIO << 8) }, "KVM" },
+	{ LOAD,
+	  0,
+	  SYS_mmap,
+	  { MASKED(2, PROT_EXEC, 0) },
+	  "memory, images, vCPUs, rings" },
+	{ LOAD, 0, SYS_fstat, ANY, "what an image is, how long" },
+	{ LOAD, 0, SYS_lseek, ANY, "how long a block device is" },
+	{ LOAD, 0, SYS_pread64, ANY, "an image" },
+	{ LOAD, 0, SYS_memfd_create, ANY, "an image that comes from a pipe, " },
+	{ LOAD, 0, SYS_poll, ANY, "... and is waited for" },
+	{ LOAD, 0, SYS_madvise, { ARG(2, MADV_POPULATE_WRITE) }, "prefault" },
+	{ LOAD, 0, SYS_madvise, { ARG(2, MADV_HUGEPAGE) }, "hugepages=thp" },
+	{ LOAD, 0, SYS_madvise, { ARG(2, MADV_MERGEABLE) }, "mergeable" },
+	{ LOAD,
+	  0,
+	  SYS_madvise,
+	  { ARG(2, MADV_NOHUGEPAGE) },
+	  "a disk's pool stays small" },
+	{ LOAD, 0, SYS_getrandom, ANY, "the guest's first random bytes" },
+	{ LOAD, TTY, SYS_getpgid, ANY, "whether the terminal is ours" },
+	{ LOAD, 0, SYS_setitimer, { ARG(0, ITIMER_REAL) }, "--timeout" },
+	{ LOAD, 0, SYS_signalfd4, { ARG(0, -1) }, "signals" },
+	{ LOAD, 0, SYS_eventfd2, ANY, "interrupts, kicks" },
+	{ LOAD, 0, SYS_epoll_create1, ANY, "the event loop" },
+	{ LOAD, 0, SYS_timerfd_create, ANY, "timers" },
+	{ LOAD, DISK, SYS_fcntl, { ARG(1, F_GETFL) }, "O_DIRECT or not" },
+	{ LOAD, URING, SYS_io_uring_setup, ANY, "a disk's ring" },
+	{ LOAD, URING, SYS_io_uring_register, ANY,
+	  "restricts it, on the disk's files" },
+	{ LOAD, 0, SYS_getpid, ANY, "for tgkill, and its row" },
+	{ LOAD,
+	  0,
+	  SYS_rt_sigaction,
+	  { ARG(0, THREAD_SIGNAL) },
+	  "what kicks a vCPU does nothing else" },
+	{ LOAD, 0, SYS_clone, { ARG(0, THREAD_FLAGS) }, "a thread, " },
+	{ LOAD,
+	  0,
+	  SYS_mprotect,
+	  { MASKED(2, PROT_EXEC, 0) },
+	  "... the guard of its stack, " },
+	{ LOAD, 0, SYS_prctl, { ARG(0, PR_SET_NAME) }, "... its name, " },
+	{ LOAD, 0, SYS_gettid, ANY, "... its number, " },
+	{ LOAD,
+	  0,
+	  SYS_seccomp,
+	  { ARG(0, SECCOMP_SET_MODE_FILTER) },
+	  "... and its own filter" },
+
+	/* The broker. */
+	{ BROKER,
+	  0,
+	  SYS_read,
+	  { ARG(0, BROKER_CHANNEL) },
+	  "what mote asks for, and its end" },
+	{ BROKER, 0, SYS_exit_group, ANY, "the end" },
+	{ BROKER, DIAL, SYS_socket, UNIX_STREAM,
+	  "a connection that the guest begins" },
+	{ BROKER,
+	  DIAL,
+	  SYS_connect,
+	  { AT(1, BROKER_ADDRESS), ARG(2, sizeof(struct sockaddr_un)) },
+	  "to PATH_port" },
+	{ BROKER,
+	  DIAL,
+	  SYS_sendmsg,
+	  { ARG(0, BROKER_CHANNEL) },
+	  "the connection, or why there is none" },
+	{ BROKER, DIAL, SYS_close, ANY,
+	  "what was passed on, or could not be connected" },
+	FILE_OF_SOCKET(0),
+	FILE_OF_SOCKET(1),
 };
 
 const size_t policy_count = sizeof(policy_rules) / sizeof(policy_rules[0]);

@@ -16,14 +16,14 @@
 #define POLICY_ARGS 3
 
 /*
- * The argument `index`, AND `mask`, must equal `value`. Only the low 32 bits of
- * an argument are looked at: those that are judged here are int for the kernel,
- * and musl extends the sign of what it passes on.
+ * The argument `index`, AND `mask`, must equal `value`. Of most arguments only
+ * the low 32 bits are looked at: those that are judged are int for the kernel,
+ * and musl extends the sign of what it passes on. Pointers are looked at whole.
  */
 struct policy_arg {
 	bool used;
 	unsigned index;
-	uint32_t mask, value;
+	uint64_t mask, value;
 };
 
 /* As a value: the number of the process, which is put there at run time. */

@@ -43,6 +43,8 @@ static unsigned disk_device_features(const struct devices *d,
 
 	if (slot->self)
 		features |= block_features(slot->self);
+	else if (d->options.disks[slot->number].engine != BLOCK_ENGINE_THREADS)
+		features |= FEATURE_URING;
 	if (b->ephemeral)
 		features |= FEATURE_EPHEMERAL;
 	else if (!b->ro)

@@ -69,8 +69,8 @@ struct devices_setup {
 int devices_create(struct devices *devices, const struct devices_setup *setup);
 
 /*
- * Bits of enum feature that they need: after devices_open of all but
- * FEATURE_URING, which takes devices_create.
+ * Bits of enum feature that they need: after devices_open. Until devices_create
+ * there is FEATURE_URING where a ring will be tried.
  */
 unsigned devices_features(const struct devices *devices);
 

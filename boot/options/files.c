@@ -19,7 +19,6 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #include "cpu/loop/file.h"
@@ -89,27 +88,6 @@ void files_drop_standard(const struct options *options)
 				 strerror(errno));
 	if (null >= 0)
 		close(null);
-}
-
-static bool is_foreign_socket(int fd)
-{
-	int domain, type;
-	socklen_t len = sizeof(int);
-
-	return !getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &len) &&
-	       !getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &len) &&
-	       (domain != AF_UNIX || type != SOCK_STREAM);
-}
-
-bool files_have_foreign(const struct options *options)
-{
-	for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
-		if (is_foreign_socket(fd))
-			return true;
-	for (unsigned i = 0; i < options->parsed.fd_count; i++)
-		if (is_foreign_socket(options->parsed.fds[i].fd))
-			return true;
-	return false;
 }
 
 /* -- what the options name ------------------------------------------------- */

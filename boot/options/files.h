@@ -59,13 +59,6 @@ void files_add_initrd(struct files *files, int fd, const char *name);
 void files_drop_standard(const struct options *options);
 
 /*
- * One of the descriptors that the caller gave is a socket, but no stream
- * between processes of this host (TCP, for one): connect(2) leads it anywhere
- * in the network that it is of. After files_drop_standard.
- */
-bool files_have_foreign(const struct options *options);
-
-/*
  * Closes the kernel and the initrds once they are loaded: what is mapped of
  * them stays, and a guest that takes over mote finds no descriptor of theirs.
  */

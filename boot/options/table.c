@@ -364,11 +364,10 @@ static const struct option_entry options_table[] = {
 	       STRING("user", user.text, 1, 21, "UID[:GID]", "1000:1000"),
 	       "whom root becomes (default 65534:65534, nobody)",
 	       MORE("Two numbers; without the second, the group has the number "
-		    "of the user. mote has its files open by then; the "
-		    "directories of unix sockets (--vsock, --serial) are still "
-		    "needed: as that user, or without this option as the owner "
-		    "of the directory. 0 stays root, without any "
-		    "capability.")),
+		    "of the user. mote has its files open by then. What "
+		    "connects to listeners for --vsock, and removes sockets, "
+		    "is that user, too; without this option the owner of the "
+		    "directory. 0 stays root, without any capability.")),
 	OPTION(0, SANDBOX, PATH_OR_FD("netns", netns, "/run/netns/guests"),
 	       "the network namespace that taps are found in",
 	       MORE("For example /run/netns/NAME, as ip-netns(8) makes them. "
@@ -389,7 +388,8 @@ static const struct option_entry options_table[] = {
 		    "started), time (RFC 3339, UTC), pid, name (where --name "
 		    "was given) and, in the event exit, status and reason "
 		    "(poweroff, reboot, panic, crash, exited, oom, signal, "
-		    "timeout or error). Lines go to the end of the file, which is not "
+		    "timeout or error). Lines go to the end of the file, which "
+		    "is not "
 		    "emptied; several guests may share it, or a pipe. The "
 		    "guest is ready when it writes to port 0x507. It is not "
 		    "made to wait for whoever reads the events.")),

@@ -85,7 +85,7 @@ enum feature {
 	FEATURE_VSOCK = 1 << 14,       /* --vsock */
 	FEATURE_COMMAND = 1 << 15,     /* a vsock stream that mote ends */
 	FEATURE_VSOCK_DIAL = 1 << 16,  /* --vsock whose guest reaches others */
-	FEATURE_SOCKET_FILE = 1 << 17, /* a socket's file is to be removed */
+	FEATURE_SOCKET_FILE = 1 << 17, /* for the broker to remove */
 };
 
 #endif

@@ -5,8 +5,9 @@
  *
  * The path is the user's own: what is found there is replaced only if it is a
  * socket that nobody listens on. The file is remembered by its directory's
- * descriptor and its inode, so that it can be removed from inside a sandbox
- * where the path means nothing, and so that another program's is not.
+ * descriptor and its inode, so that it can be removed wherever the working
+ * directory is by then, and so that another program's is not. Once mote is
+ * locked in that is the broker's to do, and the directory is its alone.
  *
  * Trusts the command line. Owns the directory's descriptor. Main thread.
  */
@@ -155,18 +156,22 @@ bool unixsock_is_ours(const struct unixsock *file)
 	return file->dir_fd >= 0 && file->ino;
 }
 
-void unixsock_remove(struct unixsock *file)
+void unixsock_unlink(const struct unixsock *file)
 {
 	const char *name;
 	struct stat status;
 
-	if (file->dir_fd < 0)
+	if (!unixsock_is_ours(file))
 		return;
 	name = unixsock_name(file->path);
-	if (file->ino &&
-	    !fstatat(file->dir_fd, name, &status, AT_SYMLINK_NOFOLLOW) &&
+	if (!fstatat(file->dir_fd, name, &status, AT_SYMLINK_NOFOLLOW) &&
 	    status.st_dev == file->dev && status.st_ino == file->ino)
 		unlinkat(file->dir_fd, name, 0);
+}
+
+void unixsock_remove(struct unixsock *file)
+{
+	unixsock_unlink(file);
 	unixsock_forget(file);
 }
 

@@ -50,14 +50,16 @@ void unixsock_directory(const char *path, char dir[UNIXSOCK_PATH_MAX + 1]);
 
 /*
  * Removes the file, unless another program has put its own there in the
- * meantime (or the sandbox forbids it: the next one replaces what is left).
+ * meantime, or there is no right to: the next one replaces what is left.
  */
 void unixsock_remove(struct unixsock *file);
+/* The same, and the directory stays open: for the broker. */
+void unixsock_unlink(const struct unixsock *file);
 
 /* There is a file to be removed. */
 bool unixsock_is_ours(const struct unixsock *file);
 
-/* Leaves it where it is: the next one replaces it. */
+/* Leaves it where it is, to the broker, and has its directory no more. */
 void unixsock_forget(struct unixsock *file);
 
 #endif

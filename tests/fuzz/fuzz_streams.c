@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* uses: virtio/vsock/vsock.c virtio/vsock/conn.c virtio/vsock/host.c */
-/* uses: virtio/queue.c tests/unit/vsock_check.c */
+/* uses: virtio/queue.c tests/unit/vsock_check.c tests/unit/mock_broker.c */
 /* uses: cpu/loop/loop.c cpu/loop/unixsock.c mem/ram.c cpu/loop/file.c */
 /* ldflags: -Wl,--wrap=clock_gettime -Wl,--wrap=loop_timer_set */
 /*
@@ -24,6 +24,7 @@
 #include <unistd.h>
 
 #include "mem/log.h"
+#include "tests/unit/mock_broker.h"
 #include "tests/unit/ring.h"
 #include "tests/unit/vsock_check.h"
 #include "virtio/vsock/vsock.h"
@@ -414,7 +415,9 @@ static void make_all(void)
 	must(!ram_create(&ram, &(struct ram_options){ .size = RAM_SIZE }));
 	must(!loop_create(&loop));
 	snprintf(path, sizeof(path), "/tmp/mote-fuzz-%d", (int)getpid());
-	must(!vsock_open(&vsock, &options) && !vsock_create(vsock, &loop));
+	must(!vsock_open(&vsock, &options));
+	mock_broker_start(vsock, &loop);
+	must(!vsock_create(vsock, &loop));
 	snprintf(address.sun_path, sizeof(address.sun_path), "%s_%u", path,
 		 PORT);
 	unlink(address.sun_path);
@@ -453,6 +456,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len)
 		must(!vsock_check(&vsock->conns));
 	}
 	guest_stop();
+	while (vsock->conns.dials)
+		host_runs();
 	for (unsigned i = 0; i < ENDS; i++)
 		drop(&end[i]);
 	while ((fd = accept(listener, NULL, NULL)) >= 0)

@@ -21,8 +21,9 @@
 #include <sys/socket.h>
 #include <sys/un.h>
 
-/* uses: tests/fuzz/mmio_input.c cpu/loop/file.c */
+/* uses: tests/fuzz/mmio_input.c cpu/loop/file.c tests/unit/mock_broker.c */
 #include "tests/fuzz/driver.h"
+#include "tests/unit/mock_broker.h"
 #include "virtio/vsock/vsock.h"
 
 #define PROGRAMS     6
@@ -162,11 +163,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	input_begin(data, size);
 	packets = 0;
 	must(!vsock_open(&vsock, &options), "open");
+	mock_broker_start(vsock, &fake.loop);
 	must(!vsock_create(vsock, &fake.loop), "create");
 	input_attach(vsock_device(vsock));
 	input_run();
 	mmio_detach(vsock_device(vsock));
 	vsock_destroy(vsock);
+	mock_broker_end();
 	for (unsigned i = 0; i < LOOP_SOURCES_MAX; i++)
 		must(!fake.source[i], "a source is left behind");
 	for (unsigned i = 0; i < PROGRAMS; i++)

@@ -153,18 +153,14 @@ attempt_all <"$tmp/calls"
 truncate -s 1M "$tmp/b.img"
 with="--vsock $tmp/v -d $tmp/b.img,engine=uring"
 attempt_all <<-'END'
-	mote 41 socket 2 526337 0|with --vsock: a socket of the network
-	mote 41 socket 1 526338 0|with --vsock: a datagram socket
-	mote 41 socket 1 1 0|with --vsock: a socket that would wait
-	vCPU_0 41 socket 1 526337 0|with --vsock: a socket in a vCPU
-	vCPU_0 42 connect 0 0 0|connects a socket in a vCPU
-	disk_0 41 socket 1 526337 0|with --vsock: a socket in a worker
+	mote 41 socket 1 526337 0|with --vsock: a socket, which the broker makes
+	mote 42 connect 0 0 110|with --vsock: connects, which the broker does
 	mote 28 madvise 0 4096 10|what a fork would copy
 	mote 54 setsockopt -1 1 8 0 0|with --vsock: more room for what is received
 	mote 54 setsockopt -1 6 7 0 0|with --vsock: an option of TCP
 	mote 28 madvise 0 4096 16|memory without a swap
-	mote 262 newfstatat -100 0 0 0|looks where a link leads
-	mote 263 unlinkat -100 0 512|removes a directory
+	mote 262 newfstatat -100 0 0 256|looks at a file
+	mote 263 unlinkat -100 0 0|removes a file, as the broker does
 	mote 426 io_uring_enter -1 0 0 2 0 0|with a disk: wakes a poller
 	mote 426 io_uring_enter -1 0 0 9 0 0|with a disk: an argument of its own for the ring
 	vCPU_0 426 io_uring_enter -1 0 0 1 0 0|with a disk: the ring in a vCPU
@@ -190,6 +186,214 @@ start
 guest_end
 is "$(cat "$tmp/injected") $status" "trapped 159" \
 	"a call of the x32 ABI ends mote"
+
+# -- the broker: the process that has the sockets' directories -------------------
+
+# In the broker's memory: see cpu/loop/broker.h.
+name0=$((0x20000000)) name1=$((0x20000080)) port=$((0x20001000))
+address=$((port - 100))
+
+# start_broker OPTION...: $broker is the number of the process
+start_broker() {
+	with="$*"
+	start
+	broker=$(tr -d ' ' <"/proc/$pid/task/$pid/children")
+	await grep -q '^Seccomp:.2' "/proc/$broker/status"
+}
+
+# broker_attempt NUMBER NAME ARGUMENT...|WHAT
+broker_attempts() {
+	while IFS='|' read -r call what; do
+		# shellcheck disable=SC2086 # words
+		set -- $call
+		broker_number=$1 broker_call=$2
+		shift 2
+		start_broker --vsock "$tmp/v" </dev/null
+		is "$("$TOOLS/inject" "$broker" "$broker_number" "$@")" trapped \
+			"$broker_call is the end of the broker: $what"
+		until_gone "$broker"
+		ok "mote goes on without it: $broker_call, $what" \
+			kill -9 "$pid"
+		guest_end
+		rm -f "$tmp/v"
+	done
+}
+
+until_gone() {
+	await sh -c '! grep -q "^State:.[^Z]" "/proc/$1/status"' sh "$1"
+}
+
+broker_attempts <<-END
+	41 socket 2 526337 0|a socket of the network
+	41 socket 1 526338 0|a datagram socket
+	41 socket 1 1 0|a socket that would wait
+	42 connect 5 $name0 110|an address that is not where PATH_port lies
+	42 connect 5 $((address - 1)) 110|an address one byte before it
+	42 connect 5 $((address + 4)) 106|an address in the midst of it
+	42 connect 5 $((address + (1 << 32))) 110|an address that looks alike
+	42 connect 5 $address 12|the beginning of the address
+	263 unlinkat 3 $port 0|removes what is not called as the socket
+	263 unlinkat 3 $((name0 + 1)) 0|removes a file with the end of that name
+	263 unlinkat -100 $name0 0|removes a file elsewhere
+	263 unlinkat 4 $name0 0|removes a file in another directory
+	263 unlinkat 3 $name0 512|removes a directory
+	87 unlink $name0|removes a file by its path
+	262 newfstatat 3 $port 0 256|looks at another file
+	262 newfstatat 3 $name0 0 0|looks where a link leads
+	10 mprotect $name0 4096 3|makes its names writable
+	11 munmap $name0 4096|unmaps its names
+	9 mmap $name0 4096 3 50 -1 0|maps others over them
+	25 mremap $port 4096 4096 3 $name0|moves others over them
+	0 read 3 $port 1|reads from elsewhere than from mote
+	1 write 0 $port 1|writes
+	46 sendmsg 5 $port 0|sends elsewhere than to mote
+	47 recvmsg 0 $port 0|takes descriptors from mote
+	33 dup2 3 0|another descriptor in place of mote
+	81 fchdir 4|another directory
+	80 chdir $name0|another directory by its name
+	161 chroot $name0|another root directory
+	2 open $name0 0|opens a file
+	257 openat 3 $name0 0|opens a file by its directory
+	59 execve 0 0 0|runs a program
+	57 fork|forks
+	56 clone 17 0 0 0 0|forks in the usual way
+	62 kill 1 0|signals another process
+	101 ptrace 0 0 0 0|asks to be traced
+	122 setfsuid 0|becomes root for files
+	105 setuid 0|becomes root
+	272 unshare 0x10000000|a new user namespace
+	13 rt_sigaction 31 0 0 8|a handler for SIGSYS
+	425 io_uring_setup 1 0|makes a ring of io_uring
+	72 fcntl 0 4 0|file status flags
+	39 getpid|its own number
+END
+
+start_broker --vsock "$tmp/v" --serial "unix=$tmp/s"
+is "$(sed -n 's/^20000000-20001000 \([rwxps-]*\) .*/\1/p' "/proc/$broker/maps")" \
+	r--p "the broker's names cannot be written to"
+is "$(sed -n 's/^Seccomp:.//p; s/^NoNewPrivs:.//p; s/^CapEff:.//p
+	s/^CapBnd:.//p' "/proc/$broker/status" | sort -u | tr '\n' ' ')" \
+	"$([ "$(id -u)" -eq 0 ] && echo '0000000000000000 1 2 ' ||
+		grep '^CapBnd' "/proc/$broker/status" | sed 's/.*:.//
+			s/^/0000000000000000 1 2 /')" \
+	"the broker is filtered and has no capability"
+# Would these be other names, they would be removed as well: they are there.
+touch "$tmp/victim"
+is "$("$TOOLS/inject" "$broker" 263 3 "$name0" 0)" "returned 0" \
+	"the broker can remove the socket itself"
+is "$("$TOOLS/inject" "$broker" 263 4 "$name1" 0)" "returned 0" \
+	"the broker can remove the other socket itself"
+kill -9 "$pid"
+guest_end
+ok "another file in the directory is left" test -e "$tmp/victim"
+
+# What mote writes to it is a request, or its end.
+channel_of() {
+	for fd in /proc/"$1"/fd/*; do
+		inode=$(readlink "$fd" | tr -dc 0-9)
+		[ -z "$inode" ] || ! grep -q ": .* 0005 .* $inode\$" /proc/net/unix ||
+			echo "${fd##*/}"
+	done
+}
+for len in 1 7 9 100; do
+	start_broker --vsock "$tmp/v"
+	text=$((0x$(sed -n 's/-.* r--p .*//p' "/proc/$pid/maps" | head -n 1)))
+	"$TOOLS/inject" "$pid" 1 "$(channel_of "$pid")" $text $len \
+		>"$tmp/injected"
+	is "$(cat "$tmp/injected")" "returned $len" "mote writes $len bytes to the broker"
+	until_gone "$broker"
+	ok "the broker ends by $len bytes and removes the socket" \
+		test ! -e "$tmp/v"
+	kill -INT "$pid"
+	guest_end
+	ends 130 signal "mote goes on without its broker, after $len bytes"
+done
+with=
+
+# -- before the guest: an image is awaited ----------------------------------------
+
+# A row: number, name, arguments, what is attempted.
+loading() {
+	cat <<-'END'
+	272 unshare 0x10000000|a new user namespace
+	308 setns 0 0|enters another's namespace
+	41 socket 1 1 0|a socket
+	41 socket 2 1 0|a socket of the network
+	42 connect 0 0 110|connects
+	425 io_uring_setup 1 0|makes a ring of io_uring
+	59 execve 0 0 0|runs a program
+	322 execveat -100 0 0 0 0|runs a program by descriptor
+	101 ptrace 16 1 0 0|attaches to another process
+	2 open 0 0 0|opens a file
+	257 openat -100 0 0|opens a file by a directory
+	437 openat2 -100 0 0 24|opens a file in the newest way
+	9 mmap 0 4096 7 34 -1 0|memory to run code in
+	10 mprotect 0 4096 5|makes memory executable
+	56 clone 17 0 0 0 0|forks
+	56 clone 0x10000100 0 0 0 0|a thread in another user namespace
+	57 fork|forks in the old way
+	62 kill 1 0|signals another process
+	234 tgkill 1 1 19|stops another process
+	13 rt_sigaction 31 0 0 8|another handler for SIGSYS
+	157 prctl 4 1 0 0 0|dumpable again
+	317 seccomp 0 0 0|strict mode
+	16 ioctl 0 0x5412 0|types on the terminal (TIOCSTI)
+	105 setuid 0|becomes root
+	165 mount 0 0 0 0 0|mounts
+	263 unlinkat -100 0 0|removes a file
+	321 bpf 0 0 0|BPF
+	END
+}
+
+# load COMMAND...: $pid waits for its kernel, at a FIFO
+mkfifo "$tmp/kernel"
+load() {
+	: >"$out"
+	rm -f "$events"
+	exec 9<>"$tmp/kernel"
+	"$@" -k "$tmp/kernel" -m 64M >"$out" 2>"$err" 9<&- &
+	pid=$!
+	await grep -q '^Seccomp:.2' "/proc/$pid/status"
+}
+
+loading >"$tmp/loading"
+while IFS='|' read -r call what; do
+	# shellcheck disable=SC2086 # words
+	set -- $call
+	number=$1 name=$2
+	shift 2
+	load "$MOTE" --events "$events" </dev/null
+	"$TOOLS/inject" "$pid" "$number" "$@" >"$tmp/injected"
+	guest_end
+	said=$(grep -c "own filter: thread loading, call $number ($name), " "$err")
+	is "$(cat "$tmp/injected") $status $said $(reason)" \
+		"trapped 159 1 error" "while a kernel is awaited, $name is the end of mote: $what"
+done <"$tmp/loading"
+
+# The same for an ordinary user, who would be root in his namespace.
+if [ "$(id -u)" -eq 0 ]; then
+	chmod 711 "$tmp"
+	chmod 666 "$tmp/kernel"
+	mkdir -m 777 "$tmp/his"
+	cp "$MOTE" "$tmp/his"
+	for call in '272 0x10000000' '41 1 1 0' '425 1 0'; do
+		load tests/as-user "$tmp/his/mote" </dev/null
+		# shellcheck disable=SC2086 # words
+		is "$("$TOOLS/inject" "$pid" $call)" trapped \
+			"a user's mote, while a kernel is awaited: call ${call%% *} is trapped"
+		guest_end
+		is "$status" 159 "a user's mote ends by call ${call%% *}"
+	done
+fi
+
+# What is allowed is made, and the guest starts.
+load "$MOTE" --events "$events" </dev/null
+is "$("$TOOLS/inject" "$pid" 3 -1)" "returned -9" \
+	"while a kernel is awaited, what is allowed is made"
+cat "$GUESTS/hello.elf" >"$tmp/kernel"
+exec 9<&-
+guest_end
+ends 0 poweroff "a guest whose kernel came late runs"
 
 # -- that these tests could fail -------------------------------------------------
 

@@ -302,21 +302,67 @@ is "$(cat "$tmp/relative")" "0 guest calling" \
 	"a guest reaches a listener by a relative path"
 is "$(ls "$tmp/vs")" "" "a socket's file by a relative path is removed"
 
+# broker_of PID: the process that has the sockets' directories, locked in
+broker_of() {
+	broker=$(tr -d ' ' <"/proc/$1/task/$1/children")
+	await grep -q '^Seccomp:.2' "/proc/$broker/status"
+}
+
+# However mote ends, the socket's file is removed; unless it is another's by then.
+guest_start hang --vsock "$tmp/vs/v" --serial "unix=$tmp/vs/s"
+await happened start
+broker_of "$pid"
+kill -9 "$pid"
+guest_end
+ok "after SIGKILL the sockets' files are removed" await sh -c \
+	'! ls "$1" | grep .' sh "$tmp/vs"
+ok "after SIGKILL the broker is gone" await sh -c \
+	'! grep -q "^State:.[^Z]" "/proc/$1/status"' sh "$broker"
+guest_start hang --vsock "$tmp/vs/v"
+await says hanging
+broker_of "$pid"
+rm "$tmp/vs/v"
+echo other >"$tmp/vs/v"
+kill -9 "$pid"
+guest_end
+await sh -c '! grep -q "^State:.[^Z]" "/proc/$1/status"' sh "$broker"
+is "$(cat "$tmp/vs/v")" other "another's file at the path is left alone"
+rm -f "$tmp/vs/v"
+
+# Whoever reads mote's output to its end does not wait for another process.
+timeout -s KILL "$LIMIT" sh -c '"$1" -k "$2" -m 64M --vsock "$3" </dev/null |
+	cat' sh "$MOTE" "$GUESTS/hello.elf" "$tmp/vs/v" >"$out" 2>"$err"
+is "$(last_line)" "hello from the guest" "with --vsock a pipe ends with mote"
+ok "with --sandbox off a broker has the directory as well" sh -c '
+	"$1" -k "$2" -m 64M --vsock "$3" --sandbox off --log info 2>&1 |
+	grep -q "^mote: broker: process [0-9]* has the sockets"' sh "$MOTE" \
+	"$GUESTS/hello.elf" "$tmp/vs/v"
+mote -k "$GUESTS/hello.elf" -m 64M --log info --serial stdio
+ok "without a socket's path there is no broker" sh -c '! grep -q broker "$1"' \
+	sh "$err"
+
 if needs_root "what is reachable for vsock is seen"; then
 	touch "$tmp/vs/beside"
 	guest_start vsock_dial --vsock "$tmp/vs/v"
 	ok "a guest that dials runs" await says dialling
-	is "$(ls "/proc/$pid/cwd/")" "$(printf 'beside\nv')" \
-		"with --vsock the working directory is the sockets'"
-	is "$(ls "/proc/$pid/cwd/../..")" "$(printf 'beside\nv')" \
-		"with --vsock there is nothing above the sockets' directory"
-	is "$(ls -A "/proc/$pid/root/")" "" \
-		"with --vsock there is nothing in the root directory"
+	is "$(ls -A "/proc/$pid/cwd/")$(ls -A "/proc/$pid/root/")" "" \
+		"with --vsock there is nothing in the working and the root directory"
 	is "$(for fd in "/proc/$pid/fd"/*; do
-		[ ! -d "$fd/" ] || ls "$fd/.."; done)" \
-		"$(printf 'beside\nv')" "with --vsock no other directory is open"
-	is "$(field Uid)" "65534 65534 65534 0" \
-		"with --vsock mote has the directory's owner for files"
+		[ ! -d "$fd/" ] || readlink "$fd"; done)" \
+		"" "with --vsock no directory is open"
+	is "$(field Uid)" "65534 65534 65534 65534" \
+		"with --vsock mote is nobody for files"
+	broker_of "$pid"
+	is "$(sed -n 's/^Uid:.//p' "/proc/$broker/status" | tr '\t' ' ')" \
+		"65534 65534 65534 0" \
+		"the broker has the directory's owner for files, and for nothing else"
+	is "$(sed -n 's/^Groups:.//p; s/^Cap[A-Z][a-z]*:.//p' \
+		"/proc/$broker/status" | sort -u | tr -d ' \n')" \
+		0000000000000000 "the broker has no capability and no group"
+	is "$(for fd in "/proc/$broker/fd"/*; do
+		echo "${fd##*/} $(readlink "$fd" | sed 's/:.*//')"; done)" \
+		"$(printf '0 socket\n3 %s' "$tmp/vs")" \
+		"the broker has the directory and what it talks to mote through"
 	kill -INT "$pid"
 	guest_end
 
@@ -335,7 +381,7 @@ if needs_root "what is reachable for vsock is seen"; then
 	dial "$MOTE" -k "$GUESTS/vsock_dial.elf" -m 64M --vsock "$tmp/vs/v" \
 		--user $user --timeout 1s
 	chown 0 "$tmp/vs"
-	like "$(cat "$err")" 'may not connect to v_1234: chmod' \
+	like "$(cat "$err")" 'may not connect to .*/vs/v_1234: give' \
 		"--user: who may not use a listener is told how to"
 fi
 

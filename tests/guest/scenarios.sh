@@ -64,6 +64,35 @@ do_hello() {
 	well 0 'hello from the guest'
 }
 
+do_memory() {
+	sguest hello -m 64M,prefault,mergeable,hugepages=thp
+	well 0 'hello from the guest'
+}
+
+# The kernel comes from a pipe, late, and reading that does not wait.
+do_pipe() {
+	cat >"$tmp/pipe.pl" <<-'END'
+	use Fcntl;
+	my ($elf, @command) = @ARGV;
+	$^F = 1000;
+	pipe my $r, my $w or die;
+	unless (fork) {
+		close $r;
+		select undef, undef, undef, 0.2;
+		open my $kernel, '<', $elf or die;
+		local $/;
+		print $w <$kernel>;
+		exit;
+	}
+	close $w;
+	fcntl $r, F_SETFL, O_NONBLOCK;
+	exec @command, '-k', 'fd=' . fileno $r;
+	END
+	# shellcheck disable=SC2086 # words
+	run perl "$tmp/pipe.pl" "$GUESTS/hello.elf" "$MOTE" -m 64M $FLAGS
+	well 0 'hello from the guest'
+}
+
 do_crash() {
 	sguest fetch
 	well 123 'RIP 0x'
@@ -377,7 +406,7 @@ do_unix() {
 			"${unix_text% }" >/dev/null 2>&1
 	done
 	guest_end
-	well 0 && [ ! -e "$tmp/socket" ]
+	well 0 && await test ! -e "$tmp/socket"
 }
 
 # One client after the other; the last gets the last words, too.
@@ -477,6 +506,14 @@ do_disk_limits_threads() {
 # A block device of the host.
 device_trim() {
 	sguest virtio_trim -d "$loop,engine=$engine" && well 0 'discard 0'
+}
+# The kernel is on a block device.
+do_device_kernel() {
+	kernel_loop=$(losetup -r -f --show "$GUESTS/hello.elf") || return
+	# shellcheck disable=SC2086 # words
+	run "$MOTE" -k "$kernel_loop" -m 64M $FLAGS
+	losetup -d "$kernel_loop"
+	well 0 'hello from the guest'
 }
 device() {
 	truncate -s 8M "$tmp/loop.img"
@@ -591,7 +628,7 @@ do_vsock_client() {
 	timeout 60 tests/tools/dialogue unix "$tmp/vs" 'CONNECT 52
 hello' hello >/dev/null 2>&1
 	guest_end
-	well 0 'echoed 5' && [ ! -e "$tmp/vs" ]
+	well 0 'echoed 5' && await test ! -e "$tmp/vs"
 }
 
 # vsock_server PERL: what a listener of the host does with a connection $s
@@ -615,7 +652,7 @@ do_vsock_guest() {
 		1 while sysread $s, $x, 4096;'
 	sguest virtio_vsock --vsock "$tmp/vs" -a connect=1234
 	server_end
-	well 0 'received 4'
+	well 0 'received 4' && await test ! -e "$tmp/vs"
 }
 
 # A reader that does not read, and is gone once the guest has sent it more than a

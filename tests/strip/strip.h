@@ -6,7 +6,9 @@
  *	MOTE_STRIP=THREAD:ROW:FEATURE	that row in that kind of thread (its
  *					number), as far as it is for that
  *					feature; 0: altogether
- *	MOTE_STRIP=all:ROW		all rows but that one
+ *	MOTE_STRIP=all:ROW		all rows but that one, of the threads
+ *					and the broker, not of the filter under
+ *					them: without it nothing starts
  *
  * Included by the table that `gen_filter rows` makes.
  */

@@ -9,10 +9,14 @@
  */
 #include <linux/audit.h>
 #include <linux/seccomp.h>
+#include <sched.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -20,6 +24,7 @@
 #include <cmocka.h>
 
 #include "cpu/console/tty.h"
+#include "cpu/loop/broker.h"
 #include "cpu/loop/thread.h"
 #include "mem/util.h"
 #include "seccomp/policy.h"
@@ -83,7 +88,7 @@ static uint32_t run(const struct seccomp_data *data)
 	return 0;
 }
 
-static uint32_t value_of(const struct policy_arg *arg)
+static uint64_t value_of(const struct policy_arg *arg)
 {
 	return arg->value == POLICY_SELF ? (uint32_t)getpid() : arg->value;
 }
@@ -94,8 +99,8 @@ static bool matches(const struct policy_rule *rule,
 	for (unsigned i = 0; i < POLICY_ARGS; i++) {
 		const struct policy_arg *arg = &rule->arg[i];
 
-		if (arg->used && ((uint32_t)data->args[arg->index] &
-				  arg->mask) != value_of(arg))
+		if (arg->used &&
+		    (data->args[arg->index] & arg->mask) != value_of(arg))
 			return false;
 	}
 	return rule->call == data->nr;
@@ -210,7 +215,7 @@ static void test_log(void **state)
 		assert_int_equal(run(&data), SECCOMP_RET_TRAP);
 		data.nr = SYS_rt_sigreturn;
 		assert_int_equal(run(&data), SECCOMP_RET_ALLOW);
-		data.nr = SYS_write;
+		data.nr = SYS_exit_group;
 		assert_int_equal(run(&data), SECCOMP_RET_ALLOW);
 		make(t, 0, false);
 		data.nr = SYS_execve;
@@ -219,49 +224,99 @@ static void test_log(void **state)
 	}
 }
 
-static bool may(long call, uint64_t first, uint64_t second)
+static bool may_at(long call, uint64_t first, uint64_t second, uint64_t third)
 {
 	const struct seccomp_data data = {
 		.nr = (int)call,
 		.arch = NATIVE,
-		.args = { first, second },
+		.args = { first, second, third },
 	};
 
 	return run(&data) == SECCOMP_RET_ALLOW;
 }
 
 /*
- * Not by the policy, which might be wrong: a guest that reaches nobody through
- * the vsock gives mote no way to connect to anything, and one that does, no way
- * but unix streams.
+ * Not by the policy, which might be wrong: mote has no way to connect to
+ * anything, nor to remove a file, whatever it was told to do.
  */
 static void test_connections(void **state)
 {
 	const int type = SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC;
 
 	(void)state;
+	for (unsigned t = 0; t < FILTER_BROKER; t++) {
+		make((enum filter_thread)t, UINT32_MAX, false);
+		assert_false(may_at(SYS_connect, 3, 0, 0));
+		assert_false(may_at(SYS_connect, 3, BROKER_ADDRESS,
+				    sizeof(struct sockaddr_un)));
+		for (uint64_t family = 0; family < 64; family++)
+			assert_false(may_at(SYS_socket, family, type, 0));
+		assert_false(
+			may_at(SYS_unlinkat, BROKER_DIR, BROKER_NAME(0), 0));
+	}
+}
+
+/*
+ * The broker can for a guest that reaches others, by one address; and removes
+ * two names, and nothing for one that has no socket.
+ */
+static void test_broker(void **state)
+{
+	const int type = SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC;
+	const uint64_t len = sizeof(struct sockaddr_un);
+
+	(void)state;
 	for (unsigned f = 0; f < FEATURES; f++) {
 		const bool dials = 1u << f == FEATURE_VSOCK_DIAL;
+		const bool file = 1u << f == FEATURE_SOCKET_FILE;
 
-		make(FILTER_LOOP, 1u << f, false);
-		assert_int_equal(may(SYS_connect, 3, 0), dials);
-		assert_int_equal(may(SYS_socket, AF_UNIX, type), dials);
-		make(FILTER_LOOP, UINT32_MAX & ~(1u << f), false);
-		assert_int_equal(may(SYS_connect, 3, 0), !dials);
-		assert_int_equal(may(SYS_socket, AF_UNIX, type), !dials);
+		make(FILTER_BROKER, 1u << f, false);
+		assert_int_equal(may_at(SYS_connect, 3, BROKER_ADDRESS, len),
+				 dials);
+		assert_int_equal(may_at(SYS_socket, AF_UNIX, type, 0), dials);
+		assert_int_equal(
+			may_at(SYS_unlinkat, BROKER_DIR, BROKER_NAME(0), 0),
+			file);
 	}
-	make(FILTER_LOOP, UINT32_MAX, false);
+	make(FILTER_BROKER, UINT32_MAX, false);
 	for (uint64_t family = 0; family < 64; family++)
-		assert_int_equal(may(SYS_socket, family, type),
+		assert_int_equal(may_at(SYS_socket, family, type, 0),
 				 family == AF_UNIX);
-	assert_false(may(SYS_socket, AF_UNIX, SOCK_DGRAM));
-	for (unsigned t = 0; t < FILTER_THREADS; t++) {
-		if (t == FILTER_LOOP)
-			continue;
-		make((enum filter_thread)t, UINT32_MAX, false);
-		assert_false(may(SYS_connect, 3, 0));
-		assert_false(may(SYS_socket, AF_UNIX, type));
+	assert_false(may_at(SYS_socket, AF_UNIX, SOCK_DGRAM, 0));
+	for (unsigned bit = 0; bit < 64; bit++) {
+		assert_false(may_at(SYS_connect, 3,
+				    BROKER_ADDRESS ^ 1ULL << bit, len));
+		assert_false(may_at(SYS_unlinkat, BROKER_DIR,
+				    BROKER_NAME(0) ^ 1ULL << bit, 0) &&
+			     bit != 7); /* BROKER_NAME(1) */
 	}
+	assert_false(may_at(SYS_connect, 3, BROKER_ADDRESS, len - 1));
+	assert_false(may_at(SYS_unlinkat, BROKER_DIR, BROKER_NAME(1), 0));
+	assert_false(may_at(SYS_unlinkat, BROKER_DIR + 1, BROKER_NAME(0), 0));
+	assert_true(may_at(SYS_unlinkat, BROKER_DIR + 1, BROKER_NAME(1), 0));
+}
+
+/* What would undo it all is not there from the first filter on. */
+static void test_never(void **state)
+{
+	static const int never[] = {
+		SYS_open,   SYS_openat, SYS_execve,	SYS_execveat,
+		SYS_ptrace, SYS_fork,	SYS_vfork,	SYS_unshare,
+		SYS_setns,  SYS_kill,	SYS_unlinkat,	SYS_bpf,
+		SYS_socket, SYS_mount,	SYS_socketpair, SYS_userfaultfd,
+	};
+
+	(void)state;
+	make(FILTER_LOAD, UINT32_MAX, false);
+	for (unsigned i = 0; i < ARRAY_LEN(never); i++)
+		assert_false(may_at(never[i], 0, 0, 0));
+	assert_false(may_at(SYS_mmap, 0, 4096, PROT_READ | PROT_EXEC));
+	assert_false(may_at(SYS_mprotect, 0, 4096, PROT_READ | PROT_EXEC));
+	assert_false(may_at(SYS_clone, SIGCHLD, 0, 0));
+	assert_false(may_at(SYS_clone, CLONE_VM | CLONE_NEWUSER, 0, 0));
+	assert_false(may_at(SYS_ioctl, 3, TIOCSTI, 0));
+	make(FILTER_LOAD, UINT32_MAX & ~FEATURE_URING, false);
+	assert_false(may_at(SYS_io_uring_setup, 0, 0, 0));
 }
 
 /* The count of calls that some run of mote may make: the README has it. */
@@ -317,6 +372,8 @@ int main(void)
 		cmocka_unit_test(test_foreign),
 		cmocka_unit_test(test_log),
 		cmocka_unit_test(test_connections),
+		cmocka_unit_test(test_broker),
+		cmocka_unit_test(test_never),
 		cmocka_unit_test(test_vcpu_has_few),
 		cmocka_unit_test(test_names),
 	};

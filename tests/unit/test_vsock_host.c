@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* uses: virtio/vsock/host.c cpu/loop/loop.c cpu/loop/unixsock.c */
-/* uses: cpu/loop/file.c tests/unit/kept_log.c */
+/* uses: cpu/loop/file.c cpu/loop/broker.c tests/unit/kept_log.c */
 /*
  * The host's end of vsock, with the loop and nothing above it: a socket that is
  * closed is heard of no more, even where the loop has its event already.

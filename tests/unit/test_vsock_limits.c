@@ -8,6 +8,8 @@
 
 #include "tests/unit/vsock_help.h"
 
+#define FLOOD 100u
+
 static uint8_t bytes[65536];
 
 void __wrap_log_info(const char *format, ...);
@@ -223,9 +225,9 @@ static void test_paths(void **state)
 	/* PATH_4294967295 has to fit, too. */
 	memcpy(longest, dir, strlen(dir));
 	longest[strlen(dir)] = '/';
-	longest[97] = 0;
-	assert_int_equal(open_at(longest), -ENAMETOOLONG);
 	longest[96] = 0;
+	assert_int_equal(open_at(longest), -ENAMETOOLONG);
+	longest[95] = 0;
 	assert_int_equal(open_at(longest), 0);
 	assert_int_equal(stat(longest, &status), -1);
 	/* A dead one's socket is replaced; a file is not. */
@@ -298,44 +300,80 @@ static void test_descriptor_without_path(void **state)
 	assert_null(other->conns.host.prefix);
 	assert_non_null(strstr(informed, "are refused"));
 	assert_false(vsock_dials(other));
-	vsock_enter(other, NULL);
-	assert_null(other->conns.host.prefix);
-	assert_false(vsock_dials(other));
 	vsock_destroy(other);
 }
 
-/* By the directory alone, as in the sandbox. */
-static void test_enter(void **state)
-{
-	int here = open(".", O_RDONLY | O_DIRECTORY), fd, listener;
-
-	(void)state;
-	assert_true(vsock_dials(vsock));
-	vsock_enter(vsock, NULL);
-	assert_string_equal(vsock->conns.host.prefix, "v");
-	assert_true(vsock_dials(vsock));
-	guest_start();
-	listener = host_listen_on(PORT, 1);
-	fd = guest_connects(listener, GUEST);
-	close(fd);
-	close(listener);
-	assert_int_equal(fchdir(here), 0);
-	close(here);
-}
-
-/* Where others could be reached, too, the guest reaches nobody. */
-static void test_barred(void **state)
+/* Without a broker the guest reaches nobody; whoever comes reaches it. */
+static void test_no_broker(void **state)
 {
 	int listener = host_listen_on(PORT, 1), client;
 
 	(void)state;
-	vsock_enter(vsock, "for a reason");
-	assert_non_null(strstr(logged.last, "for a reason"));
-	assert_false(vsock_dials(vsock));
+	mock_broker_lose();
 	guest_start();
 	guest_op(VSOCK_OP_REQUEST, PORT, GUEST, 0);
 	expect_rst(PORT, GUEST);
+	run_a_while();
+	assert_non_null(strstr(logged.last, "has ended"));
+	guest_op(VSOCK_OP_REQUEST, PORT, GUEST, 0);
+	expect_rst(PORT, GUEST);
 	client = host_connects(PORT);
+	close(client);
+	close(listener);
+}
+
+static unsigned responses;
+
+static bool all_answered(void)
+{
+	while (packet_came()) {
+		assert_int_equal(got.op, VSOCK_OP_RESPONSE);
+		responses++;
+	}
+	return responses == FLOOD;
+}
+
+/*
+ * The broker is asked for a few connections at a time, and has never more to
+ * read than these; who waits has a turn, and who gives up is passed over, as
+ * is the connection that was made for it.
+ */
+static void test_flood(void **state)
+{
+	int listener = host_listen_on(PORT, 2 * FLOOD);
+	struct conns *conns = &vsock->conns;
+
+	(void)state;
+	guest_start();
+	for (uint32_t i = 0; i < FLOOD + 2; i++)
+		guest_op(VSOCK_OP_REQUEST, PORT, GUEST + i, 0);
+	assert_int_equal(conns->dials, BROKER_PENDING_MAX);
+	assert_int_equal(conns->count, FLOOD + 2);
+	guest_op(VSOCK_OP_RST, PORT, GUEST, 0);
+	guest_op(VSOCK_OP_RST, PORT, GUEST + FLOOD + 1, 0);
+	assert_int_equal(conns->count, FLOOD);
+	assert_int_equal(conns->dials, BROKER_PENDING_MAX);
+	responses = 0;
+	assert_true(run_ticks(SOON, all_answered));
+	assert_int_equal(conns->dials, 0);
+	assert_int_equal(conns->count, FLOOD);
+	close(listener);
+}
+
+/* A broker that does not answer keeps nobody else waiting. */
+static void test_broker_hangs(void **state)
+{
+	int listener = host_listen_on(PORT, 1), client;
+
+	(void)state;
+	mock_broker_stop();
+	guest_start();
+	guest_op(VSOCK_OP_REQUEST, PORT, GUEST, 0);
+	client = host_connects(PORT);
+	expect_no_packet();
+	guest_op(VSOCK_OP_RST, PORT, GUEST, 0);
+	assert_int_equal(vsock->conns.count, 1);
+	assert_int_equal(vsock->conns.dials, 1);
 	close(client);
 	close(listener);
 }
@@ -349,8 +387,9 @@ int main(void)
 		vsock_test(test_paths),
 		vsock_test(test_descriptor),
 		vsock_test(test_descriptor_without_path),
-		vsock_test(test_enter),
-		vsock_test(test_barred),
+		vsock_test(test_no_broker),
+		vsock_test(test_flood),
+		vsock_test(test_broker_hangs),
 		cmocka_unit_test_setup_teardown(test_all_in_use, setup_few,
 						teardown),
 	};

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* uses: virtio/vsock/vsock.c virtio/vsock/conn.c virtio/vsock/host.c */
 /* uses: virtio/queue.c cpu/loop/loop.c cpu/loop/unixsock.c mem/ram.c */
-/* uses: tests/unit/kept_log.c cpu/loop/file.c */
+/* uses: tests/unit/kept_log.c cpu/loop/file.c cpu/loop/broker.c */
 #include "tests/unit/vsock_guest.h"
 
 struct ram ram;

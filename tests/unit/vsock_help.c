@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* uses: tests/unit/vsock_guest.c tests/unit/vsock_check.c */
+/* uses: tests/unit/mock_broker.c */
 #include "tests/unit/vsock_help.h"
 
 #include <fcntl.h>
@@ -226,6 +227,7 @@ int setup(void **state)
 	assert_int_equal(loop_create(&loop), 0);
 	assert_int_equal(loop_timer_create(&loop, &tick, ticked, NULL), 0);
 	assert_int_equal(vsock_open(&vsock, &options), 0);
+	mock_broker_start(vsock, &loop);
 	assert_int_equal(vsock_create(vsock, &loop), 0);
 	return 0;
 }
@@ -238,6 +240,7 @@ int teardown(void **state)
 	expect_sound();
 	vsock_destroy(vsock);
 	vsock = NULL;
+	mock_broker_end();
 	loop_timer_destroy(&loop, &tick);
 	loop_destroy(&loop);
 	ram_destroy(&ram);

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "tests/unit/kept_log.h"
+#include "tests/unit/mock_broker.h"
 #include "tests/unit/vsock_guest.h"
 
 #define PORT	 1234u /* a port of whoever listens */

@@ -60,6 +60,8 @@ static const uint64_t conn_wait_ns[VSOCK_WAITS] = {
 	[VSOCK_WAIT_CREDIT_LONGER] = 200 * MS,
 	[VSOCK_WAIT_CREDIT_LONGEST] = 2000 * MS,
 	[VSOCK_WAIT_RETRY] = 10 * MS,
+	[VSOCK_WAIT_TURN] = CONNECT_NS,
+	[VSOCK_WAIT_BROKER] = CONNECT_NS,
 	[VSOCK_WAIT_COMMAND] = 10000 * MS,
 	[VSOCK_WAIT_RESPONSE] = 5000 * MS,
 	[VSOCK_WAIT_CLOSE] = 8000 * MS,
@@ -678,8 +680,30 @@ static int conns_keep_fd(const struct conns *conns, int fd, unsigned spare)
 	return -EMFILE;
 }
 
-/* The descriptor of the stream's other end, or -errno. */
-static int conn_dial(const struct conn *conn)
+/*
+ * Its other end, or -errno. A full backlog is no refusal: the listener may be
+ * busy accepting others, as many at once as programs in the guest like to
+ * start. A program on the host would wait in connect(), so the guest's waits,
+ * too, as long as Linux lets it. So it does for a descriptor.
+ */
+static void conn_dialled(struct conn *conn, int fd)
+{
+	const bool retry = fd == -EAGAIN ||
+			   (fd == -EMFILE && conns_make_room(conn->conns));
+
+	if (retry && loop_now() < conn->give_up_ns) {
+		conn_wait(conn, VSOCK_WAIT_RETRY);
+	} else if (fd < 0 || vsock_host_watch(&conn->socket, conn->conns->loop,
+					      fd, conn_socket_ready, conn)) {
+		conn_kill(conn);
+	} else {
+		conn_wait(conn, VSOCK_WAIT_NONE);
+		conn->state = VSOCK_OPEN;
+		conn_set_pending(conn, VSOCK_OP_RESPONSE);
+	}
+}
+
+static void conn_connect(struct conn *conn)
 {
 	struct conns *conns = conn->conns;
 	int fd;
@@ -688,31 +712,18 @@ static int conn_dial(const struct conn *conn)
 		/* Whoever else connects to that port finds nobody there. */
 		fd = conns->internal_fd;
 		conns->internal_fd = -1;
-		return fd < 0 ? -ECONNREFUSED : fd;
-	}
-	fd = vsock_host_connect(&conns->host, conn->host_port);
-	if (fd == -EMFILE && conns_make_room(conns))
-		fd = vsock_host_connect(&conns->host, conn->host_port);
-	return conns_keep_fd(conns, fd, conns->max - conns->guests_max);
-}
-
-/*
- * A full backlog is no refusal: the listener may be busy accepting others, as
- * many at once as programs in the guest like to start. A program on the host
- * would wait in connect(), so the guest's waits, too, as long as Linux lets it.
- */
-static void conn_connect(struct conn *conn)
-{
-	const int fd = conn_dial(conn);
-
-	if (fd == -EAGAIN && loop_now() < conn->give_up_ns) {
-		conn_wait(conn, VSOCK_WAIT_RETRY);
-	} else if (fd < 0 || vsock_host_watch(&conn->socket, conn->conns->loop,
-					      fd, conn_socket_ready, conn)) {
-		conn_kill(conn);
+		conn_dialled(conn, fd < 0 ? -ECONNREFUSED : fd);
+	} else if (conns->dials == BROKER_PENDING_MAX) {
+		conn_wait(conn, VSOCK_WAIT_TURN);
 	} else {
-		conn->state = VSOCK_OPEN;
-		conn_set_pending(conn, VSOCK_OP_RESPONSE);
+		fd = vsock_host_dial(&conns->host, conn->host_port,
+				     conn->guest_port);
+		if (fd) {
+			conn_dialled(conn, fd);
+			return;
+		}
+		conns->dials++;
+		conn_wait(conn, VSOCK_WAIT_BROKER);
 	}
 }
 
@@ -885,6 +896,55 @@ static void conn_socket_ready(void *arg, uint32_t events)
 	conns->serve(conns);
 }
 
+/* Whoever waits for it is refused, and so is who comes later. */
+static void conns_lose_broker(struct conns *conns)
+{
+	static const enum vsock_wait waits[] = { VSOCK_WAIT_TURN,
+						 VSOCK_WAIT_BROKER };
+	struct conn *conn;
+
+	log_warn("--vsock: the process that makes the guest's own connections "
+		 "has ended: they are refused from now on");
+	loop_remove(conns->loop, &conns->broker);
+	conns->host.broker_fd = -1;
+	for (size_t i = 0; i < ARRAY_LEN(waits); i++)
+		while ((conn = conns_first_timed(conns, waits[i])))
+			conn_kill(conn);
+}
+
+/*
+ * An answer is for the connection with its ports that waits for one, or came
+ * too late. Whoever waits for a turn has it then.
+ */
+static void conns_broker_ready(void *arg, uint32_t events)
+{
+	struct conns *conns = arg;
+	struct broker_answer answer;
+	struct conn *conn;
+	int got = 1, fd;
+
+	(void)events;
+	for (unsigned i = 0; i < BROKER_PENDING_MAX; i++) {
+		got = vsock_host_dialled(&conns->host, &answer);
+		if (got <= 0)
+			break;
+		conns->dials--;
+		fd = conns_keep_fd(conns, answer.result,
+				   conns->max - conns->guests_max);
+		conn = conns_find(conns, answer.port, answer.tag);
+		if (conn && conn->wait == VSOCK_WAIT_BROKER)
+			conn_dialled(conn, fd);
+		else if (fd >= 0)
+			close(fd);
+		conn = conns_first_timed(conns, VSOCK_WAIT_TURN);
+		if (conn)
+			conn_connect(conn);
+	}
+	if (got < 0)
+		conns_lose_broker(conns);
+	conns->serve(conns);
+}
+
 /* Clients: the rest wait in the backlog until there is room. */
 static void conns_listener_ready(void *arg, uint32_t events)
 {
@@ -939,7 +999,7 @@ static void conn_expired(struct conn *conn, enum vsock_wait wait)
 }
 
 /*
- * A few at a time. Thousands may wait for one listener, and each try is three
+ * A few at a time. Thousands may wait for one listener, and each try is two
  * system calls: the pause leaves most of the time to others.
  */
 static void conns_expire(struct conns *conns, enum vsock_wait wait,
@@ -1036,9 +1096,19 @@ int conns_create(struct conns *conns, unsigned max, uint64_t memory)
 
 int conns_attach(struct conns *conns, struct loop *loop)
 {
+	int error = 0;
+
 	conns->loop = loop;
 	conns->listener = (struct loop_source){ conns->host.fd,
 						conns_listener_ready, conns };
+	conns->broker = (struct loop_source){ conns->host.broker_fd,
+					      conns_broker_ready, conns };
+	if (conns->broker.fd >= 0)
+		error = loop_add(loop, &conns->broker, EPOLLIN);
+	if (error) {
+		log_error("--vsock: epoll: %s", strerror(-error));
+		return error;
+	}
 	return loop_timer_create(loop, &conns->timer, conns_timer_expired,
 				 conns);
 }
@@ -1067,6 +1137,8 @@ void conns_stop(struct conns *conns)
 void conns_destroy(struct conns *conns)
 {
 	conns_stop(conns);
+	if (conns->loop && conns->host.broker_fd >= 0)
+		loop_remove(conns->loop, &conns->broker);
 	loop_timer_destroy(conns->loop, &conns->timer);
 	vsock_host_unlisten(&conns->host);
 	if (conns->internal_fd >= 0)

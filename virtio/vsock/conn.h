@@ -75,6 +75,8 @@ enum vsock_wait {
 	VSOCK_WAIT_CREDIT_LONGER,
 	VSOCK_WAIT_CREDIT_LONGEST,
 	VSOCK_WAIT_RETRY,    /* connect(): the listener's backlog is full */
+	VSOCK_WAIT_TURN,     /* so many have asked the broker already */
+	VSOCK_WAIT_BROKER,   /* its answer */
 	VSOCK_WAIT_COMMAND,  /* a CONNECT line */
 	VSOCK_WAIT_RESPONSE, /* the guest's answer to a REQUEST */
 	VSOCK_WAIT_CLOSE,    /* the guest's answer to a full SHUTDOWN */
@@ -88,7 +90,7 @@ enum vsock_state {
 	VSOCK_FREE,
 	VSOCK_COMMAND,	  /* a client has not finished its CONNECT line */
 	VSOCK_REQUESTED,  /* REQUEST is on its way to the guest */
-	VSOCK_CONNECTING, /* the guest's REQUEST waits for a full backlog */
+	VSOCK_CONNECTING, /* the guest's REQUEST waits for the broker */
 	VSOCK_OPEN,
 	VSOCK_ORPHANED, /* the guest has forgotten it, the host still reads */
 	VSOCK_KILLED	/* closed but for the RST that the guest has to get */
@@ -141,6 +143,9 @@ struct conns {
 
 	struct loop_source listener;
 	bool listening; /* the loop watches it for clients */
+
+	struct loop_source broker; /* answers, of those in WAIT_BROKER, */
+	unsigned dials;		   /* and of some that have gone: so many */
 
 	uint8_t *buffers; /* VSOCK_BUFFER for each of */
 	struct conn *conn;

@@ -6,9 +6,9 @@
  * A client of the listening socket says where it wants to go, in one line that
  * is read no further than its end: what follows is for the guest. A connection
  * that the guest began goes to PATH_<port>. Either mote makes the socket at
- * PATH, and removes it at the end, or the caller has made it. Once the sandbox
- * has closed in, the socket's directory is all that can be reached, as the
- * working directory; listeners may come and go in it as before.
+ * PATH, which is removed at the end, or the caller has made it. In the sandbox
+ * nothing of the host's can be reached: a broker (cpu/loop/broker.c) connects,
+ * and hands the descriptor over. Listeners may come and go as before.
  *
  * Streams are watched edge-triggered: a read or a write is tried only where it
  * may succeed, and flow control costs no system calls. So what is known of a
@@ -34,7 +34,7 @@
 
 #include "mem/log.h"
 
-#define PORT_CHARS 11 /* "_4294967295" */
+#define PORT_CHARS 12 /* "_4294967295", and one for broker_map */
 #define WATCHED	   (EPOLLIN | EPOLLRDHUP | EPOLLET)
 
 /* -- where it listens ----------------------------------------------------- */
@@ -92,29 +92,6 @@ int vsock_host_listen(struct vsock_host *host, const struct option_file *file)
 	return 0;
 }
 
-void vsock_host_enter(struct vsock_host *host, const char *barred)
-{
-	if (!host->prefix)
-		return;
-	if (!barred && host->file.dir_fd < 0)
-		barred = "its directory cannot be cut out here (Linux 5.2)";
-	if (barred) {
-		log_warn("--vsock %s: %s, so the guest's own connections are "
-			 "refused",
-			 host->prefix, barred);
-		host->prefix = NULL;
-	} else if (fchdir(host->file.dir_fd)) {
-		/* Root became somebody whom the directory does not let in. */
-		log_warn("--vsock %s: mote's user may not enter its directory, "
-			 "so the guest's own connections are refused: chmod "
-			 "a+x, or choose another --user",
-			 host->prefix);
-		host->prefix = NULL;
-	} else {
-		host->prefix = unixsock_name(host->prefix);
-	}
-}
-
 void vsock_host_unlisten(struct vsock_host *host)
 {
 	unixsock_remove(&host->file);
@@ -143,29 +120,25 @@ int vsock_host_accept(const struct vsock_host *host)
 	return fd < 0 ? -errno : fd;
 }
 
-int vsock_host_connect(const struct vsock_host *host, uint32_t port)
+int vsock_host_dial(const struct vsock_host *host, uint32_t port, uint32_t tag)
+{
+	return host->broker_fd < 0 ? -ECONNREFUSED
+				   : broker_request(host->broker_fd, port, tag);
+}
+
+int vsock_host_dialled(const struct vsock_host *host,
+		       struct broker_answer *answer)
 {
 	static struct log_limit limit;
-	struct sockaddr_un address = { .sun_family = AF_UNIX };
-	int fd, error;
+	const int got = broker_receive(host->broker_fd, answer);
 
-	if (!host->prefix)
-		return -ECONNREFUSED;
-	snprintf(address.sun_path, sizeof(address.sun_path), "%s_%u",
-		 host->prefix, port);
-	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-	if (fd < 0)
-		return -errno;
-	if (!connect(fd, (const struct sockaddr *)&address, sizeof(address)))
-		return fd;
-	error = errno;
-	close(fd);
-	if (error == EACCES)
+	if (got > 0 && answer->result == -EACCES)
 		log_guest(&limit,
-			  "--vsock: mote's user may not connect to %s: chmod "
-			  "a+w, or choose another --user",
-			  address.sun_path);
-	return -error;
+			  "--vsock: mote's user may not connect to %s_%u: give "
+			  "it the rights to both directory and socket, or "
+			  "choose another --user",
+			  host->prefix, answer->port);
+	return got;
 }
 
 int vsock_host_watch(struct vsock_socket *socket, struct loop *loop, int fd,

@@ -11,6 +11,7 @@
 #include <stdint.h>
 #include <sys/uio.h>
 
+#include "cpu/loop/broker.h"
 #include "cpu/loop/file.h"
 #include "cpu/loop/loop.h"
 #include "cpu/loop/unixsock.h"
@@ -23,6 +24,7 @@ struct vsock_host {
 	int fd;		      /* listens for clients; -1: none may come */
 	struct unixsock file; /* the socket at PATH */
 	const char *prefix;   /* "PATH" of PATH_<port>; NULL: out of reach */
+	int broker_fd;	      /* who connects to these, cpu/loop/broker.h */
 	char bound[UNIXSOCK_PATH_MAX + 1]; /* PATH of a caller's socket */
 };
 
@@ -41,14 +43,13 @@ struct vsock_socket {
 	char command[VSOCK_COMMAND_MAX]; /* the CONNECT line, so far */
 };
 
-#define VSOCK_HOST_NONE	  ((struct vsock_host){ .fd = -1, .file = UNIXSOCK_NONE })
+#define VSOCK_HOST_NONE                                                        \
+	((struct vsock_host){                                                  \
+		.fd = -1, .file = UNIXSOCK_NONE, .broker_fd = -1 })
 #define VSOCK_SOCKET_NONE ((struct vsock_socket){ .source.fd = -1 })
 
 /* Listens at the path or takes the caller's socket. 0 or -errno, logged. */
 int vsock_host_listen(struct vsock_host *host, const struct option_file *file);
-
-/* See vsock_enter. */
-void vsock_host_enter(struct vsock_host *host, const char *barred);
 
 /* Closes, and removes the file. */
 void vsock_host_unlisten(struct vsock_host *host);
@@ -60,10 +61,13 @@ uint32_t vsock_host_unread(const struct vsock_host *host);
 int vsock_host_accept(const struct vsock_host *host);
 
 /*
- * A descriptor connected to PATH_<port>, or -errno: -EAGAIN where the
- * listener's backlog is full, -EMFILE where no more descriptors may be open.
+ * Asks for a descriptor that is connected to PATH_<port>; 0 or -errno. Answers
+ * come in order, with `tag`, when broker_fd is readable: as of broker_request
+ * and broker_receive, -EAGAIN where the listener's backlog is full.
  */
-int vsock_host_connect(const struct vsock_host *host, uint32_t port);
+int vsock_host_dial(const struct vsock_host *host, uint32_t port, uint32_t tag);
+int vsock_host_dialled(const struct vsock_host *host,
+		       struct broker_answer *answer);
 
 /* Owns `fd` from now on, also where it fails: 0 or -errno. */
 int vsock_host_watch(struct vsock_socket *socket, struct loop *loop, int fd,

@@ -28,9 +28,10 @@
  *
  * A program of the guest connects to the host's port 1234:
  *
- *	guest	REQUEST			CONNECTING: connect(PATH_1234), again
- *					and again where the backlog is full;
- *					OPEN: the guest gets RESPONSE
+ *	guest	REQUEST			CONNECTING: the broker connects to
+ *					PATH_1234, again and again where the
+ *					backlog is full
+ *	broker	a descriptor		OPEN: the guest gets RESPONSE
  *	guest	RW			one sendmsg() from the guest's buffers;
  *					what the socket does not take is
  *					buffered in conn.c

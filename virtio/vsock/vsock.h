@@ -77,27 +77,25 @@ static inline struct device *vsock_device(struct vsock *vsock)
 	return &vsock->device;
 }
 
-/* The socket's file; its directory is what the sandbox leaves reachable. */
+/* The socket's file, with the directory of the host's listeners. */
 static inline struct unixsock *vsock_file(struct vsock *vsock)
 {
 	return &vsock->conns.host.file;
-}
-
-/*
- * In the sandbox: makes that directory the working one, by which the host's
- * listeners are found from now on. Where others could be reached by what that
- * takes (`barred` says why; else NULL), the guest's own connections are
- * refused.
- */
-static inline void vsock_enter(struct vsock *vsock, const char *barred)
-{
-	vsock_host_enter(&vsock->conns.host, barred);
 }
 
 /* Whether the guest's own connections have anywhere to go. */
 static inline bool vsock_dials(const struct vsock *vsock)
 {
 	return vsock->conns.host.prefix;
+}
+
+/*
+ * Before vsock_create: who makes these connections (cpu/loop/broker.h); its
+ * descriptor stays the caller's. Without one they are refused.
+ */
+static inline void vsock_set_broker(struct vsock *vsock, int fd)
+{
+	vsock->conns.host.broker_fd = fd;
 }
 
 /*

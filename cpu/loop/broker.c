@@ -1,0 +1,311 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The broker's life:
+ *
+ *	mote			broker
+ *	fork			leaves signals, session and descriptors behind,
+ *				has the hook take its rights
+ *	port, tag	-->	connect(PATH_<port>)
+ *			<--	port, tag, errno or descriptor (SCM_RIGHTS)
+ *	1 byte, or its end -->	removes the files that are still ours; ends
+ *
+ * It has one way in, messages of one length, and knows no other thing to do.
+ * Who has taken mote over can make it connect to PATH_<port> for any port, as
+ * the guest could before. Who could take the broker itself over finds that its
+ * filter (seccomp/policy.c) compares pointers: a name that is looked up,
+ *removed or connected to lies at an address that is known, on a page that can
+ *be neither written to nor replaced. Only a port's digits lie on the next one.
+ *
+ *	 BROKER_NAME(0)  BROKER_NAME(1)     BROKER_ADDRESS   BROKER_PORT
+ *	|guest.sock      serial.sock  ...  AF_UNIX ".///guest.sock_|1234"
+ *
+ * The slashes make all names equally long. What begins PATH_ but is a directory
+ * is not in the way: there is room for ten characters behind it.
+ *
+ * A broker that waits, in a file system that does not answer, keeps nobody
+ * waiting: mote has a bound for what is asked at once, and a time limit for
+ * each (conn.c), and at its own end waits a tenth of a second. A listener with
+ * a full backlog is EAGAIN.
+ *
+ * Trusts nobody with more than the length of a message. Owns the directories.
+ */
+#include "cpu/loop/broker.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/time.h>
+#include <unistd.h>
+
+#include "cpu/loop/file.h"
+#include "mem/log.h"
+#include "mem/util.h"
+
+#ifndef MAP_FIXED_NOREPLACE /* Linux 4.17 */
+#define MAP_FIXED_NOREPLACE 0x100000
+#endif
+
+#define END_WAIT_US  100000
+#define SEND_WAIT_US 1 /* a tick of the host's */
+
+struct broker_request {
+	uint32_t port, tag;
+};
+
+/* Room for one descriptor beside a message. */
+union broker_rights {
+	struct cmsghdr header;
+	char bytes[CMSG_SPACE(sizeof(int))];
+};
+
+static bool is_for_broker(const struct unixsock *file)
+{
+	return file && file->dir_fd >= 0;
+}
+
+/* -- in the broker --------------------------------------------------------- */
+
+static bool send_answer(int channel, const struct broker_answer *answer, int fd)
+{
+	union broker_rights rights = { .bytes = { 0 } };
+	struct iovec iov = { (void *)answer, sizeof(*answer) };
+	struct msghdr message = { .msg_iov = &iov, .msg_iovlen = 1 };
+
+	if (fd >= 0) {
+		message.msg_control = &rights;
+		message.msg_controllen = sizeof(rights);
+		rights.header = (struct cmsghdr){
+			.cmsg_level = SOL_SOCKET,
+			.cmsg_type = SCM_RIGHTS,
+			.cmsg_len = CMSG_LEN(sizeof(fd)),
+		};
+		memcpy(CMSG_DATA(&rights.header), &fd, sizeof(fd));
+	}
+	return sendmsg(channel, &message, MSG_NOSIGNAL) == sizeof(*answer);
+}
+
+/* A descriptor that is connected to PATH_<port>, or -errno. */
+static int connect_to_port(uint32_t port)
+{
+	const struct sockaddr *address = (void *)BROKER_ADDRESS;
+	int fd, error;
+
+	snprintf((char *)BROKER_PORT, BROKER_DIGITS + 1, "%u", port);
+	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	if (fd < 0 || !connect(fd, address, sizeof(struct sockaddr_un)))
+		return fd < 0 ? -errno : fd;
+	error = errno;
+	close(fd);
+	return -error;
+}
+
+bool broker_serve(int channel)
+{
+	struct broker_request request;
+	struct broker_answer answer;
+	char message[sizeof(request) + 1]; /* what is too long is seen */
+	bool sent;
+	int fd;
+
+	if (read(channel, message, sizeof(message)) != sizeof(request))
+		return false;
+	memcpy(&request, message, sizeof(request));
+	fd = connect_to_port(request.port);
+	answer = (struct broker_answer){ request.port, request.tag,
+					 fd < 0 ? fd : 0 };
+	sent = send_answer(channel, &answer, fd);
+	if (fd >= 0)
+		close(fd);
+	if (sent)
+		return true;
+	/* This user has too many descriptors on their way (ETOOMANYREFS). */
+	answer.result = -EAGAIN;
+	return send_answer(channel, &answer, -1);
+}
+
+int broker_map(struct unixsock *const file[BROKER_FILES])
+{
+	struct sockaddr_un *address = (void *)BROKER_ADDRESS;
+	const size_t room = BROKER_PORT - (uintptr_t)address->sun_path;
+	void *at =
+		mmap((void *)BROKER_AT, 2 * BROKER_PAGE, PROT_READ | PROT_WRITE,
+		     MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
+	size_t len;
+
+	if (at != (void *)BROKER_AT)
+		return -ENOMEM;
+	for (unsigned i = 0; i < BROKER_FILES; i++)
+		if (is_for_broker(file[i]))
+			strcpy((char *)BROKER_NAME(i),
+			       unixsock_name(file[i]->path));
+	len = strlen((char *)BROKER_NAME(0));
+	address->sun_family = AF_UNIX;
+	memset(address->sun_path, '/', room);
+	address->sun_path[0] = '.';
+	memcpy(address->sun_path + room - 1 - len, (char *)BROKER_NAME(0), len);
+	address->sun_path[room - 1] = '_';
+	return mprotect(at, BROKER_PAGE, PROT_READ) ? -errno : 0;
+}
+
+/* No descriptor but these, at the numbers that the filter knows. */
+static bool take_descriptors(const struct broker_options *o, int channel)
+{
+	const int first = BROKER_DIR + BROKER_FILES;
+	int from[BROKER_FILES], i;
+
+	channel = fcntl(channel, F_DUPFD_CLOEXEC, first);
+	for (i = 0; i < BROKER_FILES; i++)
+		from[i] = is_for_broker(o->file[i])
+				  ? fcntl(o->file[i]->dir_fd, F_DUPFD_CLOEXEC,
+					  first)
+				  : -1;
+	if (dup2(channel, BROKER_CHANNEL) < 0)
+		return false;
+	for (i = 0; i < BROKER_FILES; i++)
+		if (from[i] < 0 || dup2(from[i], BROKER_DIR + i) < 0)
+			close(BROKER_DIR + i);
+	close(STDOUT_FILENO);
+	if (!o->keeps_stderr)
+		close(STDERR_FILENO);
+	file_close_between((unsigned)first, ~0U);
+	return true;
+}
+
+/* Its pages, its directory, and no right that it has no use for. */
+static bool lock_broker_in(const struct broker_options *o)
+{
+	if (broker_map(o->file))
+		return false;
+	for (unsigned i = 0; i < BROKER_FILES; i++)
+		if (is_for_broker(o->file[i])) {
+			o->file[i]->dir_fd = BROKER_DIR + (int)i;
+			o->file[i]->path = (char *)BROKER_NAME(i);
+		}
+	return !(o->dials && fchdir(BROKER_DIR)) &&
+	       !(o->hook.enter && o->hook.enter(o->hook.arg, 0));
+}
+
+/*
+ * Whoever waits for mote waits for all that hold its pipes, so these are
+ * closed; and whoever interrupts it from a terminal, or ends a service, does
+ * not mean the broker, which is to be the last: of signals SIGKILL remains.
+ * Where it cannot be locked in, mote could not be either, and ends.
+ */
+static void run_broker(const struct broker_options *o, int channel)
+{
+	bool well;
+	char last;
+
+	setsid();
+	prctl(PR_SET_NAME, "mote broker");
+	if (!take_descriptors(o, channel))
+		_exit(1);
+	well = lock_broker_in(o);
+	if (well && o->dials)
+		while (broker_serve(BROKER_CHANNEL))
+			;
+	else
+		well = read(BROKER_CHANNEL, &last, sizeof(last)) >= 0;
+	for (unsigned i = 0; i < BROKER_FILES; i++)
+		if (is_for_broker(o->file[i]))
+			unixsock_unlink(o->file[i]);
+	_exit(!well);
+}
+
+/* -- in mote --------------------------------------------------------------- */
+
+static void limit_waiting(int fd, int option, suseconds_t us)
+{
+	const struct timeval limit = { 0, us };
+
+	setsockopt(fd, SOL_SOCKET, option, &limit, sizeof(limit));
+}
+
+int broker_start(const struct broker_options *o, int *fd)
+{
+	sigset_t mask, before;
+	pid_t child;
+	int pair[2];
+
+	*fd = -1;
+	if (!is_for_broker(o->file[0]) && !is_for_broker(o->file[1]))
+		return 0;
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair))
+		return log_errno("socketpair");
+	limit_waiting(pair[0], SO_RCVTIMEO, END_WAIT_US);
+	limit_waiting(pair[0], SO_SNDTIMEO, SEND_WAIT_US);
+	/* The handlers are mote's: the broker never runs them, from its first
+	 * moment on. But a filter that only names calls does it by SIGSYS. */
+	sigfillset(&mask);
+	if (o->keeps_stderr)
+		sigdelset(&mask, SIGSYS);
+	sigprocmask(SIG_SETMASK, &mask, &before);
+	child = fork();
+	if (!child)
+		run_broker(o, pair[1]);
+	sigprocmask(SIG_SETMASK, &before, NULL);
+	close(pair[1]);
+	if (child < 0) {
+		close(pair[0]);
+		return log_errno("fork, for the sockets' directories");
+	}
+	for (unsigned i = 0; i < BROKER_FILES; i++)
+		if (o->file[i])
+			unixsock_forget(o->file[i]);
+	log_info("broker: process %d has the sockets' directories, and mote "
+		 "none",
+		 (int)child);
+	*fd = pair[0];
+	return 0;
+}
+
+int broker_request(int fd, uint32_t port, uint32_t tag)
+{
+	const struct broker_request request = { port, tag };
+
+	return write(fd, &request, sizeof(request)) == sizeof(request) ? 0
+								       : -errno;
+}
+
+int broker_receive(int fd, struct broker_answer *answer)
+{
+	union broker_rights rights = { .bytes = { 0 } };
+	struct iovec iov = { answer, sizeof(*answer) };
+	struct msghdr message = {
+		.msg_iov = &iov,
+		.msg_iovlen = 1,
+		.msg_control = &rights,
+		.msg_controllen = sizeof(rights),
+	};
+	const ssize_t len =
+		recvmsg(fd, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+	const struct cmsghdr *header = CMSG_FIRSTHDR(&message);
+
+	if (len != sizeof(*answer))
+		return len < 0 && (errno == EAGAIN || errno == EINTR) ? 0
+								      : -EPIPE;
+	if (header && header->cmsg_type == SCM_RIGHTS)
+		memcpy(&answer->result, CMSG_DATA(header), sizeof(int));
+	else if (answer->result >= 0)
+		answer->result = -EMFILE;
+	return 1;
+}
+
+void broker_end(int fd)
+{
+	char last;
+
+	if (fd < 0)
+		return;
+	/* What is no request ends it; answers may be on their way before. */
+	if (write(fd, "", 1) == 1)
+		for (unsigned i = 0; i <= BROKER_PENDING_MAX; i++)
+			if (read(fd, &last, sizeof(last)) <= 0)
+				break;
+	close(fd);
+}

@@ -139,10 +139,13 @@ int broker_map(struct unixsock *const file[BROKER_FILES])
 
 	if (at != (void *)BROKER_AT)
 		return -ENOMEM;
-	for (unsigned i = 0; i < BROKER_FILES; i++)
-		if (is_for_broker(file[i]))
-			strcpy((char *)BROKER_NAME(i),
-			       unixsock_name(file[i]->path));
+	for (unsigned i = 0; i < BROKER_FILES; i++) {
+		const char *name = is_for_broker(file[i])
+					   ? unixsock_name(file[i]->path)
+					   : "";
+
+		memcpy((char *)BROKER_NAME(i), name, strlen(name) + 1);
+	}
 	len = strlen((char *)BROKER_NAME(0));
 	address->sun_family = AF_UNIX;
 	memset(address->sun_path, '/', room);

@@ -57,6 +57,11 @@ fault() {
 		"$1" "$(thread "$1" "$2")"
 }
 
+# removed FILE: by the broker, while mote ends or a moment later
+removed() {
+	(LIMIT=3 && await test ! -e "$1")
+}
+
 # -- the guest and its end ------------------------------------------------------
 
 do_hello() {
@@ -81,7 +86,7 @@ do_pipe() {
 		select undef, undef, undef, 0.2;
 		open my $kernel, '<', $elf or die;
 		local $/;
-		print $w <$kernel>;
+		print {$w} readline $kernel;
 		exit;
 	}
 	close $w;
@@ -406,7 +411,7 @@ do_unix() {
 			"${unix_text% }" >/dev/null 2>&1
 	done
 	guest_end
-	well 0 && await test ! -e "$tmp/socket"
+	well 0 && removed "$tmp/socket"
 }
 
 # One client after the other; the last gets the last words, too.
@@ -509,7 +514,8 @@ device_trim() {
 }
 # The kernel is on a block device.
 do_device_kernel() {
-	kernel_loop=$(losetup -r -f --show "$GUESTS/hello.elf") || return
+	kernel_loop=$(losetup -r -f --show "$GUESTS/hello.elf" \
+		2>/dev/null) || return
 	# shellcheck disable=SC2086 # words
 	run "$MOTE" -k "$kernel_loop" -m 64M $FLAGS
 	losetup -d "$kernel_loop"
@@ -628,7 +634,7 @@ do_vsock_client() {
 	timeout 60 tests/tools/dialogue unix "$tmp/vs" 'CONNECT 52
 hello' hello >/dev/null 2>&1
 	guest_end
-	well 0 'echoed 5' && await test ! -e "$tmp/vs"
+	well 0 'echoed 5' && removed "$tmp/vs"
 }
 
 # vsock_server PERL: what a listener of the host does with a connection $s
@@ -652,7 +658,7 @@ do_vsock_guest() {
 		1 while sysread $s, $x, 4096;'
 	sguest virtio_vsock --vsock "$tmp/vs" -a connect=1234
 	server_end
-	well 0 'received 4' && await test ! -e "$tmp/vs"
+	well 0 'received 4' && removed "$tmp/vs"
 }
 
 # A reader that does not read, and is gone once the guest has sent it more than a

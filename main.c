@@ -138,6 +138,7 @@ static int filter_thread(struct mote *m, enum filter_thread thread,
 			    devices_features(&m->devices) |
 			    (m->files.events_fd >= 0 ? FEATURE_EVENTS : 0),
 		.log = m->options.sandbox == SANDBOX_LOG,
+		.broker_fd = m->broker_fd,
 	};
 
 	if (m->options.sandbox == SANDBOX_OFF)

@@ -122,7 +122,7 @@ static const struct {
 	CALL(memfd_create), CALL(bpf), CALL(execveat), CALL(userfaultfd),
 	CALL(pkey_mprotect), CALL(rseq), CALL(pidfd_send_signal),
 	CALL(io_uring_setup), CALL(io_uring_enter), CALL(io_uring_register),
-	CALL(clone3), CALL(openat2),
+	CALL(clone3), CALL(openat2), CALL(sendmmsg), CALL(recvmmsg),
 };
 /* clang-format on */
 
@@ -197,16 +197,20 @@ static void handle_sigsys(int number, siginfo_t *info, void *context)
 
 /* -- programs ------------------------------------------------------------- */
 
-static struct sock_filter resolve_instruction(struct sock_filter code,
-					      enum filter_thread thread,
-					      unsigned features)
+static struct sock_filter
+resolve_instruction(struct sock_filter code, enum filter_thread thread,
+		    const struct filter_options *options)
 {
-	if (code.code == (BPF_JMP | BPF_JEQ | BPF_K) && code.k == PROGRAM_SELF)
-		code.k = (uint32_t)getpid();
+	if (code.code == (BPF_JMP | BPF_JEQ | BPF_K)) {
+		if (code.k == PROGRAM_SELF)
+			code.k = (uint32_t)getpid();
+		else if (code.k == PROGRAM_BROKER)
+			code.k = (uint32_t)options->broker_fd;
+	}
 	if (code.code == (BPF_RET | BPF_K) &&
 	    (code.k & SECCOMP_RET_ACTION_FULL) == SECCOMP_RET_TRACE)
 		code.k = program_allows(thread, code.k & SECCOMP_RET_DATA,
-					features)
+					options->features)
 				 ? SECCOMP_RET_ALLOW
 				 : SECCOMP_RET_TRAP;
 	return code;
@@ -242,7 +246,7 @@ unsigned filter_program(enum filter_thread thread,
 		make_log_prologue(to, gate);
 	for (unsigned i = 0; i < count; i++)
 		to[before + i] = resolve_instruction(programs[thread].code[i],
-						     thread, options->features);
+						     thread, options);
 	return before + count;
 }
 

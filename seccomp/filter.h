@@ -21,6 +21,7 @@ enum filter_thread {
 struct filter_options {
 	unsigned features; /* enum feature of cpu/loop/thread.h */
 	bool log;	   /* name what would be killed, and let it pass */
+	int broker_fd;	   /* where connections come from; -1: nowhere */
 };
 
 /*

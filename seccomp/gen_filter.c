@@ -255,9 +255,10 @@ static size_t compile_program(unsigned thread, struct sock_filter *code)
 
 /* -- output --------------------------------------------------------------- */
 
-/* As many compares with the process's number as the table has; no other. */
-static void check_self(const struct sock_filter *code, size_t count,
-		       unsigned thread)
+/* A value of run time is compared with where the table says so; nowhere else.
+ */
+static void check_late_value(uint32_t value, const struct sock_filter *code,
+			     size_t count, unsigned thread)
 {
 	unsigned wanted = 0, found = 0;
 
@@ -265,15 +266,15 @@ static void check_self(const struct sock_filter *code, size_t count,
 		for (unsigned a = 0; a < POLICY_ARGS; a++)
 			wanted |= rule_holds(&policy_rules[i], thread) &&
 				  policy_rules[i].arg[a].used &&
-				  policy_rules[i].arg[a].value == POLICY_SELF;
+				  policy_rules[i].arg[a].value == value;
 	for (size_t i = 0; i < count; i++)
-		if (code[i].k == POLICY_SELF)
+		if (code[i].k == value)
 			found += code[i].code == (BPF_JMP | BPF_JEQ | BPF_K)
 					 ? 1
 					 : UINT16_MAX;
 	if (wanted != (found > 0) || found >= UINT16_MAX)
-		fail_build("%s: POLICY_SELF is not unique",
-			   thread_words[thread]);
+		fail_build("%s: the value 0x%x of run time is not unique",
+			   thread_words[thread], value);
 }
 
 static void print_programs(void)
@@ -283,7 +284,8 @@ static void print_programs(void)
 
 	for (unsigned t = 0; t < FILTER_THREADS; t++) {
 		count[t] = compile_program(t, code);
-		check_self(code, count[t], t);
+		check_late_value(POLICY_SELF, code, count[t], t);
+		check_late_value(POLICY_BROKER, code, count[t], t);
 		printf("static const struct sock_filter program_%s[] = {\n",
 		       thread_words[t]);
 		for (size_t i = 0; i < count[t]; i++)
@@ -305,7 +307,8 @@ static void print_programs(void)
 	for (size_t i = 0; i < policy_count; i++)
 		printf("\t{ %u, %u },\n", policy_rules[i].threads,
 		       policy_rules[i].features);
-	printf("};\n#define PROGRAM_SELF 0x%x\n", POLICY_SELF);
+	printf("};\n#define PROGRAM_SELF 0x%x\n#define PROGRAM_BROKER 0x%x\n",
+	       POLICY_SELF, POLICY_BROKER);
 }
 
 /* What an action's data means. */

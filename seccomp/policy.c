@@ -20,6 +20,10 @@
  * Names of calls are those that musl 1.2 makes: epoll_pwait for epoll_wait,
  * recvfrom for recv, exit and not munmap where a joinable thread ends.
  *
+ * sendmsg and recvmsg pass descriptors, and reach whomever an address names. So
+ * sockets are read and written as files are; but for the one between mote and
+ * its broker, by which the broker passes connections.
+ *
  * In the order of this table the calls are looked for. Those without arguments
  * cost nothing: the kernel keeps a bitmap of them.
  */
@@ -218,18 +222,23 @@ const struct policy_rule policy_rules[] = {
 	/* --net */
 	{ LOOP, TAP | STREAM, SYS_readv, ANY,
 	  "packets, straight to guest memory" },
-	{ LOOP, TAP, SYS_writev, ANY, "packets, straight from guest memory" },
+	{ LOOP, TAP | STREAM, SYS_writev, ANY,
+	  "packets, straight from guest memory" },
 	{ LOOP, TAP, SYS_ioctl, IOCTL(TUNSETOFFLOAD),
 	  "what the driver has negotiated" },
 	{ LOOP, STREAM, SYS_recvfrom, ANY, "the length of the next frame" },
-	{ LOOP, STREAM, SYS_sendmsg, ANY, "frames without SIGPIPE" },
 
 	/* --vsock; a command's stream */
 	{ LOOP, VSOCK | UNIX, SYS_accept4, ANY, "clients of the host" },
-	{ LOOP, VSOCK, SYS_recvfrom, ANY,
-	  "a client's CONNECT line, and no more than it" },
-	{ LOOP, VSOCK | COMMAND, SYS_recvmsg, ANY, "data for the guest" },
-	{ LOOP, VSOCK | COMMAND, SYS_sendmsg, ANY, "data from the guest" },
+	{ LOOP,
+	  DIAL,
+	  SYS_recvmsg,
+	  { ARG(0, POLICY_BROKER) },
+	  "a connection that the guest begins, from the broker" },
+	{ LOOP, VSOCK | COMMAND, SYS_recvfrom, ANY,
+	  "a client's CONNECT line; whether there is more to read" },
+	{ LOOP, VSOCK | COMMAND, SYS_readv, ANY, "data for the guest" },
+	{ LOOP, VSOCK | COMMAND, SYS_writev, ANY, "data from the guest" },
 	{ LOOP,
 	  VSOCK,
 	  SYS_setsockopt,

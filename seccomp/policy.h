@@ -26,8 +26,12 @@ struct policy_arg {
 	uint64_t mask, value;
 };
 
-/* As a value: the number of the process, which is put there at run time. */
-#define POLICY_SELF 0x7051d0ffu
+/*
+ * As values, which are put there at run time: the number of the process, and of
+ * the descriptor that leads to the broker.
+ */
+#define POLICY_SELF   0x7051d0ffu
+#define POLICY_BROKER 0x7051d0feu
 
 struct policy_rule {
 	unsigned threads;  /* bits of 1 << enum filter_thread */

@@ -15,6 +15,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
@@ -376,6 +377,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len)
 	const struct ram_options ram = { .size = RAM_SIZE };
 	uint8_t how;
 
+	signal(SIGPIPE, SIG_IGN); /* as mote has it */
 	memset(&f, 0, sizeof(f));
 	f.bytes = bytes;
 	f.left = len;

@@ -17,6 +17,7 @@
  *				program n (8 bits) accepts a guest's stream
  */
 #include <fcntl.h>
+#include <signal.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/un.h>
@@ -144,6 +145,7 @@ static void start(void)
 {
 	const struct rlimit files = { FILES, FILES };
 
+	signal(SIGPIPE, SIG_IGN); /* as mote has it */
 	must(mkdtemp(directory) && !atexit(clean), "a directory");
 	snprintf(path, sizeof(path), "%s/s", directory);
 	snprintf(port_path, sizeof(port_path), "%s_%d", path, LISTENS_PORT);

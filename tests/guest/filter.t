@@ -96,6 +96,11 @@ calls() {
 	- 39 getpid|its own number
 	mote 16 ioctl -1 0xae80 0|KVM_RUN in the main thread
 	mote 56 clone 0x3d0f00 0 0 0 0|a thread
+	mote 44 sendto 2 0 0 0 0 16|sends on standard error, to another address
+	mote 46 sendmsg 2 0 0|the same, or passes descriptors
+	mote 47 recvmsg 2 0 0|takes descriptors
+	mote 307 sendmmsg 2 0 1 0|many messages
+	mote 299 recvmmsg 2 0 1 0 0|takes many
 	vCPU_0 0 read 0 0 0|input in a vCPU
 	vCPU_0 17 pread64 0 0 0 0|a disk in a vCPU
 	vCPU_0 3 close 0|closing in a vCPU
@@ -156,6 +161,9 @@ attempt_all <<-'END'
 	mote 41 socket 1 526337 0|with --vsock: a socket, which the broker makes
 	mote 42 connect 0 0 110|with --vsock: connects, which the broker does
 	mote 28 madvise 0 4096 10|what a fork would copy
+	mote 44 sendto -1 0 0 0 0 16|with --vsock: sends to another address
+	mote 46 sendmsg -1 0 0|with --vsock: passes descriptors
+	mote 47 recvmsg -1 0 0|with --vsock: takes descriptors
 	mote 54 setsockopt -1 1 8 0 0|with --vsock: more room for what is received
 	mote 54 setsockopt -1 6 7 0 0|with --vsock: an option of TCP
 	mote 28 madvise 0 4096 16|memory without a swap
@@ -178,6 +186,18 @@ attempt_all <<-'END'
 	mote 425 io_uring_setup 1 0|with a serial socket: has a ring do it
 	vCPU_0 288 accept4 -1 0 0 0|a client in a vCPU
 END
+# A program that serves a network.
+socat -u "UNIX-LISTEN:$tmp/n,fork" "OPEN:/dev/null,append" &
+server=$!
+await test -S "$tmp/n"
+with="-n unix=$tmp/n"
+attempt_all <<-'END'
+	mote 44 sendto -1 0 0 0 0 16|with a network's socket: sends to another address
+	mote 46 sendmsg -1 0 0|with a network's socket: passes descriptors
+	mote 47 recvmsg -1 0 0|with a network's socket: takes descriptors
+	mote 42 connect -1 0 16|with a network's socket: connects it elsewhere
+END
+kill "$server"
 with=
 
 # Calls of 32-bit programs have other numbers: none of them is meant.

@@ -33,6 +33,8 @@
 #define FEATURES 32
 #define NATIVE	 AUDIT_ARCH_X86_64
 
+#define BROKER_FD 17 /* of mote's, as filters are told */
+
 /* In place of cpu/console/tty.c: a call that traps is none of these tests'. */
 void tty_restore(void)
 {
@@ -45,7 +47,7 @@ static unsigned count;
 
 static void make(enum filter_thread thread, unsigned features, bool log)
 {
-	const struct filter_options options = { features, log };
+	const struct filter_options options = { features, log, BROKER_FD };
 
 	count = filter_program(thread, &options, gate, code);
 	assert_in_range(count, 1, FILTER_PROGRAM_ROOM);
@@ -90,6 +92,8 @@ static uint32_t run(const struct seccomp_data *data)
 
 static uint64_t value_of(const struct policy_arg *arg)
 {
+	if (arg->value == POLICY_BROKER)
+		return BROKER_FD;
 	return arg->value == POLICY_SELF ? (uint32_t)getpid() : arg->value;
 }
 

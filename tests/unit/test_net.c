@@ -3,7 +3,7 @@
 /* uses: virtio/net/rx_buffers.c */
 /* uses: virtio/limiter.c virtio/queue.c cpu/loop/loop.c mem/ram.c */
 /* uses: tests/unit/net_help.c tests/unit/net_peer.c */
-/* ldflags: -Wl,--wrap=sendmsg,--wrap=recv */
+/* ldflags: -Wl,--wrap=writev,--wrap=recv */
 /*
  * The virtio-net device: what it says of itself, how it is opened, what it does
  * when the other end goes or the driver breaks the rules, limits and budgets.
@@ -207,12 +207,12 @@ static void test_net_closed_while_sending(void **state)
 static unsigned no_memory_calls; /* how often the host had none */
 static bool no_memory;
 
-ssize_t __real_sendmsg(int fd, const struct msghdr *message, int flags);
-ssize_t __wrap_sendmsg(int fd, const struct msghdr *message, int flags);
-ssize_t __wrap_sendmsg(int fd, const struct msghdr *message, int flags)
+ssize_t __real_writev(int fd, const struct iovec *iov, int count);
+ssize_t __wrap_writev(int fd, const struct iovec *iov, int count);
+ssize_t __wrap_writev(int fd, const struct iovec *iov, int count)
 {
 	if (!no_memory)
-		return __real_sendmsg(fd, message, flags);
+		return __real_writev(fd, iov, count);
 	no_memory_calls++;
 	errno = ENOBUFS;
 	return -1;

@@ -4,6 +4,7 @@
 #include "tests/unit/vsock_help.h"
 
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
@@ -217,6 +218,7 @@ int setup(void **state)
 
 	(void)state;
 	alarm(300);
+	signal(SIGPIPE, SIG_IGN); /* as mote has it */
 	snprintf(dir, sizeof(dir), "/tmp/mote-test-XXXXXX");
 	assert_non_null(mkdtemp(dir));
 	snprintf(path, sizeof(path), "%s/v", dir);

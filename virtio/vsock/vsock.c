@@ -21,7 +21,7 @@
  *	program	connect(PATH)		COMMAND: conn.c accepts it
  *	program	"CONNECT 80\n"		REQUESTED: the guest gets REQUEST
  *	guest	RESPONSE		OPEN: host.c writes "OK 1073741825\n"
- *	program	data			one recvmsg() puts it straight into
+ *	program	data			one readv() puts it straight into
  *					buffers of the guest: RW
  *	program	close()			the guest gets SHUTDOWN (both)
  *	guest	RST			FREE
@@ -32,7 +32,7 @@
  *					PATH_1234, again and again where the
  *					backlog is full
  *	broker	a descriptor		OPEN: the guest gets RESPONSE
- *	guest	RW			one sendmsg() from the guest's buffers;
+ *	guest	RW			one writev() from the guest's buffers;
  *					what the socket does not take is
  *					buffered in conn.c
  *	guest	SHUTDOWN (both)		what is buffered is written; KILLED:

@@ -285,6 +285,7 @@ static int lock_in(struct mote *m)
 			     m->guest.console.host.out.source.fd,
 			     o->command ? STDOUT_FILENO : -1 },
 		.largest = largest_file(m),
+		.own_cores = o->sandbox_cores == SANDBOX_CORES_OWN,
 		.files = vsock ? VSOCK_FILES_MAX : 0,
 	};
 	int error = 0;

@@ -2,14 +2,14 @@
 /*
  * Locks mote in. jail_enter, at the end of this file, says in which order:
  *
- *	no_new_privs, wiped environment
+ *	no_new_privs, wiped environment, processor cores of its own
  *	namespaces	its own mount, ipc, uts and network namespaces
  *	root directory	a tmpfs without anything in it, for reading only
  *	user		another one than root, without groups
  *	(the first two again, in a user namespace, where they took root)
  *	capabilities	none, the bounding set included
  *	Landlock	no files, no TCP, no other processes
- *	limits		of descriptors, of the size of files, no core
+ *	limits		of descriptors, of the size of files, no core dump
  *	launcher	still ends mote when it ends, where it asked for that
  *
  * Root has the right to make namespaces, uses it and drops it. An ordinary user
@@ -419,6 +419,31 @@ static int set_limits(const struct jail_options *o)
 	return 0;
 }
 
+/* -- cores ----------------------------------------------------------------- */
+
+#ifndef PR_SCHED_CORE /* Linux 5.14 */
+#define PR_SCHED_CORE			 62
+#define PR_SCHED_CORE_CREATE		 1
+#define PR_SCHED_CORE_SCOPE_THREAD_GROUP 1
+#endif
+
+/*
+ * A cookie of its own (Documentation/admin-guide/hw-vuln/core-scheduling.rst):
+ * on the hyperthreads of a core only threads with the same one run at the same
+ * time, so that no guest measures what another process does there. Threads that
+ * are started later have it, too.
+ */
+static void take_own_cores(void)
+{
+	if (!prctl(PR_SCHED_CORE, PR_SCHED_CORE_CREATE, 0,
+		   PR_SCHED_CORE_SCOPE_THREAD_GROUP, 0))
+		log_info("sandbox: it shares no core with another process");
+	else
+		log_info("sandbox: no core scheduling: %s",
+			 errno == ENODEV ? "this host has no hyperthreads"
+					 : strerror(errno));
+}
+
 /* -- what is left of the caller -------------------------------------------- */
 
 /* Secrets are passed in it. Nothing in mote keeps what getenv() gave. */
@@ -548,6 +573,8 @@ int jail_enter(const struct jail_options *o)
 	error = set_prctl(PR_SET_NO_NEW_PRIVS, "PR_SET_NO_NEW_PRIVS", 1);
 	if (error)
 		return error;
+	if (o->own_cores)
+		take_own_cores();
 	own = enter_namespaces(false);
 	if (own > 0 && own & CLONE_NEWNS)
 		root = enter_empty_root();

@@ -21,6 +21,7 @@ struct jail_options {
 	/* What grows as it likes, where that is a file; -1: nothing. */
 	int outputs[JAIL_OUTPUTS];
 	uint64_t largest; /* no other file becomes larger than that: bytes */
+	bool own_cores;	  /* shared with no other process, hyperthreads too */
 	unsigned files;	  /* descriptors at most; 0: as many as most need */
 };
 

@@ -29,6 +29,9 @@ enum sandbox_mode {
 	SANDBOX_LOG, /* as on; but a call that is not allowed is named only */
 };
 
+/* Whether other processes may run on the other half of a core of mote's. */
+enum sandbox_cores { SANDBOX_CORES_SHARED, SANDBOX_CORES_OWN };
+
 struct option_user {
 	const char *text; /* NULL: not given */
 	unsigned uid, gid;
@@ -60,6 +63,7 @@ struct options {
 	uint64_t grace_ns;   /* 0: none */
 	unsigned reboot_status;
 	enum sandbox_mode sandbox;
+	enum sandbox_cores sandbox_cores;
 	struct option_user user;
 	struct option_file netns, cgroup;
 	const char *name; /* NULL: none; else a word */

@@ -167,6 +167,17 @@ static const struct option_choice sandbox_modes[] = {
 	{ 0 },
 };
 
+static const struct option_choice core_scheduling[] = {
+	CHOICE("on", SANDBOX_CORES_OWN,
+	       "while a thread of mote runs on one hyperthread of a core, no "
+	       "other process runs on its sibling; where the host's kernel has "
+	       "core scheduling"),
+	CHOICE("off", SANDBOX_CORES_SHARED,
+	       "they share cores: no time is lost, and a guest may learn from "
+	       "caches what its neighbour does"),
+	{ 0 },
+};
+
 static const struct option_choice log_levels[] = {
 	CHOICE("error", LOG_ERROR, "what made mote fail"),
 	CHOICE("warn", LOG_WARN, "and what is not as it should be"),
@@ -256,6 +267,13 @@ static const struct option_field vsock_keys[] = {
 	KEY(NUMBER("cid", devices.vsock.cid, VSOCK_CID_MIN, VSOCK_CID_MAX,
 		   VSOCK_CID_DEFAULT, "N", "42"),
 	    "The guest's context identifier, its address."),
+	{ 0 },
+};
+
+static const struct option_field sandbox_keys[] = {
+	KEY(ENUM("core-scheduling", sandbox_cores, core_scheduling,
+		 SANDBOX_CORES_OWN, "off"),
+	    "Whom mote shares a core with."),
 	{ 0 },
 };
 
@@ -359,6 +377,7 @@ static const struct option_entry options_table[] = {
 	OPTION(0, SANDBOX,
 	       ENUM("sandbox", sandbox, sandbox_modes, SANDBOX_ON, "log"),
 	       "whether mote locks itself in before the guest runs",
+	       .keys = sandbox_keys,
 	       MORE("--log info says what of it holds on this host.")),
 	OPTION(0, SANDBOX,
 	       STRING("user", user.text, 1, 21, "UID[:GID]", "1000:1000"),

@@ -78,6 +78,22 @@ is "$(for fd in "/proc/$pid/fd"/*; do readlink "$fd"; done |
 	"without close_range what the caller forgot to close is closed"
 over
 
+poor core hang
+said 'no core scheduling: Function not implemented' "it shares cores"
+over
+poor core:ENODEV hang
+said 'no core scheduling: this host has no hyperthreads' "so it is"
+over
+poor core:done hang
+said 'shares no core with another' "core scheduling is there, and used"
+over
+poor core:done hang --sandbox on,core-scheduling=off
+is "$(grep -c 'core' "$err")" 0 "with core-scheduling=off nothing asks for it"
+over
+poor core:EPERM hang --sandbox log
+said 'no core scheduling: Operation not permitted' "with --sandbox log, too"
+over
+
 poor landlock_create_ruleset hang
 said 'no Landlock: Function not implemented' "there is no Landlock"
 is "$(ls -A "/proc/$pid/root/")" "" \

@@ -4,8 +4,9 @@
  *
  *	without CALL[:ERROR][,...] COMMAND...
  *
- * Each call named fails, with ENOSYS (as on an older kernel) or with EPERM or
- * EINVAL. `capbset` stands for PR_CAPBSET_DROP of prctl(2), `netns` for an
+ * Each call named fails, with ENOSYS (as on an older kernel), EPERM, EINVAL or
+ * ENODEV, or does nothing and says that it has (`done`). `capbset` stands for
+ * PR_CAPBSET_DROP of prctl(2), `core` for PR_SCHED_CORE of it, `netns` for an
  * unshare(2) that has CLONE_NEWNET among its flags. The command's own filters
  * come on top.
  */
@@ -35,6 +36,7 @@ static const struct call {
 	{ "capbset", SYS_prctl, PR_CAPBSET_DROP, false },
 	{ "chroot", SYS_chroot, -1, false },
 	{ "close_range", SYS_close_range, -1, false },
+	{ "core", SYS_prctl, 62, false },
 	{ "io_uring_setup", SYS_io_uring_setup, -1, false },
 	{ "landlock_create_ruleset", 444, -1, false },
 	{ "mount", SYS_mount, -1, false },
@@ -51,9 +53,8 @@ static const struct error {
 	const char *name;
 	int number;
 } errors[] = {
-	{ "ENOSYS", ENOSYS },
-	{ "EPERM", EPERM },
-	{ "EINVAL", EINVAL },
+	{ "ENOSYS", ENOSYS }, { "EPERM", EPERM }, { "EINVAL", EINVAL },
+	{ "ENODEV", ENODEV }, { "done", 0 },
 };
 
 static struct sock_filter code[4 + 4 * CALLS];
@@ -80,7 +81,7 @@ static void refuse(char *text)
 {
 	const char *name = strtok(text, ":"), *why = strtok(NULL, ":");
 	const struct call *call = NULL;
-	int error = why ? 0 : ENOSYS;
+	int error = why ? -1 : ENOSYS;
 
 	for (size_t i = 0; i < LEN(calls); i++)
 		if (name && !strcmp(calls[i].name, name))
@@ -88,7 +89,7 @@ static void refuse(char *text)
 	for (size_t i = 0; i < LEN(errors); i++)
 		if (why && !strcmp(errors[i].name, why))
 			error = errors[i].number;
-	if (!call || !error || len + 5u > LEN(code)) {
+	if (!call || error < 0 || len + 5u > LEN(code)) {
 		fprintf(stderr, "without: %s: what is that?\n", text);
 		exit(2);
 	}
@@ -100,7 +101,7 @@ static void refuse(char *text)
 		add(call->flag ? SKIP_UNLESS_SET(call->first, 1)
 			       : SKIP_UNLESS(call->first, 1));
 	}
-	add(RETURN(SECCOMP_RET_ERRNO | error));
+	add(RETURN(SECCOMP_RET_ERRNO | (unsigned)error));
 	if (call->first >= 0)
 		add(LOAD(nr));
 }

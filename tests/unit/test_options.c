@@ -41,6 +41,7 @@ static void test_defaults(void **state)
 	assert_null(options.kvm.path);
 	assert_int_equal(options.kvm.fd, -1);
 	assert_int_equal(options.sandbox, SANDBOX_ON);
+	assert_int_equal(options.sandbox_cores, SANDBOX_CORES_OWN);
 	assert_null(options.user.text);
 	assert_int_equal(options.user.uid, 65534);
 	assert_int_equal(options.user.gid, 65534);
@@ -59,7 +60,8 @@ static void test_every_option(void **state)
 	accepts("--kernel=k,copy --initrd a --initrd=fd=7 --append x=1,2 "
 		"--append=y --memory 1G,hugepages=thp,prefault,mergeable "
 		"--cpus=8,nested --serial file=out --timeout 2m --events=ev "
-		"--timing --log debug --check --kvm fd=9 --sandbox log "
+		"--timing --log debug --check --kvm fd=9 --sandbox "
+		"log,core-scheduling=off "
 		"--user 10:20 --netns /run/netns/a --cgroup=/sys/fs/cgroup/a");
 	assert_string_equal(options.kernel.path, "k");
 	assert_true(options.kernel_copy);
@@ -86,6 +88,7 @@ static void test_every_option(void **state)
 	assert_true(options.check);
 	assert_int_equal(options.kvm.fd, 9);
 	assert_int_equal(options.sandbox, SANDBOX_LOG);
+	assert_int_equal(options.sandbox_cores, SANDBOX_CORES_SHARED);
 	assert_int_equal(options.user.uid, 10);
 	assert_int_equal(options.user.gid, 20);
 	assert_string_equal(options.netns.path, "/run/netns/a");

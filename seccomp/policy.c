@@ -235,7 +235,8 @@ const struct policy_rule policy_rules[] = {
 	  SYS_recvmsg,
 	  { ARG(0, POLICY_BROKER) },
 	  "a connection that the guest begins, from the broker" },
-	{ LOOP, VSOCK | COMMAND, SYS_recvfrom, ANY,
+	/* A command has the next one with the socket of its other end. */
+	{ LOOP, VSOCK, SYS_recvfrom, ANY,
 	  "a client's CONNECT line; whether there is more to read" },
 	{ LOOP, VSOCK | COMMAND, SYS_readv, ANY, "data for the guest" },
 	{ LOOP, VSOCK | COMMAND, SYS_writev, ANY, "data from the guest" },

@@ -145,7 +145,7 @@ static void test_buffers_are_given_back(void **state)
 	before = memory_used();
 	guest_start();
 	fd = guest_connects(listener, GUEST);
-	for (unsigned i = 0; i < 6; i++)
+	for (unsigned i = 0; i < 4; i++)
 		guest_data(PORT, GUEST, bytes, 65536);
 	assert_true(memory_used() > before + 65536);
 	close(fd);

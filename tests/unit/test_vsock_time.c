@@ -198,7 +198,7 @@ static int leave_data(int listener, uint32_t guest_port)
 {
 	int fd = guest_connects(listener, guest_port);
 
-	for (unsigned i = 0; i < 7; i++)
+	for (unsigned i = 0; i < 4; i++)
 		guest_data(PORT, guest_port, bytes, 65536);
 	guest_op(VSOCK_OP_SHUTDOWN, PORT, guest_port,
 		 VSOCK_SHUT_RCV | VSOCK_SHUT_SEND);
@@ -229,7 +229,7 @@ static void test_slow_reader(void **state)
 	(void)state;
 	fd = leave_data_started(listener);
 	vsock->conns.max = 1;
-	for (unsigned i = 0; i < 7; i++) {
+	for (unsigned i = 0; i < 4; i++) {
 		if (!pass(25 * S, slot_free)) {
 			guest_op(VSOCK_OP_REQUEST, PORT, GUEST + 1, 0);
 			expect_rst(PORT, GUEST + 1);

@@ -244,6 +244,11 @@ static uint8_t *conn_buffer(const struct conn *conn)
  *
  * which is an eighth of the guest's memory; and where there are more than
  * 64 * `whole`, a page and the kernel's least for each.
+ *
+ * What lies in a socket stays there when mote has closed its end. So that a
+ * guest cannot pile that up, in stream after stream that nobody reads, the
+ * socket of one that it has begun takes the least until it has been full and
+ * was read.
  */
 static void conns_count(struct conns *conns, int more)
 {
@@ -295,6 +300,7 @@ static struct conn *conn_alloc(struct conns *conns, enum vsock_state state)
 		.wait = VSOCK_WAIT_NONE,
 		.batch = 1,
 		.from_guest = state == VSOCK_CONNECTING,
+		.host_reads = state != VSOCK_CONNECTING,
 		/* Where the host gives a socket more, it is told at once. */
 		.halvings = conns->unread > VSOCK_UNREAD ? UINT8_MAX : 0,
 	};
@@ -472,18 +478,24 @@ static void conn_forwarded(struct conn *conn, uint32_t len)
 }
 
 /* What a socket takes is the host's memory, too: see conns_count. */
+static void conn_limit_unread(struct conn *conn, unsigned halvings)
+{
+	const uint32_t unread = conn->conns->unread;
+
+	conn->halvings = (uint8_t)halvings;
+	vsock_host_limit_unread(
+		&conn->socket,
+		(unread < VSOCK_UNREAD ? unread : VSOCK_UNREAD) >> halvings);
+}
+
 static size_t conn_write(struct conn *conn, struct iovec *iov, unsigned count)
 {
 	const struct conns *conns = conn->conns;
+	const unsigned halvings =
+		conn->host_reads ? conns->halvings : VSOCK_HALVINGS;
 
-	if (conn->halvings != conns->halvings && conns->unread) {
-		conn->halvings = (uint8_t)conns->halvings;
-		vsock_host_limit_unread(&conn->socket,
-					(conns->unread < VSOCK_UNREAD
-						 ? conns->unread
-						 : VSOCK_UNREAD) >>
-						conns->halvings);
-	}
+	if (conn->halvings != halvings && conns->unread)
+		conn_limit_unread(conn, halvings);
 	return vsock_host_write(&conn->socket, iov, count);
 }
 
@@ -518,6 +530,9 @@ static void conn_write_buffered(struct conn *conn)
 	struct iovec iov[2];
 	uint32_t len;
 
+	/* It was full, and now it takes more. */
+	if (conn->buffered && !socket->blocked && conn->state == VSOCK_OPEN)
+		conn->host_reads = true;
 	while (conn->buffered && (socket->gone || !socket->blocked)) {
 		len = conn->buffered;
 		conn_buffer_iov(conn, conn->buffer_start, len, iov);

@@ -113,6 +113,7 @@ struct conn {
 	bool out_of_credit;  /* goes on when there is a good deal */
 	bool buffer_touched; /* its memory has to be given back */
 	bool from_guest;     /* who began it */
+	bool host_reads;     /* the host's program: it was seen to */
 	uint8_t halvings;    /* of VSOCK_UNREAD, as the socket knows it */
 	uint16_t pending;    /* 1 << op: packets that are to be sent */
 

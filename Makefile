@@ -44,6 +44,7 @@ SRC	:= $(wildcard main.c) \
 UNIT	:= $(wildcard tests/unit/test_*.c)
 RACE	:= $(wildcard tests/unit/race_*.c)
 FUZZ	:= $(wildcard tests/fuzz/fuzz_*.c)
+RINGS	:= $(wildcard tests/fuzz/race_*.c)
 GUESTLIB := $(wildcard tests/guest/lib*.c)
 GUEST	:= $(filter-out $(GUESTLIB),$(wildcard tests/guest/*.c))
 
@@ -253,6 +254,7 @@ $(DOCS): $B/%: boot/options/%.in $B/native/docs
 # -- test programs ------------------------------------------------------------
 
 unit-bins: $(UNIT:tests/unit/%.c=$B/unit/%) $(RACE:tests/unit/%.c=$B/tsan/%)
+race-bins: $(RINGS:tests/fuzz/%.c=$B/fuzz/%) $(RINGS:tests/fuzz/%.c=$B/tsan/%)
 guest-bins: $(GUEST:tests/guest/%.c=$B/guest-tests/%.elf)
 fuzz-bins: $(FUZZ:tests/fuzz/%.c=$B/fuzz/%)
 
@@ -275,12 +277,23 @@ $(foreach t,$(UNIT:tests/unit/%.c=%),$(eval $(call unit_rule,$t)))
 # What several threads do at once is built with TSan, which no other sanitizer
 # goes with.
 define race_rule
-$B/tsan/$1: $(call objects,tsan,tests/unit/$1.c) | tools-test
+$B/tsan/$(notdir $1): $(call objects,tsan,$1.c) | tools-test
 	@mkdir -p $$(@D)
 	$$(call say,LD,$$@)
-	$$Q$$(HOSTCC) $$(TSANFLAGS) -o $$@ $$^ -lcmocka
+	$$Q$$(HOSTCC) $$(TSANFLAGS) -o $$@ $$^ -lcmocka \
+		$(call note,ldflags,$1.c)
 endef
-$(foreach t,$(RACE:tests/unit/%.c=%),$(eval $(call race_rule,$t)))
+$(foreach t,$(RACE:.c=) $(RINGS:.c=),$(eval $(call race_rule,$t)))
+
+# What hostile drivers race with is built a second time, with the others.
+define rings_rule
+$B/fuzz/$1: $(call objects,debug,tests/fuzz/$1.c) | tools-test
+	@mkdir -p $$(@D)
+	$$(call say,LD,$$@)
+	$$Q$$(HOSTCC) $$(HOSTFLAGS) -o $$@ $$^ -lcmocka \
+		$(call note,ldflags,tests/fuzz/$1.c)
+endef
+$(foreach t,$(RINGS:tests/fuzz/%.c=%),$(eval $(call rings_rule,$t)))
 
 $B/tsan/%.o: %.c Makefile $(MADE_OF) | tools-test
 	@mkdir -p $(@D)
@@ -404,10 +417,15 @@ soak:
 	@tests/deps/packages install kernel && tests/deps/build-kernel
 	@TEST_TIMEOUT=$${TEST_TIMEOUT:-3600} tests/run tests/soak/*.t
 test-bins: $B/mote $B/debug/mote $(DOCS) unit-bins guest-bins fuzz-bins \
-	tool-bins linux-bins $B/tests/mote-rows
+	race-bins tool-bins linux-bins $B/tests/mote-rows
 
-fuzz: fuzz-bins
-	FUZZ_TIME=$(FUZZ_TIME) tests/run tests/fuzz/fuzz.t
+# The limit of tests/run is for seconds; the fuzzers run two at a time.
+fuzz: fuzz-bins race-bins
+	FUZZ_TIME=$(FUZZ_TIME) TEST_TIMEOUT=$$(($(words $(FUZZ)) * $(FUZZ_TIME) + 900)) \
+		tests/run tests/fuzz/fuzz.t tests/fuzz/rings.t
+race: race-bins
+	FUZZ_TIME=$(FUZZ_TIME) TEST_TIMEOUT=$$((4 * $(FUZZ_TIME) + 900)) \
+		tests/run tests/fuzz/rings.t
 bench: $B/mote bench-bins linux-bins | tools-test
 	tests/bench/run
 # CMD=... comes to it in the environment.
@@ -447,7 +465,8 @@ make kernel       build/kernel/vmlinux, the minimal guest kernel (10 minutes)
 make deps         install what is missing (Debian 12)
 make test         build and run every test
 make check        style, layers, static analysis; make format mends style
-make fuzz         each fuzzer for FUZZ_TIME=seconds
+make fuzz         each fuzzer and the race harness for FUZZ_TIME=seconds
+make race         the race harness alone, as long
 make bench        measurements: start-up, devices next to QEMU's, memory
 make soak         the long tests: commands, disks, network, vsock, users, Debian
 make install      to PREFIX=/usr/local, below DESTDIR=
@@ -461,4 +480,4 @@ help:
 -include $(shell find $(TREES) -type f -name '*.d' 2>/dev/null)
 
 .PHONY: all deps check format test test-bins unit-bins guest-bins fuzz-bins \
-	tool-bins linux-bins bench-bins fuzz bench soak run kernel install clean distclean help
+	race-bins tool-bins linux-bins bench-bins fuzz race bench soak run kernel install clean distclean help

@@ -7,7 +7,12 @@
  * an interpreter of the classic BPF that seccomp has
  * (Documentation/networking/filter.rst, userspace-api/seccomp_filter.rst).
  */
+#include <fcntl.h>
 #include <linux/audit.h>
+#include <linux/fs.h>
+#include <linux/if_tun.h>
+#include <linux/io_uring.h>
+#include <linux/kvm.h>
 #include <linux/seccomp.h>
 #include <sched.h>
 #include <setjmp.h>
@@ -323,6 +328,83 @@ static void test_never(void **state)
 	assert_false(may_at(SYS_io_uring_setup, 0, 0, 0));
 }
 
+/*
+ * Not by the policy either: these are the arguments by which calls are told
+ * apart, one bit of which makes another call of them. No other argument counts.
+ */
+static void test_arguments(void **state)
+{
+	static const struct {
+		enum filter_thread thread;
+		int call;
+		unsigned named; /* bits of arguments that count */
+		uint32_t args[6];
+	} rows[] = {
+		{ FILTER_VCPU, SYS_ioctl, 2, { 0, KVM_RUN } },
+		{ FILTER_VCPU, SYS_ioctl, 2, { 0, KVM_KVMCLOCK_CTRL } },
+		{ FILTER_VCPU, SYS_ioctl, 2, { 0, (uint32_t)KVM_GET_REGS } },
+		{ FILTER_WORKER, SYS_ioctl, 2, { 0, BLKDISCARD } },
+		{ FILTER_LOOP, SYS_ioctl, 2, { 0, TIOCGPGRP } },
+		{ FILTER_LOOP, SYS_ioctl, 2, { 0, TCSETS } },
+		{ FILTER_LOOP, SYS_ioctl, 2, { 0, TUNSETOFFLOAD } },
+		{ FILTER_LOOP, SYS_tgkill, 5, { POLICY_SELF, 0, SIGSTOP } },
+		{ FILTER_LOOP, SYS_sendto, 32, { 0 } },
+		{ FILTER_LOOP, SYS_fcntl, 2, { 0, F_DUPFD_CLOEXEC } },
+		{ FILTER_LOOP, SYS_fcntl, 6, { 0, F_SETFD, FD_CLOEXEC } },
+		{ FILTER_LOOP, SYS_madvise, 4, { 0, 0, MADV_DONTNEED } },
+		{ FILTER_LOOP, SYS_recvmsg, 1, { BROKER_FD } },
+		{ FILTER_LOOP,
+		  SYS_setsockopt,
+		  6,
+		  { 0, SOL_SOCKET, SO_SNDBUF } },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		struct seccomp_data data = { .nr = rows[i].call,
+					     .arch = NATIVE };
+
+		make(rows[i].thread, UINT32_MAX, false);
+		for (unsigned a = 0; a < 6; a++)
+			data.args[a] = rows[i].named >> a & 1 ? rows[i].args[a]
+							      : UINT64_MAX;
+		if (rows[i].args[0] == POLICY_SELF)
+			data.args[0] = (uint64_t)getpid();
+		if (run(&data) != SECCOMP_RET_ALLOW)
+			fail_msg("row %zu is not allowed", i);
+		for (unsigned bit = 0; bit < 6 * 32; bit++) {
+			if (!(rows[i].named >> bit / 32 & 1))
+				continue;
+			data.args[bit / 32] ^= 1ULL << bit % 32;
+			if (run(&data) != SECCOMP_RET_TRAP)
+				fail_msg("row %zu with bit %u of argument %u",
+					 i, bit % 32, bit / 32);
+			data.args[bit / 32] ^= 1ULL << bit % 32;
+		}
+	}
+}
+
+/* Of io_uring_enter's flags one may be set, whatever else is asked for. */
+static void test_ring_flags(void **state)
+{
+	struct seccomp_data data = {
+		.nr = SYS_io_uring_enter,
+		.arch = NATIVE,
+		.args = { 7, 8, 9, 0, UINT64_MAX, UINT64_MAX },
+	};
+
+	(void)state;
+	make(FILTER_LOOP, FEATURE_URING, false);
+	assert_int_equal(run(&data), SECCOMP_RET_ALLOW);
+	for (unsigned bit = 0; bit < 32; bit++) {
+		data.args[3] = 1u << bit;
+		assert_int_equal(run(&data),
+				 data.args[3] == IORING_ENTER_GETEVENTS
+					 ? SECCOMP_RET_ALLOW
+					 : SECCOMP_RET_TRAP);
+	}
+}
+
 /* The count of calls that some run of mote may make: the README has it. */
 static void test_vcpu_has_few(void **state)
 {
@@ -378,6 +460,8 @@ int main(void)
 		cmocka_unit_test(test_connections),
 		cmocka_unit_test(test_broker),
 		cmocka_unit_test(test_never),
+		cmocka_unit_test(test_arguments),
+		cmocka_unit_test(test_ring_flags),
 		cmocka_unit_test(test_vcpu_has_few),
 		cmocka_unit_test(test_names),
 	};

@@ -34,6 +34,7 @@ void device_set_config(struct device *device, uint32_t offset,
 	assert_true(offset + len <= device->config_len);
 	memcpy(device->config + offset, bytes, len);
 	t.config_changes++;
+	t.config_changed = len;
 }
 
 void device_broken(struct device *device, const char *why)

@@ -32,6 +32,7 @@ extern struct net_test {
 	struct net net;
 	struct ring ring[NET_QUEUES];
 	unsigned interrupts, broken, config_changes;
+	unsigned config_changed; /* bytes, the last time */
 } t;
 
 /* -- the device ------------------------------------------------------------ */

@@ -133,6 +133,7 @@ static void expect_down(const char *why)
 	assert_false(t.net.link_up);
 	assert_int_equal(get_le16(t.net.device.config + 6), 0);
 	assert_int_equal(t.config_changes, 1);
+	assert_int_equal(t.config_changed, 2);
 	/* What the driver still sends is taken and dropped. */
 	for (unsigned i = 0; i < 50; i++)
 		put_packet(100, i, 1);
@@ -262,6 +263,34 @@ static void test_net_no_memory(void **state)
 	expect_packet(60, 1);
 	expect_sent(1);
 	end_host();
+}
+
+/* Each direction by itself: the other one's timer is not needed. */
+static void test_net_no_memory_one_way(void **state)
+{
+	(void)state;
+	for (unsigned queue = 0; queue < NET_QUEUES; queue++) {
+		make_stream(NET_F_MRG_RXBUF);
+		no_memory = true;
+		no_memory_calls = 0;
+		put_buffer(1536);
+		if (queue == NET_RX)
+			peer_send(60, 1);
+		else
+			put_packet(60, 2, 1);
+		driver_kick(NET_TX);
+		run_loop();
+		assert_true(no_memory_calls);
+		no_memory = false;
+		run_loop_for(20000000);
+		if (queue == NET_RX) {
+			expect_packet(60, 1);
+		} else {
+			peer_expect(60, 2);
+			expect_sent(1);
+		}
+		end_host();
+	}
 }
 
 /* What waits for the peer when it goes is given back, without a kick. */
@@ -503,6 +532,7 @@ int main(void)
 		cmocka_unit_test(test_net_closed),
 		cmocka_unit_test(test_net_closed_while_sending),
 		cmocka_unit_test(test_net_no_memory),
+		cmocka_unit_test(test_net_no_memory_one_way),
 		cmocka_unit_test(test_net_down_while_blocked),
 		cmocka_unit_test(test_net_closed_then_reset),
 		cmocka_unit_test(test_net_broken),

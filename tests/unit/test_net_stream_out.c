@@ -230,6 +230,9 @@ static void test_stream_send_reset_in_prefix(void **state)
 		assert_int_equal(s->frames, 1);
 		assert_int_equal(s->iov[0].iov_len, 4 - cut);
 		assert_memory_equal(s->iov[0].iov_base, prefix + cut, 4 - cut);
+		/* Behind it as much as it says, and no more. */
+		assert_int_equal(s->end, 2);
+		assert_int_equal(s->iov[1].iov_len, 60000);
 		end_host();
 	}
 }

@@ -106,6 +106,27 @@ static void test_breaches(void **state)
 	close(listener);
 }
 
+/* What was to be said before is not said behind the RST. */
+static void test_breach_is_the_last_word(void **state)
+{
+	int listener = host_listen_on(PORT, 4);
+	const unsigned buffers = RX_SIZE / rx_descs();
+
+	(void)state;
+	guest_start();
+	close(guest_connects(listener, GUEST));
+	/* So many RSTs that there is no buffer for the SHUTDOWN. */
+	for (unsigned i = 0; i < buffers; i++)
+		guest_op(VSOCK_OP_RW, PORT, GUEST + 1 + i, 0);
+	run_a_while();
+	guest_op(VSOCK_OP_INVALID, PORT, GUEST, 0);
+	for (unsigned i = 0; i < buffers; i++)
+		expect_rst(PORT, GUEST + 1 + i);
+	expect_rst(PORT, GUEST);
+	expect_no_packet();
+	close(listener);
+}
+
 /* More than it was told that there is room for. */
 static void test_too_much_data(void **state)
 {
@@ -332,6 +353,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		vsock_test(test_answered_by_rst),
 		vsock_test(test_breaches),
+		vsock_test(test_breach_is_the_last_word),
 		vsock_test(test_too_much_data),
 		vsock_test(test_short_packets),
 		vsock_test(test_strange_credit),

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* uses: tests/unit/vsock_help.c */
 /* ldflags: -Wl,--wrap=clock_gettime -Wl,--wrap=loop_timer_set */
+/* ldflags: -Wl,--wrap=accept4 */
 /* Time limits of the vsock device, by a clock that the tests turn on. */
 #include <sys/resource.h>
 
@@ -31,6 +32,22 @@ void __wrap_loop_timer_set(struct loop_timer *timer, uint64_t ns)
 {
 	if (timer == &tick)
 		__real_loop_timer_set(timer, ns);
+}
+
+/* accept4() fails so often with this. */
+static int accept_error;
+static unsigned accept_failures;
+
+int __real_accept4(int fd, struct sockaddr *address, socklen_t *len, int flags);
+int __wrap_accept4(int fd, struct sockaddr *address, socklen_t *len, int flags);
+
+int __wrap_accept4(int fd, struct sockaddr *address, socklen_t *len, int flags)
+{
+	if (!accept_failures)
+		return __real_accept4(fd, address, len, flags);
+	accept_failures--;
+	errno = accept_error;
+	return -1;
 }
 
 /* So much time, and what happens in it; ends early where `done` comes true. */
@@ -281,6 +298,39 @@ static void test_no_descriptors(void **state)
 	close(listener);
 }
 
+/* Which failures pass by themselves, and which take a while. */
+static void test_accept_fails(void **state)
+{
+	static const int passing[] = { EINTR, ECONNABORTED };
+	const unsigned lines = logged.count;
+	int client;
+
+	(void)state;
+	guest_start();
+	for (size_t i = 0; i < ARRAY_LEN(passing); i++) {
+		accept_error = passing[i];
+		accept_failures = 2;
+		close(host_connects(PORT));
+		assert_int_equal(accept_failures, 0);
+		expect_packet(VSOCK_OP_SHUTDOWN, got.src_port, PORT);
+		guest_op(VSOCK_OP_RST, got.src_port, PORT, 0);
+	}
+	assert_int_equal(logged.count, lines);
+	accept_error = ENFILE;
+	accept_failures = 1;
+	client = host_dial();
+	host_say(client, "CONNECT 8\n");
+	expect_no_packet();
+	assert_int_equal(accept_failures, 0);
+	assert_int_equal(logged.count, lines + 1);
+	assert_non_null(strstr(logged.last, "accept: Too many open files in "
+					    "system; clients have to wait"));
+	expect_after(100 * MS, packet_came);
+	assert_int_equal(got.op, VSOCK_OP_REQUEST);
+	assert_int_equal(got.dst_port, 8);
+	close(client);
+}
+
 /* An answer that brings nothing is no reason to hurry. */
 static unsigned requests;
 
@@ -344,6 +394,7 @@ int main(void)
 		vsock_test(test_no_answer_to_shutdown),
 		vsock_test(test_slow_reader),
 		vsock_test(test_no_descriptors),
+		vsock_test(test_accept_fails),
 		vsock_test(test_credit_requests),
 	};
 

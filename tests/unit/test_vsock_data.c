@@ -184,6 +184,122 @@ static void test_small_writes(void **state)
 	close(listener);
 }
 
+/* -- credit to the byte --------------------------------------------------- */
+
+#define PER_PACKET 640u /* what the device charges */
+#define ROOM_LEAST 1024u
+
+/* The guest has read so many bytes of the stream, and has a buffer of that. */
+static void tell_credit(uint32_t fwd, uint32_t alloc)
+{
+	guest_fwd = fwd;
+	guest_alloc = alloc;
+	guest_op(VSOCK_OP_CREDIT_UPDATE, PORT, GUEST, 0);
+}
+
+/* Data came; anything else is passed over. */
+static bool data_came(void)
+{
+	while (packet_came())
+		if (got.op == VSOCK_OP_RW)
+			return true;
+	return false;
+}
+
+static void send_packet(int fd, uint32_t len)
+{
+	host_write(fd, pattern, len);
+	assert_true(run_ticks(SOON, data_came));
+	assert_int_equal(got.len, len);
+}
+
+/* The room that is left beside these bytes and packets, and the next one. */
+static void expect_room(uint32_t unread, uint32_t packets)
+{
+	assert_int_equal(conn_room(&vsock->conns.conn[0], 0, 0),
+			 WINDOW - unread - (packets + 1) * PER_PACKET);
+}
+
+/* The guest acknowledges bytes; whose packets count is kept in two parts. */
+static void test_packets_are_acknowledged(void **state)
+{
+	int listener = host_listen_on(PORT, 4), fd;
+
+	(void)state;
+	guest_start();
+	fd = guest_connects(listener, GUEST);
+	expect_room(0, 0);
+	send_packet(fd, 100);
+	send_packet(fd, 100);
+	expect_room(200, 2);
+	/* From now on in two parts: these, and what follows. */
+	tell_credit(50, WINDOW);
+	expect_room(150, 2);
+	send_packet(fd, 100);
+	expect_room(250, 3);
+	tell_credit(150, WINDOW);
+	expect_room(150, 3);
+	tell_credit(200, WINDOW); /* the end of the first part */
+	expect_room(100, 1);
+	send_packet(fd, 100);
+	send_packet(fd, 100);
+	expect_room(300, 3);
+	tell_credit(299, WINDOW);
+	expect_room(201, 3);
+	tell_credit(300, WINDOW);
+	expect_room(200, 2);
+	tell_credit(500, WINDOW); /* all of it */
+	expect_room(0, 0);
+	send_packet(fd, 100);
+	expect_room(100, 1);
+	tell_credit(550, WINDOW);
+	expect_room(50, 1);
+	close(fd);
+	close(listener);
+}
+
+/* How little is not worth a packet, and how much ends a stop. */
+static void test_little_room(void **state)
+{
+	const uint32_t cost = 6000 + 3 * PER_PACKET;
+	const struct conn *conn = &vsock->conns.conn[0];
+	int listener = host_listen_on(PORT, 4), fd;
+
+	(void)state;
+	guest_start();
+	fd = guest_connects(listener, GUEST);
+	send_packet(fd, 3000);
+	send_packet(fd, 3000);
+	tell_credit(0, cost);
+	assert_int_equal(conn_room(conn, 0, 0), 0);
+	tell_credit(0, cost + ROOM_LEAST - 1);
+	assert_int_equal(conn_room(conn, 0, 0), 0);
+	tell_credit(0, cost + ROOM_LEAST);
+	assert_int_equal(conn_room(conn, 0, 0), ROOM_LEAST);
+	assert_int_equal(conn_room(conn, 1, 0), 0);
+	tell_credit(0, cost + ROOM_LEAST + PER_PACKET + 5);
+	assert_int_equal(conn_room(conn, 5, 1), ROOM_LEAST);
+	/* It is stopped, and goes on when a quarter is free: 2639 of 10559. */
+	tell_credit(0, cost);
+	host_write(fd, pattern, 2639);
+	run_a_while();
+	assert_false(data_came());
+	assert_true(conn->out_of_credit);
+	tell_credit(0, 10558);
+	run_a_while();
+	assert_false(data_came());
+	tell_credit(0, 10559);
+	assert_true(run_ticks(SOON, data_came));
+	assert_int_equal(got.len, 2639);
+	/* Nothing unread: all that it has, however little that is. */
+	tell_credit(8639, 3);
+	assert_int_equal(conn_room(conn, 0, 0), 3);
+	tell_credit(8639, 0);
+	assert_int_equal(conn_room(conn, 0, 0), 0);
+	close(fd);
+	close(listener);
+}
+
 /* A descriptor in the stream ends a read early, and must not end the stream. */
 static void test_passed_descriptor(void **state)
 {
@@ -269,6 +385,8 @@ int main(void)
 		vsock_test(test_to_guest),
 		vsock_test(test_partly_read),
 		vsock_test(test_small_writes),
+		vsock_test(test_packets_are_acknowledged),
+		vsock_test(test_little_room),
 		vsock_test(test_passed_descriptor),
 		vsock_test(test_slow_reader),
 	};

@@ -144,10 +144,15 @@ static void test_ram_refuses_sizes(void **state)
 		{ { .size = 33 * MIB, .pages = RAM_PAGES_2M }, -EINVAL, "2M" },
 		{ { .size = 512 * MIB, .pages = RAM_PAGES_1G }, -EINVAL, "1G" },
 		/* More than a process has addresses for. */
-		{ { .size = 1ULL << 47 }, -ENOMEM, "smaller --memory" },
+		{ { .size = 1ULL << 47 },
+		  -ENOMEM,
+		  "cannot get 134217728 MiB of address space for RAM: Cannot "
+		  "allocate memory; give a smaller --memory" },
 		{ { .size = 1ULL << 47, .pages = RAM_PAGES_2M },
 		  -ENOMEM,
-		  "nr_hugepages" },
+		  "cannot get 134217728 MiB of RAM in 2M huge pages: Cannot "
+		  "allocate memory; reserve them first, as in /sys/kernel/mm/"
+		  "hugepages/hugepages-2048kB/nr_hugepages" },
 	};
 	struct ram ram;
 

@@ -12,6 +12,7 @@
 #include <linux/io_uring.h>
 #include <poll.h>
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
@@ -61,13 +62,21 @@ long __real_syscall(long number, ...);
 long __wrap_syscall(long number, long a, long b, long c, long d, long e,
 		    long f);
 
+/* Rings have everything but these features. */
+static uint32_t no_features;
+
 long __wrap_syscall(long number, long a, long b, long c, long d, long e, long f)
 {
 	struct answer *answer = answer_of(number);
+	long result;
 
 	answer->made++;
-	if (!answer->times)
-		return __real_syscall(number, a, b, c, d, e, f);
+	if (!answer->times) {
+		result = __real_syscall(number, a, b, c, d, e, f);
+		if (number == SYS_io_uring_setup && result >= 0)
+			((struct io_uring_params *)b)->features &= ~no_features;
+		return result;
+	}
 	answer->times--;
 	if (answer->result < 0) {
 		errno = (int)-answer->result;
@@ -616,6 +625,20 @@ static void test_busy(void **state)
 
 /* -- hosts without -------------------------------------------------------- */
 
+/* Pages of rings that are mapped: proc(5), /proc/pid/maps */
+static unsigned ring_mappings(void)
+{
+	FILE *maps = fopen("/proc/self/maps", "re");
+	unsigned count = 0;
+	char line[512];
+
+	assert_non_null(maps);
+	while (fgets(line, sizeof(line), maps))
+		count += strstr(line, "[io_uring]") != NULL;
+	fclose(maps);
+	return count;
+}
+
 static void test_no_uring(void **state)
 {
 	static const long calls[] = { SYS_io_uring_setup,
@@ -634,6 +657,7 @@ static void test_no_uring(void **state)
 			assert_null(uring_create(&options, &error));
 			assert_int_equal(error, -errors[e]);
 			assert_int_equal(count_fds(), before);
+			assert_int_equal(ring_mappings(), 0);
 		}
 	/* Flags that an older host does not know are left out. */
 	memset(answers, 0, sizeof(answers));
@@ -641,8 +665,31 @@ static void test_no_uring(void **state)
 	engine = uring_create(&options, &error);
 	assert_non_null(engine);
 	assert_int_equal(made(SYS_io_uring_setup), 3);
+	assert_int_equal(ring_mappings(), 2);
 	engine->ops->destroy(engine);
 	assert_int_equal(count_fds(), before);
+	assert_int_equal(ring_mappings(), 0);
+}
+
+/* A ring of a host that is too old for the way it is used. */
+static void test_old_uring(void **state)
+{
+	static const uint32_t needed[] = { IORING_FEAT_SINGLE_MMAP,
+					   IORING_FEAT_NODROP,
+					   IORING_FEAT_SUBMIT_STABLE };
+	struct engine_options options = { .fds = { -1, -1, -1 }, .done = done };
+	unsigned before = count_fds();
+	int error = 0;
+
+	(void)state;
+	memset(answers, 0, sizeof(answers));
+	for (size_t i = 0; i < ARRAY_LEN(needed); i++) {
+		no_features = needed[i];
+		assert_null(uring_create(&options, &error));
+		assert_int_equal(error, -ENOSYS);
+		assert_int_equal(count_fds(), before);
+	}
+	no_features = 0;
 }
 
 static void test_no_thread(void **state)
@@ -778,6 +825,7 @@ int main(void)
 		cmocka_unit_test(test_enter_fails_with_many),
 		cmocka_unit_test(test_busy),
 		cmocka_unit_test(test_no_uring),
+		cmocka_unit_test(test_old_uring),
 		cmocka_unit_test(test_no_thread),
 		cmocka_unit_test(test_restricted),
 		cmocka_unit_test(test_restricted_to_reads),

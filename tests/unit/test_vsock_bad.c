@@ -340,6 +340,10 @@ static void test_transport_reset(void **state)
 		assert_int_equal(get_le32(bytes), 0);
 	}
 	close(host_connects(PORT));
+	/* Buffers came after it was last looked for them, without a kick. */
+	vsock->rx_dry = true;
+	vsock_reset_all(vsock, CID);
+	close(host_connects(PORT));
 	vsock_reset_all(vsock, 99);
 	assert_int_equal(get_le64(vsock->device.config), 99);
 	/* An event buffer of three bytes. */

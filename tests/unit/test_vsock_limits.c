@@ -76,6 +76,30 @@ static void test_all_in_use(void **state)
 	close(listener);
 }
 
+/* Fewer than these are too few; after the test above, with no way back. */
+static int setup_fewest(void **state)
+{
+	const struct rlimit few = { 64 + 8, 64 + 8 };
+
+	return setrlimit(RLIMIT_NOFILE, &few) || setup(state);
+}
+
+static int open_at(const char *where);
+
+static void test_fewest_files(void **state)
+{
+	const struct rlimit fewer = { 64 + 7, 64 + 7 };
+	char other[80];
+
+	(void)state;
+	assert_int_equal(vsock->conns.max, 8);
+	snprintf(other, sizeof(other), "%s.other", path);
+	assert_int_equal(open_at(other), 0);
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &fewer), 0);
+	assert_int_equal(open_at(other), -EMFILE);
+	assert_non_null(strstr(logged.last, "71 open files are too few"));
+}
+
 /* Pages of a mapping that are there. */
 static size_t resident(const void *at, size_t len)
 {
@@ -391,6 +415,8 @@ int main(void)
 		vsock_test(test_flood),
 		vsock_test(test_broker_hangs),
 		cmocka_unit_test_setup_teardown(test_all_in_use, setup_few,
+						teardown),
+		cmocka_unit_test_setup_teardown(test_fewest_files, setup_fewest,
 						teardown),
 	};
 

@@ -65,6 +65,27 @@ static void test_device_finds_early_buffers(void **state)
 	assert_true(ring_used(&ring, &head, &written));
 }
 
+/* What does not fit into the configuration space is not written at all. */
+static void test_device_config_has_an_end(void **state)
+{
+	static const uint8_t bytes[2] = { 0xaa, 0xbb };
+	struct device before;
+
+	(void)state;
+	start(FEATURE_VERSION_1);
+	before = mock.device;
+	device_set_config(&mock.device, DEVICE_CONFIG_MAX - 1, bytes, 2);
+	device_set_config(&mock.device, DEVICE_CONFIG_MAX, bytes, 1);
+	device_set_config(&mock.device, DEVICE_CONFIG_MAX + 1, bytes, 1);
+	device_set_config(&mock.device, UINT32_MAX, bytes, 2);
+	assert_memory_equal(&before, &mock.device, sizeof(before));
+	assert_int_equal(interrupts(), 0);
+	device_set_config(&mock.device, DEVICE_CONFIG_MAX - 2, bytes, 2);
+	assert_memory_equal(mock.device.config + DEVICE_CONFIG_MAX - 2, bytes,
+			    2);
+	assert_int_equal(interrupts(), 1);
+}
+
 static void test_device_raises_interrupts(void **state)
 {
 	(void)state;
@@ -411,6 +432,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(test_device_gets_kicks),
 		TEST(test_device_finds_early_buffers),
+		TEST(test_device_config_has_an_end),
 		TEST(test_device_raises_interrupts),
 		TEST(test_device_says_why_before_it_interrupts),
 		TEST(test_device_resets),

@@ -24,6 +24,12 @@
 #include "mem/log.h"
 #include "mem/util.h"
 
+/*
+ * KVM makes a thread of its own for the first KVM_RUN, and where it may not,
+ * that says EAGAIN for ever; to a CPU that was waiting for its SIPI, once.
+ */
+#define REFUSALS_MAX 1000
+
 static void count_exit(struct vcpu *cpu, enum vcpu_counter counter)
 {
 	uint64_t n = atomic_load_explicit(&cpu->counter[counter],
@@ -170,7 +176,11 @@ static bool handle_error(struct vcpu *cpu, int error)
 		ioctl(cpu->fd, KVM_KVMCLOCK_CTRL, 0);
 		return true;
 	case EAGAIN:
-		return true;
+		if (++cpu->refusals < REFUSALS_MAX)
+			return true;
+		log_error("KVM_RUN: %s%s", strerror(error), log_advice(error));
+		platform_end(cpu->all->platform, END_ERROR, STATUS_ERROR);
+		return false;
 	case EFAULT:
 		report_guest_crash(
 			cpu,
@@ -276,7 +286,8 @@ static int start_vcpu(struct vcpus *vcpus, struct vcpu *cpu)
 				       .arg = cpu };
 	error = thread_start(&cpu->thread);
 	if (error)
-		log_error("cannot start a vCPU's thread: %s", strerror(-error));
+		log_error("cannot start a vCPU's thread: %s%s",
+			  strerror(-error), log_advice(-error));
 	return error;
 }
 

@@ -34,6 +34,7 @@ struct vcpu {
 	int fd;
 	struct thread thread;
 	struct kvm_run *run;
+	unsigned refusals; /* EAGAIN of KVM_RUN */
 	_Atomic uint64_t counter[VCPU_COUNTERS];
 };
 

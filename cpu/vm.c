@@ -190,7 +190,7 @@ int vm_create(struct vm *vm, const struct ram *ram)
 		log_error("KVM_CREATE_VM: %s%s", strerror(error),
 			  error == EBUSY ? "; another hypervisor has the "
 					   "processor: stop it"
-					 : "");
+					 : log_advice(error));
 		return -error;
 	}
 	set_tsc_rate(vm);

@@ -84,11 +84,26 @@ LOG_AT(log_warn, LOG_WARN)
 LOG_AT(log_info, LOG_INFO)
 LOG_AT(log_debug, LOG_DEBUG)
 
+const char *log_advice(int error)
+{
+	switch (error) {
+	case EMFILE:
+		return "; raise the limit on open files (ulimit -n)";
+	case ENFILE:
+		return "; the host has no more of them (sysctl fs.file-max)";
+	case EAGAIN:
+		return "; raise the limit on processes (ulimit -u, or pids.max "
+		       "of the cgroup)";
+	default:
+		return "";
+	}
+}
+
 int log_errno(const char *call)
 {
 	int error = errno;
 
-	log_error("%s: %s", call, strerror(error));
+	log_error("%s: %s%s", call, strerror(error), log_advice(error));
 	return -error;
 }
 

@@ -24,7 +24,13 @@ void log_warn(const char *format, ...) __attribute__((format(printf, 1, 2)));
 void log_info(const char *format, ...) __attribute__((format(printf, 1, 2)));
 void log_debug(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
-/* Logs "`call`: " and what errno says, as an error; returns -errno. */
+/* What mends it where a limit was met, with "; " in front; or "". */
+const char *log_advice(int error);
+
+/*
+ * Logs "`call`: " and what errno says, with log_advice, as an error; returns
+ * -errno.
+ */
 int log_errno(const char *call);
 
 /*

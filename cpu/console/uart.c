@@ -419,18 +419,11 @@ const struct bus_ops uart_bus_ops = { uart_read, uart_write };
 
 int uart_create(struct uart *uart, int irq_fd)
 {
-	int error;
-
 	memset(uart, 0, offsetof(struct uart, output));
 	uart->irq_fd = irq_fd;
 	uart->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	if (uart->event_fd < 0) {
-		error = errno;
-		log_error("serial: eventfd: %s; raise the limit on open files "
-			  "(ulimit -n)",
-			  strerror(error));
-		return -error;
-	}
+	if (uart->event_fd < 0)
+		return log_errno("serial: eventfd");
 	pthread_mutex_init(&uart->lock, NULL);
 	return 0;
 }

@@ -22,7 +22,6 @@ static const struct file_advice common_advice[] = {
 	{ ENOENT, "check the path" },
 	{ EACCES, "change its mode, or have it opened for mote and give fd=N" },
 	{ ENXIO, "a FIFO needs its reader first" },
-	{ EMFILE, "raise the limit on open files (ulimit -n)" },
 	{ 0, NULL },
 };
 
@@ -78,7 +77,7 @@ static int take_for_access(int fd, const char *option, int wanted,
 int file_open(const struct option_file *file, const char *option, int flags,
 	      mode_t mode, const struct file_advice *advice)
 {
-	const char *mend;
+	const char *mend = NULL, *limit;
 	int fd, error;
 
 	if (!file->path)
@@ -88,11 +87,13 @@ int file_open(const struct option_file *file, const char *option, int flags,
 	if (fd >= 0)
 		return fd;
 	error = errno;
-	mend = advice ? find_advice(advice, error) : NULL;
-	if (!mend)
+	limit = log_advice(error);
+	if (advice && !*limit)
+		mend = find_advice(advice, error);
+	if (!mend && !*limit)
 		mend = find_advice(common_advice, error);
-	log_error("cannot open %s%s: %s%s%s", option, file->path,
-		  strerror(error), mend ? "; " : "", mend ? mend : "");
+	log_error("cannot open %s%s: %s%s%s%s", option, file->path,
+		  strerror(error), limit, mend ? "; " : "", mend ? mend : "");
 	return -error;
 }
 

@@ -124,13 +124,8 @@ int loop_create(struct loop *loop)
 	};
 	loop->last = &loop->first;
 	loop->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
-	if (loop->epoll_fd < 0) {
-		error = errno;
-		log_error("epoll_create1: %s; raise the limit on open files "
-			  "(ulimit -n)",
-			  strerror(error));
-		return -error;
-	}
+	if (loop->epoll_fd < 0)
+		return log_errno("epoll_create1");
 	error = watch_calls(loop);
 	if (error)
 		loop_destroy(loop);
@@ -411,11 +406,8 @@ int loop_timer_create(struct loop *loop, struct loop_timer *timer,
 	};
 	timer->source.fd =
 		timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
-	if (timer->source.fd < 0) {
-		error = errno;
-		log_error("timerfd_create: %s", strerror(error));
-		return -error;
-	}
+	if (timer->source.fd < 0)
+		return log_errno("timerfd_create");
 	error = loop_add(loop, &timer->source, EPOLLIN);
 	if (error) {
 		log_error("cannot watch a timer: %s", strerror(-error));

@@ -202,4 +202,32 @@ ends 0 poweroff \
 	"one SIGTERM stops the wait for a reader when the guest has ended"
 exec 9>&-
 
+# -- limits of whoever starts it ---------------------------------------------
+
+# KVM's own thread is one more than those of mote: without it KVM_RUN says
+# EAGAIN for ever. The user has no other process then.
+if [ "$(id -u)" -eq 0 ]; then
+	chmod 711 "$tmp"
+	mkdir -m 755 "$tmp/his"
+	cp "$MOTE" "$GUESTS/hello.elf" "$tmp/his"
+	run tests/as-user prlimit --nproc=1 "$tmp/his/mote" -k "$tmp/his/hello.elf"
+	is "$status" 125 "one process for a user is status 125"
+	like "$(cat "$err")" 'raise the limit on processes' \
+		"one process for a user is told to be too few"
+	# Older kernels do not count that thread.
+	run tests/as-user prlimit --nproc=2 "$tmp/his/mote" -k "$tmp/his/hello.elf"
+	like "$status $(cat "$err")" '^0 |^125 .*raise the limit on processes' \
+		"two processes for a user are enough, or told to be too few"
+else
+	echo "# SKIP limits on processes: takes root"
+fi
+for files in 5 7 9; do
+	# shellcheck disable=SC2016 # expanded there
+	run sh -c 'ulimit -n "$1" && exec "$0" -k "$2"' "$MOTE" "$files" \
+		"$GUESTS/hello.elf"
+	is "$status" 125 "$files open files are status 125"
+	like "$(cat "$err")" 'raise the limit on open files' \
+		"$files open files are told to be too few"
+done
+
 done_testing

@@ -43,6 +43,11 @@ void log_debug(const char *format, ...)
 	(void)format;
 }
 
+const char *log_advice(int error)
+{
+	return error == EAGAIN ? "; raise the limit" : "";
+}
+
 int log_errno(const char *call)
 {
 	int error = errno;

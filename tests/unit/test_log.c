@@ -112,6 +112,26 @@ static void test_log_keeps_errno(void **state)
 	close(saved_stderr);
 }
 
+/* What a limit of the user's has ended says which one it was. */
+static void test_log_advice(void **state)
+{
+	char text[512];
+
+	(void)state;
+	catch_stderr();
+	errno = EMFILE;
+	assert_int_equal(log_errno("eventfd"), -EMFILE);
+	errno = EAGAIN;
+	assert_int_equal(log_errno("clone"), -EAGAIN);
+	errno = EIO;
+	assert_int_equal(log_errno("read"), -EIO);
+	release_stderr(text, sizeof(text));
+	assert_non_null(strstr(text, "raise the limit on open files (ulimit"));
+	assert_non_null(strstr(text, "on processes (ulimit -u, or pids.max"));
+	assert_non_null(strstr(text, "mote: read: Input/output error\n"));
+	assert_string_equal(log_advice(ENOENT), "");
+}
+
 static void test_log_limits_a_guest(void **state)
 {
 	static struct log_limit one, other;
@@ -135,6 +155,7 @@ int main(void)
 		cmocka_unit_test(test_log_cuts_long_lines),
 		cmocka_unit_test(test_log_keeps_errno),
 		cmocka_unit_test(test_log_limits_a_guest),
+		cmocka_unit_test(test_log_advice),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

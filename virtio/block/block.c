@@ -485,8 +485,9 @@ static int create_engines(struct block *b, const struct block_options *o)
 	if (engine)
 		error = create_worker(b, o, &options);
 	if (!engine || error) {
-		log_error("%s: cannot start its worker thread: %s",
-			  b->backing.name, strerror(-error));
+		log_error("%s: cannot start its worker thread: %s%s",
+			  b->backing.name, strerror(-error),
+			  log_advice(-error));
 		return error;
 	}
 	log_info("%s: engine %s%s", b->backing.name, engine->ops->name,

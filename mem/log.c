@@ -5,14 +5,17 @@
  * A line is formatted into a buffer on the stack and written with one write(),
  * so that lines of several threads and of several motes on one terminal do not
  * mix. No allocation, no stdio stream, no lock: it works in any thread, after
- * lock-in, and when memory is short. Control bytes are shown as '?': names that
- * come from an image or a guest must not drive the user's terminal.
+ * lock-in, and when memory is short. What could drive the user's terminal, or
+ * turn the text of a line around, is shown as '?': controls, also as UTF-8,
+ * bidirectional marks, and what is not UTF-8; names come from an image or a
+ * guest.
  */
 #include "mem/log.h"
 
 #include <errno.h>
 #include <stdarg.h>
 #include <stdatomic.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -38,6 +41,59 @@ enum log_level log_get_level(void)
 	return (enum log_level)atomic_load(&log_level);
 }
 
+/* Unicode's controls, and what turns the direction of text around. */
+static const struct {
+	uint32_t first, last;
+} hidden[] = {
+	{ 0x00, 0x1f },	    { 0x7f, 0x9f },	      { 0x61c, 0x61c },
+	{ 0x200e, 0x200f }, { 0x2028, 0x202e },	      { 0x2066, 0x2069 },
+	{ 0xd800, 0xdfff }, { 0x110000, UINT32_MAX },
+};
+
+/*
+ * How many bytes the character at `at` has that may be shown as it is; 0 where
+ * there is none: it drives a terminal, or is not UTF-8, in which form an 8-bit
+ * terminal would take it for a control.
+ */
+static size_t shown_bytes(const uint8_t *at, size_t len)
+{
+	/* By the number of bytes: what the first one has above its bits, and
+	 * the least character that takes so many (RFC 3629, 3). */
+	static const struct {
+		uint8_t mask, lead;
+		uint32_t least;
+	} forms[] = { { 0x80, 0x00, 0 },
+		      { 0xe0, 0xc0, 0x80 },
+		      { 0xf0, 0xe0, 0x800 },
+		      { 0xf8, 0xf0, 0x10000 } };
+	uint32_t c;
+	size_t n = 0;
+
+	while (n < 4 && (*at & forms[n].mask) != forms[n].lead)
+		n++;
+	if (n == 4 || n >= len)
+		return 0;
+	c = *at & (uint8_t)~forms[n].mask;
+	for (size_t i = 1; i <= n; i++) {
+		if ((at[i] & 0xc0) != 0x80)
+			return 0;
+		c = c << 6 | (at[i] & 0x3f);
+	}
+	for (size_t i = 0; i < sizeof(hidden) / sizeof(hidden[0]); i++)
+		if (c >= hidden[i].first && c <= hidden[i].last)
+			return 0;
+	return c < forms[n].least ? 0 : n + 1;
+}
+
+static void hide_controls(char *line, size_t len)
+{
+	for (size_t at = 0, n; at < len; at += n ? n : 1) {
+		n = shown_bytes((const uint8_t *)line + at, len - at);
+		if (!n)
+			line[at] = '?';
+	}
+}
+
 static void write_line(enum log_level level, const char *format, va_list args,
 		       const char *suffix)
 {
@@ -58,9 +114,7 @@ static void write_line(enum log_level level, const char *format, va_list args,
 	}
 	if (len > sizeof(line) - 3)
 		len = sizeof(line) - 3;
-	for (size_t i = 0; i < len; i++)
-		if ((unsigned char)line[i] < 0x20 || line[i] == 0x7f)
-			line[i] = '?';
+	hide_controls(line, len);
 	if (log_raw)
 		line[len++] = '\r';
 	line[len++] = '\n';

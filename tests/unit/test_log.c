@@ -74,6 +74,57 @@ static void test_log_hides_control_bytes(void **state)
 	assert_string_equal(text, "mote: a?b?[2Jc?d\xc3\xa4\n");
 }
 
+/* Controls and bidirectional marks as UTF-8, and what is not UTF-8. */
+static void test_log_hides_unicode_controls(void **state)
+{
+	static const struct {
+		const char *text, *shown;
+	} cases[] = {
+		{ "a\xc2\x9b"
+		  "2Jb",
+		  "a??2Jb" }, /* U+009B, CSI */
+		{ "\xc2\x80\xc2\x9f\xc2\xa0", "????\xc2\xa0" },
+		{ "\xe2\x80\xae"
+		  "a\xe2\x80\xaa",
+		  "???a???" },
+		{ "\xe2\x81\xa6"
+		  "a\xe2\x81\xa9",
+		  "???a???" },
+		{ "\xe2\x80\x8e\xe2\x80\x8f", "??????" },
+		{ "\xe2\x80\xa8\xd8\x9c", "?????" },
+		{ "\x9b"
+		  "2J",
+		  "?2J" }, /* of an 8-bit terminal */
+		{ "\xe0\x82\x9b"
+		  "2J",
+		  "???2J" }, /* U+009B, too long */
+		{ "\xc1\x9b", "??" },
+		{ "\xed\xa0\x80", "???" },	/* a surrogate */
+		{ "\xf4\x90\x80\x80", "????" }, /* past the last */
+		{ "\xe2\x80", "??" },		/* cut off */
+		{ "\xe2\x80"
+		  "a",
+		  "??a" },
+		{ "\xff\xfe", "??" },
+		{ "gr\xc3\xbc\xc3\x9f"
+		  "e",
+		  "gr\xc3\xbc\xc3\x9f"
+		  "e" },
+		{ "\xe2\x82\xac \xe2\x80\x93", "\xe2\x82\xac \xe2\x80\x93" },
+		{ "\xf0\x9f\x90\xa7", "\xf0\x9f\x90\xa7" },
+	};
+	char text[512];
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		catch_stderr();
+		log_error("%s", cases[i].text);
+		release_stderr(text, sizeof(text));
+		text[strlen(text) - 1] = '\0';
+		assert_string_equal(text + strlen("mote: "), cases[i].shown);
+	}
+}
+
 static void test_log_cuts_long_lines(void **state)
 {
 	char word[5000], text[8192];
@@ -152,6 +203,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_log_levels),
 		cmocka_unit_test(test_log_hides_control_bytes),
+		cmocka_unit_test(test_log_hides_unicode_controls),
 		cmocka_unit_test(test_log_cuts_long_lines),
 		cmocka_unit_test(test_log_keeps_errno),
 		cmocka_unit_test(test_log_limits_a_guest),

@@ -157,6 +157,7 @@ static void handle_exit(struct vcpu *cpu)
 	uint32_t reason = cpu->run->exit_reason;
 
 	count_exit(cpu, VCPU_EXITS);
+	cpu->refusals = 0;
 	if (reason < ARRAY_LEN(exit_handlers) && exit_handlers[reason])
 		exit_handlers[reason](cpu);
 	else

@@ -139,8 +139,10 @@ int options_print_help(const struct option_set *set)
 		printf("  %-*s%s\n", STATUS_AT, status->status,
 		       status->meaning);
 	printf("\n"
-	       "A size takes K, M, G or T; a duration ms, s, m or h. fd=N is a "
-	       "descriptor\nthat the caller opened. ,, is a comma in a path. "
+	       "A size takes K, M, G or T, a duration ms, s, m, h or d "
+	       "(1h30m). "
+	       "fd=N is a\ndescriptor that the caller opened, and so is "
+	       "/dev/fd/N, or <(...) of a shell.\n,, is a comma in a path. "
 	       "See also mote(1).\n");
 	return flush_stdout();
 }

@@ -397,10 +397,13 @@ static const struct option_choice *find_choice(const struct option_where *where,
 	return NULL;
 }
 
+/* A path that stands for a descriptor is that, as fd=N is. */
 static int parse_path(const struct option_where *where, const char *text,
 		      struct option_file *file)
 {
-	*file = (struct option_file){ .path = text, .fd = -1 };
+	const int fd = file_path_fd(text);
+
+	*file = (struct option_file){ .path = fd < 0 ? text : NULL, .fd = fd };
 	return *text ? 0 : optparse_fail(where, NULL, "the path is empty");
 }
 
@@ -416,6 +419,17 @@ static int parse_fd(const struct option_where *where, const char *text,
 				     "is not fd= and the number of an open "
 				     "descriptor, for example fd=3");
 	*file = (struct option_file){ .path = NULL, .fd = (int)value };
+	return 0;
+}
+
+/* The choice whose argument is a descriptor, which each variant has. */
+static int become_fd(const struct option_field *field, uint64_t *value)
+{
+	const struct option_choice *choice = field->choices;
+
+	while (choice->argument != OPTION_ARG_FD)
+		choice++;
+	*value = choice->value;
 	return 0;
 }
 
@@ -455,7 +469,17 @@ static int parse_choice(const struct option_where *where,
 		return 0;
 	if (choice->argument == OPTION_ARG_FD)
 		return parse_fd(where, text, file);
-	return parse_path(where, text + len + 1, file);
+	if (choice->argument == OPTION_ARG_NAME) {
+		*file = (struct option_file){ .path = text + len + 1,
+					      .fd = -1 };
+		return *file->path ? 0
+				   : optparse_fail(where, choice->name,
+						   "needs a name");
+	}
+	/* unix=/dev/fd/3 is fd=3. */
+	if (!parse_path(where, text + len + 1, file))
+		return file->fd >= 0 ? become_fd(field, value) : 0;
+	return -EINVAL;
 }
 
 static int check_length(const struct option_where *where,

@@ -76,7 +76,8 @@ static int open_serial_fd(struct console_host *host, int fd)
 		host->wait_fd = fd;
 		return unixsock_take("--serial ", fd);
 	}
-	if (mode != O_WRONLY)
+	/* A shell's terminal lets both be read; what is typed is stdin's. */
+	if (mode != O_WRONLY && fd != STDOUT_FILENO && fd != STDERR_FILENO)
 		host->in = stream_open(fd, O_RDONLY, false);
 	if (mode == O_RDONLY)
 		return 0;

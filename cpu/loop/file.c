@@ -11,12 +11,14 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 #include "mem/log.h"
+#include "mem/util.h"
 
 static const struct file_advice common_advice[] = {
 	{ ENOENT, "check the path" },
@@ -39,6 +41,30 @@ const char *file_name(const struct option_file *file,
 		return file->path;
 	snprintf(room, FILE_NAME_BYTES, "fd=%d", file->fd);
 	return room;
+}
+
+int file_path_fd(const char *path)
+{
+	static const char *const names[] = { "/dev/stdin", "/dev/stdout",
+					     "/dev/stderr" };
+	static const char *const directories[] = { "/dev/fd/",
+						   "/proc/self/fd/" };
+	long fd = 0;
+
+	for (int i = 0; i < (int)ARRAY_LEN(names); i++)
+		if (!strcmp(path, names[i]))
+			return i;
+	for (size_t i = 0; i < ARRAY_LEN(directories); i++) {
+		const size_t len = strlen(directories[i]);
+
+		if (strncmp(path, directories[i], len) != 0)
+			continue;
+		path += len;
+		while (*path >= '0' && *path <= '9' && fd < INT_MAX / 10)
+			fd = fd * 10 + *path++ - '0';
+		return *path || path[-1] == '/' ? -1 : (int)fd;
+	}
+	return -1;
 }
 
 int file_take(int fd, const char *option)

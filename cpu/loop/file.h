@@ -46,6 +46,13 @@ int file_take(int fd, const char *option);
 /* Closes the descriptors from `first` up to `last`; ~0U: all from there on. */
 void file_close_between(unsigned first, unsigned last);
 
+/*
+ * The descriptor that a path stands for: /dev/fd/N, /proc/self/fd/N (as a
+ * shell's <(...) is written), /dev/stdin, /dev/stdout, /dev/stderr; else -1. To
+ * open it anew would need the right to, and cannot be done to a socket.
+ */
+int file_path_fd(const char *path);
+
 /* What messages call it: the path, or "fd=N" written into `room`. */
 #define FILE_NAME_BYTES 16
 const char *file_name(const struct option_file *file,

@@ -125,6 +125,25 @@ is "$status $(cat "$out")" "0 " "--serial off prints nothing"
 guest hello --serial fd=7 7>"$tmp/serial"
 is "$status $(cat "$tmp/serial" "$out")" "0 hello from the guest" \
 	"--serial fd= writes to the descriptor"
+# Paths that stand for descriptors, some of which cannot be opened anew.
+cat "$GUESTS/hello.elf" | mote -k /dev/fd/0 -m 64M --serial file=/dev/stderr
+ends 0 poweroff "-k /dev/fd/0 reads a pipe"
+is "$(cat "$err" "$out")" "hello from the guest" \
+	"--serial file=/dev/stderr writes there"
+run bash -c '"$0" -k <(cat "$1") -m 64M --events >(cat >"$2")' "$MOTE" \
+	"$GUESTS/hello.elf" "$events"
+await happened exit
+ends 0 poweroff "a kernel by <(...) and events by >(...) are taken"
+run perl -MSocket -e 'socketpair(A, B, AF_UNIX, SOCK_STREAM, 0) or die;
+	open(STDIN, "<&A") or die; open(STDOUT, ">&A") or die; close A;
+	my $pid = fork // die;
+	exec @ARGV if !$pid; close STDIN; close STDOUT;
+	print STDERR $_ while <B>; waitpid $pid, 0; exit $? >> 8' \
+	"$MOTE" -k "$GUESTS/hello.elf" -m 64M --serial off --events /dev/stdout
+is "$status" 0 "--events /dev/stdout is taken where that is a socket"
+like "$(cat "$err")" '"reason":"poweroff"' \
+	"--events /dev/stdout writes to a socket"
+
 guest_start echo --serial "unix=$tmp/socket"
 is "$(tests/tools/dialogue unix "$tmp/socket" 'by socket q' 'echo \d+\n' |
 	tail -n 2)" "$(printf 'by socket q\necho 11')" "--serial unix carries both ways"

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* uses: boot/options/table.c boot/options/check.c boot/options/parse.c */
-/* uses: boot/options/help.c mem/log.c tests/unit/options_run.c */
-/* uses: boot/options/files.c cpu/loop/file.c */
+/* uses: boot/options/help.c cpu/loop/file.c mem/log.c */
+/* uses: tests/unit/options_run.c */
+/* uses: boot/options/files.c */
 /* The descriptors that mote was started with: which stay, which do not. */
 #include <fcntl.h>
 

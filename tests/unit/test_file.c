@@ -178,6 +178,36 @@ static void test_take(void **state)
 	assert_int_equal(strncmp(said, "--serial fd=", 12), 0);
 }
 
+static void test_paths_of_descriptors(void **state)
+{
+	static const struct {
+		const char *path;
+		int fd;
+	} cases[] = {
+		{ "/dev/stdin", 0 },
+		{ "/dev/stdout", 1 },
+		{ "/dev/stderr", 2 },
+		{ "/dev/fd/0", 0 },
+		{ "/dev/fd/63", 63 },
+		{ "/proc/self/fd/12", 12 },
+		{ "/dev/fd/", -1 },
+		{ "/dev/fd/3x", -1 },
+		{ "/dev/fd/3/4", -1 },
+		{ "/dev/fd/-1", -1 },
+		{ "/dev/fd/99999999999999999999", -1 },
+		{ "/dev/stdins", -1 },
+		{ "/proc/1/fd/3", -1 },
+		{ "dev/fd/3", -1 },
+		{ "", -1 },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++)
+		if (file_path_fd(cases[i].path) != cases[i].fd)
+			fail_msg("%s: %d", cases[i].path,
+				 file_path_fd(cases[i].path));
+}
+
 static void test_name(void **state)
 {
 	const struct option_file path = { .path = "a", .fd = -1 };
@@ -208,9 +238,13 @@ static int remove_directory(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_path),   cmocka_unit_test(test_advice),
-		cmocka_unit_test(test_access), cmocka_unit_test(test_not_open),
-		cmocka_unit_test(test_take),   cmocka_unit_test(test_name),
+		cmocka_unit_test(test_path),
+		cmocka_unit_test(test_advice),
+		cmocka_unit_test(test_access),
+		cmocka_unit_test(test_not_open),
+		cmocka_unit_test(test_take),
+		cmocka_unit_test(test_name),
+		cmocka_unit_test(test_paths_of_descriptors),
 	};
 
 	return cmocka_run_group_tests(tests, make_directory, remove_directory);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* uses: boot/options/table.c boot/options/check.c boot/options/parse.c */
-/* uses: boot/options/help.c mem/log.c tests/unit/options_run.c */
+/* uses: boot/options/help.c cpu/loop/file.c mem/log.c */
+/* uses: tests/unit/options_run.c */
 /*
  * The command line of mote: what each option stores, --help, and the promises
  * that the table makes to those who read it. What is refused is next door, in
@@ -132,6 +133,25 @@ static void test_descriptors(void **state)
 				    given[i].option);
 	}
 	assert_null(optparse_fd_owner(parsed, 4));
+	/* The same by paths, as shells write them. */
+	accepts("-k /dev/fd/8 -i /proc/self/fd/30 -i b -i /dev/fd/3 "
+		"-d /dev/fd/20 -n unix=/dev/fd/10 -n tap=/dev/fd/4 "
+		"--serial file=/dev/fd/6 --events /dev/fd/5 "
+		"--kvm /proc/self/fd/21 --vsock /dev/fd/11,cid=4");
+	assert_int_equal(parsed->fd_count, ARRAY_LEN(given));
+	for (size_t i = 0; i < ARRAY_LEN(given); i++) {
+		assert_int_equal(parsed->fds[i].fd, given[i].fd);
+		assert_string_equal(parsed->fds[i].option, given[i].option);
+	}
+	assert_null(options.kernel.path);
+	assert_int_equal(options.serial.kind, CONSOLE_FD);
+	assert_int_equal(options.devices.nets[0].kind, NET_FD);
+	assert_int_equal(options.devices.nets[1].kind, NET_TAP);
+	accepts("-k k --serial unix=/dev/stdin");
+	assert_int_equal(options.serial.kind, CONSOLE_FD);
+	assert_int_equal(options.serial.file.fd, 0);
+	refuses("-k /dev/stdin", "--kernel takes fd=0, which is stdin");
+	refuses("-k /dev/fd/3 -i fd=3", "--kernel and --initrd both take fd=3");
 	accepts("-k fd=3 -k k");
 	assert_int_equal(parsed->fd_count, 0);
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* uses: boot/options/table.c boot/options/check.c boot/options/parse.c */
-/* uses: boot/options/help.c mem/log.c tests/unit/options_run.c */
+/* uses: boot/options/help.c cpu/loop/file.c mem/log.c */
+/* uses: tests/unit/options_run.c */
 /*
  * The command line of mote: mistakes. Each is refused with one line that says
  * which option it is about, what is allowed and, where there is one, the

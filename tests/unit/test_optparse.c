@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* uses: boot/options/table.c boot/options/check.c boot/options/parse.c */
-/* uses: boot/options/help.c mem/log.c tests/unit/options_run.c */
+/* uses: boot/options/help.c cpu/loop/file.c mem/log.c */
+/* uses: tests/unit/options_run.c */
 /*
  * The parser with a table that is not mote's own: a device that repeats, with
  * every kind of key. And the guess at what a misspelt word meant.

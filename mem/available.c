@@ -33,6 +33,7 @@
 
 struct cgroup_version {
 	const char *root, *line; /* of the mount; of /proc/self/cgroup */
+	const char *mark;	 /* what all of its cgroups have */
 	const char *most, *usage, *swap;
 	bool swap_with_memory; /* `swap` is the limit of both together */
 	const char *cache[4];  /* lines of memory.stat */
@@ -41,6 +42,7 @@ struct cgroup_version {
 static const struct cgroup_version cgroup_versions[] = {
 	{ CGROUP_ROOT,
 	  "\n0::",
+	  "cgroup.controllers",
 	  "memory.max",
 	  "memory.current",
 	  "memory.swap.max",
@@ -49,6 +51,7 @@ static const struct cgroup_version cgroup_versions[] = {
 	    NULL } },
 	{ CGROUP_ROOT "/memory",
 	  ":memory:",
+	  "memory.usage_in_bytes",
 	  "memory.limit_in_bytes",
 	  "memory.usage_in_bytes",
 	  "memory.memsw.limit_in_bytes",
@@ -86,6 +89,15 @@ static int open_in(const char *directory, const char *name)
 
 	snprintf(path, sizeof(path), "%s/%s", directory, name);
 	return open(path, O_RDONLY | O_CLOEXEC);
+}
+
+static bool has_file(const char *directory, const char *name)
+{
+	const int fd = open_in(directory, name);
+
+	if (fd >= 0)
+		close(fd);
+	return fd >= 0;
 }
 
 static uint64_t number_in(const char *directory, const char *name,
@@ -155,7 +167,7 @@ static void find_cgroups(struct available *a, const char *cgroup,
 				 (int)strcspn(at, "\n"), at);
 		}
 		/* It may be one of another controller than the memory's. */
-		if (cgroup && number_in(cgroup, v->usage, NO_LIMIT) != NO_LIMIT)
+		if (cgroup && has_file(cgroup, v->mark))
 			snprintf(path, sizeof(path), "%s", cgroup);
 		add_cgroups(a, v, path, free_swap);
 	}

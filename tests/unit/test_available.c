@@ -209,8 +209,8 @@ static void test_cgroup_to_join(void **state)
 	put("/proc/self/cgroup", "9:memory:/here\n0::/here\n");
 	put("/sys/fs/cgroup/here/memory.max", "104857600\n");
 	put("/sys/fs/cgroup/here/memory.current", "0\n");
-	put("/sys/fs/cgroup/there/x/memory.max", "max\n");
-	put("/sys/fs/cgroup/there/x/memory.current", "0\n");
+	/* Its parent gives it no controller. */
+	put("/sys/fs/cgroup/there/x/cgroup.controllers", "\n");
 	put("/sys/fs/cgroup/there/memory.max", "204857600\n");
 	put("/sys/fs/cgroup/there/memory.current", "0\n");
 	put("/sys/fs/cgroup/memory/here/memory.limit_in_bytes", "204857600\n");
@@ -218,7 +218,12 @@ static void test_cgroup_to_join(void **state)
 	expect_left(100, "cgroup/here", NULL);
 	expect_left(195, "cgroup/there", "/sys/fs/cgroup/there/x");
 	/* That of another controller leaves the memory's. */
+	put("/sys/fs/cgroup/pids/there/pids.max", "5\n");
 	expect_left(100, "cgroup/here", "/sys/fs/cgroup/pids/there");
+	/* Of both versions, each has its own. */
+	put("/sys/fs/cgroup/memory/there/memory.limit_in_bytes", "99857600\n");
+	put("/sys/fs/cgroup/memory/there/memory.usage_in_bytes", "0\n");
+	expect_left(95, "memory/there", "/sys/fs/cgroup/memory/there");
 }
 
 static void test_huge_pages(void **state)

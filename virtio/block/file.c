@@ -146,7 +146,10 @@ static bool wait_for_other_user(unsigned *waits)
 {
 	static const struct timespec pause = { .tv_nsec = 20000000 };
 
-	return (*waits)++ < 100 && !nanosleep(&pause, NULL);
+	if ((*waits)++ == 100)
+		return false;
+	nanosleep(&pause, NULL);
+	return true;
 }
 
 /* open(2), once nobody else has claimed the block device. */

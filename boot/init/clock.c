@@ -6,8 +6,9 @@
  *
  * Init asks mote for the time before the command starts. What comes back was
  * true at some moment between the question and now, and where the guest's clock
- * agrees with that, it is left alone. Mote says the time unasked when it was
- * stopped and goes on; as nobody knows how long that was under way, init asks.
+ * agrees with that, it is left alone. An answer that took long says little, so
+ * init asks again, a few times. Mote says the time unasked when it was stopped
+ * and goes on; as nobody knows how long that was under way, init asks.
  */
 #include <time.h>
 
@@ -16,7 +17,11 @@
 
 #define SECOND_NS 1000000000L
 
+#define LONG_NS 200000000L
+#define TRIES	5u
+
 static long clock_asked_ns; /* 0: no answer is expected */
+static unsigned clock_tries;
 
 static long clock_read(clockid_t clock)
 {
@@ -41,11 +46,12 @@ void clock_obey(const struct frame *frame)
 	const long off = clock_read(CLOCK_REALTIME) - host;
 	const struct timespec time = { host / SECOND_NS, host % SECOND_NS };
 
-	if (!clock_asked_ns) {
+	if (!clock_asked_ns || (half > LONG_NS && ++clock_tries < TRIES)) {
 		clock_ask();
 		return;
 	}
 	clock_asked_ns = 0;
+	clock_tries = 0;
 	if (off < -half || off > half)
 		SYS(clock_settime, CLOCK_REALTIME, &time);
 }

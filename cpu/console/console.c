@@ -33,11 +33,12 @@
  *	there, input over
  *	           --> nobody      it hangs up, and what it sent has been read
  *
- * Output that comes while nobody is there is dropped: a program that prints
- * must not hang because nobody looks. What a client sent reaches the guest even
- * if it has left since. Connections queue in the kernel, as accept() is called
- * only while there is no client. POLLHUP says that nobody has the
- * pseudo-terminal open, and inotify when somebody opens it.
+ * Of the output that comes while nobody is there, the ring keeps the last 64
+ *KiB for the next client, and drops the rest: a program that prints must not
+ *hang because nobody looks. What a client sent reaches the guest even if it has
+ *left since. Connections queue in the kernel, as accept() is called only while
+ *there is no client. POLLHUP says that nobody has the pseudo-terminal open, and
+ *inotify when somebody opens it.
  *
  * For example `--serial unix=S`: a client connects, and client_waits accepts
  * it. The guest writes "login: " to THR, byte by byte; at the first one the
@@ -95,7 +96,7 @@ static void make_pty_raw(int fd)
 
 static void client_left(struct console *c)
 {
-	uart_output_discard(c->serial, true);
+	uart_set_reader(c->serial, UART_READER_AWAITED);
 	stream_close(&c->host.in);
 	stream_close(&c->host.out);
 	c->input_over = false;
@@ -114,7 +115,8 @@ static void reader_left(struct console *c, int error)
 			   : c->host.kind == CONSOLE_FD	 ? "fd"
 							 : "file";
 
-	uart_output_discard(c->serial, true);
+	uart_set_reader(c->serial, has_clients(c) ? UART_READER_AWAITED
+						  : UART_READER_GONE);
 	if (has_clients(c)) {
 		stream_unwatch(&c->host.out);
 		return;
@@ -254,7 +256,7 @@ static void input_came(void *arg, uint32_t events)
 		 */
 		stream_unwatch(&c->host.in);
 		if (has_clients(c))
-			uart_output_discard(c->serial, true);
+			uart_set_reader(c->serial, UART_READER_AWAITED);
 	}
 }
 
@@ -278,6 +280,14 @@ static void attach_streams(struct console *c)
 	stream_attach(&c->host.out, c->loop, reader_is_ready, c);
 }
 
+/* No event tells of what was kept for him. */
+static void welcome_reader(struct console *c)
+{
+	uart_set_reader(c->serial, UART_READER_THERE);
+	flush_port(c);
+	offer_input(c);
+}
+
 static void client_came(struct console *c, int fd)
 {
 	const int other = fcntl(fd, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
@@ -293,8 +303,7 @@ static void client_came(struct console *c, int fd)
 	attach_streams(c);
 	if (c->host.kind == CONSOLE_UNIX)
 		loop_remove(c->loop, &c->wait);
-	uart_output_discard(c->serial, false);
-	offer_input(c);
+	welcome_reader(c);
 }
 
 static void client_waits(void *arg, uint32_t events)
@@ -330,8 +339,7 @@ static void look_for_pty_client(struct console *c)
 		return;
 	if (c->host.in.source.fd >= 0) {
 		/* Another one, before all that the last had sent was read. */
-		uart_output_discard(c->serial, false);
-		offer_input(c);
+		welcome_reader(c);
 		return;
 	}
 	client_came(c,
@@ -505,8 +513,10 @@ int console_start(struct console *c, struct loop *loop, struct uart *serial,
 	c->serial = serial;
 	c->escape = escape;
 	attach_streams(c);
-	if (c->host.out.source.fd < 0)
-		uart_output_discard(serial, true);
+	if (has_clients(c))
+		uart_set_reader(serial, UART_READER_AWAITED);
+	else if (c->host.out.source.fd < 0)
+		uart_set_reader(serial, UART_READER_GONE);
 	error = loop_timer_create(loop, &c->flush, flush_timer_expired, c);
 	if (!error)
 		error = watch_source(c, &c->event, serial->event_fd,
@@ -542,6 +552,8 @@ void console_stop(struct console *c)
 	tty_restore();
 	if (!c->loop)
 		return;
+	if (c->host.out.source.fd < 0)
+		uart_set_reader(c->serial, UART_READER_GONE);
 	log_dropped(c);
 	stream_unwatch(&c->host.in);
 	stream_unwatch(&c->host.out);

@@ -19,6 +19,8 @@
  *     THRE, and what the ring cannot hold is dropped and counted. The quarter
  *     above HIGH is kept for it.
  * The main thread is woken when the ring stops being empty, not for each byte.
+ * While a reader is awaited, the ring keeps what came last, and holds up
+ * nobody.
  *
  * Input. The line's far end decides when a byte arrives, so the host's bytes
  * wait in a queue until the guest listens, and only then enter the FIFO: while
@@ -187,11 +189,15 @@ static void transmit_byte(struct uart *uart, uint8_t byte,
 	const uint32_t used = output_used(uart);
 
 	uart->counters.out++;
-	if (uart->output_discard || used == UART_OUTPUT_RING) {
+	if (uart->reader == UART_READER_GONE || used == UART_OUTPUT_RING) {
 		uart->counters.dropped++;
-		return;
+		if (uart->reader != UART_READER_AWAITED)
+			return;
+		uart->output_head++;
 	}
 	uart->output[uart->output_tail++ % UART_OUTPUT_RING] = byte;
+	if (uart->reader != UART_READER_THERE)
+		return;
 	wake->event |= !used;
 	if (used + 1 > UART_OUTPUT_HIGH)
 		uart->output_blocked = true;
@@ -199,7 +205,8 @@ static void transmit_byte(struct uart *uart, uint8_t byte,
 
 static void unblock_output(struct uart *uart)
 {
-	if (!uart->output_blocked || output_used(uart) >= UART_OUTPUT_LOW)
+	if (!uart->output_blocked || (uart->reader == UART_READER_THERE &&
+				      output_used(uart) >= UART_OUTPUT_LOW))
 		return;
 	uart->output_blocked = false;
 	uart->thre_pending = true;
@@ -461,13 +468,19 @@ size_t uart_input(struct uart *uart, const uint8_t *data, size_t len)
 	return taken;
 }
 
+/* What is kept for a reader to come may be overwritten at any time. */
+static uint32_t output_waiting(const struct uart *uart)
+{
+	return uart->reader == UART_READER_THERE ? output_used(uart) : 0;
+}
+
 size_t uart_output_peek(struct uart *uart, const uint8_t **data)
 {
 	uint32_t at, used;
 
 	pthread_mutex_lock(&uart->lock);
 	at = uart->output_head % UART_OUTPUT_RING;
-	used = output_used(uart);
+	used = output_waiting(uart);
 	pthread_mutex_unlock(&uart->lock);
 	*data = &uart->output[at];
 	return used < UART_OUTPUT_RING - at ? used : UART_OUTPUT_RING - at;
@@ -495,21 +508,22 @@ size_t uart_output_waiting(struct uart *uart)
 	size_t used;
 
 	pthread_mutex_lock(&uart->lock);
-	used = output_used(uart);
+	used = output_waiting(uart);
 	pthread_mutex_unlock(&uart->lock);
 	return used;
 }
 
-void uart_output_discard(struct uart *uart, bool discard)
+void uart_set_reader(struct uart *uart, enum uart_reader reader)
 {
 	struct uart_wake wake = lock_uart(uart);
 	const uint32_t used = output_used(uart);
 
-	uart->output_discard = discard;
-	if (discard) {
+	uart->reader = reader;
+	if (reader == UART_READER_GONE) {
 		uart->counters.dropped += used;
 		consume_output(uart, used);
 	}
+	unblock_output(uart);
 	unlock_uart(uart, &wake);
 }
 

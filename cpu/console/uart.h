@@ -29,6 +29,13 @@
 #define UART_OUTPUT_HIGH (UART_OUTPUT_RING * 3 / 4)
 #define UART_OUTPUT_LOW	 (UART_OUTPUT_RING / 2)
 
+/* Whoever takes the output at the host's end of the line. */
+enum uart_reader {
+	UART_READER_THERE,
+	UART_READER_AWAITED, /* the ring keeps what the guest sent last */
+	UART_READER_GONE,    /* output goes nowhere */
+};
+
 struct uart_counters {
 	uint64_t out;	  /* bytes that the guest sent */
 	uint64_t dropped; /* of them, did not fit or had nobody to go to */
@@ -46,7 +53,7 @@ struct uart {
 	bool thre_pending;	/* a THRE interrupt that was not read yet */
 	bool thre_acknowledged; /* ... by a read of IIR, since THRI is set */
 	bool output_blocked;	/* above HIGH, not yet below LOW */
-	bool output_discard;
+	enum uart_reader reader;
 
 	bool rts_seen;
 	unsigned polls; /* reads of an empty LSR in a row */
@@ -97,10 +104,11 @@ void uart_output_consume(struct uart *uart, size_t len);
 size_t uart_output_waiting(struct uart *uart);
 
 /*
- * With `discard` output goes nowhere, what waits in the ring included, and is
- * counted as dropped; there are no events for it.
+ * While nobody is there, there are no events for output, none of it waits for
+ * the calls above, and the guest is not held up; what is lost is counted as
+ * dropped. A reader that comes has to look for output once by itself.
  */
-void uart_output_discard(struct uart *uart, bool discard);
+void uart_set_reader(struct uart *uart, enum uart_reader reader);
 
 struct uart_counters uart_counters(struct uart *uart);
 

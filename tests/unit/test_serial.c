@@ -284,7 +284,7 @@ static void test_discard(void **state)
 	irqs();
 	event();
 	/* The reader is gone for good: whoever waits goes on. */
-	uart_output_discard(&serial, true);
+	uart_set_reader(&serial, UART_READER_GONE);
 	assert_int_equal(irqs(), 1);
 	linux_interrupt(&tty);
 	assert_int_equal(tty.left, 0);
@@ -293,10 +293,44 @@ static void test_discard(void **state)
 	assert_false(event());
 	assert_int_equal(uart_counters(&serial).dropped,
 			 UART_OUTPUT_RING + 4 + 9);
-	uart_output_discard(&serial, false);
+	uart_set_reader(&serial, UART_READER_THERE);
 	linux_printk("to somebody");
 	assert_true(event());
 	assert_int_equal(drain_port("to somebody"), 11);
+}
+
+/* What came last is kept for the reader, and nobody waits for him. */
+static void test_awaited(void **state)
+{
+	struct tty tty = { .send = "more", .left = 4 };
+	const uint8_t *data;
+
+	(void)state;
+	linux_startup();
+	for (unsigned i = 0; i < UART_OUTPUT_RING; i++)
+		out(TX, 'x');
+	out(IER, in(IER) | IER_THRI);
+	irqs();
+	event();
+	uart_set_reader(&serial, UART_READER_AWAITED);
+	assert_int_equal(irqs(), 1);
+	linux_interrupt(&tty);
+	assert_int_equal(tty.left, 0);
+	for (unsigned i = 0; i < 3 * UART_OUTPUT_RING + 5; i++)
+		out(TX, 'y');
+	linux_printk("the last");
+	assert_false(event());
+	assert_int_equal(uart_output_waiting(&serial), 0);
+	assert_int_equal(uart_output_peek(&serial, &data), 0);
+	assert_int_equal(uart_counters(&serial).dropped,
+			 3 * UART_OUTPUT_RING + 4 + 5 + 8);
+	uart_set_reader(&serial, UART_READER_THERE);
+	assert_int_equal(uart_output_waiting(&serial), UART_OUTPUT_RING);
+	uart_output_consume(&serial, UART_OUTPUT_RING - 10);
+	assert_int_equal(drain_port("yythe last"), 10);
+	linux_printk("again");
+	assert_true(event());
+	assert_int_equal(drain_port("again"), 5);
 }
 
 /* -- threads -------------------------------------------------------------- */
@@ -379,6 +413,7 @@ int main(void)
 		TEST(test_polled_drop),
 		TEST(test_ring_wrap),
 		TEST(test_discard),
+		TEST(test_awaited),
 		TEST(test_threads),
 	};
 

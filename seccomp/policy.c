@@ -76,6 +76,7 @@
 #define COMMAND	   FEATURE_COMMAND
 #define DIAL	   FEATURE_VSOCK_DIAL
 #define FILE_LEFT  FEATURE_SOCKET_FILE
+#define MAX	   FEATURE_OUTPUT_MAX
 
 #define MASKED(index, mask, value)                                             \
 	{                                                                      \
@@ -199,6 +200,12 @@ const struct policy_rule policy_rules[] = {
 	  SYS_fcntl,
 	  { ARG(1, F_SETFD), ARG(2, FD_CLOEXEC) },
 	  "musl makes sure of close-on-exec" },
+
+	{ LOOP,
+	  MAX,
+	  SYS_ftruncate,
+	  { ARG(1, 0) },
+	  "a file with max= that is full begins anew" },
 
 	/* --disk */
 	{ LOOP, DISK, SYS_preadv2, ANY, "what is in memory is read at once" },

@@ -115,6 +115,19 @@ static int check_command(struct options *options)
 	return 0;
 }
 
+static int check_serial(struct options *options)
+{
+	const struct console_options *serial = &options->serial;
+	const struct option_where where = {
+		.option = "serial",
+		.key = serial->max ? "max" : "append",
+	};
+
+	if (serial->kind == CONSOLE_FILE || !(serial->max || serial->append))
+		return 0;
+	return optparse_fail(&where, NULL, "is of a file: --serial file=PATH");
+}
+
 /* What the guest prints must not pass for what mote reports. */
 static int check_stdio(struct options *options)
 {
@@ -251,7 +264,8 @@ int options_check(struct options *options)
 	static int (*const checks[])(struct options * options) = {
 		check_boot,	 check_memory,	   check_nets,
 		check_root_disk, check_sandbox,	   check_command,
-		check_stdio,	 check_disk_sizes, check_name,
+		check_serial,	 check_stdio,	   check_disk_sizes,
+		check_name,
 	};
 	int error = 0;
 

@@ -23,6 +23,7 @@
 #include "cpu/vm.h"
 #include "mem/util.h"
 
+#define KIB    (1ULL << 10)
 #define MIB    (1ULL << 20)
 #define TIB    (1ULL << 40)
 #define SECOND 1000000000ULL
@@ -144,11 +145,15 @@ static const struct option_choice serial_forms[] = {
 	     "standard input and output; a terminal is put into raw mode"),
 	FORM("off", NONE, CONSOLE_OFF, "output is dropped, there is no input"),
 	FORM("pty", NONE, CONSOLE_PTY,
-	     "a new pseudo-terminal, whose name goes to stderr"),
+	     "a new pseudo-terminal, whose name goes to stderr; who opens it "
+	     "finds the last 64 KiB that were printed before"),
 	FORM("file", PATH, CONSOLE_FILE,
-	     "output goes to that file, which is emptied; no input"),
+	     "output goes to that file, which is emptied first unless append "
+	     "is given; no input. Who rotates it may empty it while mote "
+	     "writes (logrotate's copytruncate)"),
 	FORM("unix", PATH, CONSOLE_UNIX,
-	     "a unix socket that one client at a time connects to"),
+	     "a unix socket that one client at a time connects to, who finds "
+	     "the last 64 KiB that were printed while nobody was there"),
 	FORM("fd", FD, CONSOLE_FD,
 	     "an open descriptor, for the ways that it allows; or a unix "
 	     "socket that listens, and is then served as with unix="),
@@ -277,6 +282,16 @@ static const struct option_field sandbox_keys[] = {
 	{ 0 },
 };
 
+static const struct option_field serial_keys[] = {
+	KEY(FLAG("append", serial.append), "With file=: what is in the file "
+					   "stays, and output is added to it."),
+	KEY(SIZE("max", serial.max, 64 * KIB, 4 * TIB, 1, 0, "10M"),
+	    "With file=: the file has so many bytes at most. When it is full "
+	    "it "
+	    "is emptied and begins anew, so that what came last is kept."),
+	{ 0 },
+};
+
 /* -- the table ------------------------------------------------------------- */
 
 static const char BOOT[] = "boot", MACHINE[] = "machine", DEVICES[] = "devices",
@@ -342,7 +357,7 @@ static const struct option_entry options_table[] = {
 	OPTION(0, DEVICES,
 	       VARIANT("serial", serial.kind, serial.file, serial_forms,
 		       CONSOLE_STDIO, "file=console.log"),
-	       "where the guest's serial port leads",
+	       "where the guest's serial port leads", .keys = serial_keys,
 	       MORE("With a command, stdio is the command's own: then what the "
 		    "kernel says is shown only where it explains why the guest "
 		    "died. fd=2 shows all of it.")),

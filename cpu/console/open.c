@@ -97,19 +97,29 @@ static int open_serial_file(struct console_host *host,
 	struct stat status;
 	const bool missing =
 		options->check && stat(path, &status) < 0 && errno == ENOENT;
-	const int create = missing	    ? O_CREAT | O_EXCL
-			   : options->check ? 0
-					    : O_CREAT | O_TRUNC;
-	/* O_NONBLOCK: a FIFO that nobody reads must not hold mote up. */
+	const int create = missing	     ? O_CREAT | O_EXCL
+			   : options->check  ? 0
+			   : options->append ? O_CREAT
+					     : O_CREAT | O_TRUNC;
+	/*
+	 * O_NONBLOCK: a FIFO that nobody reads must not hold mote up. O_APPEND:
+	 * who empties the file (logrotate's copytruncate) wants no hole there.
+	 */
 	const int fd = file_open(&options->file, "--serial file=",
-				 O_WRONLY | O_NONBLOCK | create, 0600, NULL);
+				 O_WRONLY | O_APPEND | O_NONBLOCK | create,
+				 0600, NULL);
 
 	if (fd < 0)
 		return fd;
 	if (missing)
 		unlink(path);
 	host->out = stream_open(fd, O_WRONLY, true);
-	return 0;
+	if (!options->max || !stream_limit(&host->out, options->max))
+		return 0;
+	log_error("--serial file=%s: max= is for a regular file, and this is "
+		  "none",
+		  path);
+	return -EINVAL;
 }
 
 static int log_pty_error(const char *what, const char *advice)
@@ -203,6 +213,8 @@ unsigned console_host_features(const struct console_host *host)
 		features |= FEATURE_UNIX | FEATURE_OUTPUT;
 	if (host->tty_fd >= 0)
 		features |= FEATURE_TTY;
+	if (host->out.max)
+		features |= FEATURE_OUTPUT_MAX;
 	if (unixsock_is_ours(&host->socket))
 		features |= FEATURE_SOCKET_FILE;
 	return features;

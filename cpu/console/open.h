@@ -16,7 +16,7 @@ enum console_kind {
 	CONSOLE_STDIO,
 	CONSOLE_OFF,  /* output is dropped, no input */
 	CONSOLE_PTY,  /* a new pseudo-terminal, its name goes to stderr */
-	CONSOLE_FILE, /* file.path, truncated; output only */
+	CONSOLE_FILE, /* file.path; output only */
 	CONSOLE_UNIX, /* a socket at file.path; one client at a time */
 	CONSOLE_FD,   /* file.fd, whatever it can do; stays the caller's */
 };
@@ -24,8 +24,10 @@ enum console_kind {
 struct console_options {
 	enum console_kind kind;
 	struct option_file file; /* its path must last as long as the console */
-	bool check;  /* it will not be started: leave all as it was */
-	bool sealed; /* nothing can be opened once it is started */
+	bool append;		 /* of CONSOLE_FILE: it is not emptied first */
+	uint64_t max; /* of CONSOLE_FILE: its bytes at most; 0: any number */
+	bool check;   /* it will not be started: leave all as it was */
+	bool sealed;  /* nothing can be opened once it is started */
 };
 
 struct console_host {

@@ -90,6 +90,17 @@ struct stream stream_own(int fd)
 	};
 }
 
+int stream_limit(struct stream *stream, uint64_t max)
+{
+	struct stat status;
+
+	if (fstat(stream->source.fd, &status) || !S_ISREG(status.st_mode))
+		return -EINVAL;
+	stream->size = (uint64_t)status.st_size;
+	stream->max = max < WRITE_MAX ? WRITE_MAX : max;
+	return 0;
+}
+
 unsigned stream_features(const struct stream *stream)
 {
 	if (stream->source.fd < 0)
@@ -132,19 +143,38 @@ ssize_t stream_read(struct stream *stream, void *data, size_t len)
 	return count_or_error(read(fd, data, len));
 }
 
+/* There is no other file to go on with: a path cannot be opened any more. */
+static int make_room(struct stream *stream, size_t len)
+{
+	if (stream->size + len <= stream->max)
+		return 0;
+	if (ftruncate(stream->source.fd, 0))
+		return -errno;
+	stream->size = 0;
+	return 0;
+}
+
 ssize_t stream_write(struct stream *stream, const void *data, size_t len)
 {
 	const int fd = stream->source.fd;
 	ssize_t count;
+	int error;
 
 	if (stream_is_busy(stream, POLLOUT))
 		return -EAGAIN;
 	if (len > stream->write_max)
 		len = stream->write_max;
+	if (stream->max) {
+		error = make_room(stream, len);
+		if (error)
+			return error;
+	}
 	if (stream->mode == STREAM_SOCKET)
 		count = send(fd, data, len, MSG_DONTWAIT | MSG_NOSIGNAL);
 	else
 		count = write(fd, data, len);
+	if (stream->max && count > 0)
+		stream->size += (uint64_t)count;
 	/* Some drivers say with 0 that there is no room. */
 	return count ? count_or_error(count) : -EAGAIN;
 }

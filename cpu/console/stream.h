@@ -24,8 +24,9 @@ struct stream {
 	struct loop_source source; /* fd -1: there is nothing (any more) */
 	struct loop *loop;	   /* NULL: not attached */
 	enum stream_mode mode;
-	size_t write_max; /* bytes of one write */
-	bool owned;	  /* to be closed */
+	size_t write_max;   /* bytes of one write */
+	uint64_t max, size; /* of a file that is limited; else max is 0 */
+	bool owned;	    /* to be closed */
 	bool watched;
 	uint32_t events; /* that it is watched for */
 };
@@ -41,6 +42,13 @@ struct stream stream_open(int fd, int direction, bool owned);
 
 /* For a descriptor that is our own and O_NONBLOCK already. */
 struct stream stream_own(int fd);
+
+/*
+ * A regular file has `max` bytes at most from here on: before a write that
+ * would make it larger, stream_write empties it. At least as many as one write
+ * has; -EINVAL where it is no such file, not logged.
+ */
+int stream_limit(struct stream *stream, uint64_t max);
 
 /* What it needs of the host (cpu/loop/thread.h). */
 unsigned stream_features(const struct stream *stream);

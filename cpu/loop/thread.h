@@ -86,6 +86,7 @@ enum feature {
 	FEATURE_COMMAND = 1 << 15,     /* a vsock stream that mote ends */
 	FEATURE_VSOCK_DIAL = 1 << 16,  /* --vsock whose guest reaches others */
 	FEATURE_SOCKET_FILE = 1 << 17, /* for the broker to remove */
+	FEATURE_OUTPUT_MAX = 1 << 18,  /* a serial output file with max= */
 };
 
 #endif

@@ -98,6 +98,11 @@ do_pipe() {
 	well 0 'hello from the guest'
 }
 
+do_serial_max() {
+	sguest flood -a kib=192 --serial "file=$tmp/max,max=64K"
+	well 0 && [ "$(stat -c %s "$tmp/max")" -le 65536 ]
+}
+
 do_crash() {
 	sguest fetch
 	well 123 'RIP 0x'

@@ -120,6 +120,30 @@ guest hello --serial "file=$tmp/serial"
 ends 0 poweroff "a guest with --serial file ends"
 is "$(cat "$tmp/serial" "$out")" "hello from the guest" \
 	"--serial file: the output is there alone"
+guest hello --serial "file=$tmp/serial"
+is "$(cat "$tmp/serial")" "hello from the guest" \
+	"--serial file: the file is emptied first"
+guest hello --serial "file=$tmp/serial,append"
+is "$(cat "$tmp/serial")" "hello from the guest
+hello from the guest" "--serial file,append: the file is added to"
+guest flood -a kib=192 --serial "file=$tmp/serial,max=64K"
+ends 0 poweroff "a guest with --serial file,max ends"
+ok "--serial file,max: the file is no larger than that" \
+	test "$(stat -c %s "$tmp/serial")" -le 65536
+is "$(tail -n 1 "$tmp/serial")" "lines 3072" \
+	"--serial file,max: what came last is there"
+guest hello --serial "file=/dev/null,max=64K"
+is "$status" 125 "--serial file,max for a device is refused"
+
+# As logrotate's copytruncate does it.
+guest_start flood -a kib=512 --serial "file=$tmp/serial"
+ok "--serial file: the guest has begun" await test -s "$tmp/serial"
+: >"$tmp/serial"
+guest_end
+ends 0 poweroff "a guest whose --serial file is emptied ends"
+is "$(tr -dc '\000' <"$tmp/serial" | wc -c)" 0 \
+	"--serial file: no hole is left where it was emptied"
+
 guest hello --serial off
 is "$status $(cat "$out")" "0 " "--serial off prints nothing"
 guest hello --serial fd=7 7>"$tmp/serial"
@@ -157,6 +181,16 @@ is "$(tests/tools/dialogue unix "$tmp/socket" 'two q' 'echo \d+\n' |
 	tail -n 1)" "echo 9" "--serial unix: a second client takes up where the first left"
 guest_end
 ends 0 poweroff "a guest with --serial unix ends after a second client"
+
+# The guest has said all that it will before anybody comes.
+guest_start hang --serial "unix=$tmp/socket"
+ok "--serial unix: a guest runs without a client" await happened start
+sleep 1
+is "$(timeout 10 perl -MSocket -e 'socket(S, AF_UNIX, SOCK_STREAM, 0) or die;
+	connect(S, sockaddr_un(shift)) or die; print scalar <S>' "$tmp/socket")" \
+	hanging "--serial unix: the first client finds what was printed before"
+kill -INT "$pid"
+guest_end
 
 guest_start echo --serial pty
 ok "--serial pty names the terminal" await grep -q /dev/pts/ "$err"

@@ -195,6 +195,18 @@ static void test_nets(void **state)
 	assert_memory_equal(nets[2].mac, mac, sizeof(mac));
 }
 
+static void test_serial_file(void **state)
+{
+	(void)state;
+	accepts("-k k --serial file=f");
+	assert_false(options.serial.append);
+	assert_int_equal(options.serial.max, 0);
+	accepts("-k k --serial file=f,append,max=64K");
+	assert_string_equal(options.serial.file.path, "f");
+	assert_true(options.serial.append);
+	assert_int_equal(options.serial.max, 65536);
+}
+
 static void test_rates(void **state)
 {
 	const struct net_options *nets = options.devices.nets;
@@ -619,6 +631,7 @@ int main(void)
 		cmocka_unit_test(test_disks),
 		cmocka_unit_test(test_nets),
 		cmocka_unit_test(test_rates),
+		cmocka_unit_test(test_serial_file),
 		cmocka_unit_test(test_vsock),
 		cmocka_unit_test(test_user),
 		cmocka_unit_test(test_descriptors),

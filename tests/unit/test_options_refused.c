@@ -66,6 +66,9 @@ static const struct mistake in_values[] = {
 	{ "-k k --serial fd", "'fd' needs a value: fd=N" },
 	{ "-k k --serial unix=", "the path is empty" },
 	{ "-k k --serial off=1", "'off' takes no value" },
+	{ "-k k --serial file=f,max=65535", "'65535' is not a size from 64K" },
+	{ "-k k --serial unix=s,max=1M", "--serial max: is of a file" },
+	{ "-k k --serial fd=5,append", "--serial append: is of a file" },
 	{ "-k k --serial fd=x", "'fd=x' is not" },
 };
 

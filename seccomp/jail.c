@@ -181,6 +181,27 @@ namespace_types[] = {
 	{ CLONE_NEWNET, "network" },
 };
 
+static const char *missing;
+
+/*
+ * Asked where something failed, and before the bounding set goes: a host has
+ * all of that, and a container what it was given. (To a filter of system calls
+ * PR_GET_SECCOMP says 2.)
+ */
+static void find_missing(void)
+{
+	if (missing)
+		return;
+	if (!prctl(PR_CAPBSET_READ, CAP_SYS_ADMIN, 0, 0, 0))
+		missing = "this container lacks CAP_SYS_ADMIN (docker run "
+			  "--cap-add SYS_ADMIN)";
+	else if (prctl(PR_GET_SECCOMP, 0, 0, 0, 0) == 2)
+		missing = "a seccomp profile is in the way: one that allows "
+			  "unshare, mount and pivot_root is missing";
+	else
+		missing = "start it as root, or have user namespaces allowed";
+}
+
 /* One by one, where they cannot be had together: which is it? */
 static int enter_each_namespace(void)
 {
@@ -202,7 +223,7 @@ static int enter_each_namespace(void)
  */
 static int enter_namespaces(bool user)
 {
-	int all = user ? CLONE_NEWUSER : 0;
+	int all = user ? CLONE_NEWUSER : 0, error;
 
 	for (size_t i = 0; i < ARRAY_LEN(namespace_types); i++)
 		all |= namespace_types[i].flag;
@@ -211,13 +232,15 @@ static int enter_namespaces(bool user)
 			 user ? ", in a user namespace" : "");
 		return all & ~CLONE_NEWUSER;
 	}
-	if (!user && errno == EPERM)
+	error = errno;
+	if (!user && error == EPERM)
 		return -EPERM;
+	find_missing();
 	if (!user || !unshare(CLONE_NEWUSER))
 		return enter_each_namespace();
 	log_info("sandbox: no namespaces: this host does not let this user "
-		 "make them: %s",
-		 strerror(errno));
+		 "make them: %s; %s",
+		 strerror(errno), missing);
 	return 0;
 }
 
@@ -258,16 +281,20 @@ static const char *change_root(void)
 static bool enter_empty_root(void)
 {
 	const char *failed = NULL;
+	int error;
 
 	if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL))
 		failed = "make mounts private";
 	else
 		failed = change_root();
-	if (failed)
+	error = errno;
+	if (failed) {
+		find_missing();
 		log_info("sandbox: the root directory stays: cannot %s: %s",
-			 failed, strerror(errno));
-	else
+			 failed, strerror(error));
+	} else {
 		log_info("sandbox: the root directory is empty and read-only");
+	}
 	return !failed;
 }
 
@@ -596,7 +623,8 @@ int jail_enter(const struct jail_options *o)
 	if (!error && !root && !landlock)
 		log_warn("sandbox: this host lets this user have neither "
 			 "namespaces nor Landlock: of the host's files, only "
-			 "the filters of system calls keep mote away");
+			 "the filters of system calls keep mote away; %s",
+			 missing ? missing : "see --log info");
 	return error;
 }
 

@@ -262,10 +262,9 @@ static int check_sandbox(struct options *options)
 int options_check(struct options *options)
 {
 	static int (*const checks[])(struct options * options) = {
-		check_boot,	 check_memory,	   check_nets,
-		check_root_disk, check_sandbox,	   check_command,
-		check_serial,	 check_stdio,	   check_disk_sizes,
-		check_name,
+		check_boot,	  check_memory,	 check_nets,   check_root_disk,
+		check_sandbox,	  check_command, check_serial, check_stdio,
+		check_disk_sizes, check_name,
 	};
 	int error = 0;
 

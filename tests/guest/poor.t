@@ -165,6 +165,12 @@ for lacks in unshare:EPERM pivot_root,chroot mount:EPERM \
 	dials "$lacks"
 done
 
+# As a container's root is one: it lacks what a host's has.
+run setpriv --no-new-privs --bounding-set=-sys_admin "$TOOLS/without" \
+	unshare:EPERM,landlock_create_ruleset "$MOTE" -k "$GUESTS/hello.elf"
+like "$(cat "$err")" 'only the filters.*this container lacks CAP_SYS_ADMIN' \
+	"root without CAP_SYS_ADMIN is told what a container lacks"
+
 poor netns:EPERM hang
 said 'no network namespace: Operation not permitted' "the network namespace is missing"
 is "$(ls -A "/proc/$pid/root/")" "" \

@@ -173,7 +173,8 @@ bool got_hello(void)
 
 bool has_client(void)
 {
-	return console.host.in.source.fd >= 0 && serial.reader == UART_READER_THERE;
+	return console.host.in.source.fd >= 0 &&
+	       serial.reader == UART_READER_THERE;
 }
 
 bool has_none(void)

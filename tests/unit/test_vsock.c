@@ -187,6 +187,8 @@ static void test_early_data(void **state)
 	(void)state;
 	guest_start();
 	guest_op(VSOCK_OP_REQUEST, PORT, GUEST, 0);
+	/* The broker has connected; the device is told in the next turn. */
+	assert_true(loop_turn(&loop, 0) > 0);
 	fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
 	host_say(fd, "hi");
 	expect_packet(VSOCK_OP_RESPONSE, PORT, GUEST);

@@ -109,16 +109,13 @@ static void check_formats(void)
 	}
 }
 
-/* It is set for so short a time that a busy host may hide it, for once. */
+/* It is set for so short a time that a busy host may hide it for a while. */
 static void await_update(void)
 {
-	unsigned long time;
+	const unsigned long time = read_time();
 
-	do {
-		time = read_time();
-		while (!(read_cmos(0xa) & UIP) && read_time() == time)
-			;
-	} while (!(read_cmos(0xa) & UIP));
+	while (!(read_cmos(0xa) & UIP))
+		;
 	while (read_cmos(0xa) & UIP)
 		;
 	if (read_time() <= time)

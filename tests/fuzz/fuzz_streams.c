@@ -87,6 +87,12 @@ void log_guest(struct log_limit *limit, const char *format, ...)
 	(void)format;
 }
 
+const char *log_advice(int error)
+{
+	(void)error;
+	return "";
+}
+
 int log_errno(const char *call)
 {
 	(void)call;

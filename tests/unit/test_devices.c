@@ -354,7 +354,12 @@ static void test_devices_disk_features(void **state)
 		options.disks[0].file.path = cases[i].path;
 		options.disks[0].ro = cases[i].ro;
 		options.disks[0].ephemeral = cases[i].ephemeral;
+		/* Before it is made, what it may come to use counts. */
+		options.disks[0].engine = BLOCK_ENGINE_THREADS;
 		assert_int_equal(features(), FEATURE_DISK | cases[i].features);
+		options.disks[0].engine = BLOCK_ENGINE_AUTO;
+		assert_int_equal(features(), FEATURE_DISK | FEATURE_URING |
+						     cases[i].features);
 		assert_int_equal(create(GPA(0)), 0);
 		assert_int_equal(devices_features(&devices),
 				 FEATURE_DISK | FEATURE_URING |

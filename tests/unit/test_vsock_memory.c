@@ -321,6 +321,8 @@ static void test_places_of_clients(void **state)
 	assert_non_null(strstr(logged.last, "70 connections are the most"));
 	client = host_connects(PORT);
 	close(client);
+	assert_true(run_ticks(SOON, packet_came));
+	assert_int_equal(got.op, VSOCK_OP_SHUTDOWN);
 	end(0);
 	begin(listener, 0);
 	for (i = 0; i < 70; i++)

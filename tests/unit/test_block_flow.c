@@ -724,7 +724,7 @@ static void test_step_sizes(void **state)
 		for (moved = 0; moved < all; moved += len) {
 			assert_int_equal(newest()->offset, moved);
 			len = newest()->len;
-			assert_true(len && len <= 2 * MIB);
+			assert_true(len && len <= 4 * MIB);
 			complete(0, (int64_t)len);
 		}
 		assert_int_equal(moved, all);

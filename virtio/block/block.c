@@ -18,11 +18,11 @@
  * done (disk.deferred). Otherwise it is free. Requests end in whatever order
  * their steps do.
  *
- * A write of 3 MiB, for example: the guest's QueueNotify has the loop call
+ * A write of 6 MiB, for example: the guest's QueueNotify has the loop call
  * block_kick. take_request pops the chain, request_start judges its header and
- * submits the first 2 MiB to an engine, and serve_engines hands that over. When
+ * submits the first 4 MiB to an engine, and serve_engines hands that over. When
  * it is done, the engine's descriptor is readable: the loop calls engine_ready,
- * the engine calls step_done, and request_step_done submits the other one.
+ * the engine calls step_done, and request_step_done submits the other 2 MiB.
  * The next time it returns BLOCK_OK, complete_request writes the status byte
  * and pushes the chain, and publish_used shows it to the driver and interrupts
  * it. Where the engine can finish at once (the page cache has the data: io.c),

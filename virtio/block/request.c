@@ -41,7 +41,7 @@
 #define ZEROS_SIZE    65536u
 #define ZEROS_VECTORS 16u
 #define RETRIES_MAX   8u
-#define MOVE_MAX      (2u << 20)  /* bytes that a step reads or writes */
+#define MOVE_MAX      (4u << 20)  /* bytes that a step reads or writes */
 #define ALLOCATE_MAX  (4u << 20)  /* a step may have to make these zeros */
 #define DISCARD_MAX   (64u << 20) /* a multiple of what a disk gives back */
 

@@ -362,8 +362,7 @@ static bool warn_of_format(const struct block_backing *b)
 		[FORMAT_PACKED] = "decompress it first",
 		[FORMAT_CPIO] = "an archive is given with --initrd",
 		[FORMAT_DISK_IMAGE] = "convert it: qemu-img convert -O raw",
-		[FORMAT_TAR] = "unpack it, and make an image of that: "
-			       "mke2fs -d DIRECTORY",
+		[FORMAT_TAR] = "unpack it, and make an image: mke2fs -d DIR",
 	};
 	const int fd = b->buffered_fd >= 0 ? b->buffered_fd : b->fd;
 	const struct format *format = NULL;

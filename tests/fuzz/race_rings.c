@@ -24,7 +24,8 @@
  *			QueueReady, nonsense, and resets that meet requests in
  *			flight; then other features, other sizes of rings
  *	1 host		the other ends of the networks and the vsock's programs
- *	mote's own	a worker for each disk that has one
+ *	mote's own	a worker for each disk that has one; and the broker, a
+ *			process, which connects the guest's streams
  *
  * It is built twice. With ASan and UBSan: RAM has guard pages, or a poisoned
  * fence at each end that must be whole when all is over. With TSan: whoever
@@ -57,8 +58,10 @@
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/un.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
+#include "cpu/loop/broker.h"
 #include "tests/unit/device_help.h"
 #include "tests/unit/kept_log.h"
 #include "tests/unit/vsock_check.h"
@@ -133,12 +136,13 @@ static struct slot {
 	atomic_ulong used; /* entries that came back */
 } slots[SLOTS];
 
-static atomic_ulong resets, busy_resets, starts, streams_up, frames_in,
-	frames_out;
+static atomic_ulong resets, busy_resets, starts, streams_up, accepted,
+	frames_in, frames_out;
 static atomic_bool stop;
 static uint64_t seed;
 static uint8_t *guest; /* guest address 0 */
 static struct devices devices;
+static int broker_fd;
 
 static void must(bool good, const char *what)
 {
@@ -981,7 +985,7 @@ static int accept_vsock(struct actor *a)
 	const int fd = accept4(listener[below(a, LISTENERS)], NULL, NULL,
 			       SOCK_CLOEXEC | SOCK_NONBLOCK);
 
-	COUNT(streams_up, fd >= 0);
+	COUNT(accepted, fd >= 0);
 	return fd;
 }
 
@@ -1080,7 +1084,6 @@ static void end_sockets(void)
 		snprintf(suffix, sizeof(suffix), "_%u", LISTEN_PORT + i);
 		unlink(vsock_address(suffix).sun_path);
 	}
-	unlink(vsock_path);
 	must(!rmdir(dir), "an empty directory");
 	close(net_peer[0]);
 	close(net_peer[1]);
@@ -1107,6 +1110,20 @@ static void make_tap(struct net *net)
 	net->backend.tap.header = NET_HEADER;
 	net->backend.tap.mtu = 1500;
 	must(!loop_add(&host.loop, &net->source, net->watched), "epoll");
+}
+
+/* The vsock's, as main.c has it, but for the jail. */
+static void start_broker(void)
+{
+	const struct broker_options options = {
+		.file = { vsock_file(devices.vsock) },
+		.dials = vsock_dials(devices.vsock),
+	};
+
+	must(options.dials && !broker_start(&options, &broker_fd) &&
+		     broker_fd >= 0,
+	     "a broker");
+	vsock_set_broker(devices.vsock, broker_fd);
 }
 
 static void make_devices(void)
@@ -1143,6 +1160,7 @@ static void make_devices(void)
 		options.nets[i].file.fd = ends[0];
 	}
 	must(!devices_open(&devices, &options, CPUS), "devices that open");
+	start_broker();
 	must(!devices_create(&devices, &setup), "devices");
 	must(devices.count == SLOTS, "their number");
 	make_tap(&devices.net[1]);
@@ -1219,6 +1237,7 @@ static bool is_enough(void)
 	return COUNTED(resets) >= RESETS_MIN &&
 	       COUNTED(busy_resets) >= BUSY_MIN &&
 	       COUNTED(streams_up) >= STREAMS_MIN &&
+	       COUNTED(accepted) >= STREAMS_MIN &&
 	       COUNTED(frames_in) >= USED_MIN &&
 	       COUNTED(frames_out) >= USED_MIN;
 }
@@ -1353,12 +1372,13 @@ static void say_counts(void)
 					     "vsock" };
 
 	printf("seed %llu: %lu starts, %lu resets (%lu with calls under way), "
-	       "%lu frames in, %lu out, %lu in streams; %u fences, %s "
+	       "%lu frames in, %lu out, %lu in streams, %lu accepted; %u "
+	       "fences, %s "
 	       "io_uring; "
 	       "used:",
 	       (unsigned long long)seed, COUNTED(starts), COUNTED(resets),
 	       COUNTED(busy_resets), COUNTED(frames_in), COUNTED(frames_out),
-	       COUNTED(streams_up), fences,
+	       COUNTED(streams_up), COUNTED(accepted), fences,
 	       devices_features(&devices) & FEATURE_URING ? "with" : "without");
 	for (unsigned i = 0; i < SLOTS; i++)
 		printf(" %s %lu", names[i], COUNTED(slots[i].used));
@@ -1394,6 +1414,9 @@ int main(int argc, char **argv)
 	devices_destroy(&devices);
 	end_fences();
 	host_destroy();
+	broker_end(broker_fd);
+	must(wait(NULL) > 0 && access(vsock_path, F_OK) < 0,
+	     "the socket gone, and then its broker");
 	end_sockets();
 	must(count_entries("/proc/self/fd", fds) == fds, "no descriptor left");
 	must(count_entries("/proc/self/task", tasks) == tasks,

@@ -55,6 +55,7 @@
 #define LOOP   (1u << FILTER_LOOP | LOAD)
 #define VCPU   (1u << FILTER_VCPU | LOAD)
 #define WORKER (1u << FILTER_WORKER | LOAD)
+#define BESIDE (1u << FILTER_VCPU | 1u << FILTER_WORKER | LOAD)
 #define ALL    (LOOP | VCPU | WORKER)
 #define BROKER (1u << FILTER_BROKER)
 
@@ -152,7 +153,7 @@ const struct policy_rule policy_rules[] = {
 	{ ALL, 0, SYS_rt_sigprocmask, ANY,
 	  "musl blocks signals while a thread ends; the loop's end has an "
 	  "alarm" },
-	{ VCPU | WORKER, 0, SYS_exit, ANY, "the end of a thread" },
+	{ BESIDE, 0, SYS_exit, ANY, "the end of a thread" },
 
 	/* The event loop. */
 	{ LOOP, 0, SYS_epoll_pwait, ANY, "waits for events" },

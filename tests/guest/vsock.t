@@ -5,10 +5,15 @@
 . "${0%/*}/../lib.sh"
 LIMIT=120
 listener=
+# Busybox's shell and dash have them: how many files may be open.
+# shellcheck disable=SC3045
+files() {
+	ulimit "$@"
+}
 trap '[ -z "$listener" ] || kill "$listener"; tap_end' EXIT
 
 # It accepts all and reads nothing: one descriptor each. So many may mote have.
-ulimit -n "$(ulimit -H -n)" 2>/dev/null
+files -n "$(files -H -n)" 2>/dev/null
 cat >"$tmp/listener.pl" <<-'END'
 	use IO::Socket::UNIX;
 	my $l = IO::Socket::UNIX->new(Local => $ARGV[0], Listen => 4096) or die;
@@ -28,7 +33,7 @@ memory() {
 # streams ARG...: the guest begins that many, and sends what it may
 streams() {
 	guest_start vsock_many --vsock "$tmp/v" "$@"
-	await says done
+	await says 'done'
 	count=$(sed -n 's/^streams \([0-9]*\).*/\1/p' "$out")
 	kib=$(sed -n 's/.*KiB \([0-9]*\),.*/\1/p' "$out")
 	rss=$(memory)
@@ -41,7 +46,7 @@ is "$count" 1 "a guest has a stream"
 ok "one stream that nobody reads has 256 KiB ($kib KiB)" test "$kib" -ge 256
 one=$rss
 
-if [ "$(ulimit -H -n)" = unlimited ] || [ "$(ulimit -H -n)" -ge 5200 ]; then
+if [ "$(files -H -n)" = unlimited ] || [ "$(files -H -n)" -ge 5200 ]; then
 	streams -a n=5000
 	is "$count" 3584 \
 		"a guest has as many streams as the manual says, and no more"
@@ -54,12 +59,12 @@ else
 fi
 
 # Where few files may be open, the last ones are not for the guest.
-ulimit -n 128
+files -n 128
 guest_start vsock_many --vsock "$tmp/v" --serial "unix=$tmp/s" \
 	-a 'n=5000 idle=1 repeat=1'
-like "$(timeout 60 tests/tools/dialogue unix "$tmp/s" '' done)" \
+like "$(timeout 60 tests/tools/dialogue unix "$tmp/s" '' 'done')" \
 	'streams [0-9]+,' "the first client of the serial port is let in"
-like "$(timeout 60 tests/tools/dialogue unix "$tmp/s" '' done)" \
+like "$(timeout 60 tests/tools/dialogue unix "$tmp/s" '' 'done')" \
 	'streams [0-9]+,' "the guest has all streams, and another one is"
 kill -INT "$pid"
 guest_end

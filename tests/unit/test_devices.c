@@ -17,13 +17,13 @@
 #define BASE  0x10000u
 #define ALIAS 0x90000u
 
-static struct device_options options;
+static struct device_options the_options;
 static struct devices devices;
 static struct block disks[DEVICES_MAX];
 static struct vsock the_vsock;
-static struct vm vm;
-static struct loop loop;
-static struct ram ram;
+static struct vm the_vm;
+static struct loop the_loop;
+static struct ram the_ram;
 static const _Atomic bool alias_absent;
 
 /* "disk 0, net 1": in the order in which it was done. */
@@ -46,25 +46,27 @@ static int note(char *list, const char *name, unsigned number)
 
 /* -- in place of the types ------------------------------------------------ */
 
-int block_open(struct block_backing *backing, const struct block_options *o,
-	       unsigned index)
+int block_open(struct block_backing *backing,
+	       const struct block_options *options, unsigned index)
 {
 	*backing = (struct block_backing){
-		.ro = o->ro,
-		.ephemeral = o->ephemeral,
-		.is_device = o->file.path && strstr(o->file.path, "/dev/"),
+		.ro = options->ro,
+		.ephemeral = options->ephemeral,
+		.is_device = options->file.path &&
+			     strstr(options->file.path, "/dev/"),
 		.index = index,
 	};
 	return note(opened, "disk", index);
 }
 
 struct block *block_create(const struct block_backing *backing,
-			   const struct block_options *o, struct loop *in)
+			   const struct block_options *options,
+			   struct loop *loop)
 {
 	struct block *block = &disks[backing->index];
 
-	assert_ptr_equal(o, &devices.options.disks[backing->index]);
-	assert_ptr_equal(in, &loop);
+	assert_ptr_equal(options, &devices.options.disks[backing->index]);
+	assert_ptr_equal(loop, &the_loop);
 	block->backing = *backing;
 	return note(created, "disk", backing->index) ? NULL : block;
 }
@@ -85,9 +87,10 @@ void block_destroy(struct block *block)
 	note(destroyed, "disk", block->backing.index);
 }
 
-int net_open(struct net *net, const struct net_options *o, unsigned number)
+int net_open(struct net *net, const struct net_options *options,
+	     unsigned number)
 {
-	net->link_up = o->kind == NET_UNIX;
+	net->link_up = options->kind == NET_UNIX;
 	net->in.count = number;
 	return note(opened, "net", number);
 }
@@ -97,9 +100,9 @@ bool net_is_stream(const struct net *net)
 	return net->link_up;
 }
 
-int net_create(struct net *net, struct loop *in)
+int net_create(struct net *net, struct loop *loop)
 {
-	assert_ptr_equal(in, &loop);
+	assert_ptr_equal(loop, &the_loop);
 	return note(created, "net", (unsigned)net->in.count);
 }
 
@@ -108,19 +111,19 @@ void net_destroy(struct net *net)
 	note(destroyed, "net", (unsigned)net->in.count);
 }
 
-int vsock_open(struct vsock **vsock, const struct vsock_options *o)
+int vsock_open(struct vsock **vsock, const struct vsock_options *options)
 {
-	int error = note(opened, "vsock", o->cid);
+	int error = note(opened, "vsock", options->cid);
 
 	if (!error)
 		*vsock = &the_vsock;
 	return error;
 }
 
-int vsock_create(struct vsock *vsock, struct loop *in)
+int vsock_create(struct vsock *vsock, struct loop *loop)
 {
 	assert_ptr_equal(vsock, &the_vsock);
-	assert_ptr_equal(in, &loop);
+	assert_ptr_equal(loop, &the_loop);
 	return note(created, "vsock", devices.options.vsock.cid);
 }
 
@@ -137,12 +140,12 @@ bool unixsock_is_ours(const struct unixsock *file)
 
 /* -- in place of the transport -------------------------------------------- */
 
-int mmio_attach(struct device *device, struct vm *to, struct loop *in,
-		const struct ram *memory, const struct mmio_slot *slot)
+int mmio_attach(struct device *device, struct vm *vm, struct loop *loop,
+		const struct ram *ram, const struct mmio_slot *slot)
 {
-	assert_ptr_equal(to, &vm);
-	assert_ptr_equal(in, &loop);
-	assert_ptr_equal(memory, &ram);
+	assert_ptr_equal(vm, &the_vm);
+	assert_ptr_equal(loop, &the_loop);
+	assert_ptr_equal(ram, &the_ram);
 	attached[attached_count] = device;
 	slots[attached_count] = *slot;
 	return note(created, "slot", attached_count++);
@@ -160,7 +163,7 @@ void mmio_detach(struct device *device)
 static int setup(void **state)
 {
 	(void)state;
-	options =
+	the_options =
 		(struct device_options){ .vsock.file.fd = -1, .vsock.cid = 3 };
 	devices = (struct devices){ .count = 0 };
 	the_vsock.conns.host = VSOCK_HOST_NONE;
@@ -173,29 +176,29 @@ static int setup(void **state)
 static int create(gpa alias)
 {
 	return devices_create(&devices, &(struct devices_setup){
-						.vm = &vm,
-						.loop = &loop,
-						.ram = &ram,
+						.vm = &the_vm,
+						.loop = &the_loop,
+						.ram = &the_ram,
 						.base = GPA(BASE),
 						.alias = alias,
 						.alias_absent = &alias_absent,
-						.hook.arg = &vm,
+						.hook.arg = &the_vm,
 					});
 }
 
 /* Two disks, two networks and a vsock. */
 static void ask_for_five(void)
 {
-	options.disk_count = options.net_count = 2;
-	options.nets[0].kind = options.nets[1].kind = NET_TAP;
-	options.vsock.file.path = "v";
+	the_options.disk_count = the_options.net_count = 2;
+	the_options.nets[0].kind = the_options.nets[1].kind = NET_TAP;
+	the_options.vsock.file.path = "v";
 }
 
 static void test_devices_in_order(void **state)
 {
 	(void)state;
 	ask_for_five();
-	assert_int_equal(devices_open(&devices, &options, 1), 0);
+	assert_int_equal(devices_open(&devices, &the_options, 1), 0);
 	assert_string_equal(opened, "disk 0, disk 1, net 0, net 1, vsock 3");
 	assert_int_equal(devices.count, 5);
 	assert_int_equal(create(GPA(ALIAS)), 0);
@@ -211,8 +214,8 @@ static void test_devices_in_order(void **state)
 	assert_ptr_equal(attached[1], &disks[1].device);
 	assert_ptr_equal(attached[3], &devices.net[1].device);
 	assert_ptr_equal(attached[4], &the_vsock.device);
-	assert_ptr_equal(devices.options.disks[0].hook.arg, &vm);
-	assert_ptr_equal(devices.options.disks[1].hook.arg, &vm);
+	assert_ptr_equal(devices.options.disks[0].hook.arg, &the_vm);
+	assert_ptr_equal(devices.options.disks[1].hook.arg, &the_vm);
 	devices_destroy(&devices);
 	assert_string_equal(detached, "slot 0, slot 1, slot 2, slot 3, slot 4");
 	assert_string_equal(destroyed, "disk 0, disk 1, net 0, net 1, vsock 3");
@@ -226,8 +229,8 @@ static void test_devices_in_order(void **state)
 static void test_devices_without_alias(void **state)
 {
 	(void)state;
-	options.disk_count = 2;
-	assert_int_equal(devices_open(&devices, &options, 1), 0);
+	the_options.disk_count = 2;
+	assert_int_equal(devices_open(&devices, &the_options, 1), 0);
 	assert_int_equal(create(GPA(0)), 0);
 	assert_int_equal(attached_count, 2);
 	assert_int_equal(slots[0].alias.v, 0);
@@ -249,9 +252,9 @@ static void test_devices_queues(void **state)
 
 	for (size_t i = 0; i < ARRAY_LEN(cpus); i++) {
 		setup(state);
-		options.disk_count = 2;
-		assert_int_equal(devices_open(&devices, &options, cpus[i][0]),
-				 0);
+		the_options.disk_count = 2;
+		assert_int_equal(
+			devices_open(&devices, &the_options, cpus[i][0]), 0);
 		assert_int_equal(devices.options.disks[0].queues, cpus[i][1]);
 		assert_int_equal(devices.options.disks[1].queues, cpus[i][1]);
 	}
@@ -261,19 +264,19 @@ static void test_devices_queues(void **state)
 static void test_devices_too_many(void **state)
 {
 	(void)state;
-	options.disk_count = DEVICES_MAX - 1;
-	options.vsock.internal = true;
-	assert_int_equal(devices_open(&devices, &options, 1), 0);
+	the_options.disk_count = DEVICES_MAX - 1;
+	the_options.vsock.internal = true;
+	assert_int_equal(devices_open(&devices, &the_options, 1), 0);
 	assert_int_equal(devices.count, DEVICES_MAX);
 	assert_int_equal(create(GPA(0)), 0);
 	assert_int_equal(slots[DEVICES_MAX - 1].gsi, VM_GSI_COUNT - 1);
 	expect_no_log();
 
 	setup(state);
-	options.disk_count = DEVICES_MAX - 1;
-	options.net_count = 1;
-	options.vsock.internal = true;
-	assert_int_equal(devices_open(&devices, &options, 1), -ENOSPC);
+	the_options.disk_count = DEVICES_MAX - 1;
+	the_options.net_count = 1;
+	the_options.vsock.internal = true;
+	assert_int_equal(devices_open(&devices, &the_options, 1), -ENOSPC);
 	expect_log("too many devices");
 	assert_null(strstr(opened, "vsock"));
 }
@@ -284,12 +287,12 @@ static void test_devices_fail(void **state)
 	(void)state;
 	ask_for_five();
 	refused = "disk 1";
-	assert_int_equal(devices_open(&devices, &options, 1), -EIO);
+	assert_int_equal(devices_open(&devices, &the_options, 1), -EIO);
 	assert_string_equal(opened, "disk 0, disk 1");
 
 	setup(state);
 	ask_for_five();
-	assert_int_equal(devices_open(&devices, &options, 1), 0);
+	assert_int_equal(devices_open(&devices, &the_options, 1), 0);
 	refused = "disk 1";
 	assert_int_equal(create(GPA(0)), -EIO);
 	assert_string_equal(created, "disk 0, slot 0, disk 1");
@@ -300,7 +303,7 @@ static void test_devices_fail(void **state)
 
 	setup(state);
 	ask_for_five();
-	assert_int_equal(devices_open(&devices, &options, 1), 0);
+	assert_int_equal(devices_open(&devices, &the_options, 1), 0);
 	refused = "net 1";
 	assert_int_equal(create(GPA(0)), -EIO);
 	devices_destroy(&devices);
@@ -308,15 +311,15 @@ static void test_devices_fail(void **state)
 
 	setup(state);
 	ask_for_five();
-	assert_int_equal(devices_open(&devices, &options, 1), 0);
+	assert_int_equal(devices_open(&devices, &the_options, 1), 0);
 	refused = "slot 2";
 	assert_int_equal(create(GPA(0)), -EIO);
 	assert_int_equal(attached_count, 3);
 
 	setup(state);
-	options.vsock.internal = true;
+	the_options.vsock.internal = true;
 	refused = "vsock 3";
-	assert_int_equal(devices_open(&devices, &options, 1), -EIO);
+	assert_int_equal(devices_open(&devices, &the_options, 1), -EIO);
 	devices_destroy(&devices);
 	assert_string_equal(destroyed, "");
 }
@@ -327,7 +330,7 @@ static void test_devices_fail(void **state)
 static unsigned features(void)
 {
 	devices = (struct devices){ .count = 0 };
-	assert_int_equal(devices_open(&devices, &options, 1), 0);
+	assert_int_equal(devices_open(&devices, &the_options, 1), 0);
 	return devices_features(&devices);
 }
 
@@ -349,15 +352,15 @@ static void test_devices_disk_features(void **state)
 	};
 
 	(void)state;
-	options.disk_count = 1;
+	the_options.disk_count = 1;
 	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
-		options.disks[0].file.path = cases[i].path;
-		options.disks[0].ro = cases[i].ro;
-		options.disks[0].ephemeral = cases[i].ephemeral;
+		the_options.disks[0].file.path = cases[i].path;
+		the_options.disks[0].ro = cases[i].ro;
+		the_options.disks[0].ephemeral = cases[i].ephemeral;
 		/* Before it is made, what it may come to use counts. */
-		options.disks[0].engine = BLOCK_ENGINE_THREADS;
+		the_options.disks[0].engine = BLOCK_ENGINE_THREADS;
 		assert_int_equal(features(), FEATURE_DISK | cases[i].features);
-		options.disks[0].engine = BLOCK_ENGINE_AUTO;
+		the_options.disks[0].engine = BLOCK_ENGINE_AUTO;
 		assert_int_equal(features(), FEATURE_DISK | FEATURE_URING |
 						     cases[i].features);
 		assert_int_equal(create(GPA(0)), 0);
@@ -373,13 +376,13 @@ static void test_devices_net_features(void **state)
 {
 	(void)state;
 	assert_int_equal(features(), 0);
-	options.net_count = 1;
-	options.nets[0].kind = NET_TAP;
+	the_options.net_count = 1;
+	the_options.nets[0].kind = NET_TAP;
 	assert_int_equal(features(), FEATURE_TAP);
-	options.nets[0].kind = NET_UNIX;
+	the_options.nets[0].kind = NET_UNIX;
 	assert_int_equal(features(), FEATURE_STREAM);
-	options.net_count = 2;
-	options.nets[1].kind = NET_TAP;
+	the_options.net_count = 2;
+	the_options.nets[1].kind = NET_TAP;
 	assert_int_equal(features(), FEATURE_STREAM | FEATURE_TAP);
 }
 
@@ -389,21 +392,21 @@ static void test_devices_vsock_features(void **state)
 
 	(void)state;
 	/* The internal stream alone: no file, nobody to connect to. */
-	options.vsock.internal = true;
+	the_options.vsock.internal = true;
 	assert_int_equal(features(), FEATURE_COMMAND);
-	options.vsock.internal = false;
-	options.vsock.file.fd = 0;
+	the_options.vsock.internal = false;
+	the_options.vsock.file.fd = 0;
 	assert_int_equal(features(), FEATURE_VSOCK);
-	options.vsock.file.fd = 7;
+	the_options.vsock.file.fd = 7;
 	assert_int_equal(features(), FEATURE_VSOCK);
 	host->prefix = "v";
 	assert_int_equal(features(), FEATURE_VSOCK | FEATURE_VSOCK_DIAL);
 	host->prefix = NULL;
 	host->file.dir_fd = 5;
-	options.vsock.file = (struct option_file){ "v", -1 };
+	the_options.vsock.file = (struct option_file){ "v", -1 };
 	assert_int_equal(features(), FEATURE_VSOCK | FEATURE_SOCKET_FILE);
 	host->prefix = "v";
-	options.vsock.internal = true;
+	the_options.vsock.internal = true;
 	assert_int_equal(features(), FEATURE_VSOCK | FEATURE_VSOCK_DIAL |
 					     FEATURE_SOCKET_FILE |
 					     FEATURE_COMMAND);

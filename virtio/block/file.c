@@ -141,26 +141,32 @@ static bool is_written(const struct block_options *o)
 	return !o->ro && !o->ephemeral;
 }
 
-/* False where it has been 2 s already. A signal ends mote in here. */
-static bool wait_for_other_user(unsigned *waits)
+/*
+ * False where it has been 2 s already. A signal ends mote in here. The first
+ * pauses are short: the kernel lets go of what a mote before this one had in a
+ * ring a millisecond or so after its end.
+ */
+static bool wait_for_other_user(unsigned *waited_ms)
 {
-	static const struct timespec pause = { .tv_nsec = 20000000 };
+	const unsigned ms = *waited_ms < 20 ? *waited_ms + 1 : 20;
+	const struct timespec pause = { .tv_nsec = (long)ms * 1000000 };
 
-	if ((*waits)++ == 100)
+	if (*waited_ms >= 2000)
 		return false;
 	nanosleep(&pause, NULL);
+	*waited_ms += ms;
 	return true;
 }
 
 /* open(2), once nobody else has claimed the block device. */
 static int open_unclaimed(const char *path, int flags)
 {
-	unsigned waits = 0;
+	unsigned waited_ms = 0;
 	int fd;
 
 	do
 		fd = open(path, flags | O_CLOEXEC | O_NOCTTY);
-	while (fd < 0 && errno == EBUSY && wait_for_other_user(&waits));
+	while (fd < 0 && errno == EBUSY && wait_for_other_user(&waited_ms));
 	return fd;
 }
 
@@ -320,12 +326,12 @@ static int lock_disk(const struct block_backing *b,
 		     const struct block_options *o)
 {
 	const bool writes = is_written(o);
-	unsigned waits = 0;
+	unsigned waited_ms = 0;
 
 	while (flock(b->fd, (writes ? LOCK_EX : LOCK_SH) | LOCK_NB)) {
 		if (errno != EWOULDBLOCK)
 			return 0; /* a file system without locks */
-		if (wait_for_other_user(&waits))
+		if (wait_for_other_user(&waited_ms))
 			continue;
 		log_error("%s: another process, or another --disk, has it open "
 			  "%s",

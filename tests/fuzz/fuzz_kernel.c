@@ -35,7 +35,7 @@ static unsigned errors, warnings;
 		va_start(args, format);                                        \
 		vsnprintf(text, sizeof(text), format, args);                   \
 		va_end(args);                                                  \
-		count++;                                                       \
+		(count)++;                                                     \
 	}
 COUNT_LOG(log_error, errors)
 COUNT_LOG(log_warn, warnings)

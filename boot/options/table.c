@@ -286,9 +286,9 @@ static const struct option_field serial_keys[] = {
 	KEY(FLAG("append", serial.append), "With file=: what is in the file "
 					   "stays, and output is added to it."),
 	KEY(SIZE("max", serial.max, 64 * KIB, 4 * TIB, 1, 0, "10M"),
-	    "With file=: the file has so many bytes at most. When it is full "
-	    "it "
-	    "is emptied and begins anew, so that what came last is kept."),
+	    "With file=: the file has so many bytes at most. When it is full, "
+	    "mote empties it and writes on from its start: what was in it is "
+	    "lost, the newest output is not."),
 	{ 0 },
 };
 
@@ -326,7 +326,8 @@ static const struct option_entry options_table[] = {
 	       .keys = disk_keys, REPEATS(devices.disks, devices.disk_count),
 	       MORE("It is locked (flock(2)) for as long as anything may still "
 		    "be written to it; shared with `ro` and `ephemeral`. "
-		    "Whoever has it already is waited for, 2 seconds at most. "
+		    "Where another process has it, mote waits for up to 2 "
+		    "seconds. "
 		    "fd=N is opened again through /proc, with `ro` and "
 		    "`ephemeral` for reading only.")),
 	OPTION('n', DEVICES,
@@ -386,8 +387,9 @@ static const struct option_entry options_table[] = {
 	OPTION(0, COMMAND,
 	       NUMBER("reboot-status", reboot_status, 0, 255, 0, "N", "133"),
 	       "the status of a guest that reboots",
-	       MORE("So that whoever started mote starts it again, such as "
-		    "systemd by RestartForceExitStatus=. A guest that powers "
+	       MORE("By it a supervisor knows that it is to start the guest "
+		    "again: systemd with RestartForceExitStatus=. One that "
+		    "powers "
 		    "off has status 0.")),
 
 	OPTION(0, SANDBOX,
@@ -399,9 +401,11 @@ static const struct option_entry options_table[] = {
 	       STRING("user", user.text, 1, 21, "UID[:GID]", "1000:1000"),
 	       "whom root becomes (default 65534:65534, nobody)",
 	       MORE("Two numbers; without the second, the group has the number "
-		    "of the user. mote has its files open by then. What "
-		    "connects to listeners for --vsock, and removes sockets, "
-		    "is that user, too; without this option the owner of the "
+		    "of the user. mote opens its files before that. The "
+		    "process "
+		    "that connects to listeners for --vsock and removes "
+		    "sockets "
+		    "has that user, too; without this option, the owner of the "
 		    "directory. 0 stays root, without any capability.")),
 	OPTION(0, SANDBOX, PATH_OR_FD("netns", netns, "/run/netns/guests"),
 	       "the network namespace that taps are found in",
@@ -424,10 +428,9 @@ static const struct option_entry options_table[] = {
 		    "was given) and, in the event exit, status and reason "
 		    "(poweroff, reboot, panic, crash, exited, oom, signal, "
 		    "timeout or error). Lines go to the end of the file, which "
-		    "is not "
-		    "emptied; several guests may share it, or a pipe. The "
-		    "guest is ready when it writes to port 0x507. It is not "
-		    "made to wait for whoever reads the events.")),
+		    "is not emptied; several guests may share it, or a pipe. "
+		    "The guest is ready when it writes to port 0x507. A reader "
+		    "that is slow loses events, and never delays the guest.")),
 	OPTION(0, REPORT, FLAG("timing", timing),
 	       "say on stderr how long each stage took"),
 	OPTION(0, REPORT, ENUM("log", log, log_levels, LOG_WARN, "info"),

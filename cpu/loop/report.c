@@ -86,10 +86,8 @@ struct event_line {
 	char text[PIPE_BUF + 1];
 };
 
-static void add_to_event(struct event_line *line, const char *format, ...)
-	__attribute__((format(printf, 2, 3)));
-
-static void add_to_event(struct event_line *line, const char *format, ...)
+static __attribute__((format(printf, 2, 3))) void
+add_to_event(struct event_line *line, const char *format, ...)
 {
 	const int room = (int)sizeof(line->text) - line->used;
 	va_list args;

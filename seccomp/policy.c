@@ -205,7 +205,7 @@ const struct policy_rule policy_rules[] = {
 	{ LOOP,
 	  MAX,
 	  SYS_ftruncate,
-	  { ARG(1, 0) },
+	  { AT(1, 0) },
 	  "a file with max= that is full begins anew" },
 
 	/* --disk */

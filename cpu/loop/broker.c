@@ -147,6 +147,8 @@ int broker_map(struct unixsock *const file[BROKER_FILES])
 		memcpy((char *)BROKER_NAME(i), name, strlen(name) + 1);
 	}
 	len = strlen((char *)BROKER_NAME(0));
+	if (len + 2 > room)
+		return -ENAMETOOLONG;
 	address->sun_family = AF_UNIX;
 	memset(address->sun_path, '/', room);
 	address->sun_path[0] = '.';

@@ -341,8 +341,27 @@ static void test_no_broker(void **state)
 	assert_non_null(strstr(logged.last, "has ended"));
 	guest_op(VSOCK_OP_REQUEST, PORT, GUEST, 0);
 	expect_rst(PORT, GUEST);
+	assert_int_equal(vsock->conns.count, 0);
 	client = host_connects(PORT);
 	close(client);
+	close(listener);
+}
+
+/* Nor does a guest wait for turns that a lost broker will never give. */
+static void test_broker_is_lost_in_a_flood(void **state)
+{
+	int listener = host_listen_on(PORT, 1);
+
+	(void)state;
+	guest_start();
+	vsock->conns.dials = BROKER_PENDING_MAX; /* so many were asked for */
+	mock_broker_lose();
+	run_a_while();
+	guest_op(VSOCK_OP_REQUEST, PORT, GUEST, 0);
+	/* At once, and not when its turn has not come for 2 s. */
+	assert_int_not_equal(vsock->conns.conn[0].wait, VSOCK_WAIT_TURN);
+	expect_rst(PORT, GUEST);
+	assert_int_equal(vsock->conns.count, 0);
 	close(listener);
 }
 
@@ -412,6 +431,7 @@ int main(void)
 		vsock_test(test_descriptor),
 		vsock_test(test_descriptor_without_path),
 		vsock_test(test_no_broker),
+		vsock_test(test_broker_is_lost_in_a_flood),
 		vsock_test(test_flood),
 		vsock_test(test_broker_hangs),
 		cmocka_unit_test_setup_teardown(test_all_in_use, setup_few,

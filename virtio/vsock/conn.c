@@ -922,6 +922,7 @@ static void conns_lose_broker(struct conns *conns)
 		 "has ended: they are refused from now on");
 	loop_remove(conns->loop, &conns->broker);
 	conns->host.broker_fd = -1;
+	conns->dials = 0;
 	for (size_t i = 0; i < ARRAY_LEN(waits); i++)
 		while ((conn = conns_first_timed(conns, waits[i])))
 			conn_kill(conn);

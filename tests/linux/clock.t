@@ -61,17 +61,22 @@ up() {
 	eval "answer <&$1" >/dev/null
 }
 
-# pause NAME: longer than any of this may be off
+# pause NAME...: longer than any of this may be off
 pause() {
-	kill -STOP "$(pid_of "$1")"
+	for pause_name; do
+		kill -STOP "$(pid_of "$pause_name")"
+	done
 	sleep 5
-	kill -CONT "$(pid_of "$1")"
+	for pause_name; do
+		kill -CONT "$(pid_of "$pause_name")"
+	done
 }
 
 say_time='echo now=0; while read -r line; do echo now=$(date +%s); done'
 echo "$say_time" | job clock
 
-# Debian's kernel: its driver of the CMOS clock sets the time.
+# Debian's kernel and the minimal one: their driver of the CMOS clock sets the
+# time; with a command, init does.
 ask_with 3 4 alone -i "$tmp/clock.job"
 # shellcheck disable=SC2086 # words
 ask_with 5 6 command $modules -- sh -c "$say_time"
@@ -89,23 +94,31 @@ exec 5<&-
 ended command
 ends 0 exited "a guest with a command that is asked for the time ends"
 
-# A kernel without such a driver, which is stopped while it counts ticks; and one
-# that has lost the time, in place of one that never does anything but that.
+# They are stopped while the kernel counts ticks.
 minimal
+ask_with 3 4 early-alone -i "$tmp/clock.job"
 # shellcheck disable=SC2086 # words
-{
-	ask_with 3 4 early $modules -- sh -c "$say_time"
-	ask_with 5 6 wrong $modules -- \
-		sh -c "date -s @1000000000 >/dev/null; $say_time"
-}
-pause early
+ask_with 5 6 early-command $modules -- sh -c "$say_time"
+pause early-alone early-command
 up 4
-same_time 3 4 "a guest that was stopped while it booted has the host's time"
+same_time 3 4 \
+	"a guest without a command that was stopped while it booted has the host's time"
+up 6
+same_time 5 6 "a guest with a command that was stopped while it booted has it"
+kill -INT "$(pid_of early-alone)"
+ended early-alone
+exec 5<&-
+ended early-command
+ends 0 exited "a guest that was stopped while it booted ends"
+
+# One that has lost the time, in place of one that never does anything but that.
+# shellcheck disable=SC2086 # words
+ask_with 5 6 wrong $modules -- \
+	sh -c "date -s @1000000000 >/dev/null; $say_time"
 up 6
 pause wrong
 same_time 5 6 "a guest with another time has the host's after a pause"
 exec 3<&- 5<&-
-ended early
 ended wrong
 ends 0 exited "a guest that was paused ends"
 

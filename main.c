@@ -135,8 +135,7 @@ static int filter_thread(struct mote *m, enum filter_thread thread,
 	const struct filter_options options = {
 		.features = console_features(&m->guest.console) |
 			    command_features(&m->guest.command) |
-			    devices_features(&m->devices) |
-			    (m->files.events_fd >= 0 ? FEATURE_EVENTS : 0),
+			    devices_features(&m->devices),
 		.log = m->options.sandbox == SANDBOX_LOG,
 		.broker_fd = m->broker_fd,
 	};

@@ -5,14 +5,15 @@
  * A line is formatted into a buffer on the stack and written with one write(),
  * so that lines of several threads and of several motes on one terminal do not
  * mix. No allocation, no stdio stream, no lock: it works in any thread, after
- * lock-in, and when memory is short. What could drive the user's terminal, or
- * turn the text of a line around, is shown as '?': controls, also as UTF-8,
- * bidirectional marks, and what is not UTF-8; names come from an image or a
- * guest.
+ * lock-in, in a handler of signals, and when memory is short. What could drive
+ * the user's terminal, or turn the text of a line around, is shown as '?':
+ * controls, also as UTF-8, bidirectional marks, and what is not UTF-8; names
+ * come from an image or a guest.
  */
 #include "mem/log.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdint.h>
@@ -22,6 +23,7 @@
 
 #define LINE_MAX_BYTES	1024
 #define GUEST_LINES_MAX 3
+#define WAIT_MS		1000
 
 static _Atomic int log_level = LOG_WARN;
 static _Atomic bool log_raw;
@@ -94,6 +96,26 @@ static void hide_controls(char *line, size_t len)
 	}
 }
 
+/*
+ * A reader that has stopped reading, so that its pipe is full, is waited for,
+ * but not for ever: no signal and no time limit would end mote any more. It is
+ * waited for once, and then not before it has read something.
+ */
+bool log_write(const char *text, size_t len)
+{
+	static _Atomic bool stuck;
+	struct pollfd room = { .fd = STDERR_FILENO, .events = POLLOUT };
+	ssize_t n;
+
+	do
+		n = poll(&room, 1, atomic_load(&stuck) ? 0 : WAIT_MS);
+	while (n < 0 && errno == EINTR);
+	atomic_store(&stuck, n == 0);
+	while (n && (n = write(STDERR_FILENO, text, len)) < 0 && errno == EINTR)
+		;
+	return n > 0;
+}
+
 static void write_line(enum log_level level, const char *format, va_list args,
 		       const char *suffix)
 {
@@ -118,8 +140,7 @@ static void write_line(enum log_level level, const char *format, va_list args,
 	if (log_raw)
 		line[len++] = '\r';
 	line[len++] = '\n';
-	while (write(STDERR_FILENO, line, len) < 0 && errno == EINTR)
-		;
+	log_write(line, len);
 	errno = saved;
 }
 

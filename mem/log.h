@@ -8,6 +8,7 @@
 #define MEM_LOG_H
 
 #include <stdbool.h>
+#include <stddef.h>
 
 enum log_level { LOG_ERROR, LOG_WARN, LOG_INFO, LOG_DEBUG };
 
@@ -23,6 +24,13 @@ void log_error(const char *format, ...) __attribute__((format(printf, 1, 2)));
 void log_warn(const char *format, ...) __attribute__((format(printf, 1, 2)));
 void log_info(const char *format, ...) __attribute__((format(printf, 1, 2)));
 void log_debug(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+/*
+ * `text` as it is, at every level, with one system call. False where it could
+ * not be written, or nobody has read stderr for a second: then it is lost, as
+ * is a line of the functions above.
+ */
+bool log_write(const char *text, size_t len);
 
 /* What mends it where a limit was met, with "; " in front; or "". */
 const char *log_advice(int error);

@@ -59,10 +59,8 @@
 #define ALL    (LOOP | VCPU | WORKER)
 #define BROKER (1u << FILTER_BROKER)
 
-#define EVENTS	   FEATURE_EVENTS
 #define OUTPUT	   FEATURE_OUTPUT
 #define TTY	   FEATURE_TTY
-#define POLLED	   FEATURE_POLLED
 #define SOCKET	   FEATURE_SOCKET
 #define PTY	   FEATURE_PTY
 #define UNIX	   FEATURE_UNIX
@@ -145,7 +143,8 @@ const struct policy_rule policy_rules[] = {
 	{ ALL, 0, SYS_clock_gettime, ANY,
 	  "the time, where the host's clock has no vDSO" },
 	{ ALL, 0, SYS_exit_group, ANY, "the end; after a crash in any thread" },
-	{ ALL, EVENTS, SYS_poll, ANY, "an event never waits for its reader" },
+	{ ALL, 0, SYS_poll, ANY,
+	  "neither a line nor an event waits for a reader that has stopped" },
 	{ ALL, TTY, SYS_ioctl, IOCTL(TIOCGPGRP),
 	  "the terminal is touched only while it is ours" },
 	{ ALL, TTY, SYS_ioctl, IOCTL(TCSETS),
@@ -183,8 +182,6 @@ const struct policy_rule policy_rules[] = {
 	  "settings, before they are changed" },
 	{ LOOP, PTY, SYS_ioctl, IOCTL(TCSETS),
 	  "a raw terminal for the next client" },
-	{ LOOP, POLLED | PTY | UNIX, SYS_poll, ANY,
-	  "whether there is room, or somebody, at the other end" },
 	{ LOOP,
 	  SOCKET,
 	  SYS_sendto,
@@ -270,8 +267,7 @@ const struct policy_rule policy_rules[] = {
 	{ LOAD, 0, SYS_fstat, ANY, "what an image is, how long" },
 	{ LOAD, 0, SYS_lseek, ANY, "how long a block device is" },
 	{ LOAD, 0, SYS_pread64, ANY, "an image" },
-	{ LOAD, 0, SYS_memfd_create, ANY, "an image that comes from a pipe, " },
-	{ LOAD, 0, SYS_poll, ANY, "... and is waited for" },
+	{ LOAD, 0, SYS_memfd_create, ANY, "an image that comes from a pipe" },
 	{ LOAD, 0, SYS_madvise, { ARG(2, MADV_POPULATE_WRITE) }, "prefault" },
 	{ LOAD, 0, SYS_madvise, { ARG(2, MADV_HUGEPAGE) }, "hugepages=thp" },
 	{ LOAD, 0, SYS_madvise, { ARG(2, MADV_MERGEABLE) }, "mergeable" },

@@ -103,10 +103,9 @@ int stream_limit(struct stream *stream, uint64_t max)
 
 unsigned stream_features(const struct stream *stream)
 {
-	if (stream->source.fd < 0)
-		return 0;
-	return (stream->mode == STREAM_POLL ? FEATURE_POLLED : 0) |
-	       (stream->mode == STREAM_SOCKET ? FEATURE_SOCKET : 0);
+	return stream->source.fd >= 0 && stream->mode == STREAM_SOCKET
+		       ? FEATURE_SOCKET
+		       : 0;
 }
 
 void stream_close(struct stream *stream)

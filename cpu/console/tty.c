@@ -105,9 +105,7 @@ size_t tty_filter(struct tty_escape *escape, uint8_t *data, size_t len)
 			if (escape->on_quit)
 				escape->on_quit(escape->arg);
 		} else if (byte == 'h' || byte == '?') {
-			if (write(STDERR_FILENO, tty_help,
-				  sizeof(tty_help) - 1) < 0)
-				log_debug("help: %s", strerror(errno));
+			log_write(tty_help, sizeof(tty_help) - 1);
 		}
 	}
 	return kept;

@@ -66,7 +66,7 @@ void report_timing(const struct report *report)
 				 (double)(int64_t)(ns - report->exec_ns) / 1e6,
 				 (double)(int64_t)(ns - before) / 1e6);
 
-		if (len > 0 && write(STDERR_FILENO, line, (size_t)len) < 0)
+		if (len > 0 && !log_write(line, (size_t)len))
 			return;
 		before = ns;
 	}

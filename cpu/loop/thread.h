@@ -68,25 +68,23 @@ void thread_stop_process(void);
  * devices_features); the system call filter allows what they need and no more.
  */
 enum feature {
-	FEATURE_EVENTS = 1 << 0,       /* --events */
-	FEATURE_OUTPUT = 1 << 1,       /* a serial output that may be full */
-	FEATURE_TTY = 1 << 2,	       /* a terminal in raw mode */
-	FEATURE_POLLED = 1 << 3,       /* a serial end shared with others */
-	FEATURE_SOCKET = 1 << 4,       /* a serial end that is a socket */
-	FEATURE_PTY = 1 << 5,	       /* --serial pty */
-	FEATURE_UNIX = 1 << 6,	       /* --serial unix= */
-	FEATURE_DISK = 1 << 7,	       /* a disk of any kind, */
-	FEATURE_DISK_WRITE = 1 << 8,   /* one whose image is written, */
-	FEATURE_EPHEMERAL = 1 << 9,    /* one with an overlay, */
-	FEATURE_DISK_DEVICE = 1 << 10, /* a block device that is written */
-	FEATURE_URING = 1 << 11,       /* some disk uses io_uring */
-	FEATURE_TAP = 1 << 12,	       /* --net tap=, or an fd that is one */
-	FEATURE_STREAM = 1 << 13,      /* --net unix=, or an fd that is one */
-	FEATURE_VSOCK = 1 << 14,       /* --vsock */
-	FEATURE_COMMAND = 1 << 15,     /* a vsock stream that mote ends */
-	FEATURE_VSOCK_DIAL = 1 << 16,  /* --vsock whose guest reaches others */
-	FEATURE_SOCKET_FILE = 1 << 17, /* for the broker to remove */
-	FEATURE_OUTPUT_MAX = 1 << 18,  /* a serial output file with max= */
+	FEATURE_OUTPUT = 1 << 0,       /* a serial output that may be full */
+	FEATURE_TTY = 1 << 1,	       /* a terminal in raw mode */
+	FEATURE_SOCKET = 1 << 2,       /* a serial end that is a socket */
+	FEATURE_PTY = 1 << 3,	       /* --serial pty */
+	FEATURE_UNIX = 1 << 4,	       /* --serial unix= */
+	FEATURE_DISK = 1 << 5,	       /* a disk of any kind, */
+	FEATURE_DISK_WRITE = 1 << 6,   /* one whose image is written, */
+	FEATURE_EPHEMERAL = 1 << 7,    /* one with an overlay, */
+	FEATURE_DISK_DEVICE = 1 << 8,  /* a block device that is written */
+	FEATURE_URING = 1 << 9,	       /* some disk uses io_uring */
+	FEATURE_TAP = 1 << 10,	       /* --net tap=, or an fd that is one */
+	FEATURE_STREAM = 1 << 11,      /* --net unix=, or an fd that is one */
+	FEATURE_VSOCK = 1 << 12,       /* --vsock */
+	FEATURE_COMMAND = 1 << 13,     /* a vsock stream that mote ends */
+	FEATURE_VSOCK_DIAL = 1 << 14,  /* --vsock whose guest reaches others */
+	FEATURE_SOCKET_FILE = 1 << 15, /* for the broker to remove */
+	FEATURE_OUTPUT_MAX = 1 << 16,  /* a serial output file with max= */
 };
 
 #endif

@@ -183,6 +183,28 @@ for row in INT:130 HUP:129 QUIT:131; do
 	done
 done
 
+# Whoever reads what mote says may have stopped: the pipe is full.
+mkfifo "$tmp/full"
+exec 8<>"$tmp/full"
+dd if=/dev/zero of="$tmp/full" bs=4096 count=1024 oflag=nonblock 2>/dev/null
+rm -f "$events"
+env --default-signal=INT "$MOTE" -k "$GUESTS/flood.elf" -m 64M \
+	--events "$events" >&8 2>&8 &
+pid=$!
+ok "a guest whose output nobody reads runs" await happened start
+kill -INT "$pid"
+guest_end
+ends 130 signal "SIGINT ends a mote whose stdout and stderr are one full pipe"
+rm -f "$events"
+"$MOTE" -k "$GUESTS/hang.elf" -m 64M --timeout 1s --events "$events" \
+	>"$out" 2>&8 &
+pid=$!
+ok "a guest whose mote has a full pipe as stderr runs" await says hanging
+kill -USR1 "$pid"
+guest_end
+ends 124 timeout "--timeout ends a mote that has a line for a full pipe"
+exec 8>&-
+
 guest_start hang
 ok "a guest whose mote is to crash runs" await says hanging
 kill -SEGV "$pid"

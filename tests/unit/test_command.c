@@ -70,6 +70,13 @@ KEEP_LOG(log_error)
 KEEP_LOG(log_warn)
 KEEP_LOG(log_debug)
 
+bool log_write(const char *text, size_t len)
+{
+	(void)text;
+	(void)len;
+	return true;
+}
+
 void log_guest(struct log_limit *limit, const char *format, ...)
 {
 	va_list args;

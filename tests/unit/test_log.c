@@ -2,6 +2,7 @@
 /* uses: mem/log.c */
 /* Messages: one clean line each, levels, and the limit on a guest's. */
 #include <errno.h>
+#include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -198,6 +199,31 @@ static void test_log_limits_a_guest(void **state)
 				  "more of these are reported)\nmote: worse\n");
 }
 
+/* A pipe that is full, and then read. Of write() there is no other end. */
+static void test_log_does_not_wait_for_ever(void **state)
+{
+	static char text[1 << 20];
+	static const char piece[4096];
+
+	(void)state;
+	catch_stderr();
+	assert_int_equal(fcntl(STDERR_FILENO, F_SETFL, O_NONBLOCK), 0);
+	while (write(STDERR_FILENO, piece, sizeof(piece)) > 0)
+		;
+	assert_int_equal(fcntl(STDERR_FILENO, F_SETFL, 0), 0);
+	alarm(60);
+	log_warn("nobody reads this");
+	assert_false(log_write("nor that\n", 9));
+	assert_int_equal(fcntl(read_end, F_SETFL, O_NONBLOCK), 0);
+	while (read(read_end, text, sizeof(text)) > 0)
+		;
+	log_warn("and this is read");
+	assert_true(log_write("that, too\n", 10));
+	alarm(0);
+	release_stderr(text, sizeof(text));
+	assert_string_equal(text, "mote: and this is read\nthat, too\n");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -208,6 +234,7 @@ int main(void)
 		cmocka_unit_test(test_log_keeps_errno),
 		cmocka_unit_test(test_log_limits_a_guest),
 		cmocka_unit_test(test_log_advice),
+		cmocka_unit_test(test_log_does_not_wait_for_ever),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -43,6 +43,7 @@
 #include <unistd.h>
 
 #include "cpu/loop/file.h"
+#include "cpu/loop/loop.h"
 #include "mem/log.h"
 #include "mem/util.h"
 
@@ -50,8 +51,8 @@
 #define MAP_FIXED_NOREPLACE 0x100000
 #endif
 
-#define END_WAIT_US  100000
-#define SEND_WAIT_US 1 /* a tick of the host's */
+#define END_WAIT_US  50000 /* and once more, for an answer within that */
+#define SEND_WAIT_US 1	   /* a tick of the host's */
 
 struct broker_request {
 	uint32_t port, tag;
@@ -157,21 +158,29 @@ int broker_map(struct unixsock *const file[BROKER_FILES])
 	return mprotect(at, BROKER_PAGE, PROT_READ) ? -errno : 0;
 }
 
-/* No descriptor but these, at the numbers that the filter knows. */
+/*
+ * No descriptor but these, at the numbers that the filter knows: directories,
+ * and behind them the files themselves, which are only held.
+ */
 static bool take_descriptors(const struct broker_options *o, int channel)
 {
-	const int first = BROKER_DIR + BROKER_FILES;
-	int from[BROKER_FILES], i;
+	const int first = BROKER_DIR + 2 * BROKER_FILES;
+	int from[2 * BROKER_FILES], i;
 
 	channel = fcntl(channel, F_DUPFD_CLOEXEC, first);
-	for (i = 0; i < BROKER_FILES; i++)
-		from[i] = is_for_broker(o->file[i])
-				  ? fcntl(o->file[i]->dir_fd, F_DUPFD_CLOEXEC,
-					  first)
-				  : -1;
+	for (i = 0; i < 2 * BROKER_FILES; i++) {
+		const struct unixsock *file = o->file[i % BROKER_FILES];
+
+		from[i] = -1;
+		if (i < BROKER_FILES ? is_for_broker(file)
+				     : file && unixsock_is_ours(file))
+			from[i] = fcntl(i < BROKER_FILES ? file->dir_fd
+							 : file->own_fd,
+					F_DUPFD_CLOEXEC, first);
+	}
 	if (dup2(channel, BROKER_CHANNEL) < 0)
 		return false;
-	for (i = 0; i < BROKER_FILES; i++)
+	for (i = 0; i < 2 * BROKER_FILES; i++)
 		if (from[i] < 0 || dup2(from[i], BROKER_DIR + i) < 0)
 			close(BROKER_DIR + i);
 	close(STDOUT_FILENO);
@@ -199,23 +208,27 @@ static bool lock_broker_in(const struct broker_options *o)
  * Whoever waits for mote waits for all that hold its pipes, so these are
  * closed; and whoever interrupts it from a terminal, or ends a service, does
  * not mean the broker, which is to be the last: of signals SIGKILL remains.
- * Where it cannot be locked in, mote could not be either, and ends.
+ * Where it cannot be locked in it serves nobody, which mote sees by the end of
+ * what it says, and waits for mote's end all the same.
  */
 static void run_broker(const struct broker_options *o, int channel)
 {
 	bool well;
-	char last;
+	char last[2];
 
 	setsid();
 	prctl(PR_SET_NAME, "mote broker");
 	if (!take_descriptors(o, channel))
 		_exit(1);
 	well = lock_broker_in(o);
+	if (!well)
+		shutdown(BROKER_CHANNEL, SHUT_WR);
 	if (well && o->dials)
 		while (broker_serve(BROKER_CHANNEL))
 			;
 	else
-		well = read(BROKER_CHANNEL, &last, sizeof(last)) >= 0;
+		while (read(BROKER_CHANNEL, last, sizeof(last)) > 1)
+			;
 	for (unsigned i = 0; i < BROKER_FILES; i++)
 		if (is_for_broker(o->file[i]))
 			unixsock_unlink(o->file[i]);
@@ -303,14 +316,14 @@ int broker_receive(int fd, struct broker_answer *answer)
 
 void broker_end(int fd)
 {
+	const uint64_t end = loop_now() + END_WAIT_US * 1000;
 	char last;
 
 	if (fd < 0)
 		return;
 	/* What is no request ends it; answers may be on their way before. */
 	if (write(fd, "", 1) == 1)
-		for (unsigned i = 0; i <= BROKER_PENDING_MAX; i++)
-			if (read(fd, &last, sizeof(last)) <= 0)
-				break;
+		while (read(fd, &last, sizeof(last)) > 0 && loop_now() < end)
+			;
 	close(fd);
 }

@@ -6,10 +6,12 @@
  * The path is the user's own: what is found there is replaced only if it is a
  * socket that nobody listens on. The file is remembered by its directory's
  * descriptor and its inode, so that it can be removed wherever the working
- * directory is by then, and so that another program's is not. Once mote is
- * locked in that is the broker's to do, and the directory is its alone.
+ * directory is by then, and so that another program's is not. The inode is kept
+ * open: its number is no other file's until then, not even the next mote's,
+ * which replaces the socket of one that was killed. Once mote is locked in all
+ * that is the broker's, and its alone.
  *
- * Trusts the command line. Owns the directory's descriptor. Main thread.
+ * Trusts the command line. Owns these descriptors. Main thread.
  */
 #include "cpu/loop/unixsock.h"
 
@@ -99,7 +101,7 @@ int unixsock_listen(struct unixsock *file, const char *option, const char *path,
 	struct stat status;
 	int fd, error;
 
-	*file = (struct unixsock){ option, path, -1, 0, 0 };
+	*file = (struct unixsock){ option, path, -1, -1, 0, 0 };
 	if (strlen(path) >= UNIXSOCK_PATH_MAX)
 		return unixsock_failed(file, ENAMETOOLONG,
 				       "; 107 bytes at most");
@@ -114,7 +116,8 @@ int unixsock_listen(struct unixsock *file, const char *option, const char *path,
 	/* Where the socket's file is and which it is, to remove it by. */
 	unixsock_directory(path, dir);
 	file->dir_fd = open(dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
-	if (file->dir_fd >= 0 && !stat(path, &status)) {
+	file->own_fd = open(path, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+	if (file->dir_fd >= 0 && !fstat(file->own_fd, &status)) {
 		file->dev = status.st_dev;
 		file->ino = status.st_ino;
 		if (!listen(fd, backlog))
@@ -177,6 +180,8 @@ void unixsock_remove(struct unixsock *file)
 
 void unixsock_forget(struct unixsock *file)
 {
+	if (unixsock_is_ours(file))
+		close(file->own_fd);
 	if (file->dir_fd >= 0)
 		close(file->dir_fd);
 	file->dir_fd = -1;

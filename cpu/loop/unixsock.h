@@ -18,6 +18,7 @@ struct unixsock {
 	const char *option; /* for messages: "--serial unix=" */
 	const char *path;
 	int dir_fd; /* -1: there is nothing to remove */
+	int own_fd; /* has the file, where it is ours */
 	dev_t dev;
 	ino_t ino; /* 0: somebody else's file */
 };
@@ -59,7 +60,8 @@ void unixsock_unlink(const struct unixsock *file);
 /* There is a file to be removed. */
 bool unixsock_is_ours(const struct unixsock *file);
 
-/* Leaves it where it is, to the broker, and has its directory no more. */
+/* Leaves it where it is, to the broker, and has it and its directory no more.
+ */
 void unixsock_forget(struct unixsock *file);
 
 #endif

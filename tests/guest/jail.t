@@ -361,8 +361,8 @@ if needs_root "what is reachable for vsock is seen"; then
 		0000000000000000 "the broker has no capability and no group"
 	is "$(for fd in "/proc/$broker/fd"/*; do
 		echo "${fd##*/} $(readlink "$fd" | sed 's/:.*//')"; done)" \
-		"$(printf '0 socket\n3 %s' "$tmp/vs")" \
-		"the broker has the directory and what it talks to mote through"
+		"$(printf '0 socket\n3 %s\n5 %s' "$tmp/vs" "$tmp/vs/v")" \
+		"the broker has the directory, the socket's file and its end to mote"
 	kill -INT "$pid"
 	guest_end
 

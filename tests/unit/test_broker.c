@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* uses: cpu/loop/broker.c cpu/loop/unixsock.c cpu/loop/file.c */
-/* uses: tests/unit/kept_log.c */
+/* uses: cpu/loop/loop.c tests/unit/kept_log.c */
 /*
  * The broker as a process, without a jail and a filter: it connects to
  * PATH_<port> and nowhere else, whatever it is asked, and removes the files
@@ -334,6 +334,70 @@ static void test_leaves_others(void **state)
 	assert_true(is_there(0) && is_there(1));
 }
 
+/*
+ * Nor is the socket of the next mote, that found this one's listener gone: its
+ * inode has another number, in a file system that uses numbers again, too.
+ */
+static void test_leaves_the_next(void **state)
+{
+	struct unixsock next[BROKER_FILES];
+	int fds[BROKER_FILES];
+
+	(void)state;
+	start_with("v", "s", true);
+	/* It has answered: it has the listeners no more. */
+	assert_int_equal(answer_to(5, 0).result, -ENOENT);
+	for (unsigned i = 0; i < BROKER_FILES; i++) {
+		const ino_t before = file[i].ino;
+
+		close(listens[i]);
+		fds[i] = unixsock_listen(&next[i], "--x ", path[i], 1);
+		assert_true(fds[i] >= 0);
+		assert_true(next[i].ino != before);
+		listens[i] = -1;
+	}
+	broker_end(channel);
+	assert_int_equal(ended(), 0);
+	assert_true(is_there(0) && is_there(1));
+	for (unsigned i = 0; i < BROKER_FILES; i++) {
+		unixsock_remove(&next[i]);
+		close(fds[i]);
+		assert_false(is_there(i));
+	}
+}
+
+static int refuse_lock_in(void *arg, unsigned number)
+{
+	(void)arg, (void)number;
+	return -EPERM;
+}
+
+/* Nobody is served then, and the socket is there for as long as mote. */
+static void test_not_locked_in(void **state)
+{
+	struct broker_options options = { .file = { &file[0] },
+					  .dials = true,
+					  .hook = { refuse_lock_in, NULL } };
+	struct pollfd ready = { 0, POLLIN, 0 };
+	struct broker_answer answer;
+
+	(void)state;
+	listens[1] = -1;
+	snprintf(path[0], sizeof(path[0]), "%s/v", dir);
+	listens[0] = unixsock_listen(&file[0], "--x ", path[0], 1);
+	assert_true(listens[0] >= 0);
+	assert_int_equal(broker_start(&options, &channel), 0);
+	ready.fd = channel;
+	assert_int_equal(poll(&ready, 1, -1), 1);
+	assert_int_equal(broker_receive(channel, &answer), -EPIPE);
+	assert_int_equal(broker_request(channel, 5, 0), 0);
+	usleep(20000);
+	assert_true(is_there(0));
+	close(channel);
+	assert_int_equal(WEXITSTATUS(ended()), 1);
+	assert_false(is_there(0));
+}
+
 static void test_none_where_nothing_to_do(void **state)
 {
 	struct broker_options options = { .file = { NULL, &file[1] } };
@@ -387,8 +451,9 @@ static void test_alone(void **state)
 	/* It has answered: it is set up. */
 	assert_int_equal(answer_to(5, 0).result, -ENOENT);
 	for (int fd = 0; fd < 64; fd++) {
-		const bool has = fd == BROKER_CHANNEL || fd == BROKER_DIR ||
-				 fd == BROKER_DIR + 1;
+		const bool has = fd == BROKER_CHANNEL ||
+				 (fd >= BROKER_DIR &&
+				  fd < BROKER_DIR + 2 * BROKER_FILES);
 
 		snprintf(name, sizeof(name), "/proc/%d/fd/%d", (int)child, fd);
 		len = readlink(name, link, sizeof(link));
@@ -416,6 +481,8 @@ int main(void)
 		broker_test(test_flood),
 		broker_test(test_removes_both),
 		broker_test(test_leaves_others),
+		broker_test(test_leaves_the_next),
+		broker_test(test_not_locked_in),
 		broker_test(test_none_where_nothing_to_do),
 		broker_test(test_does_not_hold_up),
 		broker_test(test_alone),

@@ -111,11 +111,86 @@ static bool gives_memory_on(const char *directory)
 	return n > 0 && (strstr(text, "memory") || strstr(text, "io"));
 }
 
+static bool is_cgroup2(const char *path)
+{
+	struct statfs fs;
+
+	return !statfs(path, &fs) && fs.f_type == CGROUP2_SUPER_MAGIC;
+}
+
+/* Makes it the path of the cgroup above; false where there is none. */
+static bool go_up(char path[PATH_BYTES])
+{
+	const size_t len = strlen(path);
+
+	if (len + sizeof("/..") > PATH_BYTES)
+		return false;
+	memcpy(path + len, "/..", sizeof("/.."));
+	return is_cgroup2(path);
+}
+
+/* `path` becomes that of this process's own cgroup, which `other` leads to. */
+static bool find_own_cgroup(const char *other, char path[PATH_BYTES])
+{
+	char text[PATH_BYTES] = "\n";
+	const int fd = open("/proc/self/cgroup", O_RDONLY | O_CLOEXEC);
+	const char *at;
+	size_t top;
+
+	if (fd < 0 || read(fd, text + 1, sizeof(text) - 2) < 0)
+		text[1] = 0;
+	if (fd >= 0)
+		close(fd);
+	at = strstr(text, "\n0::");
+	snprintf(path, PATH_BYTES, "%s", other);
+	do
+		top = strlen(path);
+	while (go_up(path));
+	if (at)
+		snprintf(path + top, PATH_BYTES - top, "%.*s",
+			 (int)strcspn(at + 4, "\n"), at + 4);
+	return at && is_cgroup2(path);
+}
+
+/*
+ * "Delegation Containment": who moves a process may write to cgroup.procs of
+ * the nearest cgroup above both. True also where that cannot be seen.
+ */
+static bool may_move_to(const char *directory)
+{
+	char own[PATH_BYTES], at[PATH_BYTES];
+	struct stat above, other;
+
+	if (!find_own_cgroup(directory, own))
+		return true;
+	do {
+		if (stat(own, &above))
+			return true;
+		snprintf(at, sizeof(at), "%s", directory);
+		do
+			if (!stat(at, &other) && above.st_ino == other.st_ino) {
+				strncat(at, "/cgroup.procs",
+					sizeof(at) - strlen(at) - 1);
+				return !access(at, W_OK);
+			}
+		while (go_up(at));
+	} while (go_up(own));
+	return true;
+}
+
+/* Of a version 2 cgroup: errno where the kernel would refuse to be joined. */
+static int judge_cgroup(const char *directory)
+{
+	if (!may_move_to(directory))
+		return EACCES;
+	return gives_memory_on(directory) ? EBUSY : 0;
+}
+
 /*
  * cgroup.procs, in Documentation/admin-guide/cgroup-v2.rst: 0 is the process
  * that writes it. Whoever only checks must not: to be in there, and gone again,
- * is an event. He looks at the rule that is broken most ("No Internal Process
- * Constraint"). 0 or errno.
+ * is an event. He looks at the rules that are broken most (the above, and "No
+ * Internal Process Constraint"). 0 or errno.
  */
 static int join_or_judge(const struct option_file *cgroup, int procs_fd,
 			 bool check)
@@ -127,9 +202,8 @@ static int join_or_judge(const struct option_file *cgroup, int procs_fd,
 	if (fs.f_type != CGROUP2_SUPER_MAGIC && fs.f_type != CGROUP_SUPER_MAGIC)
 		return EINVAL;
 	if (check)
-		return fs.f_type == CGROUP2_SUPER_MAGIC && cgroup->path &&
-				       gives_memory_on(cgroup->path)
-			       ? EBUSY
+		return fs.f_type == CGROUP2_SUPER_MAGIC && cgroup->path
+			       ? judge_cgroup(cgroup->path)
 			       : 0;
 	return write(procs_fd, "0", 1) == 1 ? 0 : errno;
 }
@@ -161,6 +235,9 @@ int jail_join_cgroup(const struct option_file *cgroup, bool check)
 	close(fd);
 	if (error == EINVAL)
 		help = "; it is no cgroup that processes can be in";
+	if (error == EACCES)
+		help = "; the cgroup above both it and mote's own has to be "
+		       "yours, too: start mote from within that, or as root";
 	if (error == EBUSY)
 		help = "; it gives its memory on to cgroups below it: name one "
 		       "of these";

@@ -526,6 +526,21 @@ if needs_root "--netns and --cgroup work"; then
 		guest_end
 		guest hello --cgroup "$group" --check
 		is "$status $(cat "$err")" "0 " "--check of a good cgroup says nothing"
+		# In version 2 it takes the cgroup above both as well.
+		if [ "$(stat -f -c %T "$group")" = cgroup2fs ]; then
+			chown 65534 "$group" "$group/cgroup.procs"
+			mkdir "$tmp/mover"
+			cp "$MOTE" "$GUESTS/hello.elf" "$tmp/mover"
+			chmod 755 "$tmp" "$tmp/mover"
+			for with in '' --check; do
+				run setpriv --reuid 65534 --regid 65534 --clear-groups \
+					"$tmp/mover/mote" -k "$tmp/mover/hello.elf" \
+					--cgroup "$group" $with
+				is "$status" 125 "a cgroup that is out of a user's reach is refused${with:+ by $with}"
+				like "$(cat "$err")" "--cgroup $group: .*start mote from within" \
+					"a cgroup out of reach: what to do is said${with:+ by $with}"
+			done
+		fi
 		await rmdir "$group"
 	else
 		tap_count=$((tap_count + 1))

@@ -33,7 +33,11 @@ static int unixsock_failed(const struct unixsock *file, int error,
 	return -error;
 }
 
-/* What lies at the path: away with it if it is a socket that is dead. */
+/*
+ * What lies at the path: away with it if it is a socket that is dead. The
+ * broker of a mote that was killed may be about to do the same: ENOENT is no
+ * error.
+ */
 static int unixsock_remove_stale(const struct unixsock *file,
 				 const struct sockaddr_un *address)
 {
@@ -41,7 +45,7 @@ static int unixsock_remove_stale(const struct unixsock *file,
 	int fd, error = 0;
 
 	if (lstat(file->path, &status) < 0)
-		return unixsock_failed(file, errno, "");
+		return errno == ENOENT ? 0 : unixsock_failed(file, errno, "");
 	if (!S_ISSOCK(status.st_mode))
 		return unixsock_failed(file, EEXIST,
 				       " and is not a socket; name another");
@@ -52,12 +56,12 @@ static int unixsock_remove_stale(const struct unixsock *file,
 		error = errno;
 	close(fd);
 	/* 0 and EAGAIN (its backlog is full): somebody listens. */
-	if (error != ECONNREFUSED)
+	if (error != ECONNREFUSED && error != ENOENT)
 		return unixsock_failed(
 			file, EADDRINUSE,
 			"; another program serves it: name another or "
 			"end that one");
-	if (unlink(file->path) < 0)
+	if (unlink(file->path) < 0 && errno != ENOENT)
 		return unixsock_failed(file, errno, "; remove it");
 	return 0;
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* uses: cpu/loop/broker.c cpu/loop/unixsock.c cpu/loop/file.c */
 /* uses: cpu/loop/loop.c tests/unit/kept_log.c */
+/* ldflags: -Wl,--wrap=lstat,--wrap=connect,--wrap=unlink */
 /*
  * The broker as a process, without a jail and a filter: it connects to
  * PATH_<port> and nowhere else, whatever it is asked, and removes the files
@@ -366,6 +367,60 @@ static void test_leaves_the_next(void **state)
 	}
 }
 
+/* Before which call the other broker removes the file. */
+static enum { NEVER, LSTAT, CONNECT, UNLINK } vanishes;
+
+int __real_lstat(const char *name, struct stat *status);
+int __wrap_lstat(const char *name, struct stat *status);
+int __real_connect(int fd, const struct sockaddr *address, socklen_t len);
+int __wrap_connect(int fd, const struct sockaddr *address, socklen_t len);
+int __real_unlink(const char *name);
+int __wrap_unlink(const char *name);
+
+static void vanish_before(int call)
+{
+	if ((int)vanishes != call)
+		return;
+	vanishes = NEVER;
+	assert_int_equal(__real_unlink(path[0]), 0);
+}
+
+int __wrap_lstat(const char *name, struct stat *status)
+{
+	vanish_before(LSTAT);
+	return __real_lstat(name, status);
+}
+
+int __wrap_connect(int fd, const struct sockaddr *address, socklen_t len)
+{
+	vanish_before(CONNECT);
+	return __real_connect(fd, address, len);
+}
+
+int __wrap_unlink(const char *name)
+{
+	vanish_before(UNLINK);
+	return __real_unlink(name);
+}
+
+/* The one of a mote that was killed, while the next one starts. */
+static void test_removes_late(void **state)
+{
+	(void)state;
+	snprintf(path[0], sizeof(path[0]), "%s/v", dir);
+	for (int call = NEVER; call <= UNLINK; call++) {
+		close(listener_at("v", 1));
+		vanishes = call;
+		listens[0] = unixsock_listen(&file[0], "--x ", path[0], 1);
+		expect_no_log();
+		assert_true(listens[0] >= 0);
+		assert_int_equal(vanishes, NEVER);
+		assert_true(is_there(0));
+		unixsock_remove(&file[0]);
+		close(listens[0]);
+	}
+}
+
 static int refuse_lock_in(void *arg, unsigned number)
 {
 	(void)arg, (void)number;
@@ -482,6 +537,7 @@ int main(void)
 		broker_test(test_removes_both),
 		broker_test(test_leaves_others),
 		broker_test(test_leaves_the_next),
+		broker_test(test_removes_late),
 		broker_test(test_not_locked_in),
 		broker_test(test_none_where_nothing_to_do),
 		broker_test(test_does_not_hold_up),

@@ -151,6 +151,7 @@ static int has_guid(int fd, const char *name, const uint8_t header[92],
 static int has_partuuid(int fd, const char *name)
 {
 	uint8_t sector[512] = { 0 };
+	unsigned number;
 
 	for (uint64_t block = 512; block <= 4096; block *= 8)
 		if (disk_read(fd, sector, 92, block) &&
@@ -162,7 +163,8 @@ static int has_partuuid(int fd, const char *name)
 	    *name++ != '-' || hex_digit(name[0]) > 15 ||
 	    hex_digit(name[1]) > 15 || name[2])
 		return -1;
-	return (int)(hex_digit(name[0]) * 16 + hex_digit(name[1]));
+	number = hex_digit(name[0]) * 16 + hex_digit(name[1]);
+	return number ? (int)number : -1;
 }
 
 static const struct disk_name {

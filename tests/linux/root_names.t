@@ -121,9 +121,12 @@ says mbr mbr "root=PARTUUID= is a partition of an MBR"
 one none "UUID=${uuid%0}1"
 says erofs erofs "root=UUID= is the disk with that erofs"
 one other PARTLABEL=root
+one zero PARTUUID=FEDC0123-00
 refuses none "no disk has the name that root= gives: UUID=${uuid%0}1" \
 	"a name that no disk has is refused, and said"
 refuses other "root= is to be /dev/NAME, UUID=, LABEL= or PARTUUID=, not: PARTLABEL=root" \
 	"a name of another kind is refused, and what is taken is said"
+refuses zero "no disk has the name that root= gives: PARTUUID=FEDC0123-00" \
+	"partitions of an MBR are numbered from 1: 0 is not the disk"
 
 done_testing

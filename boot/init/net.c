@@ -7,7 +7,8 @@
  *
  *	ip=CLIENT:SERVER:GATEWAY:NETMASK:HOSTNAME:DEVICE:AUTOCONF
  *
- * SERVER and AUTOCONF are ignored: there is no DHCP here.
+ * SERVER and AUTOCONF are ignored: there is no DHCP here. Without HOSTNAME,
+ * hostname= is it, which a kernel before Linux 6.0 does not know.
  */
 #include <errno.h>
 #include <net/if.h>
@@ -128,6 +129,7 @@ static void net_resolve_name(const char *name, const char *address)
 void net_start(void)
 {
 	const char *ip = text_word("ip"), *field[FIELDS];
+	const char *name = text_word("hostname");
 	struct text fields = { .len = 0 };
 	char *at = fields.bytes;
 	int fd = (int)SYS(socket, AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
@@ -147,7 +149,7 @@ void net_start(void)
 	if (!*field[DEVICE])
 		field[DEVICE] = "eth0";
 	if (!*field[HOSTNAME])
-		field[HOSTNAME] = "mote";
+		field[HOSTNAME] = name && *name ? name : "mote";
 	SYS(sethostname, field[HOSTNAME], text_len(field[HOSTNAME]));
 	has_address = *field[CLIENT] >= '0' && *field[CLIENT] <= '9';
 	/* Debian's address for a machine that has no fixed one of its own */

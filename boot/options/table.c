@@ -462,7 +462,8 @@ static const struct option_foreign foreign_words[] = {
 	  "the command is the guest's root, and su(1) makes it another user; "
 	  "--user is whom mote becomes on the host" },
 	{ NULL, "hostname",
-	  "--append hostname=NAME names the guest (its Linux 6.0 or later)" },
+	  "--append hostname=NAME names the guest (with a command, or Linux "
+	  "6.0)" },
 	{ NULL, "network netdev nic",
 	  "--net tap=NAME, or --net unix=SOCKET with passt(1), which takes no "
 	  "rights" },

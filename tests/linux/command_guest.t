@@ -52,7 +52,7 @@ is "$(got name)" "mote 127.0.1.1 3" \
 	"the host name resolves where the disk has no /etc/hosts"
 is "$(got own)" "" "no word goes to the disk's /etc/hosts"
 command ro -d "$tmp/bare,root,ro" -- sh -c "$look"
-command initrd -- sh -c "$look"
+command initrd -a hostname=job-7 -- sh -c "$look"
 ended hosts
 is "$(got name)" "box 192.0.2.9 2" \
 	"the host name resolves where the disk has /etc/hosts: to the address of ip="
@@ -63,7 +63,8 @@ ended ro
 is "$(got tmp)" "tmpfs 1777 1777" "/tmp is in memory over a read-only disk"
 ended initrd
 is "$(got tmp)" "tmpfs 1777 1777" "/tmp is in memory without a disk"
-is "$(got name)" "mote 127.0.1.1 3" "the host name resolves without a disk"
+is "$(got name)" "job-7 127.0.1.1 3" \
+	"hostname= is the name of the machine, which resolves without a disk"
 command again -d "$tmp/bare,root" -- sh -c 'busybox cat /tmp/left'
 
 # -- poweroff -----------------------------------------------------------------

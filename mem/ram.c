@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #include "mem/log.h"
+#include "mem/pool.h"
 #include "mem/util.h"
 
 #ifndef MAP_HUGE_SHIFT
@@ -53,12 +54,12 @@ static int map_ram(struct ram *ram, const struct ram_options *options)
 	align = ram->page > HOST_ALIGN ? ram->page : HOST_ALIGN;
 	if (ram->page != RAM_PAGE && !options->check)
 		flags = MAP_HUGETLB | (int)(type->shift << MAP_HUGE_SHIFT);
-	ram->room = options->size + align + 2 * GUARD_BYTES;
+	ram->room = options->size + align + 2 * POOL_GUARD;
 	if (ram->page != RAM_PAGE && options->check && huge_pages_lack(options))
 		errno = ENOMEM;
 	else
-		host = guarded_map(options->size, ram->room, align, flags,
-				   &ram->reserved);
+		host = pool_map_aligned(options->size, ram->room, align, flags,
+					&ram->reserved);
 	if (!host) {
 		int error = errno;
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* uses: boot/kernel.c boot/source.c boot/initrd.c mem/ram.c */
+/* uses: boot/kernel.c boot/source.c boot/initrd.c mem/ram.c mem/pool.c */
 /* uses: cpu/loop/format.c */
 /*
  * Any bytes as a kernel, and then as the initrd of it where it was taken.

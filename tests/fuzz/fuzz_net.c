@@ -2,7 +2,7 @@
 /* uses: virtio/net/net.c virtio/net/tap.c virtio/net/stream.c */
 /* uses: virtio/net/rx_buffers.c */
 /* uses: virtio/limiter.c virtio/mmio.c */
-/* uses: virtio/queue.c cpu/bus.c mem/ram.c mem/log.c */
+/* uses: virtio/queue.c cpu/bus.c mem/ram.c mem/log.c mem/pool.c */
 /*
  * virtio-net between a driver that does what the input says (driver.h) and
  * a peer that does, too. The first byte chooses the backend: bit 0 a stream,

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* uses: virtio/queue.c mem/ram.c mem/log.c */
+/* uses: virtio/queue.c mem/ram.c mem/log.c mem/pool.c */
 /*
  * The queue walk over a small RAM that the input fills: whatever the driver
  * wrote, a chain lies in RAM, fits its own sums, and the walk ends.

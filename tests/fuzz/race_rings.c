@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* uses: virtio/devices.c virtio/limiter.c tests/unit/device_help.c */
 /* uses: virtio/block/block.c virtio/block/request.c virtio/block/file.c */
+/* uses: mem/pool.c */
 /* uses: virtio/block/io.c virtio/block/io_uring.c virtio/block/io_thread.c */
 /* uses: virtio/net/net.c virtio/net/rx_buffers.c virtio/net/stream.c */
 /* uses: virtio/net/tap.c virtio/vsock/vsock.c virtio/vsock/conn.c */

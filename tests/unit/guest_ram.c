@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* uses: mem/ram.c tests/unit/kept_log.c */
+/* uses: mem/ram.c tests/unit/kept_log.c mem/pool.c */
 #include "tests/unit/guest_ram.h"
 
 #include <stdio.h>

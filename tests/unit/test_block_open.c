@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* uses: virtio/block/file.c cpu/loop/file.c tests/unit/guest_ram.c */
+/* uses: mem/pool.c */
 /* uses: virtio/block/io_uring.c virtio/block/io.c tests/unit/sample_file.c */
 /* uses: cpu/loop/format.c */
 /* ldflags: -Wl,--wrap=open,--wrap=ftruncate */

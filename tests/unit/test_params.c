@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* uses: boot/params.c boot/cmdline.c mem/ram.c */
+/* uses: boot/params.c boot/cmdline.c mem/ram.c mem/pool.c */
 /* ldflags: -Wl,--wrap=getrandom */
 /* The zero page: what a kernel is told at its start. */
 #include <asm/bootparam.h>

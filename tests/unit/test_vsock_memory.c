@@ -5,6 +5,7 @@
 #include <sys/mman.h>
 #include <sys/resource.h>
 
+#include "mem/pool.h"
 #include "tests/unit/faults.h"
 #include "tests/unit/vsock_help.h"
 
@@ -234,7 +235,7 @@ static void test_guarded(void **state)
 	assert_true(faults(end));
 	assert_true(faults((uint8_t *)conns->conn - 1));
 	assert_true(faults((uint8_t *)conns->conn +
-			   round_up(conns->mapped, GUARD_BYTES)));
+			   round_up(conns->mapped, POOL_GUARD)));
 }
 
 /* The more memory the guest has, the more streams have whole buffers. */

@@ -56,6 +56,7 @@
 #include <string.h>
 
 #include "mem/log.h"
+#include "mem/pool.h"
 #include "mem/util.h"
 
 #define QUEUE_BUDGET 128      /* chains taken from a queue in a turn */

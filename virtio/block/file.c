@@ -53,6 +53,7 @@
 
 #include "cpu/loop/format.h"
 #include "mem/log.h"
+#include "mem/pool.h"
 #include "mem/util.h"
 
 /* -- the overlay ---------------------------------------------------------- */

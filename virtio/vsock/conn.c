@@ -31,6 +31,7 @@
 #include <unistd.h>
 
 #include "mem/log.h"
+#include "mem/pool.h"
 #include "mem/util.h"
 
 #define MS		 1000000ULL

@@ -60,7 +60,6 @@
 #include "mem/util.h"
 
 #define QUEUE_BUDGET 128      /* chains taken from a queue in a turn */
-#define COPY_COST    16	      /* so many of them are one cluster's copy */
 #define FLUSH_BUDGET 8	      /* of an engine, in a turn */
 #define WAIT_MIN_NS  1000000u /* of a rate limit; far below its burst */
 
@@ -112,15 +111,12 @@ static void step_done(void *arg, struct engine_io *io)
 	complete_request(b, r, request_step_done(&b->disk, r));
 }
 
-/* Not so many that others have to wait for copies of clusters. */
 static void resume_deferred(struct block *b)
 {
 	struct request *r;
 	int status;
 
-	b->disk.copies = 0;
-	while (b->disk.copies < QUEUE_BUDGET / COPY_COST &&
-	       (r = request_resume(&b->disk, &status)))
+	while (!b->disk.copied && (r = request_resume(&b->disk, &status)))
 		complete_request(b, r, status);
 }
 
@@ -190,23 +186,22 @@ static bool serve_queue(struct block *b, unsigned index)
 {
 	struct queue *queue = &b->device.queue[index];
 	const uint32_t bit = 1u << index;
-	unsigned taken = 0, spent = 0;
+	unsigned taken = 0;
 
 	b->limited &= ~bit;
 	b->starved &= ~bit;
 	b->unfinished &= ~bit;
-	b->disk.copies = 0;
 	queue_ignore_kicks(queue);
 	do
-		while (spent < QUEUE_BUDGET && take_request(b, index))
-			spent = ++taken + COPY_COST * b->disk.copies;
-	while (spent < QUEUE_BUDGET && !((b->limited | b->starved) & bit) &&
+		while (taken < QUEUE_BUDGET && take_request(b, index))
+			taken++;
+	while (taken < QUEUE_BUDGET && !((b->limited | b->starved) & bit) &&
 	       queue_want_kick(queue));
-	if (spent >= QUEUE_BUDGET) {
+	if (taken == QUEUE_BUDGET) {
 		b->unfinished |= bit;
 		loop_defer(b->loop, &b->more);
 	}
-	return spent;
+	return taken;
 }
 
 /* In turn: a queue that always has more must not keep the others waiting. */
@@ -292,7 +287,7 @@ static void serve_engines(struct block *b)
 		b->canceling = 0;
 		device_canceled(&b->device);
 	}
-	if ((b->starved && has_free_request(b)) ||
+	if (b->disk.copied || (b->starved && has_free_request(b)) ||
 	    (b->disk.deferred && request_can_resume(&b->disk)))
 		loop_defer(b->loop, &b->more);
 }
@@ -318,6 +313,7 @@ static void serve_unfinished(void *arg)
 {
 	struct block *b = arg;
 
+	b->disk.copied = false;
 	serve_queues(b, b->unfinished | b->starved);
 	serve_engines(b);
 }
@@ -375,6 +371,7 @@ static bool block_cancel(struct device *device, uint32_t queues)
 	if (queues == DEVICE_ALL_QUEUES) {
 		loop_timer_set(&b->timer, 0);
 		loop_cancel(b->loop, &b->more);
+		b->disk.copied = false;
 	}
 	if (is_in_flight(b, queues))
 		b->canceling = queues;

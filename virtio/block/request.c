@@ -13,14 +13,17 @@
  * short is gone on with; nothing at all is the end of a file that shrank, and
  * an I/O error to the guest.
  *
- * A step that has to wait for another request's is deferred. There are two such
- * cases. FLUSH: Linux tells of a write that was lost once for an open file, so
- * of two at a time one would be told, and the other that all is safe. There is
- * one at a time, and the next one is for all that came meanwhile. Ephemeral
- * disks: a write to a part of a cluster that is not in the overlay yet, while a
- * write to more of it is in flight: what neither covers has to come from the
- * base, but not behind either of them. The first of the line has something in
- * flight to wait for, or may go on; the others wait for the first.
+ * A step that has to wait for another request's is deferred. There are three
+ * such cases. FLUSH: Linux tells of a write that was lost once for an open
+ * file, so of two at a time one would be told, and the other that all is safe.
+ * There is one at a time, and the next one is for all that came meanwhile.
+ * Ephemeral disks: a write to a part of a cluster that is not in the overlay
+ * yet, while a write to more of it is in flight: what neither covers has to
+ * come from the base, but not behind either of them. And the loop waits for
+ * such a copy from the base, so a disk makes one in a turn: a guest that wants
+ * many, of a slow base, must not keep signals and other devices waiting. The
+ * first of the line has something in flight to wait for, or may go on; the
+ * others wait for the first.
  *
  * Trusts the driver with nothing, the file with nothing but its size. Loop's
  * thread.
@@ -140,9 +143,9 @@ static int copy_end_clusters(struct disk *disk, struct request *r)
 		    ends[i] >= disk->overlay->size ||
 		    overlay_has(disk->overlay, ends[i]))
 			continue;
-		if (is_cluster_filled(disk, ends[i]))
+		if (disk->copied || is_cluster_filled(disk, ends[i]))
 			return defer_request(disk, r, BLOCK_WAIT_CLUSTERS);
-		disk->copies++;
+		disk->copied = true;
 		/* Read and written. */
 		limiter_owe(disk->bytes, 2 * OVERLAY_CLUSTER);
 		limiter_owe(disk->ops, 2);

@@ -54,7 +54,7 @@ struct disk {
 	uint64_t syncs, synced;	  /* how many were begun; the last one done */
 	bool syncing;		  /* one is in flight */
 	bool lost;		  /* one failed: none can be done any more */
-	unsigned copies;    /* of clusters of the base; block.c resets it */
+	bool copied; /* a cluster, in this turn of the loop: see block.c */
 	bool write_through; /* the driver did not negotiate FLUSH */
 	bool no_punch, no_zero_range, no_discard; /* the file cannot do that */
 };

@@ -13,8 +13,8 @@
  * Who has taken mote over can make it connect to PATH_<port> for any port, as
  * the guest could before. Who could take the broker itself over finds that its
  * filter (seccomp/policy.c) compares pointers: a name that is looked up,
- *removed or connected to lies at an address that is known, on a page that can
- *be neither written to nor replaced. Only a port's digits lie on the next one.
+ * removed or connected to lies at an address that is known, on a page that can
+ * be neither written to nor replaced. Only a port's digits lie on the next one.
  *
  *	 BROKER_NAME(0)  BROKER_NAME(1)     BROKER_ADDRESS   BROKER_PORT
  *	|guest.sock      serial.sock  ...  AF_UNIX ".///guest.sock_|1234"

@@ -30,10 +30,10 @@
  *
  * It is built twice. With ASan and UBSan: RAM has guard pages, or a poisoned
  * fence at each end that must be whole when all is over. With TSan: whoever
- *guards too little in mote is told on. Guest memory itself is racy by nature:
- *so what the guests do to it, and what workers read and write there, is hidden
- *from TSan, and the loop's thread is the only one that it sees there. Arrays
- *and structures that lead to it are mote's own, and are not hidden.
+ * guards too little in mote is told on. Guest memory itself is racy by nature:
+ * so what the guests do to it, and what workers read and write there, is hidden
+ * from TSan, and the loop's thread is the only one that it sees there. Arrays
+ * and structures that lead to it are mote's own, and are not hidden.
  *
  * What a sanitizer cannot see is asked: each buffer of a disk's system call
  * lies in RAM; when the driver has read 0 from Status no call is under way and

@@ -33,23 +33,16 @@ begun() {
 
 # Every write that was told of is in its image.
 written() {
-	perl -e 'my ($dir, $out) = @ARGV;
-	open my $text, "<", $out or die;
-	while (<$text>) {
-		my ($disk, $i) = /^back (\d+) (\d+)$/ or next;
-		open my $image, "<:raw", "$dir/$disk.img" or die;
-		seek $image, $i * (4 << 20), 0;
-		read $image, my $bytes, 4 << 20;
-		die "disk $disk, write $i\n"
-			if $bytes ne chr(1 + $i % 4) x (4 << 20);
-	}' "$tmp" "$out"
+	tests/tools/written "$out" "$tmp/0.img" "$tmp/1.img" "$tmp/2.img" \
+		"$tmp/3.img"
 }
 
 # few NAME: it is over, and of all that was queued little was begun: what four
-# disks do in 15 seconds, so that a busy machine is no finding.
+# disks do in 15 seconds, so that a busy machine is no finding. Where none was,
+# these are not the calls that this mote makes.
 few() {
 	few_begun=$(begun)
-	if [ "$few_begun" -le 600 ]; then
+	if [ "$few_begun" -gt 0 ] && [ "$few_begun" -le 600 ]; then
 		pass "$1: what was not begun is given up"
 	else
 		is "$few_begun" few "$1: what was not begun is given up"
@@ -57,7 +50,7 @@ few() {
 	ok "$1: what the guest was told is written is written" written
 }
 
-for with in engine=threads direct,engine=auto; do
+for with in engine=threads engine=auto; do
 	MOTE=$tmp/mote
 	# shellcheck disable=SC2046 # words
 	guest_start virtio_stop -a "disks=4 do=go-on" $(disks "$with")
@@ -98,7 +91,8 @@ for with in engine=threads direct,engine=auto; do
 done
 MOTE=$fast
 
-# io_uring, which nothing here can slow; and reads, that would come later.
+# io_uring, which nothing here can slow (tests/soak/guest_stop.t does); and
+# reads, that would come later.
 for engine in uring threads; do
 	for how in reset queue; do
 		# shellcheck disable=SC2046 # words

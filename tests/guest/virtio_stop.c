@@ -3,7 +3,8 @@
  * Keeps much in flight on its disks, and then stops them, or is stopped: what
  * is queued must not be waited for. `n=` requests of 4 MiB on each of
  * `disks=`, writes or, with read=1, reads; a disk's write I fills the I-th
- * place of that size with bytes of 1 + I % 4. It says which are back.
+ * place of that size with bytes of 1 + I % 4. It says which are back. With
+ * one=1 the first disk does one of them alone before.
  *
  * When `after=` of the first disk are back it does what `do=` says: `go-on`,
  * for ever; `poweroff`; or `reset` or `queue`, for all disks, and then it looks
@@ -60,15 +61,32 @@ static void start_disk(unsigned disk)
 	reg_write(disk, R_STATUS, S_RUNNING);
 }
 
-static void queue_requests(unsigned disk)
+static void queue_requests(unsigned disk, unsigned count)
 {
-	for (unsigned i = 0; i < requests; i++) {
+	for (unsigned i = 0; i < count; i++) {
 		fill_table(disk, i);
 		vring_set(&ring[disk], i, (uintptr_t)table[disk][i],
 			  sizeof(table[disk][i]), D_INDIRECT, 0);
 		vring_offer(&ring[disk], (uint16_t)i);
 	}
 	reg_write(disk, R_QUEUE_NOTIFY, 0);
+}
+
+static bool is_one_back(void *arg)
+{
+	uint32_t id, len;
+
+	return vring_used(arg, &id, &len);
+}
+
+/* How long one takes is for the host to see. */
+static void do_one(void)
+{
+	print("one\n");
+	queue_requests(0, 1);
+	if (!wait_for(is_one_back, &ring[0]) || status[0][0])
+		fail("one request alone is not done");
+	print("one back\n");
 }
 
 /* Takes what is back; how many that were. */
@@ -90,6 +108,7 @@ static unsigned collect(unsigned disk)
 static void stop_disks(bool reset)
 {
 	for (unsigned disk = 0; disk < disks; disk++) {
+		print("stop %u\n", disk);
 		if (reset) {
 			reg_write(disk, R_STATUS, 0);
 		} else {
@@ -98,9 +117,9 @@ static void stop_disks(bool reset)
 		}
 		if (reg_read(disk, reset ? R_STATUS : R_QUEUE_READY))
 			fail("disk %u goes on", disk);
+		print("stopped %u\n", disk);
 		collect(disk);
 	}
-	print("stopped\n");
 }
 
 /* Nothing is read into memory any more, and no request comes back. */
@@ -175,10 +194,12 @@ void guest_main(const uint8_t *boot_params)
 	(void)boot_params;
 	read_cmdline();
 	prepare();
-	for (unsigned disk = 0; disk < disks; disk++) {
+	for (unsigned disk = 0; disk < disks; disk++)
 		start_disk(disk);
-		queue_requests(disk);
-	}
+	if (cmdline_number("one", 0))
+		do_one();
+	for (unsigned disk = 0; disk < disks; disk++)
+		queue_requests(disk, requests);
 	print("queued\n");
 	while (count < after || is_to("go-on")) {
 		for (unsigned disk = 1; disk < disks; disk++)
@@ -186,8 +207,10 @@ void guest_main(const uint8_t *boot_params)
 		count += collect(0);
 		pause_cpu();
 	}
-	if (is_to("poweroff"))
+	if (is_to("poweroff")) {
+		print("off\n");
 		return;
+	}
 	stop_disks(is_to("reset"));
 	expect_silence();
 	use_again();

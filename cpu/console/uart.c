@@ -523,6 +523,9 @@ void uart_set_reader(struct uart *uart, enum uart_reader reader)
 		uart->counters.dropped += used;
 		consume_output(uart, used);
 	}
+	/* He may take what was kept for him at less than the guest's pace. */
+	if (reader == UART_READER_THERE && used > UART_OUTPUT_HIGH)
+		uart->output_blocked = true;
 	unblock_output(uart);
 	unlock_uart(uart, &wake);
 }

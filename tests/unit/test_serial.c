@@ -326,7 +326,11 @@ static void test_awaited(void **state)
 			 3 * UART_OUTPUT_RING + 4 + 5 + 8);
 	uart_set_reader(&serial, UART_READER_THERE);
 	assert_int_equal(uart_output_waiting(&serial), UART_OUTPUT_RING);
+	/* He has not taken it yet: the guest waits, as for any reader. */
+	out(IER, in(IER) | IER_THRI);
+	assert_int_equal(in(LSR)&LSR_EMPTY, 0);
 	uart_output_consume(&serial, UART_OUTPUT_RING - 10);
+	assert_int_equal(in(LSR)&LSR_EMPTY, LSR_EMPTY);
 	assert_int_equal(drain_port("yythe last"), 10);
 	linux_printk("again");
 	assert_true(event());

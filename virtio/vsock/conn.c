@@ -679,9 +679,41 @@ static bool conns_make_room(struct conns *conns)
 	return false;
 }
 
-/* -- connections that the guest begins ------------------------------------ */
+/* -- what a socket has to say, as the loop calls it ------------------------ */
 
-static void conn_socket_ready(void *arg, uint32_t events);
+static void conn_read_command(struct conn *conn)
+{
+	uint32_t *host_port = &conn->conns->last_port, port = 0;
+	const int done = vsock_host_read_command(&conn->socket, &port);
+
+	if (done < 0)
+		conn_free(conn);
+	if (done <= 0)
+		return;
+	/* As Firecracker's: from 2^30 up, where no listener of the host's is */
+	do
+		*host_port = ((*host_port + 1) & 0x3fffffff) | 0x40000000;
+	while (conns_find(conn->conns, *host_port, port));
+	conn_enter_table(conn, *host_port, port);
+	conn->state = VSOCK_REQUESTED;
+	conn_wait(conn, VSOCK_WAIT_RESPONSE);
+	conn_set_pending(conn, VSOCK_OP_REQUEST);
+}
+
+static void conn_socket_ready(void *arg, uint32_t events)
+{
+	struct conn *conn = arg;
+	struct conns *conns = conn->conns;
+
+	vsock_host_events(&conn->socket, events);
+	if (conn->state == VSOCK_COMMAND)
+		conn_read_command(conn);
+	else
+		conn_update_state(conn);
+	conns->serve(conns);
+}
+
+/* -- connections that the guest begins ------------------------------------ */
 
 /*
  * New descriptors have the lowest numbers that are free. So where a stream's
@@ -878,39 +910,7 @@ void conns_receive(struct conns *conns, const struct vsock_packet *packet,
 		conns_reject(conns, packet);
 }
 
-/* -- what the loop calls -------------------------------------------------- */
-
-static void conn_read_command(struct conn *conn)
-{
-	uint32_t *host_port = &conn->conns->last_port, port = 0;
-	const int done = vsock_host_read_command(&conn->socket, &port);
-
-	if (done < 0)
-		conn_free(conn);
-	if (done <= 0)
-		return;
-	/* As Firecracker's: from 2^30 up, where no listener of the host's is */
-	do
-		*host_port = ((*host_port + 1) & 0x3fffffff) | 0x40000000;
-	while (conns_find(conn->conns, *host_port, port));
-	conn_enter_table(conn, *host_port, port);
-	conn->state = VSOCK_REQUESTED;
-	conn_wait(conn, VSOCK_WAIT_RESPONSE);
-	conn_set_pending(conn, VSOCK_OP_REQUEST);
-}
-
-static void conn_socket_ready(void *arg, uint32_t events)
-{
-	struct conn *conn = arg;
-	struct conns *conns = conn->conns;
-
-	vsock_host_events(&conn->socket, events);
-	if (conn->state == VSOCK_COMMAND)
-		conn_read_command(conn);
-	else
-		conn_update_state(conn);
-	conns->serve(conns);
-}
+/* -- what else the loop calls ---------------------------------------------- */
 
 /* Whoever waits for it is refused, and so is who comes later. */
 static void conns_lose_broker(struct conns *conns)

@@ -43,7 +43,10 @@
  * begun cannot be taken back: a read would reach into memory that is something
  * else by then, a write could come after a later one to the same place. It is
  * little (ENGINE_BYTES, or what a worker thread is at), and whoever cancels is
- * told when it is done; at the end of mote nobody waits for it.
+ * told when it is done; at the end of mote nobody waits for it. But a FLUSH has
+ * no bound: the host's kernel writes all that its page cache has of the file,
+ * and no signal ends that. A reset does not wait for it. The process does, in
+ * the kernel, when it ends.
  *
  * Trusts neither the driver nor what the file holds. Owns the backing, the
  * engines, the overlay and the pool. It runs in the

@@ -37,6 +37,7 @@
 #include <linux/seccomp.h>
 #include <sched.h>
 #include <signal.h>
+#include <sys/file.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
@@ -209,6 +210,11 @@ const struct policy_rule policy_rules[] = {
 	{ LOOP, DISK, SYS_preadv2, ANY, "what is in memory is read at once" },
 	{ LOOP, DISK_WRITE | EPHEMERAL, SYS_pwritev2, ANY,
 	  "what need not wait is written at once" },
+	{ LOOP,
+	  DISK,
+	  SYS_flock,
+	  { ARG(1, LOCK_UN) },
+	  "the next mote need not wait until a ring is gone" },
 	{ LOOP, EPHEMERAL, SYS_pread64, ANY, "a cluster that is copied" },
 	{ LOOP, EPHEMERAL, SYS_pwrite64, ANY, "to the overlay" },
 	{ LOOP,

@@ -6,7 +6,11 @@
  * what the test says, when it says, and with what result: whose turn it is,
  * resets in between, results that real files seldom give.
  */
+#include <fcntl.h>
 #include <linux/falloc.h>
+#include <stdio.h>
+#include <sys/file.h>
+#include <unistd.h>
 
 #include "tests/unit/block_help.h"
 #include "tests/unit/mock_engine.h"
@@ -928,6 +932,25 @@ static void test_engine_choice(void **state)
 	mock_no_uring = mock_no_worker = 0;
 }
 
+/* A copy of its descriptor is what a ring has until it is gone. */
+static void test_end_unlocks(void **state)
+{
+	char path[32];
+	int copy, other;
+
+	(void)state;
+	start((struct block_options){ 0 }, ALL);
+	copy = dup(t.block->backing.fd);
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", copy);
+	other = open(path, O_RDWR);
+	assert_true(other >= 0);
+	assert_int_equal(flock(other, LOCK_EX | LOCK_NB), -1);
+	end();
+	assert_int_equal(flock(other, LOCK_EX | LOCK_NB), 0);
+	close(other);
+	close(copy);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -955,6 +978,7 @@ int main(void)
 		cmocka_unit_test(test_writes_by_worker),
 		cmocka_unit_test(test_misaligned),
 		cmocka_unit_test(test_engine_choice),
+		cmocka_unit_test(test_end_unlocks),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

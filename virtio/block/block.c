@@ -622,6 +622,7 @@ void block_destroy(struct block *b)
 	for (unsigned i = 0; i < BLOCK_ENGINES; i++)
 		if (b->disk.engines[i])
 			b->disk.engines[i]->ops->destroy(b->disk.engines[i]);
+	block_unlock(&b->backing);
 	overlay_destroy(&b->overlay);
 	pool_unmap(b->disk.pool, ENGINE_DEPTH * sizeof(*b->disk.pool));
 	block_close(&b->backing);

@@ -9,8 +9,10 @@
  * thread that still has a write in hand when mote ends, by kill -9 too, keeps
  * it open until that is done, and so nobody else writes meanwhile. It is mote's
  * own also where the caller has opened the file (fd=N), and open for no more
- * than is needed: it is opened again, through /proc. Where that cannot be, the
- * lock lasts as long as the caller keeps his.
+ * than is needed: it is opened again, through /proc. Where that cannot be, and
+ * mote is killed, the lock lasts as long as the caller keeps his. An end with
+ * nothing in hand lets go of the lock by itself: the kernel takes its time to
+ * take a ring down, and the next mote would wait for it.
  *
  * Who wants what another has waits a little, since what is left of a mote that
  * has ended is soon done, and udev holds a shared lock for a moment whenever a
@@ -519,6 +521,11 @@ static int prepare_disk(struct block_backing *b, const struct block_options *o)
 	if (!error && b->ephemeral)
 		error = create_overlay_file(b);
 	return error;
+}
+
+void block_unlock(const struct block_backing *b)
+{
+	flock(b->fd, LOCK_UN);
 }
 
 void block_close(const struct block_backing *b)

@@ -57,6 +57,8 @@ struct block_backing {
 int block_open(struct block_backing *backing,
 	       const struct block_options *options, unsigned index);
 void block_close(const struct block_backing *backing);
+/* Before that, where nobody will use the file any more, a ring included. */
+void block_unlock(const struct block_backing *backing);
 
 /* -- the overlay of an ephemeral disk -------------------------------------- */
 

@@ -200,6 +200,7 @@ const struct policy_rule policy_rules[] = {
 	  { ARG(1, F_SETFD), ARG(2, FD_CLOEXEC) },
 	  "musl makes sure of close-on-exec" },
 
+	{ LOOP, MAX, SYS_lseek, ANY, "whether a file with max= is full" },
 	{ LOOP,
 	  MAX,
 	  SYS_ftruncate,

@@ -142,9 +142,19 @@ ssize_t stream_read(struct stream *stream, void *data, size_t len)
 	return count_or_error(read(fd, data, len));
 }
 
-/* There is no other file to go on with: a path cannot be opened any more. */
+/*
+ * There is no other file to go on with: a path cannot be opened any more. Who
+ * rotates it may have emptied it already, and then nothing of it may be lost.
+ */
 static int make_room(struct stream *stream, size_t len)
 {
+	off_t size;
+
+	if (stream->size + len <= stream->max)
+		return 0;
+	size = lseek(stream->source.fd, 0, SEEK_END);
+	if (size >= 0)
+		stream->size = (uint64_t)size;
 	if (stream->size + len <= stream->max)
 		return 0;
 	if (ftruncate(stream->source.fd, 0))

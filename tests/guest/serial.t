@@ -135,6 +135,18 @@ is "$(tail -n 1 "$tmp/serial")" "lines 3072" \
 guest hello --serial "file=/dev/null,max=64K"
 is "$status" 125 "--serial file,max for a device is refused"
 
+# There is room for the first line, "waiting for the button", and for the next
+# one only because the file was rotated meanwhile.
+head -c $((65536 - 26)) /dev/zero | tr '\0' . >"$tmp/serial"
+guest_start button --serial "file=$tmp/serial,append,max=64K"
+ok "a guest whose file is nearly full runs" \
+	await grep -q 'the button' "$tmp/serial"
+echo rotated >"$tmp/serial"
+kill -TERM "$pid"
+guest_end
+is "$(cat "$tmp/serial")" "rotated
+pressed 1" "--serial file,max: a file that was rotated is not full"
+
 # As logrotate's copytruncate does it.
 guest_start flood -a kib=512 --serial "file=$tmp/serial"
 ok "--serial file: the guest has begun" await test -s "$tmp/serial"

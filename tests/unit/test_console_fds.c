@@ -9,6 +9,7 @@
  */
 #include "tests/unit/console_pipes.h"
 
+#include <sys/stat.h>
 #include <termios.h>
 
 static void test_socket(void **state)
@@ -242,6 +243,42 @@ static void test_unused(void **state)
 	assert_true(fcntl(STDOUT_FILENO, F_GETFD) >= 0);
 }
 
+static void expect_length(int fd, off_t length)
+{
+	struct stat status;
+
+	assert_int_equal(fstat(fd, &status), 0);
+	assert_int_equal(status.st_size, length);
+}
+
+/* max=: what was written since somebody else has emptied the file stays. */
+static void test_limited_file(void **state)
+{
+	static const char text[30000];
+	char path[] = "/tmp/mote-limited-XXXXXX";
+	const int fd = mkostemp(path, O_APPEND | O_CLOEXEC);
+	struct stream stream = stream_open(fd, O_WRONLY, true);
+
+	(void)state;
+	unlink(path);
+	assert_int_equal(stream_limit(&stream, 65536), 0);
+	for (int i = 1; i <= 2; i++) {
+		assert_int_equal(stream_write(&stream, text, 30000), 30000);
+		expect_length(fd, i * 30000);
+	}
+	assert_int_equal(ftruncate(fd, 0), 0);
+	for (int i = 1; i <= 2; i++) {
+		assert_int_equal(stream_write(&stream, text, 5000), 5000);
+		expect_length(fd, i * 5000);
+	}
+	/* Now it is full by what was written here alone. */
+	assert_int_equal(stream_write(&stream, text, 30000), 30000);
+	expect_length(fd, 40000);
+	assert_int_equal(stream_write(&stream, text, 30000), 30000);
+	expect_length(fd, 30000);
+	stream_close(&stream);
+}
+
 int main(void)
 {
 #define TEST(function)                                                         \
@@ -251,7 +288,7 @@ int main(void)
 		TEST(test_one_way),	TEST(test_bad_fd),
 		TEST(test_off),		TEST(test_file),
 		TEST(test_drain_waits), TEST(test_drain_gives_up),
-		TEST(test_unused),
+		TEST(test_unused),	TEST(test_limited_file),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

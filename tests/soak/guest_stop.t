@@ -92,9 +92,10 @@ stopped() {
 	# shellcheck disable=SC2086 # words
 	tests/tools/written "$out" $images 2>>"$bad" ||
 		echo "round $round: a write that was told of is lost" >>"$bad"
-	# What the host has in hand keeps the lock, as long as mote waits for it.
+	# What the host has in hand keeps the lock: as long as one request, but
+	# for a host whose own disk is busy.
 	for disk in $used; do
-		flock -w 2 -x "$disk" true ||
+		flock -w 20 -x "$disk" true ||
 			echo "round $round: $disk is in use" >>"$bad"
 	done
 	[ -z "$loops" ] || is_quiet

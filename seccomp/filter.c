@@ -6,7 +6,7 @@
  * built. Two things are known only when it is loaded: which features this run
  * uses, and the number of this process. An action that depends on features is
  * replaced by ALLOW or TRAP, a compare with the process's number gets that
- * number; the rest is loaded as it was compiled.
+ * number; then what makes no difference any more is left out (shorten.c).
  *
  * A filter answers SECCOMP_RET_TRAP: the call is not made, and SIGSYS comes
  * with its number. The handler puts the terminal back, writes one line, and
@@ -42,11 +42,13 @@
 #include "mem/log.h"
 #include "mem/util.h"
 #include "seccomp/filter_table.h" /* made by gen_filter */
+#include "seccomp/shorten.h"
 
 #define NAMED_MAX 1024u /* numbers of calls that are remembered */
 #define PROLOGUE  7	/* instructions that log mode puts before a program */
 
 _Static_assert(PROGRAM_MAX + PROLOGUE <= FILTER_PROGRAM_ROOM, "it fits");
+_Static_assert(PROGRAM_MAX <= SHORTEN_ROOM, "it fits");
 
 #ifndef SYS_SECCOMP
 #define SYS_SECCOMP 1 /* si_code: asm-generic/siginfo.h */
@@ -247,7 +249,7 @@ unsigned filter_program(enum filter_thread thread,
 	for (unsigned i = 0; i < count; i++)
 		to[before + i] = resolve_instruction(programs[thread].code[i],
 						     thread, options);
-	return before + count;
+	return before + shorten_program(to + before, count);
 }
 
 static unsigned count_rules(enum filter_thread thread, unsigned features)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* uses: seccomp/filter.c seccomp/policy.c mem/log.c */
+/* uses: seccomp/filter.c seccomp/shorten.c seccomp/policy.c mem/log.c */
 /*
  * The filter programs: for every call, with arguments that a row names and with
  * such that differ from them in one bit, for every single feature, none and
@@ -405,6 +405,21 @@ static void test_ring_flags(void **state)
 	}
 }
 
+/* What a run does not use takes no instruction of its filters. */
+static void test_short(void **state)
+{
+	unsigned all;
+
+	(void)state;
+	for (unsigned t = 0; t < FILTER_THREADS; t++) {
+		make((enum filter_thread)t, UINT32_MAX, false);
+		all = count;
+		make((enum filter_thread)t, 0, false);
+		assert_in_range(count, 1, t == FILTER_VCPU ? all : all - 1);
+		assert_in_range(count, 1, t == FILTER_LOAD ? 100 : 30);
+	}
+}
+
 /* The count of calls that some run of mote may make: the README has it. */
 static void test_vcpu_has_few(void **state)
 {
@@ -462,6 +477,7 @@ int main(void)
 		cmocka_unit_test(test_never),
 		cmocka_unit_test(test_arguments),
 		cmocka_unit_test(test_ring_flags),
+		cmocka_unit_test(test_short),
 		cmocka_unit_test(test_vcpu_has_few),
 		cmocka_unit_test(test_names),
 	};

@@ -128,14 +128,19 @@ static void on_filtered(void)
 
 /* -- system call filters -------------------------------------------------- */
 
+static unsigned features_in_use(const struct mote *m)
+{
+	return console_features(&m->guest.console) |
+	       command_features(&m->guest.command) |
+	       devices_features(&m->devices);
+}
+
 /* Each thread calls this by itself, before the guest runs. */
 static int filter_thread(struct mote *m, enum filter_thread thread,
 			 unsigned number)
 {
 	const struct filter_options options = {
-		.features = console_features(&m->guest.console) |
-			    command_features(&m->guest.command) |
-			    devices_features(&m->devices),
+		.features = features_in_use(m),
 		.log = m->options.sandbox == SANDBOX_LOG,
 		.broker_fd = m->broker_fd,
 	};
@@ -271,12 +276,26 @@ static uint64_t largest_file(const struct mote *m)
 	return largest;
 }
 
+/*
+ * What the filters do not keep from the network: a socket that is there, whose
+ * family may look at the namespace of whoever uses it; a ring, before it is
+ * restricted; everything, where the filters only warn. And mote is to leave the
+ * network again that --netns has put it into.
+ */
+static bool needs_own_network(const struct mote *m)
+{
+	const struct options *o = &m->options;
+
+	return o->sandbox == SANDBOX_LOG || file_is_given(&o->netns) ||
+	       features_in_use(m) & FEATURE_URING || files_have_socket(o);
+}
+
 /* From here on nothing is opened any more, and nothing can be. */
 static int lock_in(struct mote *m)
 {
 	const struct options *o = &m->options;
 	struct vsock *vsock = m->devices.vsock;
-	const struct jail_options jail = {
+	struct jail_options jail = {
 		.user_given = o->user.text,
 		.uid = o->user.uid,
 		.gid = o->user.gid,
@@ -297,6 +316,7 @@ static int lock_in(struct mote *m)
 	}
 	if (o->sandbox != SANDBOX_OFF) {
 		files_drop_standard(o);
+		jail.own_network = needs_own_network(m);
 		error = filter_prepare(o->sandbox == SANDBOX_LOG, on_filtered);
 	}
 	if (!error)

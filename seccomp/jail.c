@@ -3,7 +3,8 @@
  * Locks mote in. jail_enter, at the end of this file, says in which order:
  *
  *	no_new_privs, wiped environment, processor cores of its own
- *	namespaces	its own mount, ipc, uts and network namespaces
+ *	namespaces	its own mount, ipc and uts namespaces; see there for
+ *			when a network namespace as well
  *	root directory	a tmpfs without anything in it, for reading only
  *	user		another one than root, without groups
  *	(the first two again, in a user namespace, where they took root)
@@ -246,6 +247,14 @@ int jail_join_cgroup(const struct option_file *cgroup, bool check)
 
 /* -- namespaces ------------------------------------------------------------ */
 
+/*
+ * A network namespace is what costs by far the most of all of this, when it is
+ * made, and again when the host's kernel takes it down. It says where sockets
+ * are that are made in it, and from its first filter on mote can make none: the
+ * broker connects, with a filter that names the one kind that it may. So mote
+ * has one where there is something that could be led elsewhere all the same, as
+ * jail_options says; and it is the last of the table.
+ */
 static const struct namespace
 {
 	int flag;
@@ -279,12 +288,17 @@ static void find_missing(void)
 		missing = "start it as root, or have user namespaces allowed";
 }
 
+static size_t count_namespaces(bool network)
+{
+	return ARRAY_LEN(namespace_types) - !network;
+}
+
 /* One by one, where they cannot be had together: which is it? */
-static int enter_each_namespace(void)
+static int enter_each_namespace(bool network)
 {
 	int entered = 0;
 
-	for (size_t i = 0; i < ARRAY_LEN(namespace_types); i++)
+	for (size_t i = 0; i < count_namespaces(network); i++)
 		if (unshare(namespace_types[i].flag))
 			log_info("sandbox: no %s namespace: %s",
 				 namespace_types[i].name, strerror(errno));
@@ -298,15 +312,19 @@ static int enter_each_namespace(void)
  * aside; or -EPERM, unlogged, where they take a right that this process lacks,
  * and that everybody has inside of a user namespace (`user`).
  */
-static int enter_namespaces(bool user)
+static int enter_namespaces(bool network, bool user)
 {
 	int all = user ? CLONE_NEWUSER : 0, error;
 
-	for (size_t i = 0; i < ARRAY_LEN(namespace_types); i++)
+	for (size_t i = 0; i < count_namespaces(network); i++)
 		all |= namespace_types[i].flag;
 	if (!unshare(all)) {
-		log_info("sandbox: mount, ipc, uts and network namespaces%s",
-			 user ? ", in a user namespace" : "");
+		log_info("sandbox: mount, ipc%s namespaces%s%s",
+			 network ? ", uts and network" : " and uts",
+			 user ? ", in a user namespace" : "",
+			 network ? ""
+				 : "; no network namespace: mote has no "
+				   "socket of its caller's, and can make none");
 		return all & ~CLONE_NEWUSER;
 	}
 	error = errno;
@@ -314,7 +332,7 @@ static int enter_namespaces(bool user)
 		return -EPERM;
 	find_missing();
 	if (!user || !unshare(CLONE_NEWUSER))
-		return enter_each_namespace();
+		return enter_each_namespace(network);
 	log_info("sandbox: no namespaces: this host does not let this user "
 		 "make them: %s; %s",
 		 strerror(errno), missing);
@@ -679,14 +697,14 @@ int jail_enter(const struct jail_options *o)
 		return error;
 	if (o->own_cores)
 		take_own_cores();
-	own = enter_namespaces(false);
+	own = enter_namespaces(o->own_network, false);
 	if (own > 0 && own & CLONE_NEWNS)
 		root = enter_empty_root();
 	error = become_user(o);
 	/* An ordinary user, or a container's root. After he became another
 	 * user: that one's number means nothing in a user namespace. */
 	if (!error && own == -EPERM)
-		root = enter_namespaces(true) & CLONE_NEWNS &&
+		root = enter_namespaces(o->own_network, true) & CLONE_NEWNS &&
 		       enter_empty_root();
 	if (!error)
 		error = drop_capabilities(own == -EPERM);

@@ -19,6 +19,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "cpu/loop/file.h"
@@ -88,6 +89,26 @@ void files_drop_standard(const struct options *options)
 				 strerror(errno));
 	if (null >= 0)
 		close(null);
+}
+
+static bool is_socket(int fd)
+{
+	struct stat status;
+
+	return !fstat(fd, &status) && S_ISSOCK(status.st_mode);
+}
+
+bool files_have_socket(const struct options *options)
+{
+	const struct option_parsed *parsed = &options->parsed;
+
+	for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
+		if (is_socket(fd))
+			return true;
+	for (unsigned i = 0; i < parsed->fd_count; i++)
+		if (is_socket(parsed->fds[i].fd))
+			return true;
+	return false;
 }
 
 /* -- what the options name ------------------------------------------------- */

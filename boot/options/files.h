@@ -59,6 +59,12 @@ void files_add_initrd(struct files *files, int fd, const char *name);
 void files_drop_standard(const struct options *options);
 
 /*
+ * Whether something that mote has from its caller, 0 to 2 included, is a
+ * socket. After files_drop_standard.
+ */
+bool files_have_socket(const struct options *options);
+
+/*
  * Closes the kernel and the initrds once they are loaded: what is mapped of
  * them stays, and a guest that takes over mote finds no descriptor of theirs.
  */

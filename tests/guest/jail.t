@@ -66,11 +66,11 @@ inside() {
 	is "$(cut -d ' ' -f 5 "/proc/$pid/mountinfo")" / \
 		"$1: nothing else is mounted"
 	is "$(stat -f -c %T "/proc/$pid/root/")" tmpfs "$1: it is a tmpfs"
-	for space in mnt ipc uts net; do
+	for space in mnt ipc uts; do
 		ok "$1: a namespace of its own: $space" own $space
 	done
-	is "$(sed -n 's/^ *\(.*\):.*/\1/p' "/proc/$pid/net/dev")" lo \
-		"$1: a network with nothing in it"
+	ok "$1: the network, for which it has no socket, is the caller's" \
+		shared net
 	is "$(tr -d '\0' <"/proc/$pid/environ" | wc -c)" 0 \
 		"$1: its environment is empty"
 	is "$(stat -c %u "/proc/$pid/environ")" 0 \
@@ -125,7 +125,7 @@ if needs_root "what root's mote has left is seen"; then
 	outside "65534 65534 65534 65534" root
 	inside root "/dev/kvm /dev/null $err $events $out "
 	ok "root: and no user namespace" shared user
-	for line in "mount, ipc, uts and network namespaces" \
+	for line in "mount, ipc and uts namespaces; no network namespace: mote" \
 		"the root directory is empty" "uid 65534, gid 65534" \
 		"no capabilities, the bounding set is empty"; do
 		ok "--log info: $line" grep -q "^mote: sandbox: .*$line" "$err"
@@ -135,6 +135,48 @@ if needs_root "what root's mote has left is seen"; then
 	kill "$pid"
 	guest_end
 	ends 143 signal "root: signals reach mote in the sandbox"
+
+	# What could be led elsewhere: a socket, a ring, all that is only warned of.
+	cat >"$tmp/given.pl" <<-'END'
+	use Socket;
+	socketpair my $ours, my $theirs, AF_UNIX, SOCK_STREAM, 0 or die;
+	open my $kept, '<&', $ours or die;
+	my $fd = shift;
+	POSIX::dup2(fileno $theirs, $fd) // die;
+	system @ARGV;
+	END
+	truncate -s 64K "$tmp/ring"
+	for row in "the caller's socket is standard input:0" \
+		"the caller's socket is standard error:2" \
+		"the caller's socket is a network device:9:-n fd=9" \
+		"a disk has a ring::-d $tmp/ring,engine=uring" \
+		"filters only warn::--sandbox log"; do
+		what=${row%%:*}
+		row=${row#*:}
+		fd=${row%%:*}
+		with=${row#"$fd"}
+		# shellcheck disable=SC2086 # words
+		set -- "$MOTE" -k "$GUESTS/hang.elf" -m 64M ${with#:}
+		: >"$out"
+		if [ "$fd" ]; then
+			perl -MPOSIX "$tmp/given.pl" "$fd" sh -c \
+				'echo $$ >"$0" && exec "$@"' "$tmp/pid" "$@" >"$out" &
+		else
+			sh -c 'echo $$ >"$0" && exec "$@"' "$tmp/pid" "$@" \
+				>"$out" 2>"$err" &
+		fi
+		starter=$!
+		pid=
+		ok "a guest runs whose mote has its own network: $what" \
+			await says hanging
+		pid=$(cat "$tmp/pid")
+		ok "its own network: $what" own net
+		is "$(sed -n 's/^ *\(.*\):.*/\1/p' "/proc/$pid/net/dev")" lo \
+			"a network with nothing in it: $what"
+		kill -INT "$pid"
+		wait "$starter"
+		pid=
+	done
 
 	rm -f "$events"
 	"$MOTE" -k "$GUESTS/hang.elf" -m 64M --serial off 2>/dev/null &

@@ -171,7 +171,8 @@ run setpriv --no-new-privs --bounding-set=-sys_admin "$TOOLS/without" \
 like "$(cat "$err")" 'only the filters.*this container lacks CAP_SYS_ADMIN' \
 	"root without CAP_SYS_ADMIN is told what a container lacks"
 
-poor netns:EPERM hang
+truncate -s 64K "$tmp/ring" # one of what a network namespace is made for
+poor netns:EPERM hang -d "$tmp/ring,engine=uring"
 said 'no network namespace: Operation not permitted' "the network namespace is missing"
 is "$(ls -A "/proc/$pid/root/")" "" \
 	"without a network namespace the root directory is empty"

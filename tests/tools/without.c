@@ -7,12 +7,13 @@
  * Each call named fails, with ENOSYS (as on an older kernel), EPERM, EINVAL or
  * ENODEV, or does nothing and says that it has (`done`). `capbset` stands for
  * PR_CAPBSET_DROP of prctl(2), `core` for PR_SCHED_CORE of it, `netns` for an
- * unshare(2) that has CLONE_NEWNET among its flags. The command's own filters
- * come on top.
+ * unshare(2) that has CLONE_NEWNET among its flags, `readonly` for the question
+ * whether KVM has read-only memory. The command's own filters come on top.
  */
 #include <errno.h>
 #include <linux/audit.h>
 #include <linux/filter.h>
+#include <linux/kvm.h>
 #include <linux/seccomp.h>
 #include <sched.h>
 #include <stdbool.h>
@@ -30,23 +31,25 @@
 static const struct call {
 	const char *name;
 	int number;
-	int first; /* argument, or -1: whatever it is */
-	bool flag; /* it is one of several */
+	int value;    /* of its argument, or -1: whatever it is */
+	bool flag;    /* it is one of several */
+	int argument; /* its number */
 } calls[] = {
-	{ "capbset", SYS_prctl, PR_CAPBSET_DROP, false },
-	{ "chroot", SYS_chroot, -1, false },
-	{ "close_range", SYS_close_range, -1, false },
-	{ "core", SYS_prctl, 62, false },
-	{ "io_uring_setup", SYS_io_uring_setup, -1, false },
-	{ "landlock_create_ruleset", 444, -1, false },
-	{ "mount", SYS_mount, -1, false },
-	{ "netns", SYS_unshare, CLONE_NEWNET, true },
-	{ "open_tree", SYS_open_tree, -1, false },
-	{ "pivot_root", SYS_pivot_root, -1, false },
-	{ "setfsuid", SYS_setfsuid, -1, false },
-	{ "setgroups", SYS_setgroups, -1, false },
-	{ "setresuid", SYS_setresuid, -1, false },
-	{ "unshare", SYS_unshare, -1, false },
+	{ "capbset", SYS_prctl, PR_CAPBSET_DROP, false, 0 },
+	{ "chroot", SYS_chroot, -1, false, 0 },
+	{ "close_range", SYS_close_range, -1, false, 0 },
+	{ "core", SYS_prctl, 62, false, 0 },
+	{ "io_uring_setup", SYS_io_uring_setup, -1, false, 0 },
+	{ "landlock_create_ruleset", 444, -1, false, 0 },
+	{ "mount", SYS_mount, -1, false, 0 },
+	{ "netns", SYS_unshare, CLONE_NEWNET, true, 0 },
+	{ "open_tree", SYS_open_tree, -1, false, 0 },
+	{ "pivot_root", SYS_pivot_root, -1, false, 0 },
+	{ "readonly", SYS_ioctl, KVM_CAP_READONLY_MEM, false, 2 },
+	{ "setfsuid", SYS_setfsuid, -1, false, 0 },
+	{ "setgroups", SYS_setgroups, -1, false, 0 },
+	{ "setresuid", SYS_setresuid, -1, false, 0 },
+	{ "unshare", SYS_unshare, -1, false, 0 },
 };
 
 static const struct error {
@@ -93,16 +96,16 @@ static void refuse(char *text)
 		fprintf(stderr, "without: %s: what is that?\n", text);
 		exit(2);
 	}
-	if (call->first < 0) {
+	if (call->value < 0) {
 		add(SKIP_UNLESS(call->number, 1));
 	} else {
 		add(SKIP_UNLESS(call->number, 4));
-		add(LOAD(args[0]));
-		add(call->flag ? SKIP_UNLESS_SET(call->first, 1)
-			       : SKIP_UNLESS(call->first, 1));
+		add(LOAD(args[call->argument]));
+		add(call->flag ? SKIP_UNLESS_SET(call->value, 1)
+			       : SKIP_UNLESS(call->value, 1));
 	}
 	add(RETURN(SECCOMP_RET_ERRNO | (unsigned)error));
-	if (call->first >= 0)
+	if (call->value >= 0)
 		add(LOAD(nr));
 }
 

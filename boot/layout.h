@@ -27,16 +27,20 @@
 #define LAYOUT_LAPIC  0xfee00000U
 #define LAYOUT_IOAPIC 0xfec00000U
 
-/* virtio-mmio register files, one 4 KiB slot each, GSI VM_GSI_VIRTIO up */
-#define LAYOUT_VIRTIO	   0xd0000000U
-#define LAYOUT_VIRTIO_SLOT 0x1000U
+/*
+ * virtio-mmio registers, one slot of two pages each, GSI VM_GSI_VIRTIO up. They
+ * lie across the border of the two (virtio/mmio.h).
+ */
+#define LAYOUT_VIRTIO	     0xd0000fa0U
+#define LAYOUT_VIRTIO_SLOT   0x2000U
+#define LAYOUT_VIRTIO_WINDOW 0x200U
 
 /*
  * The same slots once more, for kernels without ACPI: what their command line
  * names. Gone as soon as the guest's ACPI interpreter has started, so that a
  * kernel which reads both finds each device once.
  */
-#define LAYOUT_VIRTIO_ALIAS 0xd0100000U
+#define LAYOUT_VIRTIO_ALIAS 0xd0100fa0U
 
 struct cmdline;
 struct initrd;

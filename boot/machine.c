@@ -88,7 +88,8 @@ static int add_slot_words(struct cmdline *line, unsigned slots)
 	int error = 0;
 
 	for (unsigned i = 0; i < slots && !error; i++) {
-		snprintf(word, sizeof(word), SLOT_PARAMETER "=4K@0x%x:%u",
+		snprintf(word, sizeof(word), SLOT_PARAMETER "=%u@0x%x:%u",
+			 LAYOUT_VIRTIO_WINDOW,
 			 LAYOUT_VIRTIO_ALIAS + i * LAYOUT_VIRTIO_SLOT,
 			 VM_GSI_VIRTIO + i);
 		error = cmdline_add(line, word);

@@ -13,7 +13,7 @@ DefinitionBlock ("", "SSDT", 2, "MOTE  ", "MOTEGST ", 1)
 			Name (_UID, 0x5f444955)
 			Name (_CCA, 1)
 			Name (_CRS, ResourceTemplate () {
-				Memory32Fixed (ReadWrite, 0x45534142, 0x1000)
+				Memory32Fixed (ReadWrite, 0x45534142, 0x200)
 				Interrupt (ResourceConsumer, Edge, ActiveHigh,
 					   Exclusive) { 0x5f495347 }
 			})

@@ -128,22 +128,34 @@ out:
 	return error;
 }
 
-static int add_slots(struct vm *vm, const struct ram *ram)
+static int add_memory(struct vm *vm, gpa at, const void *host, uint64_t size,
+		      uint32_t flags)
 {
-	for (unsigned i = 0; i < ARRAY_LEN(ram->region); i++) {
-		const struct ram_region *region = &ram->region[i];
-		struct kvm_userspace_memory_region slot = {
-			.slot = i,
-			.guest_phys_addr = region->start.v,
-			.memory_size = region->size,
-			.userspace_addr = (uintptr_t)region->host,
-		};
+	struct kvm_userspace_memory_region slot = {
+		.slot = vm->slots++,
+		.flags = flags,
+		.guest_phys_addr = at.v,
+		.memory_size = size,
+		.userspace_addr = (uintptr_t)host,
+	};
 
-		if (region->size &&
-		    ioctl(vm->fd, KVM_SET_USER_MEMORY_REGION, &slot))
-			return log_errno("KVM_SET_USER_MEMORY_REGION");
+	return ioctl(vm->fd, KVM_SET_USER_MEMORY_REGION, &slot)
+		       ? log_errno("KVM_SET_USER_MEMORY_REGION")
+		       : 0;
+}
+
+static int add_ram(struct vm *vm, const struct ram *ram)
+{
+	int error = 0;
+
+	for (unsigned i = 0; i < ARRAY_LEN(ram->region) && !error; i++) {
+		const struct ram_region *region = &ram->region[i];
+
+		if (region->size)
+			error = add_memory(vm, region->start, region->host,
+					   region->size, 0);
 	}
-	return 0;
+	return error;
 }
 
 /*
@@ -194,7 +206,7 @@ int vm_create(struct vm *vm, const struct ram *ram)
 		return -error;
 	}
 	set_tsc_rate(vm);
-	error = add_slots(vm, ram);
+	error = add_ram(vm, ram);
 	if (error)
 		return error;
 	if (ioctl(vm->fd, KVM_SET_TSS_ADDR, TSS_ADDRESS))
@@ -202,6 +214,22 @@ int vm_create(struct vm *vm, const struct ram *ram)
 	if (ioctl(vm->fd, KVM_CREATE_IRQCHIP, 0))
 		return log_errno("KVM_CREATE_IRQCHIP");
 	return mask_pic(vm);
+}
+
+int vm_show_page(struct vm *vm, gpa at, const void *page)
+{
+	if (vm->readonly == VM_NOT_ASKED) {
+		vm->readonly = ioctl(vm->fd, KVM_CHECK_EXTENSION,
+				     KVM_CAP_READONLY_MEM) > 0
+				       ? VM_READONLY
+				       : VM_NO_READONLY;
+		if (vm->readonly == VM_NO_READONLY)
+			log_info("this host's KVM has no read-only memory: "
+				 "devices' interrupts take the guest longer");
+	}
+	return vm->readonly == VM_READONLY
+		       ? add_memory(vm, at, page, RAM_PAGE, KVM_MEM_READONLY)
+		       : 0;
 }
 
 int vm_irqfd(struct vm *vm, int event_fd, unsigned gsi)

@@ -27,6 +27,8 @@ struct vm {
 	size_t run_size;   /* bytes of a vCPU's struct kvm_run mapping */
 	unsigned cpus_max; /* what this host allows */
 	bool tsc_deadline; /* the LAPIC timer has TSC-deadline mode */
+	unsigned slots;	   /* of memory, so far */
+	enum { VM_NOT_ASKED, VM_READONLY, VM_NO_READONLY } readonly;
 	struct bus pio, mmio;
 };
 
@@ -42,6 +44,14 @@ int vm_open(struct vm *vm, const struct option_file *kvm);
  * also then.
  */
 int vm_create(struct vm *vm, const struct ram *ram);
+
+/*
+ * The guest reads a page of the host's, which must outlive it, at `at`, without
+ * an exit; it cannot write there: that is MMIO, as where no memory is. Before
+ * there is a vCPU. Where the host's KVM cannot (KVM_CAP_READONLY_MEM), reads
+ * are MMIO, too. 0 or -errno, logged.
+ */
+int vm_show_page(struct vm *vm, gpa at, const void *page);
 
 /*
  * Each write to the eventfd raises an edge on `gsi` from now on. 0 or -errno,

@@ -7,22 +7,44 @@
  *			-> loop_call(transport_activate, _reset, _stop_queue)
  *	loop's thread	ioeventfd -> kick_ready -> device->ops->kick
  *			device_interrupt -> irqfd -> the guest
+ *	guest		InterruptStatus and all behind it: a load, no exit
+ *
+ * A slot lies across the border of two pages, just below InterruptStatus:
+ *
+ *	no memory		0x000 MagicValue .. 0x050 QueueNotify
+ *	a page, read-only	0x060 InterruptStatus .. 0x100 Config
+ *
+ * So an interrupt takes no exit to find out what it was for, and a notification
+ * none that is dearer than it has to be: a write to read-only memory goes
+ * through all of KVM's page fault before it is emulated and finds its ioeventfd
+ * (1,000 instructions more, on AMD's), and on Intel's a write to no memory is
+ * not emulated at all where the ioeventfd takes any value (KVM_FAST_MMIO_BUS).
+ * The guest cannot write the page, so Status and InterruptStatus are kept there
+ * and nowhere else; Config is a copy of the device's. Where the host's KVM has
+ *no read-only memory, slot_read copies from it.
+ *
+ * InterruptStatus shows USED_BUFFER from DRIVER_OK to the reset, so that no
+ * interrupt has to set it and none to clear it: at worst a driver looks at its
+ * rings and finds nothing new, as it does where another CPU has been quicker.
+ *(It is to say that "the device has used a buffer in at least one of the active
+ * virtual queues", 4.2.2.) Its acknowledgement changes nothing, and an eventfd
+ * that nobody reads takes it. CONFIG is there from before its interrupt until
+ *it is acknowledged, which exits.
  *
  * Accesses come from vCPU threads, several at once if the guest likes. A lock
- * for each slot orders what the driver writes; InterruptStatus, which is read
- * and acknowledged once for each interrupt, is atomic and takes none. What
- * starts or stops a device runs in the loop's thread while the vCPU waits with
- * the lock held: so the write of 0 to Status returns when nothing of the device
- * is in flight any more. Linux relies on that: of all transports, virtio_mmio
- * reads neither Status nor QueueReady until they are 0 (it does once, and
- * warns). Where the host has something in hand yet, only that vCPU waits, and
- * the loop goes on: the call is held until device_canceled. Where the loop has
- * ended the wait ends too, and mote with it.
+ * for each slot orders what the driver writes. What starts or stops a device
+ * runs in the loop's thread while the vCPU waits with the lock held: so the
+ * write of 0 to Status returns when nothing of the device is in flight any
+ *more. Linux relies on that: of all transports, virtio_mmio reads neither
+ *Status nor QueueReady until they are 0 (it does once, and warns). Where the
+ *host has something in hand yet, only that vCPU waits, and the loop goes on:
+ *the call is held until device_canceled. Where the loop has ended the wait ends
+ *too, and mote with it.
  *
  * A register is accessed as virtio 1.2, 4.2.2.2 says (32 bits, aligned) or not
- * at all: other accesses read as zero and are ignored, except that QueueNotify
- * takes any width. Configuration bytes are read in any width, and zero past
- * their end. An ordinary notification never gets here: KVM writes the queue's
+ * at all: other writes are ignored, except that QueueNotify takes any width;
+ * other reads find zero below InterruptStatus, and the bytes as they lie from
+ * there on. An ordinary notification never gets here: KVM writes the queue's
  * eventfd itself. That is watched edge-triggered and never read: each write is
  * an edge, and one that comes while the queue is being worked on is seen by the
  * next epoll_wait. It saves a system call for each kick, and the counter cannot
@@ -35,16 +57,18 @@
  * DEVICE_NEEDS_RESET and one line in the log: features that were not offered,
  * a queue that is not in RAM, DRIVER_OK without FEATURES_OK.
  *
- * Owns the transport, its eventfds and their place in the loop. Attached and
- * detached by the main thread.
+ * Owns the transport, its page, its eventfds and their place in the loop.
+ * Attached and detached by the main thread.
  */
 #include "virtio/mmio.h"
 
 #include <errno.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include "mem/log.h"
@@ -116,53 +140,77 @@ struct transport_window {
 	const _Atomic bool *absent; /* see mmio_slot.alias_absent */
 };
 
+/* What the guest reads without an exit: the registers from MMIO_SHOWN on. */
+struct transport_page {
+	_Atomic uint32_t word[RAM_PAGE / 4];
+};
+
 /*
  * The state of one slot. Who may touch what:
  *	constant after mmio_attach	any thread
  *	_Atomic				any thread
  *	under `lock`			vCPU threads; also the functions that
  *					they have run by loop_call meanwhile
- *	under `config_lock`		any thread, which then waits for nothing
+ *	device->config			the loop's thread
+ *	the page			all of it is _Atomic; Config and its
+ *					generation change in the loop's thread
  */
 struct transport {
 	/* constant */
 	struct device *device;
 	struct loop *loop;
 	const struct ram *ram;
-	int irq_fd;
+	struct transport_page *page; /* Status, ... are nowhere else */
+	int irq_fd, ack_fd;
 	struct transport_window window[2]; /* base, alias */
 	struct transport_kick kick[DEVICE_QUEUES_MAX];
 
-	_Atomic uint32_t interrupt_status;
-	_Atomic bool needs_reset, driver_ok;
 	struct log_limit complaints;
 
 	/* under `lock` */
 	pthread_mutex_t lock;
-	uint32_t status; /* without NEEDS_RESET */
 	uint32_t device_features_sel, driver_features_sel, queue_sel;
 	uint64_t driver_features;
 	bool impossible_features; /* bits above 63 */
 	struct transport_queue queue[DEVICE_QUEUES_MAX];
-
-	/* under `config_lock`, as device->config is */
-	pthread_mutex_t config_lock;
-	uint32_t generation;
 };
+
+/* -- the page that the guest reads ----------------------------------------- */
+
+static _Atomic uint32_t *shown(const struct transport *t, unsigned offset)
+{
+	return &t->page->word[(offset - MMIO_SHOWN) / 4];
+}
+
+static void show_config(struct transport *t)
+{
+	uint8_t bytes[DEVICE_CONFIG_MAX] = { 0 };
+
+	memcpy(bytes, t->device->config, t->device->config_len);
+	for (unsigned at = 0; at < sizeof(bytes); at += 4)
+		atomic_store(shown(t, CONFIG + at), get_le32(bytes + at));
+}
+
+/* 4.2.2.1: of a region that is not there it is all ones. */
+static void show_no_memory(struct transport *t)
+{
+	for (unsigned at = SHM_LEN_LOW; at <= SHM_BASE_HIGH; at += 4)
+		atomic_store(shown(t, at), UINT32_MAX);
+}
 
 /* -- the device's side: interrupts, configuration, giving up --------------- */
 
 /* KVM raises the GSI, which is edge-triggered. */
-static void raise_interrupt(struct transport *t, uint32_t why)
-{
-	/* Before the interrupt: its handler reads what it was for. */
-	atomic_fetch_or(&t->interrupt_status, why);
-	eventfd_raise(t->irq_fd);
-}
-
 void device_interrupt(struct device *device)
 {
-	raise_interrupt(device->transport, INTERRUPT_USED);
+	eventfd_raise(device->transport->irq_fd);
+}
+
+static void interrupt_for_config(struct transport *t)
+{
+	/* Before the interrupt: its handler reads what it was for. */
+	atomic_fetch_or(shown(t, INTERRUPT_STATUS), INTERRUPT_CONFIG);
+	eventfd_raise(t->irq_fd);
 }
 
 void device_set_config(struct device *device, uint32_t offset,
@@ -172,30 +220,31 @@ void device_set_config(struct device *device, uint32_t offset,
 
 	if (offset > DEVICE_CONFIG_MAX || len > DEVICE_CONFIG_MAX - offset)
 		return;
-	if (!t) {
-		memcpy(device->config + offset, bytes, len);
-		return;
-	}
-	pthread_mutex_lock(&t->config_lock);
 	memcpy(device->config + offset, bytes, len);
-	t->generation++;
-	pthread_mutex_unlock(&t->config_lock);
+	if (!t)
+		return;
+	/* 2.5: the driver reads ConfigGeneration before and after. */
+	show_config(t);
+	atomic_fetch_add(shown(t, CONFIG_GENERATION), 1);
 	if (device->active)
-		raise_interrupt(t, INTERRUPT_CONFIG);
+		interrupt_for_config(t);
 }
 
-/* NEEDS_RESET, once, from any thread. */
+/* Once, from any thread. */
 static void set_needs_reset(struct transport *t, const char *why)
 {
-	if (atomic_exchange(&t->needs_reset, true))
+	const uint32_t before =
+		atomic_fetch_or(shown(t, STATUS), STATUS_NEEDS_RESET);
+
+	if (before & STATUS_NEEDS_RESET)
 		return;
 	log_guest(&t->complaints,
 		  "%s: the guest's driver broke the rules: %s; the device "
 		  "does nothing until the driver resets it",
 		  t->device->name, why);
 	/* 2.1.2: only a driver that is running gets the notification. */
-	if (atomic_load(&t->driver_ok))
-		raise_interrupt(t, INTERRUPT_CONFIG);
+	if (before & STATUS_DRIVER_OK)
+		interrupt_for_config(t);
 }
 
 void device_broken(struct device *device, const char *why)
@@ -331,18 +380,11 @@ static struct transport_queue *writable_queue(struct transport *t)
 {
 	struct transport_queue *queue = selected_queue(t);
 
-	return queue && !queue->ready && !(t->status & STATUS_DRIVER_OK) ? queue
-									 : NULL;
-}
-
-static uint32_t read_generation(struct transport *t)
-{
-	uint32_t generation;
-
-	pthread_mutex_lock(&t->config_lock);
-	generation = t->generation;
-	pthread_mutex_unlock(&t->config_lock);
-	return generation;
+	return queue && !queue->ready &&
+			       !(atomic_load(shown(t, STATUS)) &
+				 STATUS_DRIVER_OK)
+		       ? queue
+		       : NULL;
 }
 
 static uint32_t read_mmio_register(struct transport *t, unsigned offset)
@@ -367,16 +409,6 @@ static uint32_t read_mmio_register(struct transport *t, unsigned offset)
 		return queue ? t->device->queue_size : 0;
 	case QUEUE_READY:
 		return queue && queue->ready;
-	case STATUS:
-		return t->status |
-		       (atomic_load(&t->needs_reset) ? STATUS_NEEDS_RESET : 0);
-	case SHM_LEN_LOW: /* 4.2.2.1: of no region it is all ones */
-	case SHM_LEN_HIGH:
-	case SHM_BASE_LOW:
-	case SHM_BASE_HIGH:
-		return UINT32_MAX;
-	case CONFIG_GENERATION:
-		return read_generation(t);
 	default: /* write-only, or none */
 		return 0;
 	}
@@ -390,7 +422,7 @@ static void set_half(uint64_t *to, bool high, uint32_t value)
 
 static void write_driver_features(struct transport *t, uint32_t value)
 {
-	if (t->status & STATUS_FEATURES_OK)
+	if (atomic_load(shown(t, STATUS)) & STATUS_FEATURES_OK)
 		return;
 	if (t->driver_features_sel > 1)
 		t->impossible_features |= value != 0;
@@ -425,7 +457,7 @@ static void write_queue_ready(struct transport *t, uint32_t value)
 			set_needs_reset(t, "a queue's size or address is "
 					   "impossible");
 	} else if (!value && queue && queue->ready) {
-		if (t->status & STATUS_DRIVER_OK &&
+		if (atomic_load(shown(t, STATUS)) & STATUS_DRIVER_OK &&
 		    loop_call(t->loop, transport_stop_queue,
 			      &t->kick[t->queue_sel]))
 			return;
@@ -436,13 +468,11 @@ static void write_queue_ready(struct transport *t, uint32_t value)
 static void reset_registers(struct transport *t)
 {
 	/* -ECANCELED: mote ends, and this register is not read again. */
-	if (t->status & STATUS_DRIVER_OK &&
+	if (atomic_load(shown(t, STATUS)) & STATUS_DRIVER_OK &&
 	    loop_call(t->loop, transport_reset, t))
 		return;
-	atomic_store(&t->driver_ok, false);
-	atomic_store(&t->needs_reset, false);
-	atomic_store(&t->interrupt_status, 0);
-	t->status = 0;
+	atomic_store(shown(t, INTERRUPT_STATUS), 0);
+	atomic_store(shown(t, STATUS), 0);
 	t->driver_features = 0;
 	t->impossible_features = false;
 	t->device_features_sel = t->driver_features_sel = t->queue_sel = 0;
@@ -465,33 +495,38 @@ static bool accept_features(struct transport *t)
 		set_needs_reset(t, "it took features that were not offered");
 		return false;
 	}
-	return (t->status & before) == before &&
+	return (atomic_load(shown(t, STATUS)) & before) == before &&
 	       t->driver_features & FEATURE_VERSION_1;
+}
+
+static void write_driver_ok(struct transport *t)
+{
+	if (!(atomic_load(shown(t, STATUS)) & STATUS_FEATURES_OK)) {
+		set_needs_reset(t, "it set DRIVER_OK without FEATURES_OK");
+		return;
+	}
+	atomic_fetch_or(shown(t, INTERRUPT_STATUS), INTERRUPT_USED);
+	if (!(atomic_fetch_or(shown(t, STATUS), STATUS_DRIVER_OK) &
+	      STATUS_NEEDS_RESET))
+		loop_call(t->loop, transport_activate, t);
 }
 
 /* 2.1: bits are set one after the other, and cleared by a reset only. */
 static void write_status(struct transport *t, uint32_t value)
 {
-	const uint32_t added = value & ~t->status;
+	const uint32_t plain =
+		STATUS_ACKNOWLEDGE | STATUS_DRIVER | STATUS_FAILED;
+	uint32_t added;
 
 	if (!value) {
 		reset_registers(t);
 		return;
 	}
-	t->status |=
-		value & (STATUS_ACKNOWLEDGE | STATUS_DRIVER | STATUS_FAILED);
+	added = value & ~atomic_fetch_or(shown(t, STATUS), value & plain);
 	if (added & STATUS_FEATURES_OK && accept_features(t))
-		t->status |= STATUS_FEATURES_OK;
-	if (!(added & STATUS_DRIVER_OK))
-		return;
-	if (!(t->status & STATUS_FEATURES_OK)) {
-		set_needs_reset(t, "it set DRIVER_OK without FEATURES_OK");
-		return;
-	}
-	t->status |= STATUS_DRIVER_OK;
-	atomic_store(&t->driver_ok, true);
-	if (!atomic_load(&t->needs_reset))
-		loop_call(t->loop, transport_activate, t);
+		atomic_fetch_or(shown(t, STATUS), STATUS_FEATURES_OK);
+	if (added & STATUS_DRIVER_OK)
+		write_driver_ok(t);
 }
 
 /* The size and the addresses of the selected queue. */
@@ -553,22 +588,22 @@ static void write_mmio_register(struct transport *t, unsigned offset,
 
 /* -- slots on the bus, in vCPU threads ------------------------------------- */
 
-/* 2.5: the driver reads ConfigGeneration before and after. */
-static void read_config(struct transport *t, uint64_t at, uint8_t *data,
-			unsigned len)
-{
-	const struct device *device = t->device;
-
-	pthread_mutex_lock(&t->config_lock);
-	for (unsigned i = 0; i < len; i++)
-		data[i] = at + i < device->config_len ? device->config[at + i]
-						      : 0;
-	pthread_mutex_unlock(&t->config_lock);
-}
-
 static bool window_is_absent(const struct transport_window *window)
 {
 	return window->absent && atomic_load(window->absent);
+}
+
+/* Each word of the page at once: no register is read half written. */
+static void read_shown(const struct transport *t, unsigned at, uint8_t *data,
+		       unsigned len)
+{
+	for (unsigned part; len; at += part, data += part, len -= part) {
+		uint8_t bytes[4];
+
+		put_le32(bytes, atomic_load(&t->page->word[at / 4]));
+		part = len < 4 - at % 4 ? len : 4 - at % 4;
+		memcpy(data, bytes + at % 4, part);
+	}
 }
 
 static void slot_read(void *window, uint64_t offset, uint8_t *data,
@@ -579,10 +614,8 @@ static void slot_read(void *window, uint64_t offset, uint8_t *data,
 	uint32_t value;
 
 	memset(data, 0, len);
-	if (offset >= CONFIG) {
-		read_config(t, offset - CONFIG, data, len);
-	} else if (len == 4 && offset == INTERRUPT_STATUS) {
-		put_le32(data, atomic_load(&t->interrupt_status));
+	if (offset >= MMIO_SHOWN) {
+		read_shown(t, (unsigned)offset - MMIO_SHOWN, data, len);
 	} else if (len == 4 && offset % 4 == 0 &&
 		   (offset != DEVICE_ID || !window_is_absent(w))) {
 		pthread_mutex_lock(&t->lock);
@@ -614,7 +647,9 @@ static void slot_write(void *window, uint64_t offset, const uint8_t *data,
 	if (offset == QUEUE_NOTIFY) {
 		write_notify(t, data, len);
 	} else if (len == 4 && offset == INTERRUPT_ACK) {
-		atomic_fetch_and(&t->interrupt_status, ~get_le32(data));
+		/* of USED alone nobody hears */
+		atomic_fetch_and(shown(t, INTERRUPT_STATUS),
+				 ~(get_le32(data) & INTERRUPT_CONFIG));
 	} else if (offset < CONFIG && len == 4 && offset % 4 == 0) {
 		pthread_mutex_lock(&t->lock);
 		write_mmio_register(t, (unsigned)offset, get_le32(data));
@@ -627,15 +662,17 @@ static const struct bus_ops slot_ops = { slot_read, slot_write };
 /* -- attaching ------------------------------------------------------------- */
 
 static void transport_init(struct transport *t, struct device *device,
-			   struct loop *loop, const struct ram *ram)
+			   struct loop *loop, const struct ram *ram,
+			   struct transport_page *page)
 {
 	*t = (struct transport){
 		.device = device,
 		.loop = loop,
 		.ram = ram,
+		.page = page,
 		.irq_fd = -1,
+		.ack_fd = -1,
 		.lock = PTHREAD_MUTEX_INITIALIZER,
-		.config_lock = PTHREAD_MUTEX_INITIALIZER,
 	};
 	for (unsigned i = 0; i < DEVICE_QUEUES_MAX; i++) {
 		struct transport_kick *k = &t->kick[i];
@@ -644,9 +681,11 @@ static void transport_init(struct transport *t, struct device *device,
 		k->transport = t;
 		k->queue = i;
 	}
-	reset_registers(t);
 	device->active = false;
 	device->acked = 0;
+	reset_registers(t);
+	show_no_memory(t);
+	show_config(t);
 }
 
 static int add_window(struct transport *t, struct vm *vm, unsigned number,
@@ -656,15 +695,31 @@ static int add_window(struct transport *t, struct vm *vm, unsigned number,
 	int error;
 
 	*window = (struct transport_window){ t, absent };
-	error = bus_add(&vm->mmio, base.v, MMIO_SLOT_SIZE, &slot_ops, window);
-	if (error)
+	error = bus_add(&vm->mmio, base.v, MMIO_SHOWN + RAM_PAGE, &slot_ops,
+			window);
+	if (error) {
 		log_error("no room on the bus for %s: %s", t->device->name,
 			  strerror(-error));
+		return error;
+	}
+	return vm_show_page(vm, gpa_add(base, MMIO_SHOWN), t->page);
+}
+
+/* In both windows; the eventfd is the caller's. */
+static int add_ioeventfd(struct vm *vm, const struct mmio_slot *slot,
+			 unsigned offset, int event_fd, int64_t match)
+{
+	int error =
+		vm_ioeventfd(vm, event_fd, gpa_add(slot->base, offset), match);
+
+	if (!error && slot->alias.v)
+		error = vm_ioeventfd(vm, event_fd, gpa_add(slot->alias, offset),
+				     match);
 	return error;
 }
 
-static int add_ioeventfd(struct transport *t, struct vm *vm,
-			 const struct mmio_slot *slot, unsigned queue)
+static int add_kick(struct transport *t, struct vm *vm,
+		    const struct mmio_slot *slot, unsigned queue)
 {
 	struct transport_kick *k = &t->kick[queue];
 	/* One queue needs no comparison: the quickest kind of ioeventfd. */
@@ -680,34 +735,60 @@ static int add_ioeventfd(struct transport *t, struct vm *vm,
 		log_error("cannot watch an eventfd: %s", strerror(-error));
 		return error;
 	}
-	error = vm_ioeventfd(vm, k->source.fd,
-			     gpa_add(slot->base, QUEUE_NOTIFY), match);
-	if (!error && slot->alias.v)
-		error = vm_ioeventfd(vm, k->source.fd,
-				     gpa_add(slot->alias, QUEUE_NOTIFY), match);
-	return error;
+	return add_ioeventfd(vm, slot, QUEUE_NOTIFY, k->source.fd, match);
+}
+
+static int add_interrupt(struct transport *t, struct vm *vm,
+			 const struct mmio_slot *slot)
+{
+	int error;
+
+	t->irq_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	t->ack_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (t->irq_fd < 0 || t->ack_fd < 0)
+		return log_errno("eventfd");
+	error = vm_irqfd(vm, t->irq_fd, slot->gsi);
+	return error ? error
+		     : add_ioeventfd(vm, slot, INTERRUPT_ACK, t->ack_fd,
+				     INTERRUPT_USED);
+}
+
+/* NULL and logged where there is no memory. */
+static struct transport *create_transport(struct device *device,
+					  struct loop *loop,
+					  const struct ram *ram)
+{
+	struct transport *t = malloc(sizeof(*t));
+	void *page = mmap(NULL, sizeof(*t->page), PROT_READ | PROT_WRITE,
+			  MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	if (t && page != MAP_FAILED) {
+		transport_init(t, device, loop, ram, page);
+		return t;
+	}
+	log_errno("memory of a device");
+	if (page != MAP_FAILED)
+		munmap(page, sizeof(*t->page));
+	free(t);
+	return NULL;
 }
 
 int mmio_attach(struct device *device, struct vm *vm, struct loop *loop,
 		const struct ram *ram, const struct mmio_slot *slot)
 {
-	struct transport *t = malloc(sizeof(*t));
+	struct transport *t = create_transport(device, loop, ram);
 	int error;
 
 	if (!t)
-		return log_errno("malloc");
-	transport_init(t, device, loop, ram);
+		return -ENOMEM;
 	device->transport = t;
 	error = add_window(t, vm, 0, slot->base, NULL);
 	if (!error && slot->alias.v)
 		error = add_window(t, vm, 1, slot->alias, slot->alias_absent);
-	t->irq_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	if (!error && t->irq_fd < 0)
-		error = log_errno("eventfd");
 	if (!error)
-		error = vm_irqfd(vm, t->irq_fd, slot->gsi);
+		error = add_interrupt(t, vm, slot);
 	for (unsigned i = 0; i < device->queue_count && !error; i++)
-		error = add_ioeventfd(t, vm, slot, i);
+		error = add_kick(t, vm, slot, i);
 	if (error)
 		mmio_detach(device);
 	return error;
@@ -729,6 +810,9 @@ void mmio_detach(struct device *device)
 	}
 	if (t->irq_fd >= 0)
 		close(t->irq_fd);
+	if (t->ack_fd >= 0)
+		close(t->ack_fd);
 	device->transport = NULL;
+	munmap(t->page, sizeof(*t->page));
 	free(t);
 }

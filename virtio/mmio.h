@@ -26,7 +26,13 @@
 #define DEVICE_QUEUES_MAX 16
 #define DEVICE_CONFIG_MAX 64
 #define DEVICE_ALL_QUEUES UINT32_MAX
-#define MMIO_SLOT_SIZE	  0x1000U
+
+/*
+ * A slot is two pages, and its registers lie across their border: the guest
+ * reads those from MMIO_SHOWN on, InterruptStatus, without an exit.
+ */
+#define MMIO_SLOT_SIZE 0x2000U
+#define MMIO_SHOWN     0x060U
 
 /* virtio 1.2, 5: device IDs */
 enum device_id { DEVICE_NET = 1, DEVICE_BLOCK = 2, DEVICE_VSOCK = 19 };
@@ -92,7 +98,8 @@ void device_interrupt(struct device *device);
 /*
  * New configuration bytes: counts the generation up and, while the driver is
  * running, raises the configuration-change interrupt. Before attaching it just
- * stores them.
+ * stores them. Drivers read without an exit, at any moment: what changes while
+ * one runs must lie in 4 aligned bytes, which are seen all new or all old.
  */
 void device_set_config(struct device *device, uint32_t offset,
 		       const void *bytes, uint32_t len);
@@ -109,11 +116,11 @@ void device_canceled(struct device *device);
 /* -- slots ---------------------------------------------------------------- */
 
 /*
- * The registers appear at `base` and, where it is not 0, at `alias` too: the
- * ACPI tables name the one, the kernel's command line the other. Once
- * *alias_absent is set the alias reads as a slot without a device (virtio 1.2,
- * 4.2.2: DeviceID 0) and ignores writes, so that a guest which reads both finds
- * each device once. NULL: never.
+ * The registers appear at `base`, MMIO_SHOWN bytes below the border of two
+ * pages, and, where it is not 0, at `alias` too: the ACPI tables name the one,
+ * the kernel's command line the other. Once *alias_absent is set the alias
+ * reads as a slot without a device (virtio 1.2, 4.2.2: DeviceID 0) and ignores
+ * writes, so that a guest which reads both finds each device once. NULL: never.
  */
 struct mmio_slot {
 	gpa base, alias;

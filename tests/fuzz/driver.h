@@ -9,7 +9,7 @@
  *
  *	0 offset16 how value	write a register: 1 << (how & 3) bytes of it,
  *				at the alias if how & 4
- *	1 offset16 how		read one
+ *	1 offset16 how		read one: what is shown, and by an exit
  *	2 at16 count byte...	write to RAM at `at` * 4
  *	3 queue			a driver's QueueNotify
  *	4 features32		reset, negotiate (these and VERSION_1), up to
@@ -41,8 +41,8 @@
 #include "virtio/mmio.h"
 
 #define INPUT_RAM   (256 * 1024)
-#define INPUT_SLOT  0xd0000000ULL
-#define INPUT_ALIAS 0xd0100000ULL
+#define INPUT_SLOT  0xd0000fa0ULL
+#define INPUT_ALIAS 0xd0100fa0ULL
 #define INPUT_HOST  11
 #define INPUT_OPS   16
 #define QUEUES_MAX  DEVICE_QUEUES_MAX

@@ -9,9 +9,10 @@
 
 #include "tests/guest/guest.h"
 
-#define VIRTIO_BASE  0xD0000000UL
-#define VIRTIO_ALIAS 0xD0100000UL
-#define VIRTIO_SLOT  0x1000UL
+#define VIRTIO_BASE  0xD0000FA0UL
+#define VIRTIO_ALIAS 0xD0100FA0UL
+#define VIRTIO_SLOT  0x2000UL
+#define VIRTIO_END   0x1060UL /* of what a slot may have */
 #define VIRTIO_GSI   5
 #define VIRTIO_SLOTS 19
 

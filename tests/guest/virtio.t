@@ -31,7 +31,7 @@ prints '^aliases 2$' "two disks have two more places, for kernels without ACPI"
 prints '^devices with ACPI 2$' "two disks remain where the guest has ACPI"
 prints '^aliases with ACPI 0$' "the places for kernels without ACPI are gone where the guest has ACPI"
 guest cmdline -d "$a" -d "$b"
-prints ' virtio_mmio.device=4K@0xd0100000:5 virtio_mmio.device=4K@0xd0101000:6\|' \
+prints ' virtio_mmio.device=512@0xd0100fa0:5 virtio_mmio.device=512@0xd0102fa0:6\|' \
 	"the command line names the places for kernels without ACPI"
 guest cmdline --cmdline 'only this' -d "$a"
 prints '^\|only this\|$' "--cmdline has no word of a device added"
@@ -60,24 +60,43 @@ for engine in uring threads; do
 	prints '^id a-disk$' "$engine: a disk has its serial number"
 done
 
-# As much memory as the lengths that overflow need.
-guest virtio_bad -m 512M -d "$a" -d "$b"
-for case in 'features without VERSION_1' 'features that were not offered' \
-	'DRIVER_OK without FEATURES_OK' 'descriptors outside of RAM' \
-	'avail ring outside of RAM' 'used ring outside of RAM' \
-	'used ring on a device' 'queue address wraps' 'descriptors askew' \
-	'used ring askew' 'queue of 0' 'queue of 3' 'queue of 65536' \
-	'head past the table' 'next past the table' 'descriptor loop of one' \
-	'descriptor loop of two' 'buffer outside of RAM' \
-	'buffer over the end of RAM' 'buffer address wraps' \
-	'buffer on a device' 'lengths overflow' 'empty buffer' \
-	'write before read' 'index jumps' 'index goes back' \
-	'chain longer than the ring' 'table in a table' 'table with NEXT' \
-	'table of one and a half' 'empty table' 'the ring as its own table' \
-	'table outside of RAM' 'any access'; do
-	prints "^ok $case\$" "$case: the device asks for a reset"
-done
-prints '^all is well$' "mote runs on whatever a driver has done wrong"
-is "$(grep -c 'broke the rules' "$err")" 3 "the host's log is not flooded"
+# registers HOW: what a driver does wrong, and what it can do to registers
+registers() {
+	how=$1
+	guest virtio_block -d "$a"
+	prints '^round 2 ok$' "${how}a disk works"
+	guest virtio_registers -c 2 -d "$a" -d "$b" -a rounds=6000
+	prints '^registers hold$' "${how}what two CPUs write changes no register"
+	prints '^writes [0-9]{4,} changes [0-9]+ broken [1-9][0-9]*$' \
+		"${how}devices change meanwhile"
+	# As much memory as the lengths that overflow need.
+	guest virtio_bad -m 512M -d "$a" -d "$b"
+	for case in 'features without VERSION_1' 'features that were not offered' \
+		'DRIVER_OK without FEATURES_OK' 'descriptors outside of RAM' \
+		'avail ring outside of RAM' 'used ring outside of RAM' \
+		'used ring on a device' 'queue address wraps' 'descriptors askew' \
+		'used ring askew' 'queue of 0' 'queue of 3' 'queue of 65536' \
+		'head past the table' 'next past the table' 'descriptor loop of one' \
+		'descriptor loop of two' 'buffer outside of RAM' \
+		'buffer over the end of RAM' 'buffer address wraps' \
+		'buffer on a device' 'lengths overflow' 'empty buffer' \
+		'write before read' 'index jumps' 'index goes back' \
+		'chain longer than the ring' 'table in a table' 'table with NEXT' \
+		'table of one and a half' 'empty table' 'the ring as its own table' \
+		'table outside of RAM' 'any access'; do
+		prints "^ok $case\$" "$how$case: the device asks for a reset"
+	done
+	prints '^all is well$' "${how}mote runs on whatever a driver has done wrong"
+	is "$(grep -c 'broke the rules' "$err")" 3 "${how}the host's log is not flooded"
+}
+
+registers ''
+printf '#!/bin/sh\nexec %s readonly %s "$@"\n' "$PWD/$TOOLS/without" \
+	"$(realpath "$MOTE")" >"$tmp/old-host"
+chmod +x "$tmp/old-host"
+MOTE=$tmp/old-host
+guest virtio_slots --log info -d "$a"
+like "$(cat "$err")" 'no read-only memory' "a host without read-only memory: that is said"
+registers 'without read-only memory: '
 
 done_testing

@@ -294,7 +294,7 @@ static void try_queues(void)
 /* Every offset in every width; what comes of it is not asked. */
 static void try_accesses(void)
 {
-	for (unsigned offset = 0; offset < VIRTIO_SLOT; offset++) {
+	for (unsigned offset = 0; offset < VIRTIO_END; offset++) {
 		void *reg = at_physical(VIRTIO_BASE + offset);
 
 		(void)*(volatile uint8_t *)reg;

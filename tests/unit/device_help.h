@@ -16,9 +16,10 @@
 #include "tests/unit/unit.h"
 #include "virtio/mmio.h"
 
-#define SLOT_AT	  0xD0000000ULL
+#define SLOT_AT	  0xD0000FA0ULL
 #define SLOT_GSI  5
-#define SLOT_SIZE 0x1000ULL
+#define SLOT_SIZE 0x2000ULL
+#define SLOT_END  0x1060ULL /* of what a slot's registers may have */
 
 /* Registers: virtio 1.2, 4.2.2. */
 enum {
@@ -60,6 +61,7 @@ enum {
 /* -- the VM --------------------------------------------------------------- */
 
 #define IOEVENTFDS_MAX 64
+#define SHOWN_MAX      32
 
 extern struct host {
 	struct vm vm;
@@ -75,6 +77,12 @@ extern struct host {
 		int fd;
 	} ioeventfd[IOEVENTFDS_MAX];
 	unsigned ioeventfds;
+	struct {
+		uint64_t at;
+		const void *page;
+	} shown[SHOWN_MAX];
+	unsigned shown_count;
+	bool no_readonly; /* a host without read-only memory */
 } host;
 
 void host_create(uint64_t ram_size);
@@ -91,6 +99,8 @@ uint64_t interrupts(void);
 
 /* -- the driver ----------------------------------------------------------- */
 
+/* A read of the guest's: a load where a page is shown, else an exit. */
+int guest_read(uint64_t at, uint8_t *bytes, unsigned len);
 uint32_t reg_read(unsigned offset);
 void reg_write(unsigned offset, uint32_t value);
 void reg_write64(unsigned offset, uint64_t value);

@@ -86,6 +86,14 @@ int setup(void **state)
 	return 0;
 }
 
+int setup_exits(void **state)
+{
+	const int error = setup(state);
+
+	host.no_readonly = true;
+	return error;
+}
+
 int teardown(void **state)
 {
 	(void)state;

@@ -33,6 +33,15 @@ extern struct ring ring;
 int setup(void **state);
 int teardown(void **state);
 
+/* The same on a host without read-only memory, where all reads exit. */
+int setup_exits(void **state);
+
+#define BOTH_WAYS(function)                                                    \
+	cmocka_unit_test_setup_teardown(function, setup, teardown),            \
+	{                                                                      \
+#function "_by_exits", function, setup_exits, teardown, NULL   \
+	}
+
 /* Ready to be used: queue 0 has `ring`, the others are not set up. */
 void start(uint64_t features);
 

@@ -97,10 +97,10 @@ static const char *expected_dsdt(unsigned slots)
 		VM_GSI_BUTTON, PLATFORM_PORT_BUTTON, PLATFORM_PORT_ACPI);
 
 	for (unsigned i = 0; i < slots; i++)
-		len += (size_t)snprintf(text + len, sizeof(text) - len,
-					slot_format, i, i,
-					LAYOUT_VIRTIO + i * LAYOUT_VIRTIO_SLOT,
-					LAYOUT_VIRTIO_SLOT, VM_GSI_VIRTIO + i);
+		len += (size_t)snprintf(
+			text + len, sizeof(text) - len, slot_format, i, i,
+			LAYOUT_VIRTIO + i * LAYOUT_VIRTIO_SLOT,
+			LAYOUT_VIRTIO_WINDOW, VM_GSI_VIRTIO + i);
 	assert_true(len + 2 < sizeof(text));
 	memcpy(text + len, "}", 2);
 	return text;

@@ -234,13 +234,13 @@ static void test_slots(void **state)
 	assert_int_equal(load(), 0);
 	assert_true(machine.names_virtio);
 	assert_string_equal(strstr(cmdline(), "virtio_mmio"),
-			    "virtio_mmio.device=4K@0xd0100000:5 "
-			    "virtio_mmio.device=4K@0xd0101000:6 -- x");
+			    "virtio_mmio.device=512@0xd0100fa0:5 "
+			    "virtio_mmio.device=512@0xd0102fa0:6 -- x");
 	ram_destroy(&ram);
 	/* All of them leave more than half of the line. */
 	slots = DEVICES_MAX;
 	assert_int_equal(load(), 0);
-	assert_non_null(strstr(cmdline(), "=4K@0xd0112000:23 -- x"));
+	assert_non_null(strstr(cmdline(), "=512@0xd0124fa0:23 -- x"));
 	assert_true(strlen(cmdline()) < 900);
 	ram_destroy(&ram);
 	/* None, or a line of the user's: the slots have one place. */
@@ -255,7 +255,7 @@ static void test_slots(void **state)
 	assert_string_equal(cmdline(), "only -- x");
 	assert_false(machine.names_virtio);
 	ram_destroy(&ram);
-	options.cmdline = "virtio_mmio.device=4K@0xd0100000:5";
+	options.cmdline = "virtio_mmio.device=4K@0xd0000000:5";
 	assert_int_equal(load(), 0);
 	assert_true(machine.names_virtio);
 	ram_destroy(&ram);
@@ -314,7 +314,7 @@ static void test_parts(void **state)
 	expect_bytes(&ram, LAYOUT_ACPI.v, "RSD PTR ", 8);
 	expect_bytes(&ram, LAYOUT_MPTABLE.v, "_MP_", 4);
 	/* Kernels without ACPI find the same slots by these words. */
-	assert_non_null(strstr(cmdline(), " virtio_mmio.device=4K@0x"));
+	assert_non_null(strstr(cmdline(), " virtio_mmio.device=512@0x"));
 	assert_non_null(memmem(ram_span(&ram, LAYOUT_ACPI, LAYOUT_ACPI_SIZE),
 			       LAYOUT_ACPI_SIZE, "VI01", 4));
 	assert_null(memmem(ram_span(&ram, LAYOUT_ACPI, LAYOUT_ACPI_SIZE),

@@ -29,7 +29,7 @@ static void test_mmio_at_every_offset(void **state)
 	};
 
 	(void)state;
-	for (unsigned offset = 0; offset < SLOT_SIZE; offset += 4) {
+	for (unsigned offset = 0; offset < SLOT_END; offset += 4) {
 		uint32_t expected = 0;
 
 		for (size_t i = 0; i < ARRAY_LEN(known); i++)
@@ -40,7 +40,22 @@ static void test_mmio_at_every_offset(void **state)
 	}
 }
 
-/* Accesses that 4.2.2.2 forbids: they read as zero and change nothing. */
+/* Byte `b` of an access at `offset` to a device that has not been started. */
+static unsigned shown_byte(unsigned offset, unsigned b)
+{
+	const unsigned at = offset + b;
+
+	if (offset < R_INTERRUPT_STATUS || at < R_SHM_LEN)
+		return 0;
+	if (at < R_SHM_BASE + 8)
+		return 0xff;
+	return at < R_CONFIG || at >= R_CONFIG + 10 ? 0 : at - R_CONFIG + 1;
+}
+
+/*
+ * Accesses that 4.2.2.2 forbids: they change nothing, and below InterruptStatus
+ * they read as zero. From there on they find the bytes as they lie.
+ */
 static void test_mmio_in_every_width(void **state)
 {
 	static const unsigned widths[] = { 1, 2, 4, 8 };
@@ -54,9 +69,10 @@ static void test_mmio_in_every_width(void **state)
 			if (len == 4 && offset % 4 == 0)
 				continue;
 			memset(bytes, 0xee, sizeof(bytes));
-			bus_read(&host.vm.mmio, SLOT_AT + offset, bytes, len);
+			guest_read(SLOT_AT + offset, bytes, len);
 			for (unsigned b = 0; b < len; b++)
-				assert_int_equal(bytes[b], 0);
+				assert_int_equal(bytes[b],
+						 shown_byte(offset, b));
 			memset(bytes, 1, sizeof(bytes));
 			bus_write(&host.vm.mmio, SLOT_AT + offset, bytes, len);
 		}
@@ -65,7 +81,7 @@ static void test_mmio_in_every_width(void **state)
 	assert_int_equal(reg_read(R_STATUS), 0);
 	assert_int_equal(mock.activated, 0);
 	/* The end of the slot: what crosses it is nobody's. */
-	assert_int_equal(bus_read(&host.vm.mmio, SLOT_AT + 0xffe, bytes, 4), 0);
+	assert_int_equal(guest_read(SLOT_AT + SLOT_END - 2, bytes, 4), 0);
 }
 
 static void test_mmio_config_space(void **state)
@@ -76,8 +92,7 @@ static void test_mmio_config_space(void **state)
 	(void)state;
 	for (unsigned len = 1; len <= 8; len *= 2)
 		for (unsigned at = 0; at < 16; at++) {
-			bus_read(&host.vm.mmio, SLOT_AT + R_CONFIG + at, bytes,
-				 len);
+			guest_read(SLOT_AT + R_CONFIG + at, bytes, len);
 			for (unsigned i = 0; i < len; i++)
 				assert_int_equal(bytes[i],
 						 at + i < 10 ? at + i + 1 : 0);
@@ -95,7 +110,7 @@ static void test_mmio_config_space(void **state)
 	assert_int_equal(reg_read(R_GENERATION), 2);
 	assert_int_equal(reg_read(R_CONFIG), 0x04038877);
 	assert_int_equal(interrupts(), 1);
-	assert_int_equal(reg_read(R_INTERRUPT_STATUS), 2);
+	assert_int_equal(reg_read(R_INTERRUPT_STATUS), 3);
 	/* Out of bounds: nothing. */
 	device_set_config(&mock.device, DEVICE_CONFIG_MAX - 1, news, 2);
 	device_set_config(&mock.device, UINT32_MAX, news, 2);
@@ -292,18 +307,16 @@ static void test_mmio_refuses_queues(void **state)
 
 int main(void)
 {
-#define TEST(function)                                                         \
-	cmocka_unit_test_setup_teardown(function, setup, teardown)
 	const struct CMUnitTest tests[] = {
-		TEST(test_mmio_at_every_offset),
-		TEST(test_mmio_in_every_width),
-		TEST(test_mmio_config_space),
-		TEST(test_mmio_offers_features),
-		TEST(test_mmio_refuses_features),
-		TEST(test_mmio_status),
-		TEST(test_mmio_refuses_early_driver_ok),
-		TEST(test_mmio_queue_registers),
-		TEST(test_mmio_refuses_queues),
+		BOTH_WAYS(test_mmio_at_every_offset),
+		BOTH_WAYS(test_mmio_in_every_width),
+		BOTH_WAYS(test_mmio_config_space),
+		BOTH_WAYS(test_mmio_offers_features),
+		BOTH_WAYS(test_mmio_refuses_features),
+		BOTH_WAYS(test_mmio_status),
+		BOTH_WAYS(test_mmio_refuses_early_driver_ok),
+		BOTH_WAYS(test_mmio_queue_registers),
+		BOTH_WAYS(test_mmio_refuses_queues),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

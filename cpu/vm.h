@@ -54,6 +54,12 @@ int vm_create(struct vm *vm, const struct ram *ram);
 int vm_show_page(struct vm *vm, gpa at, const void *page);
 
 /*
+ * Raises an edge on `gsi`, for which there is no irqfd: the local APIC has it
+ * when this returns. The loop's thread.
+ */
+void vm_interrupt(const struct vm *vm, unsigned gsi);
+
+/*
  * Each write to the eventfd raises an edge on `gsi` from now on. 0 or -errno,
  * logged.
  */

@@ -231,6 +231,10 @@ const struct policy_rule policy_rules[] = {
 	{ WORKER, DEVICE, SYS_ioctl, IOCTL(BLKDISCARD),
 	  "DISCARD of a block device" },
 
+	/* any virtio device */
+	{ LOOP, DISK | TAP | STREAM | VSOCK | COMMAND, SYS_ioctl,
+	  IOCTL(KVM_IRQ_LINE), "interrupts" },
+
 	/* --net */
 	{ LOOP, TAP | STREAM, SYS_readv, ANY,
 	  "packets, straight to guest memory" },

@@ -6,7 +6,7 @@
  *	vCPU thread	register access -> bus -> slot_read, slot_write
  *			-> loop_call(transport_activate, _reset, _stop_queue)
  *	loop's thread	ioeventfd -> kick_ready -> device->ops->kick
- *			device_interrupt -> irqfd -> the guest
+ *			device_interrupt -> KVM_IRQ_LINE -> the guest
  *	guest		InterruptStatus and all behind it: a load, no exit
  *
  * A slot lies across the border of two pages, just below InterruptStatus:
@@ -161,7 +161,9 @@ struct transport {
 	struct loop *loop;
 	const struct ram *ram;
 	struct transport_page *page; /* Status, ... are nowhere else */
-	int irq_fd, ack_fd;
+	const struct vm *vm;
+	unsigned gsi;
+	int ack_fd;			   /* nobody reads it */
 	struct transport_window window[2]; /* base, alias */
 	struct transport_kick kick[DEVICE_QUEUES_MAX];
 
@@ -203,14 +205,14 @@ static void show_no_memory(struct transport *t)
 /* KVM raises the GSI, which is edge-triggered. */
 void device_interrupt(struct device *device)
 {
-	eventfd_raise(device->transport->irq_fd);
+	vm_interrupt(device->transport->vm, device->transport->gsi);
 }
 
 static void interrupt_for_config(struct transport *t)
 {
 	/* Before the interrupt: its handler reads what it was for. */
 	atomic_fetch_or(shown(t, INTERRUPT_STATUS), INTERRUPT_CONFIG);
-	eventfd_raise(t->irq_fd);
+	vm_interrupt(t->vm, t->gsi);
 }
 
 void device_set_config(struct device *device, uint32_t offset,
@@ -670,7 +672,6 @@ static void transport_init(struct transport *t, struct device *device,
 		.loop = loop,
 		.ram = ram,
 		.page = page,
-		.irq_fd = -1,
 		.ack_fd = -1,
 		.lock = PTHREAD_MUTEX_INITIALIZER,
 	};
@@ -741,16 +742,13 @@ static int add_kick(struct transport *t, struct vm *vm,
 static int add_interrupt(struct transport *t, struct vm *vm,
 			 const struct mmio_slot *slot)
 {
-	int error;
-
-	t->irq_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	t->vm = vm;
+	t->gsi = slot->gsi;
 	t->ack_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	if (t->irq_fd < 0 || t->ack_fd < 0)
+	if (t->ack_fd < 0)
 		return log_errno("eventfd");
-	error = vm_irqfd(vm, t->irq_fd, slot->gsi);
-	return error ? error
-		     : add_ioeventfd(vm, slot, INTERRUPT_ACK, t->ack_fd,
-				     INTERRUPT_USED);
+	return add_ioeventfd(vm, slot, INTERRUPT_ACK, t->ack_fd,
+			     INTERRUPT_USED);
 }
 
 /* NULL and logged where there is no memory. */
@@ -808,8 +806,6 @@ void mmio_detach(struct device *device)
 		loop_remove(t->loop, &t->kick[i].source);
 		close(t->kick[i].source.fd);
 	}
-	if (t->irq_fd >= 0)
-		close(t->irq_fd);
 	if (t->ack_fd >= 0)
 		close(t->ack_fd);
 	device->transport = NULL;

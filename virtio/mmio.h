@@ -3,7 +3,7 @@
  * What every virtio device is (features, configuration bytes, queues, and the
  * operations of its type), and the virtio-mmio transport, version 2 (virtio
  * 1.2, 4.2), that drives it: one slot of the MMIO window for each device, an
- * ioeventfd for each queue, an irqfd for each slot.
+ * ioeventfd for each queue, an interrupt line for each slot.
  *
  * Threads: everything that a device does happens in the event loop's thread:
  * its operations are called there, and so are the functions below that say so.
@@ -129,10 +129,10 @@ struct mmio_slot {
 };
 
 /*
- * Puts a device on the bus: allocates the transport, registers the ioeventfds
- * and the irqfd. Before the vCPUs run. The device must stay where it is until
- * mmio_detach. 0; or -errno, logged, and the VM, whose bus may still name the
- * device, must not run.
+ * Puts a device on the bus: allocates the transport, has the guest read its
+ * page, registers the ioeventfds. Before the vCPUs run. The device must stay
+ * where it is until mmio_detach. 0; or -errno, logged, and the VM, whose bus
+ * may still name the device, must not run.
  */
 int mmio_attach(struct device *device, struct vm *vm, struct loop *loop,
 		const struct ram *ram, const struct mmio_slot *slot);

@@ -70,7 +70,7 @@ extern struct host {
 	struct loop_source end;
 	pthread_t thread;
 	bool running;
-	int irq_fd[VM_GSI_COUNT]; /* ours to read: dup()s */
+	int irq_fd[VM_GSI_COUNT]; /* eventfds that count interrupts */
 	struct {
 		uint64_t at;
 		int64_t match;

@@ -265,20 +265,50 @@ void queue_push(struct queue *queue, uint16_t head, uint32_t written)
 	queue->next_used++;
 }
 
-bool queue_publish(struct queue *queue)
+bool queue_show(struct queue *queue)
 {
-	const uint16_t now = queue->next_used, before = queue->published;
+	if (queue->next_used == queue->published || !is_queue_usable(queue))
+		return false;
+	queue->published = queue->next_used;
+	store16_fence(queue->used + 2, queue->published);
+	return true;
+}
+
+uint16_t queue_untold(const struct queue *queue)
+{
+	return (uint16_t)(queue->published - queue->told);
+}
+
+/*
+ * However late it is asked: a driver that has set its event since, or allowed
+ * interrupts, looks for itself at what was visible before (2.7.7.1).
+ */
+bool queue_is_awaited(const struct queue *queue)
+{
 	uint16_t event;
 
-	if (now == before || !is_queue_usable(queue))
+	if (!queue_untold(queue) || !is_queue_usable(queue))
 		return false;
-	queue->published = now;
-	store16_fence(queue->used + 2, now);
 	if (!queue->config.event_idx)
 		return !(load16(queue->avail) & AVAIL_NO_INTERRUPT);
-	/* 2.7.7.2: has the driver's event lain among those just published? */
+	/* 2.7.7.2: does the driver's event lie among those entries? */
 	event = load16(queue->avail + RING_HEADER + 2u * queue->config.size);
-	return (uint16_t)(now - event - 1) < (uint16_t)(now - before);
+	return (uint16_t)(queue->published - event - 1) < queue_untold(queue);
+}
+
+void queue_told(struct queue *queue)
+{
+	queue->told = queue->published;
+}
+
+bool queue_publish(struct queue *queue)
+{
+	bool awaited;
+
+	queue_show(queue);
+	awaited = queue_is_awaited(queue);
+	queue_told(queue);
+	return awaited;
 }
 
 void queue_ignore_kicks(struct queue *queue)

@@ -41,7 +41,8 @@ struct queue {
 	uint16_t avail_seen; /* avail->idx when it was last looked at */
 	uint16_t next_avail; /* free-running: next avail entry to take */
 	uint16_t next_used;  /* free-running: next used entry to fill */
-	uint16_t published;  /* used->idx that the driver has seen */
+	uint16_t published;  /* used->idx as the driver sees it */
+	uint16_t told;	     /* up to there it was asked who is to be told */
 };
 
 /* 4 KiB: in a device's own memory, not on the stack, where it is zeroed. */
@@ -88,6 +89,18 @@ void queue_push(struct queue *queue, uint16_t head, uint32_t written);
  * for them (EVENT_IDX or the avail ring's flags).
  */
 bool queue_publish(struct queue *queue);
+
+/*
+ * queue_publish in two steps, for a device that does not interrupt at once.
+ * queue_show makes visible; true where there was something to show. Then
+ * queue_is_awaited says, as often as it is asked, whether the driver still
+ * wants an interrupt for what it was shown, until queue_told; queue_untold is
+ * how many entries that are.
+ */
+bool queue_show(struct queue *queue);
+bool queue_is_awaited(const struct queue *queue);
+void queue_told(struct queue *queue);
+uint16_t queue_untold(const struct queue *queue);
 
 /*
  * While the device is looking at the queue it needs no notifications; before

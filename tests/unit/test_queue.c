@@ -234,6 +234,38 @@ static void test_queue_used_event(void **state)
 	}
 }
 
+/* What is visible is asked about later, as the driver's event is then. */
+static void test_queue_tells_later(void **state)
+{
+	uint32_t head = 0, written = 0;
+
+	(void)state;
+	for (unsigned event_idx = 0; event_idx < 2; event_idx++) {
+		start(event_idx, false);
+		assert_false(queue_show(&queue));
+		queue_push(&queue, 3, 100);
+		assert_false(queue_is_awaited(&queue));
+		assert_true(queue_show(&queue));
+		assert_false(queue_show(&queue));
+		assert_true(ring_used(&ring, &head, &written));
+		assert_true(queue_is_awaited(&queue));
+		assert_int_equal(queue_untold(&queue), 1);
+		ring_set_used_event(&ring, 1);
+		ring_set_avail_flags(&ring, 1);
+		assert_false(queue_is_awaited(&queue));
+		queue_push(&queue, 3, 100);
+		assert_true(queue_show(&queue));
+		assert_int_equal(queue_is_awaited(&queue), event_idx);
+		assert_int_equal(queue_untold(&queue), 2);
+		ring_set_used_event(&ring, 0);
+		ring_set_avail_flags(&ring, 0);
+		/* The first is not told yet. */
+		assert_true(queue_publish(&queue));
+		assert_int_equal(queue_untold(&queue), 0);
+		assert_false(queue_is_awaited(&queue));
+	}
+}
+
 static void test_queue_asks_for_kicks(void **state)
 {
 	(void)state;
@@ -272,6 +304,7 @@ int main(void)
 		cmocka_unit_test(test_queue_indexes_wrap),
 		cmocka_unit_test(test_queue_publishes),
 		cmocka_unit_test(test_queue_used_event),
+		cmocka_unit_test(test_queue_tells_later),
 		cmocka_unit_test(test_queue_asks_for_kicks),
 	};
 

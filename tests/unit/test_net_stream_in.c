@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* uses: virtio/net/net.c virtio/net/tap.c virtio/net/stream.c */
-/* uses: virtio/net/rx_buffers.c */
-/* uses: virtio/limiter.c virtio/queue.c cpu/loop/loop.c mem/ram.c mem/pool.c */
+/* uses: virtio/net/rx_buffers.c virtio/lazy.c virtio/limiter.c */
+/* uses: virtio/queue.c cpu/loop/loop.c mem/ram.c mem/pool.c */
 /* uses: tests/unit/net_help.c tests/unit/net_peer.c */
 /*
  * virtio-net over a stream socket, to the guest: frames cut anywhere, more than

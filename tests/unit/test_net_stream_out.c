@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* uses: virtio/net/net.c virtio/net/tap.c virtio/net/stream.c */
-/* uses: virtio/net/rx_buffers.c */
-/* uses: virtio/limiter.c virtio/queue.c cpu/loop/loop.c mem/ram.c mem/pool.c */
+/* uses: virtio/net/rx_buffers.c virtio/lazy.c virtio/limiter.c */
+/* uses: virtio/queue.c cpu/loop/loop.c mem/ram.c mem/pool.c */
 /* uses: tests/unit/net_help.c tests/unit/net_peer.c */
 /*
  * virtio-net over a stream socket, from the guest: frames of all sizes, more
@@ -84,6 +84,43 @@ static void test_stream_send_scattered(void **state)
 		assert_int_equal(ntohl(*(uint32_t *)(void *)got), 244);
 		assert_memory_equal(got + 4, bytes + NET_HEADER, 244);
 	}
+	end_host();
+}
+
+/*
+ * That a packet has gone is seldom waited for: an interrupt for another one
+ * that came says it, too, and without one it is said a little later.
+ */
+static void test_stream_sent_told_later(void **state)
+{
+	(void)state;
+	make_stream(NET_F_MRG_RXBUF | FEATURE_EVENT_IDX |
+		    FEATURE_INDIRECT_DESC);
+	put_buffer(2048);
+	driver_kick(NET_RX);
+	for (uint16_t i = 0; i < 2; i++) {
+		t.interrupts = 0;
+		ring_set_used_event(&t.ring[NET_TX], i);
+		put_packet(100, i, 1);
+		driver_kick(NET_TX);
+		expect_sent(1);
+		peer_expect(100, i);
+		assert_int_equal(t.interrupts, 0);
+		if (!i)
+			peer_send(200, i);
+		run_loop_for(100000000);
+		assert_int_equal(t.interrupts, 1);
+	}
+	expect_packet(200, 0);
+	/* Not to a driver that is gone. */
+	ring_set_used_event(&t.ring[NET_TX], 2);
+	t.net.sent.at_once = 0;
+	put_packet(100, 2, 1);
+	driver_kick(NET_TX);
+	peer_expect(100, 2);
+	driver_reset();
+	run_loop_for(100000000);
+	assert_int_equal(t.interrupts, 1);
 	end_host();
 }
 
@@ -270,6 +307,7 @@ int main(void)
 		cmocka_unit_test(test_stream_send),
 		cmocka_unit_test(test_stream_send_sizes),
 		cmocka_unit_test(test_stream_send_scattered),
+		cmocka_unit_test(test_stream_sent_told_later),
 		cmocka_unit_test(test_stream_send_full),
 		cmocka_unit_test(test_stream_send_budget),
 		cmocka_unit_test(test_stream_send_reset),

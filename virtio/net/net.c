@@ -68,8 +68,9 @@
 #define STATUS_LINK_UP 1
 
 #define NO_MEMORY_NS  10000000u
-#define BURST_PER_S   20   /* a burst is what this part of a second allows */
-#define MAC_LOCAL     0x02 /* IEEE 802: not from a vendor's range */
+#define PATIENCE_NS   500000u /* Linux lets TCP send 1 ms ahead (TSQ) */
+#define BURST_PER_S   20      /* a burst is what this part of a second allows */
+#define MAC_LOCAL     0x02    /* IEEE 802: not from a vendor's range */
 #define MAC_MULTICAST 0x01
 
 static struct net *net_of_device(struct device *device)
@@ -186,6 +187,13 @@ static void net_break(struct net *net, const char *why)
 	device_broken(&net->device, why);
 }
 
+/* The driver looks at both queues, whichever it is interrupted for. */
+static void net_interrupt(struct net *net)
+{
+	lazy_told(&net->sent);
+	device_interrupt(&net->device);
+}
+
 /* -- packets to the guest -------------------------------------------------- */
 
 static void receive_packets(struct net *net)
@@ -234,7 +242,7 @@ static void net_service_rx(void *arg)
 	queue_ignore_kicks(queue);
 	receive_packets(net);
 	if (queue_publish(queue))
-		device_interrupt(&net->device);
+		net_interrupt(net);
 }
 
 /* -- packets from the guest ------------------------------------------------ */
@@ -313,22 +321,44 @@ static bool flush_packets(struct net *net)
 					 backend, &net->device.queue[NET_TX]));
 }
 
+/* That packets are sent is seldom waited for: the driver may learn it later. */
+static void net_publish_sent(struct net *net, uint64_t bytes)
+{
+	const bool due = net->sent.due_ns;
+
+	if (lazy_publish(&net->sent, bytes))
+		device_interrupt(&net->device);
+	else if (net->sent.due_ns && !due)
+		net_set_timer(net, PATIENCE_NS);
+}
+
+static void net_tell_sent(struct net *net)
+{
+	const uint64_t now = loop_now(), due = net->sent.due_ns;
+
+	if (now < due)
+		net_set_timer(net, due - now);
+	else if (due && lazy_expired(&net->sent))
+		device_interrupt(&net->device);
+}
+
 static void net_service_tx(void *arg)
 {
 	struct net *net = arg;
 	struct queue *queue = &net->device.queue[NET_TX];
+	uint64_t before;
 	bool empty;
 
 	if (!net->running || net->blocked || net->out.limited)
 		return;
 	direction_start_budget(&net->out);
 	do {
+		before = net->out.total;
 		queue_ignore_kicks(queue);
 		empty = flush_packets(net) && send_packets(net);
 		if (!net->blocked)
 			empty = flush_packets(net) && empty;
-		if (queue_publish(queue))
-			device_interrupt(&net->device);
+		net_publish_sent(net, net->out.total - before);
 	} while (empty && net->running && queue_want_kick(queue));
 }
 
@@ -346,6 +376,7 @@ static void net_on_timer(void *arg)
 	}
 	net_service_rx(net);
 	net_service_tx(net);
+	net_tell_sent(net);
 }
 
 static void net_on_event(void *arg, uint32_t events)
@@ -372,6 +403,7 @@ static void net_activate(struct device *device)
 
 	rx_buffers_start(&net->rx, &device->queue[NET_RX],
 			 device_has(device, NET_F_MRG_RXBUF));
+	lazy_start(&net->sent, &device->queue[NET_TX], PATIENCE_NS);
 	net->running = true;
 	net->blocked = false;
 	/* An edge may have been seen while there was nobody to care. */

@@ -15,6 +15,7 @@
 
 #include "cpu/loop/file.h"
 #include "cpu/loop/loop.h"
+#include "virtio/lazy.h"
 #include "virtio/limiter.h"
 #include "virtio/mmio.h"
 #include "virtio/net/backend.h"
@@ -68,7 +69,8 @@ struct net {
 	bool no_memory; /* the host has none: goes on with the timer */
 	struct net_direction in, out;
 	struct rx_buffers rx;
-	struct chain tx; /* the last that was taken off the transmit queue */
+	struct lazy sent; /* the transmit queue's interrupts */
+	struct chain tx;  /* the last that was taken off the transmit queue */
 	struct net_backend backend;
 };
 

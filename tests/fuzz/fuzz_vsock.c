@@ -2,7 +2,7 @@
 /* uses: virtio/vsock/vsock.c virtio/vsock/conn.c virtio/vsock/host.c */
 /* uses: mem/pool.c */
 /* uses: virtio/mmio.c */
-/* uses: virtio/queue.c cpu/bus.c */
+/* uses: virtio/lazy.c virtio/queue.c cpu/bus.c */
 /* uses: cpu/loop/unixsock.c mem/ram.c mem/log.c */
 /*
  * The vsock device between a driver that does what the input says

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* uses: virtio/vsock/vsock.c virtio/vsock/conn.c virtio/vsock/host.c */
-/* uses: mem/pool.c */
+/* uses: virtio/lazy.c mem/pool.c */
 /* uses: virtio/queue.c cpu/loop/loop.c cpu/loop/unixsock.c mem/ram.c */
 /* uses: tests/unit/kept_log.c cpu/loop/file.c cpu/loop/broker.c */
 #include "tests/unit/vsock_guest.h"
@@ -72,7 +72,7 @@ static void guest_start_queue(unsigned i, struct ring *ring, uint32_t at,
 	struct queue_config config;
 
 	ring_init(ring, &ram, GPA(at), size);
-	ring->event_idx = true;
+	ring->event_idx = ring->indirect = true;
 	config = ring_config(ring);
 	assert_int_equal(queue_start(&vsock->device.queue[i], &ram, &config),
 			 0);

@@ -142,6 +142,12 @@ static void conns_set_timer(struct conns *conns, uint64_t now, uint64_t when)
 	loop_timer_set(&conns->timer, when > now ? when - now : 1);
 }
 
+void conns_wake(struct conns *conns, uint64_t when_ns)
+{
+	conns->wake_ns = when_ns;
+	conns_set_timer(conns, loop_now(), when_ns);
+}
+
 /* Limits its time anew, or (NONE) no longer. */
 static void conn_wait(struct conn *conn, enum vsock_wait wait)
 {
@@ -986,8 +992,8 @@ static void conns_listener_ready(void *arg, uint32_t events)
 				  "--vsock: accept: %s; clients have to wait",
 				  strerror(-fd));
 			conns_listen(conns, false);
-			conns_set_timer(conns, loop_now(),
-					loop_now() + ACCEPT_PAUSE_NS);
+			conns->accept_ns = loop_now() + ACCEPT_PAUSE_NS;
+			conns_set_timer(conns, loop_now(), conns->accept_ns);
 			return;
 		}
 		conn = conn_alloc(conns, VSOCK_COMMAND);
@@ -1042,11 +1048,17 @@ static void conns_timer_expired(void *arg)
 {
 	struct conns *conns = arg;
 	const uint64_t now = loop_now();
+	const bool woken = conns->timer_ns == conns->wake_ns;
 
 	conns->timer_ns = 0;
 	for (unsigned i = 0; i < VSOCK_WAITS; i++)
 		conns_expire(conns, (enum vsock_wait)i, now);
-	conns_listen(conns, true);
+	if (now < conns->accept_ns)
+		conns_set_timer(conns, now, conns->accept_ns);
+	else if (conns->accept_ns || !woken)
+		conns_listen(conns, true);
+	if (now >= conns->accept_ns)
+		conns->accept_ns = 0;
 	conns->serve(conns);
 }
 

@@ -143,7 +143,8 @@ struct conns {
 	int internal_fd;
 
 	struct loop_source listener;
-	bool listening; /* the loop watches it for clients */
+	bool listening;	    /* the loop watches it for clients */
+	uint64_t accept_ns; /* not before: one could not be accepted */
 
 	struct loop_source broker; /* answers, of those in WAIT_BROKER, */
 	unsigned dials;		   /* and of some that have gone: so many */
@@ -167,6 +168,7 @@ struct conns {
 	struct conn_list timed[VSOCK_WAITS];
 	struct loop_timer timer;
 	uint64_t timer_ns; /* it is set for then; 0: not set */
+	uint64_t wake_ns;  /* conns_wake: for nothing of a connection's */
 
 	/* the RST queue, a ring: for packets that no connection answers */
 	struct vsock_packet rst[VSOCK_RSTS_MAX];
@@ -213,6 +215,9 @@ struct vsock_packet conn_send(struct conn *conn, enum vsock_op op,
 
 /* Bytes for one packet behind `bytes` more in `packets` more packets. */
 uint32_t conn_room(const struct conn *conn, uint32_t bytes, uint32_t packets);
+
+/* `serve` is called by then (loop_now), or before. */
+void conns_wake(struct conns *conns, uint64_t when_ns);
 
 /* It has said what it had: freed, or in line for what it may have next. */
 void conn_served(struct conn *conn);

@@ -82,6 +82,7 @@
 #define HEADER		44u  /* bytes of a packet's header */
 #define BATCH_IOVS	(2 * VSOCK_BATCH_MAX)
 #define EVENT_RESET	0u /* 5.10.6.7 */
+#define PATIENCE_NS	4000000u
 
 /* The budget: packets, and about so many bytes; to the guest, system calls */
 #define TX_BUDGET	64u
@@ -156,18 +157,17 @@ static void vsock_receive_packet(struct vsock *vsock)
 }
 
 /* True where the budget was spent before the guest had nothing more. */
-static bool vsock_serve_tx(struct vsock *vsock)
+static bool vsock_serve_tx(struct vsock *vsock, uint32_t *bytes)
 {
 	struct queue *queue = &vsock->device.queue[VSOCK_TX];
-	uint32_t bytes = 0;
 
 	queue_ignore_kicks(queue);
-	for (unsigned i = 0; i < TX_BUDGET && bytes < TX_BYTES_BUDGET; i++) {
+	for (unsigned i = 0; i < TX_BUDGET && *bytes < TX_BYTES_BUDGET; i++) {
 		if (!vsock_pop(vsock, VSOCK_TX)) {
 			vsock->tx_due = false;
 			return false;
 		}
-		bytes += vsock->chain.read_len;
+		*bytes += vsock->chain.read_len;
 		vsock_receive_packet(vsock);
 		queue_push(queue, vsock->chain.head, 0);
 	}
@@ -373,24 +373,42 @@ static void vsock_stop(struct vsock *vsock)
 	vsock->event_due = vsock->tx_due = false;
 }
 
+/*
+ * True where the guest is to be interrupted. That its packets are taken, it
+ * may learn when there is one for it: nobody waits for it.
+ */
+static bool vsock_publish(struct vsock *vsock, uint32_t sent)
+{
+	struct queue *queue = vsock->device.queue;
+	const bool due = vsock->sent.due_ns;
+	const bool came = queue_publish(&queue[VSOCK_RX]);
+	const bool event = queue_publish(&queue[VSOCK_EVENT]);
+
+	if (lazy_publish(&vsock->sent, sent) || came || event) {
+		lazy_told(&vsock->sent);
+		return true;
+	}
+	if (!due && vsock->sent.due_ns)
+		conns_wake(&vsock->conns, vsock->sent.due_ns);
+	return due && vsock->sent.due_ns && loop_now() >= vsock->sent.due_ns &&
+	       lazy_expired(&vsock->sent);
+}
+
 /* Last in everything that the loop calls. */
 static void vsock_serve(struct vsock *vsock)
 {
-	struct queue *queue = vsock->device.queue;
-	bool more = false, interrupt = false;
+	bool more = false;
+	uint32_t sent = 0;
 
 	if (!vsock->conns.running)
 		return;
 	if (vsock->event_due)
 		vsock_send_event(vsock);
 	if (vsock->tx_due)
-		more = vsock_serve_tx(vsock);
+		more = vsock_serve_tx(vsock, &sent);
 	if (vsock_serve_rx(vsock))
 		more = true;
-	for (unsigned i = 0; i < VSOCK_QUEUES; i++)
-		if (queue_publish(&queue[i]))
-			interrupt = true;
-	if (interrupt)
+	if (vsock_publish(vsock, sent))
 		device_interrupt(&vsock->device);
 	if (vsock->failed) {
 		vsock_stop(vsock);
@@ -437,6 +455,7 @@ static void vsock_activate(struct device *device)
 	struct vsock *vsock = vsock_of(device);
 
 	vsock->failed = NULL;
+	lazy_start(&vsock->sent, &device->queue[VSOCK_TX], PATIENCE_NS);
 	vsock->tx_due = true;
 	vsock->rx_dry = false;
 	conns_start(&vsock->conns);

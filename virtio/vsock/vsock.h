@@ -19,6 +19,7 @@
 
 #include "cpu/loop/file.h"
 #include "cpu/loop/loop.h"
+#include "virtio/lazy.h"
 #include "virtio/mmio.h"
 #include "virtio/vsock/conn.h"
 
@@ -50,6 +51,7 @@ struct vsock {
 	struct conns conns;
 	struct loop_work work; /* packets that the budget did not cover */
 	const char *failed;    /* the driver broke the rules: how */
+	struct lazy sent;      /* the transmit queue's interrupts */
 	bool tx_due;	       /* the guest may have packets */
 	bool rx_dry;	       /* the guest has no buffers */
 	bool event_due;	       /* a transport reset event is to be sent */

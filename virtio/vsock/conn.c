@@ -480,7 +480,7 @@ static void conn_forwarded(struct conn *conn, uint32_t len)
 	conn->fwd_cnt += len;
 	if (conn->state == VSOCK_OPEN &&
 	    !(conn->guest_shut & VSOCK_SHUT_SEND) &&
-	    conn_to_grant(conn, window) >= window / 4)
+	    conn_to_grant(conn, window) >= window / 2)
 		conn_set_pending(conn, VSOCK_OP_CREDIT_UPDATE);
 }
 

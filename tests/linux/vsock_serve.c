@@ -13,22 +13,6 @@
 
 #include "tests/linux/vsock_stream.h"
 
-static int listen_at(const char *where, int backlog)
-{
-	union address a;
-	const char *port;
-	socklen_t len = parse(where, &a, &port);
-	int fd = socket(a.any.sa_family, SOCK_STREAM, 0);
-
-	if (a.any.sa_family == AF_UNIX)
-		unlink(a.un.sun_path);
-	else
-		a.vm.svm_cid = VMADDR_CID_ANY;
-	if (fd < 0 || bind(fd, &a.any, len) || listen(fd, backlog))
-		die(where);
-	return fd;
-}
-
 /* -- the server ----------------------------------------------------------- */
 
 /* A long stream has a process of its own, with ordinary blocking calls. */

@@ -8,14 +8,16 @@
  * sequence from that seed, compared with what it should be byte by byte and, as
  * a sum of all of it, once more at the end.
  *
- * An address is vsock:CID:PORT, unix:PATH or mote:PATH:PORT (the unix socket of
- * a mote, to a port of its guest).
+ * An address is vsock:CID:PORT, tcp:A.B.C.D:PORT, unix:PATH or mote:PATH:PORT
+ * (the unix socket of a mote, to a port of its guest).
  */
 #ifndef TESTS_LINUX_VSOCK_STREAM_H
 #define TESTS_LINUX_VSOCK_STREAM_H
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <inttypes.h>
+#include <netinet/in.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -145,6 +147,7 @@ static inline void take_sequence(int fd, struct stream *s)
 union address {
 	struct sockaddr any;
 	struct sockaddr_vm vm;
+	struct sockaddr_in in;
 	struct sockaddr_un un;
 };
 
@@ -154,6 +157,7 @@ static inline socklen_t parse(const char *where, union address *a,
 {
 	char *path = a->un.sun_path, *colon;
 	unsigned cid, number;
+	char host[16];
 
 	memset(a, 0, sizeof(*a));
 	*port = NULL;
@@ -163,10 +167,16 @@ static inline socklen_t parse(const char *where, union address *a,
 		a->vm.svm_port = number;
 		return sizeof(a->vm);
 	}
+	if (sscanf(where, "tcp:%15[0-9.]:%u", host, &number) == 2) {
+		a->in.sin_family = AF_INET;
+		a->in.sin_addr.s_addr = inet_addr(host);
+		a->in.sin_port = htons((uint16_t)number);
+		return sizeof(a->in);
+	}
 	a->un.sun_family = AF_UNIX;
 	if (strncmp(where, "unix:", 5) != 0 && strncmp(where, "mote:", 5) != 0)
-		wrong("an address is vsock:CID:PORT, unix:PATH or "
-		      "mote:PATH:PORT");
+		wrong("an address is vsock:CID:PORT, tcp:A.B.C.D:PORT, "
+		      "unix:PATH or mote:PATH:PORT");
 	snprintf(path, sizeof(a->un.sun_path), "%s", where + 5);
 	if (*where == 'm') {
 		colon = strrchr(path, ':');
@@ -222,6 +232,22 @@ static inline int dial(const char *where)
 	int fd = try_dial(where, PATIENCE_S);
 
 	if (fd < 0)
+		die(where);
+	return fd;
+}
+
+static inline int listen_at(const char *where, int backlog)
+{
+	union address a;
+	const char *port;
+	socklen_t len = parse(where, &a, &port);
+	int fd = socket(a.any.sa_family, SOCK_STREAM, 0);
+
+	if (a.any.sa_family == AF_UNIX)
+		unlink(a.un.sun_path);
+	else if (a.any.sa_family == AF_VSOCK)
+		a.vm.svm_cid = VMADDR_CID_ANY;
+	if (fd < 0 || bind(fd, &a.any, len) || listen(fd, backlog))
 		die(where);
 	return fd;
 }

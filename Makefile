@@ -356,17 +356,22 @@ $B/tests/%: $B/obj/tests/linux/%.o
 
 # What `make bench` measures against, built as mote is; and its guests.
 bench-bins: $(patsubst tests/bench/%.c,$B/bench/%,$(wildcard tests/bench/*.c)) \
-	$(patsubst tests/bench/%.S,$B/bench/%.elf,$(wildcard tests/bench/*.S))
+	$B/bench/first.elf $B/bench/first.bin
 
 $B/bench/%: $B/obj/tests/bench/%.o
 	@mkdir -p $(@D)
 	$(call say,LD,$@)
 	$Q$(MUSLCC) $(LDSTART) $(LDHARD) $(LDFLAGS) -o $@ $< $(LDEND)
 
-$B/bench/%.elf: $B/guest-obj/tests/bench/%.o tests/guest/guest.ld
+$B/bench/%.elf: $B/guest-obj/tests/bench/%.o tests/bench/%.ld
 	@mkdir -p $(@D)
 	$(call say,LD,$@)
-	$Q$(link_guest) -o $@ $<
+	$Q$(HOSTCC) $(GUESTFLAGS) -T tests/bench/$*.ld -Wl,--build-id=none \
+		-Wl,-z,noexecstack,--no-warn-rwx-segments -o $@ $<
+
+$B/bench/%.bin: $B/bench/%.elf
+	$(call say,GUEST,$@)
+	$Qobjcopy -O binary -j .text $< $@
 
 # -- dependencies -------------------------------------------------------------
 
@@ -417,7 +422,7 @@ soak:
 	@tests/deps/packages install kernel && tests/deps/build-kernel
 	@TEST_TIMEOUT=$${TEST_TIMEOUT:-3600} tests/run tests/soak/*.t
 test-bins: $B/mote $B/debug/mote $(DOCS) unit-bins guest-bins fuzz-bins \
-	race-bins tool-bins linux-bins $B/tests/mote-rows
+	race-bins tool-bins linux-bins bench-bins $B/tests/mote-rows
 
 # The limit of tests/run is for seconds; the fuzzers run two at a time.
 fuzz: fuzz-bins race-bins
@@ -426,8 +431,9 @@ fuzz: fuzz-bins race-bins
 race: race-bins
 	FUZZ_TIME=$(FUZZ_TIME) TEST_TIMEOUT=$$((4 * $(FUZZ_TIME) + 900)) \
 		tests/run tests/fuzz/rings.t
-bench: $B/mote bench-bins linux-bins | tools-test
-	tests/bench/run
+# PEERS=DIR: Firecracker, its jailer, kvmtool, Cloud Hypervisor, if they are there.
+bench: $B/mote bench-bins linux-bins | tools-test tools-bench
+	PEERS="$(PEERS)" tests/bench/run
 # CMD=... comes to it in the environment.
 run:
 	+@$(again) deps
@@ -467,7 +473,7 @@ make test         build and run every test
 make check        style, layers, static analysis; make format mends style
 make fuzz         each fuzzer and the race harness for FUZZ_TIME=seconds
 make race         the race harness alone, as long
-make bench        measurements: start-up, devices next to QEMU's, memory
+make bench        all measurements, next to QEMU's and those of PEERS=DIR
 make soak         the long tests: commands, disks, network, vsock, users, Debian
 make install      to PREFIX=/usr/local, below DESTDIR=
 make clean        remove what was built; distclean: also libraries and kernels

@@ -1,7 +1,8 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
 # What the build makes of the table of options: the manual page and the
-# completions of bash and zsh, each driven as a user's shell drives it.
+# completions of bash and zsh, each driven as a user's shell drives it; and the
+# numbers of README.md.
 
 # shellcheck source=tests/lib.sh
 . "$(dirname "$0")/lib.sh"
@@ -55,6 +56,40 @@ is "$(echo "$said" | grep -c .)" "$(echo "$examples" | wc -l)" \
 	"each example of the manual ends in one line"
 is "$(echo "$said" | grep -v '^mote: kernel .* is empty')" "" \
 	"each example of the manual ends in a line about the kernel"
+
+# -- README.md's numbers --------------------------------------------------------
+
+# number TEXT: the one that README.md has where TEXT has N; it may be at a line's end
+number() {
+	tr '\n' ' ' <README.md | sed -n "s/.*$(echo "$1" |
+		sed 's/N/\\([0-9]*\\)/').*/\1/p"
+}
+
+# taken ARG...: mote does not object to a guest of that size
+taken() {
+	run "$MOTE" --check -k $GUESTS/hello.elf "$@"
+	[ "$status" -eq 0 ]
+}
+
+size=$(number 'less than N KiB')
+ok "README.md: mote is less than $size KiB" \
+	[ "$(stat -c %s build/mote)" -lt $((size * 1024)) ]
+cpus=$(number '1 to N CPUs')
+ok "README.md: $cpus CPUs" taken -c "$cpus"
+taken -c $((cpus + 1))
+like "$status $(cat "$err")" '^125 mote: --cpus: ' "README.md: and no more"
+mib=$(number 'CPUs, N MiB and up')
+ok "README.md: $mib MiB" taken -m "${mib}M"
+taken -m $((mib - 1))M
+like "$status $(cat "$err")" '^125 mote: --memory: ' "README.md: and no less"
+devices=$(number 'up to N virtio-mmio devices')
+truncate -s 1M "$tmp/disk"
+disks=$(yes -- "-d $tmp/disk,ro" | head -n "$devices")
+ok "README.md: $devices devices" taken $disks
+taken $disks -d "$tmp/disk,ro"
+like "$status $(cat "$err")" '^125 mote: --disk: ' "README.md: and no more"
+is "$(grep -nE '[0-9] ?(ns|[um]?s|µs|[KMG]i?[Bb](it)?/s|IOPS|%)([^[:alnum:]_]|$)' README.md |
+	grep -v -e '--timeout')" "" "README.md has no figure that only make bench can tell"
 
 # -- bash ---------------------------------------------------------------------
 

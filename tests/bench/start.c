@@ -1,41 +1,56 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Measures how long monitors take from exec to a guest's first instruction,
- * and from exec to their own end, in interleaved pairs: host noise then meets
- * both alike, and the ratio is what counts.
+ * Measures how long monitors take from exec to a guest's first instruction, and
+ * from exec to their own end, and what processor time that is. They run in
+ * turns: host noise then meets all alike, and the ratio within a turn counts.
  *
- *	start PAIRS NAME COMMAND -- NAME COMMAND
+ *	start TURNS NAME COMMAND [-- NAME COMMAND]...
  *
- * Both commands run the guest `first`, which sends one byte to the serial port
- * with its first instructions and ends the monitor with status 0. The byte
- * comes out of the monitor on a pipe: the clock starts in the child just
- * before execve() and stops when the byte is read here, so that no monitor
- * needs a special build, and each pays for its own way from the port to
- * stdout. "total" stops when the child is reaped: the KVM objects are gone.
+ * An argument that is `@` is the turn's number. Prints lines for tests/bench/
+ * table: `first`, `end` and `cpu`, "us", NAME, a value a turn; or ! and why
+ * there is none: a command that fails once is not run again.
+ *
+ * The commands run a guest (first.S) that sends byte 1 to the serial port with
+ * its first instructions. It comes out of the monitor on a pipe: the clock
+ * starts in the child just before execve() and stops when the byte is read
+ * here, so that no monitor needs a special build, and each pays for its own way
+ * from the port to stdout. "end" stops when the child is reaped: the KVM
+ *objects are gone; and "cpu" is what it has used of processors by then, in user
+ *mode and in the kernel. A monitor that has not ended by itself a while after
+ *the byte is killed.
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
-#define PAIRS_MAX 10000
-#define WARM_UP	  3
-#define LIMIT_S	  10 /* a run that takes longer has failed */
+#define TURNS_MAX  10000
+#define SIDES_MAX  8
+#define WARM_UP	   3
+#define LIMIT_S	   120	/* a run that takes longer has failed */
+#define END_MS	   2000 /* to end by itself */
+#define FIRST_BYTE 1
 
-enum { FIRST, TOTAL, FIGURES };
+enum { FIRST, END, CPU, FIGURES };
+static const char *const figures[FIGURES] = { "first", "end", "cpu" };
 
 struct side {
 	const char *name;
 	char **argv;
-	double us[FIGURES][PAIRS_MAX];
+	char failed[64]; /* how; empty: not */
+	double us[FIGURES][TURNS_MAX];
 };
 
-static struct side sides[2];
-static double ratios[FIGURES][PAIRS_MAX];
+static struct side sides[SIDES_MAX];
+static unsigned side_count;
+static char turn_number[16];
 static volatile double exec_us; /* written by the child, which is vforked */
 
 static void die(const char *what)
@@ -50,6 +65,11 @@ static double now_us(void)
 
 	clock_gettime(CLOCK_MONOTONIC, &t);
 	return (double)t.tv_sec * 1e6 + (double)t.tv_nsec / 1e3;
+}
+
+static double timeval_us(const struct timeval *t)
+{
+	return (double)t->tv_sec * 1e6 + (double)t->tv_usec;
 }
 
 /*
@@ -81,105 +101,122 @@ static pid_t spawn(char **argv, int out)
 	return pid;
 }
 
+/* A monitor may write a log before the byte. */
+static int read_first_byte(int fd)
+{
+	char text[512];
+	ssize_t len;
+
+	while ((len = read(fd, text, sizeof(text))) > 0)
+		if (memchr(text, FIRST_BYTE, (size_t)len))
+			return 0;
+	return -1;
+}
+
+/* Returns whether it had to be killed. */
+static int await_end(pid_t pid)
+{
+	int fd = (int)syscall(SYS_pidfd_open, pid, 0);
+	struct pollfd end = { .fd = fd, .events = POLLIN };
+	int late;
+
+	if (fd < 0)
+		die("pidfd_open");
+	late = poll(&end, 1, END_MS) == 0;
+	if (late)
+		kill(pid, SIGKILL);
+	close(fd);
+	return late;
+}
+
 static void measure(struct side *side, unsigned n)
 {
-	int out[2], status;
+	int out[2], status, missing, late = 0;
+	struct rusage use;
 	double first;
-	ssize_t got;
 	pid_t pid;
-	char c = 0;
 
 	if (pipe2(out, O_CLOEXEC))
 		die("pipe2");
 	pid = spawn(side->argv, out[1]);
 	close(out[1]);
-	got = read(out[0], &c, 1);
+	missing = read_first_byte(out[0]);
 	first = now_us();
-	if (waitpid(pid, &status, 0) != pid)
-		die("waitpid");
-	side->us[TOTAL][n] = now_us() - exec_us;
+	if (!missing)
+		late = await_end(pid);
+	if (wait4(pid, &status, 0, &use) != pid)
+		die("wait4");
 	side->us[FIRST][n] = first - exec_us;
+	side->us[END][n] = now_us() - exec_us;
+	side->us[CPU][n] =
+		timeval_us(&use.ru_utime) + timeval_us(&use.ru_stime);
 	close(out[0]);
-	if (got != 1 || c != '!' || !WIFEXITED(status) || WEXITSTATUS(status)) {
-		fprintf(stderr, "start: %s: wait status %x, byte %x\n",
-			side->name, (unsigned)status, (unsigned)c);
-		exit(1);
+	if (missing)
+		snprintf(side->failed, sizeof(side->failed),
+			 "wait status 0x%x and no byte of the guest", status);
+	else if (late)
+		side->us[END][n] = 0;
+}
+
+static void report(const struct side *side, unsigned turns)
+{
+	for (unsigned f = 0; f < FIGURES; f++) {
+		printf("%s us %s", figures[f], side->name);
+		if (*side->failed)
+			printf(" ! %s", side->failed);
+		else if (!side->us[f][0])
+			printf(" ! does not end by itself");
+		else
+			for (unsigned n = 0; n < turns; n++)
+				printf(" %.1f", side->us[f][n]);
+		printf("\n");
 	}
-}
-
-static int compare(const void *a, const void *b)
-{
-	double x = *(const double *)a, y = *(const double *)b;
-
-	return (x > y) - (x < y);
-}
-
-/* Of sorted values. */
-static double quantile(const double *sorted, unsigned n, double q)
-{
-	double at = q * (n - 1);
-	unsigned low = (unsigned)at;
-
-	if (low + 1 >= n)
-		return sorted[n - 1];
-	return sorted[low] + (at - low) * (sorted[low + 1] - sorted[low]);
-}
-
-static void report(const char *figure, unsigned which, unsigned n)
-{
-	double median[2];
-
-	for (unsigned s = 0; s < 2; s++) {
-		double *us = sides[s].us[which];
-
-		qsort(us, n, sizeof(*us), compare);
-		median[s] = quantile(us, n, 0.5);
-		printf("%-22s %-6s %9.0f %9.0f %9.0f %9.0f %9.0f\n", figure,
-		       sides[s].name, us[0], quantile(us, n, 0.25), median[s],
-		       quantile(us, n, 0.75), us[n - 1]);
-	}
-	qsort(ratios[which], n, sizeof(double), compare);
-	printf("%-22s ratio  %9.2f %9.2f %9.2f %9.2f %9.2f  medians %.2f\n",
-	       figure, ratios[which][0], quantile(ratios[which], n, 0.25),
-	       quantile(ratios[which], n, 0.5),
-	       quantile(ratios[which], n, 0.75), ratios[which][n - 1],
-	       median[0] / median[1]);
 }
 
 static int usage(void)
 {
-	fprintf(stderr, "start PAIRS NAME COMMAND -- NAME COMMAND\n");
+	fprintf(stderr, "start TURNS NAME COMMAND [-- NAME COMMAND]...\n");
 	return 2;
+}
+
+static int parse(char **argv)
+{
+	for (char **at = argv; *at; side_count++) {
+		struct side *side = &sides[side_count];
+
+		if (side_count == SIDES_MAX || !at[1])
+			return -1;
+		side->name = at[0];
+		side->argv = ++at;
+		for (; *at && strcmp(*at, "--") != 0; at++)
+			if (strcmp(*at, "@") == 0)
+				*at = turn_number;
+		if (*at)
+			*at++ = NULL;
+	}
+	return side_count ? 0 : -1;
 }
 
 int main(int argc, char **argv)
 {
-	unsigned pairs = argc > 1 ? (unsigned)strtoul(argv[1], NULL, 10) : 0;
-	int split = 2;
+	unsigned turns = argc > 1 ? (unsigned)strtoul(argv[1], NULL, 10) : 0;
+	unsigned warm_up = turns < WARM_UP ? turns : WARM_UP;
 
-	while (split < argc && strcmp(argv[split], "--"))
-		split++;
-	if (!pairs || pairs > PAIRS_MAX - WARM_UP || split < 4 ||
-	    split + 2 >= argc)
+	if (!turns || turns > TURNS_MAX || parse(argv + 2))
 		return usage();
-	argv[split] = NULL;
-	sides[0].name = argv[2];
-	sides[0].argv = argv + 3;
-	sides[1].name = argv[split + 1];
-	sides[1].argv = argv + split + 2;
-
-	for (unsigned i = 0; i < WARM_UP + pairs; i++) {
-		unsigned n = i < WARM_UP ? 0 : i - WARM_UP;
+	for (unsigned i = 0; i < warm_up + turns; i++) {
+		unsigned n = i < warm_up ? 0 : i - warm_up;
 
 		/* who goes first changes, lest the order be measured */
-		measure(&sides[i % 2], n);
-		measure(&sides[!(i % 2)], n);
-		for (unsigned f = 0; f < FIGURES; f++)
-			ratios[f][n] = sides[0].us[f][n] / sides[1].us[f][n];
+		snprintf(turn_number, sizeof(turn_number), "%u", i);
+		for (unsigned s = 0; s < side_count; s++) {
+			struct side *side = &sides[(i + s) % side_count];
+
+			if (!*side->failed)
+				measure(side, n);
+		}
 	}
-	printf("%u pairs, in us           %9s %9s %9s %9s %9s\n", pairs,
-	       "least", "quarter", "median", "3/4", "most");
-	report("exec to first insn", FIRST, pairs);
-	report("exec to end", TOTAL, pairs);
+	for (unsigned s = 0; s < side_count; s++)
+		report(&sides[s], turns);
 	return 0;
 }

@@ -106,6 +106,24 @@ is "$status $(grep -c '!' "$out") $(wc -l <"$out")" "0 0 6" \
 is "$? $(od -An -tx1 "$out")$(cat "$err")" "0  01" \
 	"that guest sends its byte and ends mote with status 0"
 
+# -- sides --------------------------------------------------------------------
+
+# config WORD=VALUE...: Firecracker's configuration, as jq writes it
+config() {
+	env -i PATH="$PATH" initrd= disk= tap= vsock= words=quiet mem=64 cpus=1 \
+		"$@" sh -c '. tests/bench/sides; firecracker_config /vmlinux' |
+		jq -c . 2>&1
+}
+boot='{"boot-source":{"kernel_image_path":"/vmlinux","boot_args":"console=ttyS0 reboot=k panic=-1 quiet"}'
+is "$(config)" \
+	"$boot,\"machine-config\":{\"vcpu_count\":1,\"mem_size_mib\":64},\"drives\":[]}" \
+	"Firecracker's configuration is JSON without any device"
+is "$(config initrd=/i disk=/d tap=t vsock=/v cpus=2 |
+	jq -c '.["boot-source"].initrd_path, .["machine-config"].vcpu_count,
+		.drives[0].path_on_host, .["network-interfaces"][0].host_dev_name,
+		.vsock.uds_path' | tr '\n' ' ')" '"/i" 2 "/d" "t" "/v" ' \
+	"and with all of them"
+
 # -- a short run --------------------------------------------------------------
 
 mkdir "$tmp/empty" "$tmp/peers"

@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Memory between guard pages. The addresses of all of it are reserved first, as
- * pages that nobody may touch; what is used is mapped over their middle.
- *
- * Owns nothing. Main thread.
+ * Pools; the header says how they are used. Of a mapping between guard pages the
+ * addresses of all of it are reserved first, as pages that nobody may touch;
+ * what is used is mapped over their middle. Free objects are linked through
+ * their first bytes. Owns the mapping of a pool. The caller's thread.
  */
 #include "mem/pool.h"
 
 #include <errno.h>
+#include <string.h>
 #include <sys/mman.h>
 
 #include "mem/util.h"
@@ -53,4 +54,52 @@ void pool_unmap(void *at, size_t bytes)
 {
 	if (at)
 		munmap((uint8_t *)at - POOL_GUARD, pool_room(bytes));
+}
+
+int pool_create(struct pool *pool, size_t size, unsigned count)
+{
+	*pool = (struct pool){ .size = size, .count = count };
+	pool->at = pool_map(size * count);
+	return pool->at ? 0 : -errno;
+}
+
+void pool_destroy(struct pool *pool)
+{
+	pool_unmap(pool->at, pool->size * pool->count);
+	pool->at = NULL;
+}
+
+void *pool_alloc(struct pool *pool)
+{
+	void *object = pool->free;
+
+	if (object)
+		memcpy(&pool->free, object, sizeof(pool->free));
+	else if (pool->used < pool->count)
+		object = pool_object(pool, pool->used++);
+	else
+		return NULL;
+	pool->taken++;
+	return object;
+}
+
+void pool_free(struct pool *pool, void *object)
+{
+	memcpy(object, &pool->free, sizeof(pool->free));
+	pool->free = object;
+	pool->taken--;
+}
+
+bool pool_trim(struct pool *pool)
+{
+	const size_t touched = round_up(pool->used * pool->size, POOL_GUARD);
+
+	if (pool->taken)
+		return false;
+	if (touched > POOL_KEPT)
+		(void)madvise(pool->at + POOL_KEPT, touched - POOL_KEPT,
+			      MADV_DONTNEED);
+	pool->used = 0;
+	pool->free = NULL;
+	return true;
 }

@@ -1,11 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Memory that a guest's bytes are copied to, between guard pages: an access
- * just outside is a fault, and never another's data.
+ * Pools: memory that a guest's bytes are copied to, between guard pages, so that
+ * an access just outside is a fault, and never another's data; and objects of one
+ * size in it, as many as there may ever be. Memory is touched only as deep as it
+ * is used, since the object that came back last is the next one to go, and what a
+ * burst has touched goes back to the host by pool_trim.
  */
 #ifndef MEM_POOL_H
 #define MEM_POOL_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -28,5 +32,53 @@ void pool_unmap(void *at, size_t bytes);
  */
 void *pool_map_aligned(uint64_t bytes, uint64_t room, uint64_t align, int flags,
 		       void **reserved);
+
+/* -- objects -------------------------------------------------------------- */
+
+/* Whoever walks through the pool may read the first `used` objects. */
+struct pool {
+	uint8_t *at;
+	size_t size;	/* of an object, bytes: a multiple of 8 */
+	unsigned count; /* of objects */
+	unsigned used;	/* from the start: these were taken once */
+	unsigned taken; /* and so many are now */
+	void *free; /* one of those that came back; it begins with the next */
+};
+
+/* An empty one: 0 or -errno, not logged. */
+int pool_create(struct pool *pool, size_t size, unsigned count);
+void pool_destroy(struct pool *pool); /* also one of zeros */
+
+/* Is there one more? */
+static inline bool pool_has(const struct pool *pool)
+{
+	return pool->taken < pool->count;
+}
+
+static inline void *pool_object(const struct pool *pool, unsigned index)
+{
+	return pool->at + index * pool->size;
+}
+
+/*
+ * Takes one: zeroed, or as it came back but for its first 8 bytes. NULL where
+ * there is none.
+ */
+void *pool_alloc(struct pool *pool);
+void pool_free(struct pool *pool, void *object);
+
+#define POOL_KEPT 8192u /* bytes: not worth a system call */
+
+/* Has it touched more than it keeps? */
+static inline bool pool_is_deep(const struct pool *pool)
+{
+	return pool->used * pool->size > POOL_KEPT;
+}
+
+/*
+ * Gives back to the host what the pool does not keep; all objects are as new.
+ * False, and nothing done, where one is taken.
+ */
+bool pool_trim(struct pool *pool);
 
 #endif

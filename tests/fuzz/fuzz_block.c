@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* uses: virtio/block/block.c virtio/block/request.c virtio/block/file.c */
-/* uses: mem/pool.c */
-/* uses: virtio/limiter.c virtio/mmio.c virtio/block/io.c */
+/* uses: virtio/limiter.c virtio/mmio.c virtio/block/io.c mem/pool.c */
 /* uses: virtio/queue.c cpu/bus.c mem/ram.c mem/log.c cpu/loop/file.c */
 /*
  * The block device between a driver that does what the input says

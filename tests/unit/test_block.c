@@ -455,7 +455,7 @@ static void test_malformed(void **state)
 	put_chain(0, no_status, 1, 0);
 	kick_queue(0);
 	assert_int_equal(t.breaks, 1);
-	assert_int_equal(t.block->in_flight, 0);
+	assert_int_equal(t.block->disk.requests.taken, 0);
 	disk_reset();
 	disk_activate(FLUSH_FEATURE);
 	assert_int_equal(do_request(BLOCK_FLUSH, 0, 0, 0), BLOCK_OK);
@@ -529,7 +529,7 @@ static void test_many(void **state)
 		for (unsigned i = 0; i < queues * each; i++)
 			assert_int_equal(status_of(t.slots - 1 - i), BLOCK_OK);
 	}
-	assert_int_equal(t.block->in_flight, 0);
+	assert_int_equal(t.block->disk.requests.taken, 0);
 	end();
 }
 
@@ -569,7 +569,7 @@ static void test_reset(void **state)
 				       DATA_AT + i * 65536ULL, 65536);
 		kick_queue(0);
 		disk_reset();
-		assert_int_equal(t.block->in_flight, 0);
+		assert_int_equal(t.block->disk.requests.taken, 0);
 		memset(guest(DATA_AT, 60ULL * 65536), 0x5a, 60ULL * 65536);
 		pump(0);
 		assert_true(all_are(guest(DATA_AT, 60ULL * 65536),

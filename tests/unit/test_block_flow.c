@@ -107,7 +107,7 @@ static void test_queue_budgets(void **state)
 	kick_queue(2);
 	assert_true(pump(1000));
 	assert_int_equal(taken_of(0) + taken_of(1) + taken_of(2), 256);
-	assert_int_equal(t.block->in_flight, 256);
+	assert_int_equal(t.block->disk.requests.taken, 256);
 	assert_false(pump(20));
 	/* One by one: each queue has its turn, not only the first. */
 	for (unsigned i = 0; i < 12; i++)
@@ -120,8 +120,8 @@ static void test_queue_budgets(void **state)
 		pump(0);
 	}
 	assert_int_equal(t.back_count, 522);
-	assert_int_equal(t.block->in_flight, 0);
-	assert_int_equal(t.block->disk.pool_used, 256);
+	assert_int_equal(t.block->disk.requests.taken, 0);
+	assert_int_equal(t.block->disk.requests.used, 256);
 	end();
 }
 
@@ -200,7 +200,7 @@ static void test_starved(void **state)
 	}
 	while (pump(0))
 		;
-	assert_int_equal(t.block->in_flight, 256);
+	assert_int_equal(t.block->disk.requests.taken, 256);
 	fill_queue(2, 10);
 	kick_queue(2);
 	assert_int_equal(taken_of(2), 0);
@@ -240,7 +240,7 @@ static void test_reset_ends_steps(void **state)
 	assert_true(disk_cancel(DEVICE_ALL_QUEUES));
 	/* Nothing more was begun, and the driver has heard of nothing. */
 	assert_int_equal(mock->submitted, steps);
-	assert_int_equal(t.block->in_flight, 0);
+	assert_int_equal(t.block->disk.requests.taken, 0);
 	assert_int_equal(t.back_count, 0);
 	for (unsigned i = 0; i < 3; i++)
 		assert_int_equal(status_of(i), 0xee);
@@ -269,7 +269,7 @@ static void test_reset_with_errors(void **state)
 	kick_queue(0);
 	mock_result = fails;
 	disk_reset();
-	assert_int_equal(t.block->in_flight, 0);
+	assert_int_equal(t.block->disk.requests.taken, 0);
 	/* Stalled and starved queues are forgotten with the rest. */
 	disk_activate(ALL);
 	fill_queue(0, 256);
@@ -308,7 +308,7 @@ static void test_stop_queue(void **state)
 	assert_int_equal(mock->count, 1);
 	complete(0, 3072);
 	assert_int_equal(status_of(other), BLOCK_OK);
-	assert_int_equal(t.block->in_flight, 0);
+	assert_int_equal(t.block->disk.requests.taken, 0);
 	end();
 }
 
@@ -344,7 +344,7 @@ static void test_take_back(void **state)
 	mock->queued = mock->count;
 	assert_true(disk_cancel(DEVICE_ALL_QUEUES));
 	assert_int_equal(mock->count, 0);
-	assert_int_equal(t.block->in_flight, 0);
+	assert_int_equal(t.block->disk.requests.taken, 0);
 	assert_int_equal(status_of(flush), 0xee);
 	disk_activate(ALL);
 	put_and_kick(BLOCK_FLUSH, 0, 0);
@@ -366,7 +366,7 @@ static void test_broken_in_flight(void **state)
 	complete(0, 512);
 	assert_int_equal(t.back_count, 0);
 	assert_int_equal(t.interrupts, 0);
-	assert_int_equal(t.block->in_flight, 0);
+	assert_int_equal(t.block->disk.requests.taken, 0);
 	end();
 }
 
@@ -669,7 +669,7 @@ static void test_flushes(void **state)
 	assert_int_equal(status_of(slots[0]), 0xee);
 	complete(0, 0);
 	assert_int_equal(status_of(slots[0]), BLOCK_OK);
-	assert_int_equal(t.block->in_flight, 0);
+	assert_int_equal(t.block->disk.requests.taken, 0);
 	end();
 }
 
@@ -783,7 +783,7 @@ static void test_block_device(void **state)
 	assert_int_equal(mock->count, 1);
 	/* A reset waits for both. */
 	disk_reset();
-	assert_int_equal(t.block->in_flight, 0);
+	assert_int_equal(t.block->disk.requests.taken, 0);
 	disk_activate(ALL);
 	put_ranges(BLOCK_DISCARD, 2, 0);
 	mock_complete(&mocks[1], 0, -EOPNOTSUPP);
@@ -835,7 +835,7 @@ static void test_writes_by_worker(void **state)
 	put_and_kick(BLOCK_OUT, 0, 512);
 	put_and_kick(BLOCK_IN, 0, 512);
 	disk_reset();
-	assert_int_equal(t.block->in_flight, 0);
+	assert_int_equal(t.block->disk.requests.taken, 0);
 	end();
 	/* What is written is the overlay, whatever way the base is read. */
 	start_auto((struct block_options){ .ephemeral = true });

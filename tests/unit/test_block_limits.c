@@ -169,7 +169,7 @@ static void test_zeros_count(void **state)
 	put_le32(guest(DATA_AT + 12, 4), 0);
 	put_request_on(0, BLOCK_WRITE_ZEROES, 0, DATA_AT, 16);
 	kick_queue(0);
-	while (t.block->in_flight) {
+	while (t.block->disk.requests.taken) {
 		at_once(&mocks[0]);
 		engine_reports(0);
 	}
@@ -241,7 +241,7 @@ static void test_runs_count(void **state)
 	now += 10 * SECOND;
 	put_request_on(0, BLOCK_IN, 0, DATA_AT, 64 * 4096);
 	kick_queue(0);
-	while (t.block->in_flight) {
+	while (t.block->disk.requests.taken) {
 		at_once(&mocks[0]);
 		engine_reports(0);
 	}
@@ -268,7 +268,7 @@ static void test_ranges_count(void **state)
 	put_request_on(0, BLOCK_DISCARD, 0, DATA_AT, 16 * 16);
 	t.block->disk.write_through = true;
 	kick_queue(0);
-	while (t.block->in_flight)
+	while (t.block->disk.requests.taken)
 		allocate_all();
 	assert_int_equal(t.block->ops.level, 100 - 17);
 	end();

@@ -400,7 +400,7 @@ static void test_many_overlapping(void **state)
 			disk_activate(FLUSH_FEATURE | FEATURE_INDIRECT_DESC);
 		}
 		assert_null(t.block->disk.deferred);
-		assert_int_equal(t.block->in_flight, 0);
+		assert_int_equal(t.block->disk.requests.taken, 0);
 		check_all();
 		end();
 	}

@@ -11,12 +11,11 @@
  *	io.h		one operation of an engine: io_uring.c, io_thread.c;
  *			io.c is what both share
  *
- * Requests come from disk.pool. All of it is mapped at start-up; a page is
- * touched only when so many requests are in flight at once. From queue_pop to
- * queue_push it counts as in flight, and is either in a step, which an engine
- * carries out (request.engine), or deferred until another request's step is
- * done (disk.deferred). Otherwise it is free. Requests end in whatever order
- * their steps do.
+ * Requests come from disk.requests, where they are small; one of many buffers
+ * has a page of disk.pages besides. From queue_pop to queue_push it is taken,
+ * and is either in a step, which an engine carries out (request.engine), or
+ * deferred until another request's step is done (disk.deferred). Otherwise it
+ * is free. Requests end in whatever order their steps do.
  *
  * A write of 6 MiB, for example: the guest's QueueNotify has the loop call
  * block_kick. take_request pops the chain, request_start judges its header and
@@ -66,30 +65,12 @@
 #define FLUSH_BUDGET 8	      /* of an engine, in a turn */
 #define WAIT_MIN_NS  1000000u /* of a rate limit; far below its burst */
 
+/* Of disk.pages. */
+#define PAGE_BYTES (QUEUE_SIZE_MAX * sizeof(struct iovec))
+_Static_assert(BLOCK_RANGES_MAX * sizeof(struct block_range) <= PAGE_BYTES,
+	       "the ranges of a request fit into a page");
+
 /* -- requests ------------------------------------------------------------- */
-
-static bool has_free_request(const struct block *b)
-{
-	return b->free || b->disk.pool_used < ENGINE_DEPTH;
-}
-
-/* The one used last comes first: memory is touched only as deep as needed. */
-static struct request *alloc_request(struct block *b)
-{
-	struct request *r = b->free;
-
-	if (r)
-		b->free = r->next;
-	else if (b->disk.pool_used < ENGINE_DEPTH)
-		r = &b->disk.pool[b->disk.pool_used++];
-	return r;
-}
-
-static void free_request(struct block *b, struct request *r)
-{
-	r->next = b->free;
-	b->free = r;
-}
 
 static void complete_request(struct block *b, struct request *r, int status)
 {
@@ -97,13 +78,10 @@ static void complete_request(struct block *b, struct request *r, int status)
 		return;
 	if (!r->canceled) {
 		request_put_status(r, (enum block_status)status);
-		queue_push(&b->device.queue[r->queue], r->chain.head,
-			   r->written);
+		queue_push(&b->device.queue[r->queue], r->head, r->written);
 		b->dirty |= 1u << r->queue;
 	}
-	r->canceled = false;
-	free_request(b, r);
-	b->in_flight--;
+	request_free(&b->disk, r);
 }
 
 static void step_done(void *arg, struct engine_io *io)
@@ -126,7 +104,7 @@ static void resume_deferred(struct block *b)
 /* -- queues --------------------------------------------------------------- */
 
 /* True where the request has to wait: the timer is set. */
-static bool is_rate_limited(struct block *b, const struct request *r)
+static bool is_rate_limited(struct block *b)
 {
 	uint64_t now, wait, wait_ops;
 
@@ -143,7 +121,7 @@ static bool is_rate_limited(struct block *b, const struct request *r)
 			       wait > WAIT_MIN_NS ? wait : WAIT_MIN_NS);
 		return true;
 	}
-	limiter_take(&b->bytes, request_bytes(r), now);
+	limiter_take(&b->bytes, request_bytes(&b->chain), now);
 	limiter_take(&b->ops, 1, now);
 	return false;
 }
@@ -152,34 +130,28 @@ static bool is_rate_limited(struct block *b, const struct request *r)
 static bool take_request(struct block *b, unsigned index)
 {
 	struct queue *queue = &b->device.queue[index];
-	struct request *r = alloc_request(b);
+	struct request *r;
 	int status;
 
-	if (!r) {
+	if (!pool_has(&b->disk.requests)) {
 		b->starved |= 1u << index;
 		return false;
 	}
-	status = queue_pop(queue, &r->chain);
-	if (status > 0 && is_rate_limited(b, r)) {
+	status = queue_pop(queue, &b->chain);
+	if (status > 0 && is_rate_limited(b)) {
 		queue_unpop(queue);
 		b->limited |= 1u << index;
 		status = 0;
 	}
-	if (status <= 0) {
-		free_request(b, r);
-		if (status < 0)
-			device_broken(&b->device, "a request queue is "
-						  "malformed");
+	if (status < 0)
+		device_broken(&b->device, "a request queue is malformed");
+	if (status <= 0)
 		return false;
-	}
-	r->queue = (uint16_t)index;
-	status = request_start(&b->disk, r);
+	status = request_start(&b->disk, &b->chain, index, &r);
 	if (status < 0) {
-		free_request(b, r);
 		device_broken(&b->device, "a request has no status byte");
 		return false;
 	}
-	b->in_flight++;
 	complete_request(b, r, status);
 	return true;
 }
@@ -261,8 +233,8 @@ static void flush_engines(struct block *b)
  */
 static bool is_in_flight(const struct block *b, uint32_t queues)
 {
-	for (unsigned i = 0; i < b->disk.pool_used; i++) {
-		const struct request *r = &b->disk.pool[i];
+	for (unsigned i = 0; i < b->disk.requests.used; i++) {
+		const struct request *r = pool_object(&b->disk.requests, i);
 
 		if (r->engine && queues & 1u << r->queue &&
 		    r->io.op != ENGINE_FLUSH)
@@ -281,7 +253,7 @@ static void serve_engines(struct block *b)
 	if (b->disk.deferred)
 		resume_deferred(b);
 	flush_engines(b);
-	if (b->starved && has_free_request(b)) {
+	if (b->starved && pool_has(&b->disk.requests)) {
 		serve_queues(b, b->starved);
 		flush_engines(b);
 	}
@@ -290,7 +262,7 @@ static void serve_engines(struct block *b)
 		b->canceling = 0;
 		device_canceled(&b->device);
 	}
-	if (b->disk.copied || (b->starved && has_free_request(b)) ||
+	if (b->disk.copied || (b->starved && pool_has(&b->disk.requests)) ||
 	    (b->disk.deferred && request_can_resume(&b->disk)))
 		loop_defer(b->loop, &b->more);
 }
@@ -343,12 +315,10 @@ static void forget_requests(struct block *b, uint32_t queues)
 {
 	struct request *r;
 
-	while ((r = request_drop_deferred(&b->disk, queues))) {
-		free_request(b, r);
-		b->in_flight--;
-	}
-	for (unsigned i = 0; i < b->disk.pool_used; i++) {
-		r = &b->disk.pool[i];
+	while ((r = request_drop_deferred(&b->disk, queues)))
+		request_free(&b->disk, r);
+	for (unsigned i = 0; i < b->disk.requests.used; i++) {
+		r = pool_object(&b->disk.requests, i);
 		if (r->engine && queues & 1u << r->queue)
 			r->canceled = true;
 	}
@@ -522,8 +492,12 @@ static int connect_loop(struct block *b)
 
 static int create_pools(struct block *b)
 {
-	b->disk.pool = pool_map(ENGINE_DEPTH * sizeof(*b->disk.pool));
-	if (!b->disk.pool)
+	int error = pool_create(&b->disk.requests, sizeof(struct request),
+				ENGINE_DEPTH);
+
+	if (!error)
+		error = pool_create(&b->disk.pages, PAGE_BYTES, ENGINE_DEPTH);
+	if (error)
 		return log_errno("mmap of a disk's requests");
 	if (!b->backing.ephemeral)
 		return 0;
@@ -624,7 +598,8 @@ void block_destroy(struct block *b)
 			b->disk.engines[i]->ops->destroy(b->disk.engines[i]);
 	block_unlock(&b->backing);
 	overlay_destroy(&b->overlay);
-	pool_unmap(b->disk.pool, ENGINE_DEPTH * sizeof(*b->disk.pool));
+	pool_destroy(&b->disk.requests);
+	pool_destroy(&b->disk.pages);
 	block_close(&b->backing);
 	free(b);
 }

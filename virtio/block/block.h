@@ -27,8 +27,7 @@ struct block {
 	uint32_t dirty;	     /* these have used entries to publish */
 	uint32_t canceling;  /* these have something in flight yet */
 	unsigned next_queue; /* is served first when several wait */
-	unsigned in_flight;
-	struct request *free; /* of disk.pool, used once: a stack */
+	struct chain chain;  /* the last one that was taken */
 };
 
 /*

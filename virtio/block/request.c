@@ -41,12 +41,11 @@
 #define RANGE_SIZE	 16u
 #define RANGE_FLAG_UNMAP 1u
 
-#define ZEROS_SIZE    65536u
-#define ZEROS_VECTORS 16u
-#define RETRIES_MAX   8u
-#define MOVE_MAX      (4u << 20)  /* bytes that a step reads or writes */
-#define ALLOCATE_MAX  (4u << 20)  /* a step may have to make these zeros */
-#define DISCARD_MAX   (64u << 20) /* a multiple of what a disk gives back */
+#define ZEROS_SIZE   65536u
+#define RETRIES_MAX  8u
+#define MOVE_MAX     (4u << 20)	 /* bytes that a step reads or writes */
+#define ALLOCATE_MAX (4u << 20)	 /* a step may have to make these zeros */
+#define DISCARD_MAX  (64u << 20) /* a multiple of what a disk gives back */
 
 /* Not const: as such it would be 64 KiB of the program file. */
 static uint8_t zeros[ZEROS_SIZE];
@@ -96,8 +95,8 @@ static bool is_cluster_filled(const struct disk *disk, uint64_t offset)
 {
 	const uint64_t cluster = offset - offset % OVERLAY_CLUSTER;
 
-	for (unsigned i = 0; i < disk->pool_used; i++) {
-		const struct request *r = &disk->pool[i];
+	for (unsigned i = 0; i < disk->requests.used; i++) {
+		const struct request *r = pool_object(&disk->requests, i);
 
 		if (r->engine && r->io.op != ENGINE_READ &&
 		    r->io.offset < cluster + OVERLAY_CLUSTER &&
@@ -180,20 +179,44 @@ static int submit_step(const struct disk *disk, struct request *r)
 	return BLOCK_PENDING;
 }
 
-/* The driver's next `len` bytes, or as many of them as a vector takes. */
+/*
+ * The driver's next `len` bytes. The vector is the request's own: its last
+ * buffer is cut to them until the step is done.
+ */
 static int submit_data(const struct disk *disk, struct request *r,
 		       enum engine_op op, enum block_file file, uint64_t len)
 {
-	struct cursor data = r->data;
-	size_t bytes;
+	const bool all = len == r->left;
+	unsigned count = all ? r->iov_count : 1;
 
 	r->io = (struct engine_io){
-		.op = op, .file = file, .offset = r->offset, .iov = r->iov
+		.op = op,
+		.file = file,
+		.offset = r->offset,
+		.len = len,
+		.iov = r->iov,
 	};
-	r->io.iov_count =
-		cursor_iov(&data, len, r->iov, QUEUE_SIZE_MAX, &bytes);
-	r->io.len = bytes;
+	for (; !all && len > r->iov[count - 1].iov_len; count++)
+		len -= r->iov[count - 1].iov_len;
+	r->io.iov_count = count;
+	if (!all) {
+		r->cut = r->iov[count - 1].iov_len - len;
+		r->iov[count - 1].iov_len = len;
+	}
 	return submit_step(disk, r);
+}
+
+/* After a step: what it has moved is not to be moved again. */
+static void skip_data(struct request *r, uint64_t moved)
+{
+	r->iov[r->io.iov_count - 1].iov_len += r->cut;
+	r->cut = 0;
+	for (; r->iov_count && moved >= r->iov->iov_len; r->iov_count--)
+		moved -= r->iov++->iov_len;
+	if (moved) {
+		r->iov->iov_base = (uint8_t *)r->iov->iov_base + moved;
+		r->iov->iov_len -= moved;
+	}
 }
 
 static int step_read(struct disk *disk, struct request *r)
@@ -223,17 +246,17 @@ static int step_write_zeros(const struct disk *disk, struct request *r)
 	uint64_t left = r->left;
 	unsigned n = 0;
 
-	for (; n < ZEROS_VECTORS && left; n++) {
-		r->iov[n].iov_base = zeros;
-		r->iov[n].iov_len = at_most_bytes(left, ZEROS_SIZE);
-		left -= r->iov[n].iov_len;
+	for (; n < REQUEST_SEGMENTS && left; n++) {
+		r->own[n].iov_base = zeros;
+		r->own[n].iov_len = at_most_bytes(left, ZEROS_SIZE);
+		left -= r->own[n].iov_len;
 	}
 	r->io = (struct engine_io){
 		.op = ENGINE_WRITE,
 		.file = writable_file(disk),
 		.offset = r->offset,
 		.len = r->left - left,
-		.iov = r->iov,
+		.iov = r->own,
 		.iov_count = n,
 	};
 	limiter_owe(disk->bytes, r->io.len);
@@ -286,8 +309,10 @@ static int step_zeros(struct disk *disk, struct request *r, bool unmap)
 /* The current range, or what is left of it. */
 static int step_range(struct disk *disk, struct request *r)
 {
+	const struct block_range *range = r->page;
+
 	if (r->type == BLOCK_WRITE_ZEROES || disk->overlay)
-		return step_zeros(disk, r, r->ranges_list[r->range].unmap);
+		return step_zeros(disk, r, range[r->range].unmap);
 	if (!disk->backing->is_device)
 		return step_allocate(disk, r, FALLOC_FL_PUNCH_HOLE);
 	return submit_extent(
@@ -331,12 +356,14 @@ static bool ignores_discard(const struct disk *disk, const struct request *r)
 
 static int start_next_range(struct disk *disk, struct request *r)
 {
-	while (r->range < r->ranges && !r->ranges_list[r->range].len)
+	const struct block_range *range = r->page;
+
+	while (r->range < r->ranges && !range[r->range].len)
 		r->range++;
 	if (r->range == r->ranges || ignores_discard(disk, r))
 		return disk->write_through ? start_flush(disk, r) : BLOCK_OK;
-	r->offset = r->ranges_list[r->range].offset;
-	r->left = r->ranges_list[r->range].len;
+	r->offset = range[r->range].offset;
+	r->left = range[r->range].len;
 	return step_range(disk, r);
 }
 
@@ -438,7 +465,7 @@ static int advance_request(struct disk *disk, struct request *r, uint64_t moved)
 	r->offset += moved;
 	r->left -= moved;
 	if (r->type == BLOCK_IN || r->type == BLOCK_OUT)
-		cursor_skip(&r->data, moved);
+		skip_data(r, moved);
 	if (r->type == BLOCK_IN)
 		r->written += (uint32_t)moved;
 	if (!r->left && r->type == BLOCK_IN)
@@ -535,47 +562,66 @@ static bool is_in_disk(const struct disk *disk, uint64_t sector, uint64_t len)
 	       sector <= (size - len) / BLOCK_SECTOR;
 }
 
-static int start_data(struct disk *disk, struct request *r, uint64_t sector)
+/* Where the driver's bytes lie. */
+static void keep_data(struct disk *disk, struct request *r,
+		      const struct cursor *data)
+{
+	struct cursor from = *data;
+	size_t bytes;
+
+	r->iov = r->own;
+	r->iov_count =
+		cursor_iov(&from, data->left, r->own, REQUEST_SEGMENTS, &bytes);
+	if (bytes == data->left)
+		return;
+	from = *data;
+	/* There is one for each request. */
+	r->iov = r->page = pool_alloc(&disk->pages);
+	r->iov_count =
+		cursor_iov(&from, data->left, r->iov, QUEUE_SIZE_MAX, &bytes);
+}
+
+static int start_data(struct disk *disk, struct request *r,
+		      const struct cursor *data, uint64_t sector)
 {
 	const bool in = r->type == BLOCK_IN;
 
-	if (in) {
-		r->data = chain_writer(&r->chain);
-		r->data.left--; /* the status byte */
-	}
-	r->left = r->data.left;
+	r->left = data->left;
 	if (!is_in_disk(disk, sector, r->left) || (!in && disk->backing->ro))
 		return BLOCK_IOERR;
 	r->offset = sector * BLOCK_SECTOR;
 	if (!r->left)
 		return BLOCK_OK;
+	keep_data(disk, r, data);
 	return in ? step_read(disk, r) : step_write(disk, r);
 }
 
-static int put_disk_serial(const struct disk *disk, struct request *r)
+static int put_disk_serial(const struct disk *disk, struct request *r,
+			   struct cursor *to)
 {
 	char id[BLOCK_SERIAL_BYTES] = { 0 };
-	struct cursor to = chain_writer(&r->chain);
 
-	to.left--;
 	if (disk->serial)
 		memcpy(id, disk->serial, strnlen(disk->serial, sizeof(id)));
-	r->written = (uint32_t)at_most_bytes(to.left, sizeof(id));
-	cursor_put(&to, id, r->written);
+	r->written = (uint32_t)at_most_bytes(to->left, sizeof(id));
+	cursor_put(to, id, r->written);
 	return BLOCK_OK;
 }
 
 /* 5.2.6.2: ranges of { sector 64, sectors 32, flags 32 } */
-static int start_ranges(struct disk *disk, struct request *r)
+static int start_ranges(struct disk *disk, struct request *r,
+			struct cursor *data)
 {
+	struct block_range *range;
 	uint8_t bytes[RANGE_SIZE];
 
 	if (disk->backing->ro)
 		return BLOCK_IOERR;
-	if (!r->data.left || r->data.left % RANGE_SIZE ||
-	    r->data.left / RANGE_SIZE > BLOCK_RANGES_MAX)
+	if (!data->left || data->left % RANGE_SIZE ||
+	    data->left / RANGE_SIZE > BLOCK_RANGES_MAX)
 		return BLOCK_UNSUPP;
-	for (r->ranges = 0; cursor_get(&r->data, bytes, sizeof(bytes));) {
+	range = r->page = pool_alloc(&disk->pages);
+	for (r->ranges = 0; cursor_get(data, bytes, sizeof(bytes));) {
 		uint64_t len = (uint64_t)get_le32(bytes + 8) * BLOCK_SECTOR;
 		uint32_t flags = get_le32(bytes + 12);
 
@@ -585,7 +631,7 @@ static int start_ranges(struct disk *disk, struct request *r)
 		if (len / BLOCK_SECTOR > BLOCK_RANGE_SECTORS ||
 		    !is_in_disk(disk, get_le64(bytes), len))
 			return BLOCK_IOERR;
-		r->ranges_list[r->ranges++] = (struct block_range){
+		range[r->ranges++] = (struct block_range){
 			.offset = get_le64(bytes) * BLOCK_SECTOR,
 			.len = len,
 			.unmap = flags & RANGE_FLAG_UNMAP,
@@ -595,49 +641,74 @@ static int start_ranges(struct disk *disk, struct request *r)
 	return start_next_range(disk, r);
 }
 
-/* 5.2.6: { type 32, reserved 32, sector 64 }, then the data or the ranges */
-int request_start(struct disk *disk, struct request *r)
+/* What is not set here, a step sets before it is looked at. */
+static void init_request(struct request *r, const struct chain *chain,
+			 unsigned queue)
 {
-	uint8_t header[HEADER_SIZE];
+	const struct iovec *last = &chain->segment[chain->count - 1];
 
+	r->queue = (uint16_t)queue;
+	r->head = chain->head;
+	r->status = (uint8_t *)last->iov_base + last->iov_len - 1;
+	r->writable = chain->write_len;
 	r->written = 0;
 	r->retries = 0;
-	r->data = chain_reader(&r->chain);
-	if (!r->chain.write_len)
+	r->cut = 0;
+	r->page = NULL;
+}
+
+/* 5.2.6: { type 32, reserved 32, sector 64 }, then the data or the ranges */
+int request_start(struct disk *disk, const struct chain *chain, unsigned queue,
+		  struct request **started)
+{
+	struct cursor out = chain_reader(chain), in = chain_writer(chain);
+	uint8_t header[HEADER_SIZE];
+	struct request *r;
+
+	if (!chain->write_len)
 		return -1;
-	if (!cursor_get(&r->data, header, sizeof(header)))
+	*started = r = pool_alloc(&disk->requests);
+	init_request(r, chain, queue);
+	if (!cursor_get(&out, header, sizeof(header)))
 		return BLOCK_IOERR;
+	in.left--; /* the status byte */
 	r->type = (enum block_type)get_le32(header);
 	switch (r->type) {
 	case BLOCK_IN:
+		return start_data(disk, r, &in, get_le64(header + 8));
 	case BLOCK_OUT:
-		return start_data(disk, r, get_le64(header + 8));
+		return start_data(disk, r, &out, get_le64(header + 8));
 	case BLOCK_FLUSH:
 		return start_flush(disk, r);
 	case BLOCK_GET_ID:
-		return put_disk_serial(disk, r);
+		return put_disk_serial(disk, r, &in);
 	case BLOCK_DISCARD:
 	case BLOCK_WRITE_ZEROES:
-		return start_ranges(disk, r);
+		return start_ranges(disk, r, &out);
 	}
 	return BLOCK_UNSUPP;
 }
 
-uint64_t request_bytes(const struct request *r)
+void request_free(struct disk *disk, struct request *r)
 {
-	uint64_t out = r->chain.read_len, in = r->chain.write_len;
+	if (r->page)
+		pool_free(&disk->pages, r->page);
+	r->canceled = false;
+	pool_free(&disk->requests, r);
+}
+
+uint64_t request_bytes(const struct chain *chain)
+{
+	uint64_t out = chain->read_len, in = chain->write_len;
 
 	return (out > HEADER_SIZE ? out - HEADER_SIZE : 0) + (in ? in - 1 : 0);
 }
 
 void request_put_status(struct request *r, enum block_status status)
 {
-	struct cursor to = chain_writer(&r->chain);
-	uint8_t byte = (uint8_t)status;
-	bool whole = r->written == r->chain.write_len - 1;
+	const bool whole = r->written == r->writable - 1;
 
-	cursor_skip(&to, r->chain.write_len - 1);
-	cursor_put(&to, &byte, 1);
+	*r->status = (uint8_t)status;
 	if (whole)
 		r->written++;
 }

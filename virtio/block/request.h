@@ -9,6 +9,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "mem/pool.h"
 #include "virtio/block/file.h"
 #include "virtio/block/io.h"
 #include "virtio/limiter.h"
@@ -48,8 +49,8 @@ struct disk {
 	unsigned worker_ops; /* enum engine_op bits: these the second does */
 	/* Charged with what the driver's requests do not tell of. */
 	struct limiter *bytes, *ops;
-	struct request *pool;
-	unsigned pool_used; /* of the pool, from its start: once in flight */
+	struct pool requests;	  /* free ones have no engine */
+	struct pool pages;	  /* for what is too large for a request */
 	struct request *deferred; /* in the order of their coming */
 	uint64_t syncs, synced;	  /* how many were begun; the last one done */
 	bool syncing;		  /* one is in flight */
@@ -59,32 +60,46 @@ struct disk {
 	bool no_punch, no_zero_range, no_discard; /* the file cannot do that */
 };
 
+#define REQUEST_SEGMENTS 5 /* that a request has room for itself */
+
+/*
+ * Small, as there are many of it. Of the chain it keeps what it needs: where
+ * the driver's bytes lie that are not yet moved, and where the status goes.
+ */
 struct request {
 	struct engine_io io;   /* first: the engine hands it back */
-	struct request *next;  /* of those that are free, or deferred */
+	struct request *next;  /* of those that are deferred */
 	struct engine *engine; /* that its step is in flight with, or NULL */
-	uint16_t queue;
-	enum block_wait waits; /* while deferred */
-	uint64_t sync;	       /* a later one has all that was done before */
-	uint8_t retries;
-	bool canceled; /* nobody is to hear of it: no further step */
+	uint16_t queue, head;  /* of the chain */
 	enum block_type type;
-	struct cursor data;	/* the driver's bytes not yet moved */
-	uint64_t offset, left;	/* of IN and OUT; of the current range */
-	uint32_t written;	/* bytes at the front of the writable part */
+	enum block_wait waits; /* while deferred */
+	uint8_t retries;
+	bool canceled;	       /* nobody is to hear of it: no further step */
+	uint64_t sync;	       /* a later one has all that was done before */
+	uint64_t offset, left; /* of IN and OUT; of the current range */
+	uint8_t *status;       /* the last byte of the writable part, */
+	uint32_t writable;     /* which has so many bytes; */
+	uint32_t written;      /* at its front so many were written */
+	struct iovec *iov;     /* IN, OUT: those bytes; in `own` or in a page */
+	unsigned iov_count;
 	unsigned ranges, range; /* DISCARD, WRITE_ZEROES */
-	struct block_range ranges_list[BLOCK_RANGES_MAX];
-	struct chain chain;
-	struct iovec iov[QUEUE_SIZE_MAX];
+	uint64_t cut;		/* bytes that the step leaves of a buffer */
+	void *page;		/* of disk.pages, or NULL */
+	struct iovec own[REQUEST_SEGMENTS];
 };
 
 /*
- * Judges the chain and submits the first step, or defers it. BLOCK_PENDING: the
- * engine's `done` will come for it, or for what it waits for; anything else: it
- * is over already. A chain without room for a status byte is -1: the driver
- * broke the rules.
+ * Takes one of the disk's, for this chain: it is judged, and the first step
+ * submitted or deferred. BLOCK_PENDING: the engine's `done` will come for it,
+ * or for what it waits for; anything else: it is over already. A chain without
+ * room for a status byte is -1: the driver broke the rules. The chain is the
+ * caller's again. There is a free request: pool_has.
  */
-int request_start(struct disk *disk, struct request *request);
+int request_start(struct disk *disk, const struct chain *chain, unsigned queue,
+		  struct request **request);
+
+/* It is over, or was dropped. */
+void request_free(struct disk *disk, struct request *request);
 
 /* After a step is done: the next one, as above, or how it ended. */
 int request_step_done(struct disk *disk, struct request *request);
@@ -99,8 +114,8 @@ bool request_can_resume(const struct disk *disk);
 /* Any deferred request that came from these queues (bits); NULL: no more. */
 struct request *request_drop_deferred(struct disk *disk, uint32_t queues);
 
-/* Bytes that the request moves, for rate limits; before it is started. */
-uint64_t request_bytes(const struct request *request);
+/* Bytes that the chain's request moves, for rate limits. */
+uint64_t request_bytes(const struct chain *chain);
 
 /* Puts the status byte where it goes: the last one of the writable part. */
 void request_put_status(struct request *request, enum block_status status);

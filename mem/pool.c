@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Pools; the header says how they are used. Of a mapping between guard pages the
- * addresses of all of it are reserved first, as pages that nobody may touch;
- * what is used is mapped over their middle. Free objects are linked through
- * their first bytes. Owns the mapping of a pool. The caller's thread.
+ * Pools; the header says how they are used. Of a mapping between guard pages
+ * the addresses of all of it are reserved first, as pages that nobody may
+ * touch; what is used is mapped over their middle. Free objects are linked
+ * through their first bytes. Owns the mapping of a pool. The caller's thread.
  */
 #include "mem/pool.h"
 

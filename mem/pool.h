@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Pools: memory that a guest's bytes are copied to, between guard pages, so that
- * an access just outside is a fault, and never another's data; and objects of one
- * size in it, as many as there may ever be. Memory is touched only as deep as it
- * is used, since the object that came back last is the next one to go, and what a
- * burst has touched goes back to the host by pool_trim.
+ * Pools: memory that a guest's bytes are copied to, between guard pages, so
+ * that an access just outside is a fault, and never another's data; and objects
+ * of one size in it, as many as there may ever be. Memory is touched only as
+ * deep as it is used, since the object that came back last is the next one to
+ * go, and what a burst has touched goes back to the host by pool_trim.
  */
 #ifndef MEM_POOL_H
 #define MEM_POOL_H
@@ -67,7 +67,7 @@ static inline void *pool_object(const struct pool *pool, unsigned index)
 void *pool_alloc(struct pool *pool);
 void pool_free(struct pool *pool, void *object);
 
-#define POOL_KEPT 8192u /* bytes: not worth a system call */
+#define POOL_KEPT 16384u /* bytes: not worth a system call */
 
 /* Has it touched more than it keeps? */
 static inline bool pool_is_deep(const struct pool *pool)

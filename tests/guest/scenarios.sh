@@ -513,6 +513,13 @@ do_disk_limits_threads() {
 	with threads disk_limits
 }
 
+# Many large requests at a time: what they took is given back.
+do_disk_burst() {
+	truncate -s 240M "$tmp/large.img"
+	sguest virtio_stop -m 128M -a 'disks=1 read=1 n=60 after=60 do=reset' \
+		-d "$tmp/large.img" && well 0 stopped
+}
+
 # A block device of the host.
 device_trim() {
 	sguest virtio_trim -d "$loop,engine=$engine" && well 0 'discard 0'

@@ -17,6 +17,7 @@ unsigned mock_count;
 int mock_no_uring, mock_no_worker;
 int64_t (*mock_result)(struct mock_engine *mock, struct engine_io *io);
 void (*mock_flushed)(struct mock_engine *mock);
+void (*mock_reaped)(struct mock_engine *mock);
 
 void mock_complete(struct mock_engine *mock, unsigned index, int64_t result)
 {
@@ -63,7 +64,8 @@ static void mock_flush(struct engine *engine)
 
 static void mock_reap(struct engine *engine)
 {
-	(void)engine;
+	if (mock_reaped)
+		mock_reaped((struct mock_engine *)engine);
 }
 
 /* The newest `queued` ones are those that were not begun. */

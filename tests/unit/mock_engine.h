@@ -30,6 +30,8 @@ extern int mock_no_uring, mock_no_worker;
 extern int64_t (*mock_result)(struct mock_engine *mock, struct engine_io *io);
 /* Called by flush, for engines that do things at once. */
 extern void (*mock_flushed)(struct mock_engine *mock);
+/* Called by reap, for engines with something done. */
+extern void (*mock_reaped)(struct mock_engine *mock);
 
 void mock_complete(struct mock_engine *mock, unsigned index, int64_t result);
 

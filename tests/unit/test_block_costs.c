@@ -106,11 +106,12 @@ static void test_no_system_call(void **state)
 	static const unsigned uring[] = { SYS_io_uring_enter, SYS_preadv2,
 					  SYS_pwritev2, SYS_epoll_wait,
 					  SYS_exit_group };
-	static const unsigned threads[] = { SYS_preadv2,    SYS_pwritev2,
-					    SYS_preadv,	    SYS_pwritev,
-					    SYS_fdatasync,  SYS_futex,
-					    SYS_write, /* of the eventfd */
-					    SYS_epoll_wait, SYS_exit_group };
+	static const unsigned threads[] = {
+		SYS_preadv2, SYS_pwritev2, SYS_preadv, SYS_pwritev,
+		SYS_fdatasync, SYS_futex, SYS_write, /* of the eventfd */
+		/* once in a ms of batches */
+		SYS_timerfd_settime, SYS_read, SYS_epoll_wait, SYS_exit_group
+	};
 	struct calls by_uring = { BLOCK_ENGINE_URING, uring, ARRAY_LEN(uring) };
 	struct calls by_threads = { BLOCK_ENGINE_THREADS, threads,
 				    ARRAY_LEN(threads) };

@@ -81,7 +81,7 @@ static unsigned run(unsigned seconds, uint32_t type, uint32_t len)
 
 	while (now < until) {
 		/* As much as it takes, until it has to wait for the clock. */
-		for (unsigned i = 0; alarm_at <= now; i++) {
+		for (unsigned i = 0; !t.block->limited; i++) {
 			unsigned queue = i % t.device->queue_count;
 
 			assert_true(i < 100000);
@@ -195,7 +195,7 @@ static unsigned copies_in(unsigned seconds, struct block_options options)
 	options.ephemeral = true;
 	start(options);
 	while (now < until) {
-		for (unsigned i = 0; alarm_at <= now; i++) {
+		for (unsigned i = 0; !t.block->limited; i++) {
 			assert_true(i < 100000);
 			while ((uint16_t)(t.ring[0].avail_idx -
 					  t.ring[0].used_idx) < 64)
@@ -297,11 +297,85 @@ static void test_none(void **state)
 {
 	(void)state;
 	start((struct block_options){ 0 });
-	for (unsigned i = 0; i < 100; i++)
+	for (unsigned i = 0; i < 50; i++)
 		put_request_on(0, BLOCK_IN, 0, DATA_AT, 65536);
 	kick_queue(0);
 	collect();
-	assert_int_equal(t.back_count, 100);
+	assert_int_equal(t.back_count, 50);
+	assert_int_equal(alarm_at, 0);
+	end();
+}
+
+/* -- what else the clock is for ------------------------------------------- */
+
+static void first_is_done(struct mock_engine *mock)
+{
+	if (mock->count)
+		mock_complete(mock, 0, perform(mock, mock->waiting[0]));
+}
+
+static void timer_expires(void)
+{
+	now = alarm_at;
+	alarm_at = 0;
+	t.block->timer.expired(t.block);
+	collect();
+}
+
+/* What is done waits a millisecond at most for what takes longer. */
+static void test_batch_has_a_bound(void **state)
+{
+	(void)state;
+	start((struct block_options){ 0 });
+	mock_flushed = NULL;
+	mocks[1].engine.batches = true; /* which has the writes */
+	put_request_on(0, BLOCK_OUT, 0, DATA_AT, 4096);
+	kick_queue(0);
+	assert_int_equal(alarm_at, 0); /* nothing that it could wait for */
+	for (unsigned i = 0; i < 2; i++)
+		put_request_on(0, BLOCK_OUT, 0, DATA_AT, 4096);
+	kick_queue(0);
+	assert_int_equal(alarm_at, now + SECOND / 1000);
+	mock_reaped = first_is_done;
+	for (unsigned i = 1; i < 3; i++) {
+		timer_expires();
+		assert_int_equal(t.back_count, i);
+	}
+	/* The last one is told of by the engine. */
+	assert_int_equal(alarm_at, 0);
+	mock_reaped = NULL;
+	end();
+}
+
+/* What a burst has touched goes back a second later, once it is over. */
+static void test_burst_is_given_back(void **state)
+{
+	struct pool *requests, *pages;
+
+	(void)state;
+	start((struct block_options){ 0 });
+	requests = &t.block->disk.requests;
+	pages = &t.block->disk.pages;
+	mock_flushed = NULL;
+	for (unsigned i = 0; i < 32; i++)
+		put_request_on(0, BLOCK_IN, 0, DATA_AT, 4096);
+	kick_queue(0);
+	assert_in_range(requests->used * requests->size, 1, 8192);
+	assert_int_equal(pages->used, 0);
+	assert_int_equal(alarm_at, 0);
+	for (unsigned i = 0; i < 5; i++)
+		put_pieces(0, BLOCK_IN, 0, DATA_AT, 65536, 16, true);
+	kick_queue(0);
+	assert_int_equal(pages->used, 5);
+	assert_int_equal(alarm_at, now + SECOND);
+	timer_expires(); /* not in the midst of it */
+	assert_int_equal(pages->used, 5);
+	assert_int_equal(alarm_at, now + SECOND);
+	at_once(&mocks[0]);
+	engine_reports(0);
+	timer_expires();
+	assert_int_equal(t.back_count, 37);
+	assert_int_equal(requests->used + pages->used, 0);
 	assert_int_equal(alarm_at, 0);
 	end();
 }
@@ -309,6 +383,8 @@ static void test_none(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_batch_has_a_bound),
+		cmocka_unit_test(test_burst_is_given_back),
 		cmocka_unit_test(test_iops),
 		cmocka_unit_test(test_bw),
 		cmocka_unit_test(test_both),

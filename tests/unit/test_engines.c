@@ -2,7 +2,7 @@
 /* uses: virtio/block/io_uring.c virtio/block/io_thread.c virtio/block/io.c */
 /* uses: cpu/loop/thread.c tests/unit/kept_log.c tests/unit/sample_file.c */
 /* ldflags: -Wl,--wrap=syscall,--wrap=pthread_create,--wrap=fdatasync */
-/* ldflags: -Wl,--wrap=preadv */
+/* ldflags: -Wl,--wrap=preadv,--wrap=pwritev */
 /*
  * The engines by themselves, on a host that answers as the test likes: hosts
  * without io_uring, system calls that fail, data that is in memory or not.
@@ -12,6 +12,7 @@
 #include <linux/io_uring.h>
 #include <poll.h>
 #include <pthread.h>
+#include <semaphore.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
@@ -123,6 +124,19 @@ ssize_t __wrap_preadv(int fd, const struct iovec *iov, int count, off_t at)
 	ssize_t n = __real_preadv(fd, iov, count, at);
 
 	return n < 0 && errno == ESPIPE ? readv(fd, iov, count) : n;
+}
+
+static bool gated; /* each write waits for a post */
+static sem_t gate;
+
+ssize_t __real_pwritev(int fd, const struct iovec *iov, int count, off_t at);
+ssize_t __wrap_pwritev(int fd, const struct iovec *iov, int count, off_t at);
+
+ssize_t __wrap_pwritev(int fd, const struct iovec *iov, int count, off_t at)
+{
+	while (gated && sem_wait(&gate))
+		;
+	return __real_pwritev(fd, iov, count, at);
 }
 
 /* -- an engine ------------------------------------------------------------ */
@@ -424,6 +438,102 @@ static void test_depth(void **state)
 	}
 	assert_int_equal(done_count, 5 * ENGINE_DEPTH);
 	end();
+}
+
+/* -- batches -------------------------------------------------------------- */
+
+/* How often the loop would have been woken since it was last asked. */
+static uint64_t wakes(void)
+{
+	uint64_t count = 0;
+
+	if (read(engine->source.fd, &count, sizeof(count)) < 0)
+		assert_int_equal(errno, EAGAIN);
+	return count;
+}
+
+static void start_gated(unsigned count, uint64_t len)
+{
+	static struct engine_io io[64];
+	int error;
+
+	sem_init(&gate, 0, 0);
+	gated = true;
+	engine = create(false, 0, &error);
+	assert_non_null(engine);
+	memset(engine->writes_now, 0, sizeof(engine->writes_now));
+	for (unsigned i = 0; i < count; i++)
+		submit(&io[i], ENGINE_WRITE, len);
+	engine->ops->flush(engine);
+	assert_int_equal(wakes(), 0);
+}
+
+static void let_write(unsigned count)
+{
+	while (count--)
+		sem_post(&gate);
+}
+
+static void end_gated(void)
+{
+	gated = false;
+	end();
+	sem_destroy(&gate);
+}
+
+/* They are there to be had before the loop is woken for them. */
+static void test_batch(void **state)
+{
+	(void)state;
+	start_gated(32, 4096);
+	for (unsigned i = 1; i <= 32; i++) {
+		let_write(1);
+		while (done_count < i)
+			engine->ops->reap(engine);
+	}
+	while (!wakes())
+		;
+	usleep(1000);
+	assert_int_equal(wakes(), 0); /* that was the only one */
+	end_gated();
+}
+
+/* Who does not look has a half, and then the rest. */
+static void test_batch_of_a_half(void **state)
+{
+	uint64_t count = 0;
+
+	(void)state;
+	start_gated(32, 4096);
+	let_write(17);
+	while (!(count += wakes()))
+		;
+	engine->ops->reap(engine);
+	assert_in_range(done_count, 16, 17);
+	let_write(14);
+	usleep(20000);
+	assert_int_equal(wakes(), 0); /* the last one is no more than a wake */
+	let_write(1);
+	while (!wakes())
+		;
+	engine->ops->reap(engine);
+	assert_int_equal(done_count, 32);
+	end_gated();
+}
+
+/* Large ones come one by one. */
+static void test_batch_of_bytes(void **state)
+{
+	(void)state;
+	start_gated(3, MIB);
+	for (unsigned i = 1; i <= 3; i++) {
+		let_write(1);
+		while (!wakes())
+			;
+		engine->ops->reap(engine);
+		assert_int_equal(done_count, i);
+	}
+	end_gated();
 }
 
 /* -- what is not begun ---------------------------------------------------- */
@@ -824,6 +934,9 @@ int main(void)
 		cmocka_unit_test(test_enter_fails),
 		cmocka_unit_test(test_enter_fails_with_many),
 		cmocka_unit_test(test_busy),
+		cmocka_unit_test(test_batch),
+		cmocka_unit_test(test_batch_of_a_half),
+		cmocka_unit_test(test_batch_of_bytes),
 		cmocka_unit_test(test_no_uring),
 		cmocka_unit_test(test_old_uring),
 		cmocka_unit_test(test_no_thread),

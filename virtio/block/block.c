@@ -29,7 +29,8 @@
  *
  * A queue that has more chains may have to wait: it is
  *
- *	limited		by bw= or iops=: until the timer expires
+ *	limited		by bw= or iops=: until the timer expires, which is
+ *			also for batches and pools (watch_leftovers)
  *	starved		as all requests are in flight: until one is done
  *	unfinished	as its budget is used up: until the loop's next turn
  *
@@ -61,14 +62,28 @@
 #include "mem/pool.h"
 #include "mem/util.h"
 
-#define QUEUE_BUDGET 128      /* chains taken from a queue in a turn */
-#define FLUSH_BUDGET 8	      /* of an engine, in a turn */
-#define WAIT_MIN_NS  1000000u /* of a rate limit; far below its burst */
+#define QUEUE_BUDGET 128	 /* chains taken from a queue in a turn */
+#define FLUSH_BUDGET 8		 /* of an engine, in a turn */
+#define WAIT_MIN_NS  1000000u	 /* of a rate limit; far below its burst */
+#define BATCH_NS     1000000u	 /* what is done waits no longer for others */
+#define TRIM_NS	     1000000000u /* after a burst: another may follow it */
 
 /* Of disk.pages. */
 #define PAGE_BYTES (QUEUE_SIZE_MAX * sizeof(struct iovec))
 _Static_assert(BLOCK_RANGES_MAX * sizeof(struct block_range) <= PAGE_BYTES,
 	       "the ranges of a request fit into a page");
+
+/* The timer expires in `ns`, or before: then all that waits for it is seen to.
+ */
+static void wake_within(struct block *b, uint64_t ns)
+{
+	const uint64_t at = loop_now() + ns;
+
+	if (b->wakes_ns && b->wakes_ns <= at)
+		return;
+	b->wakes_ns = at;
+	loop_timer_set(&b->timer, ns);
+}
 
 /* -- requests ------------------------------------------------------------- */
 
@@ -117,8 +132,7 @@ static bool is_rate_limited(struct block *b)
 		wait = wait_ops;
 	if (wait) {
 		/* What comes together in the meantime goes in one turn. */
-		loop_timer_set(&b->timer,
-			       wait > WAIT_MIN_NS ? wait : WAIT_MIN_NS);
+		wake_within(b, wait > WAIT_MIN_NS ? wait : WAIT_MIN_NS);
 		return true;
 	}
 	limiter_take(&b->bytes, request_bytes(&b->chain), now);
@@ -244,6 +258,30 @@ static bool is_in_flight(const struct block *b, uint32_t queues)
 }
 
 /*
+ * What needs the timer for as long as it lasts: a batch, of which what is done
+ * must not wait long for the rest; and what a burst has left of the pools.
+ */
+static void watch_leftovers(struct block *b)
+{
+	bool batch = false;
+
+	for (unsigned i = 0; i < BLOCK_ENGINES && !b->batching; i++) {
+		const struct engine *engine = b->disk.engines[i];
+
+		batch |= engine && engine->batches && engine->in_flight > 1;
+	}
+	if (batch) {
+		b->batching = true;
+		wake_within(b, BATCH_NS);
+	}
+	if (!b->trims_ns &&
+	    (pool_is_deep(&b->disk.requests) || pool_is_deep(&b->disk.pages))) {
+		b->trims_ns = loop_now() + TRIM_NS;
+		wake_within(b, TRIM_NS);
+	}
+}
+
+/*
  * Hands over what was submitted; what is done at once makes room for queues
  * that found no request. They are served once more; a driver that keeps them
  * full all the same has to wait, so that others have their turn.
@@ -265,6 +303,7 @@ static void serve_engines(struct block *b)
 	if (b->disk.copied || (b->starved && pool_has(&b->disk.requests)) ||
 	    (b->disk.deferred && request_can_resume(&b->disk)))
 		loop_defer(b->loop, &b->more);
+	watch_leftovers(b);
 }
 
 static void engine_ready(void *arg, uint32_t events)
@@ -276,10 +315,44 @@ static void engine_ready(void *arg, uint32_t events)
 	serve_engines(engine->arg);
 }
 
-static void serve_limited(void *arg)
+/* A disk in use is looked at again after the same time: serve_engines. */
+static void trim_pools(struct block *b)
+{
+	const uint64_t now = loop_now();
+
+	if (!b->trims_ns)
+		return;
+	if (now < b->trims_ns) {
+		wake_within(b, b->trims_ns - now);
+		return;
+	}
+	b->trims_ns = 0;
+	if (pool_trim(&b->disk.requests))
+		pool_trim(&b->disk.pages);
+}
+
+/* What is in flight yet comes by itself, and is watched again then. */
+static void forget_later_work(struct block *b)
+{
+	b->disk.copied = false;
+	loop_cancel(b->loop, &b->more);
+	loop_timer_set(&b->timer, 0);
+	b->wakes_ns = b->trims_ns = 0;
+	b->batching = false;
+	if (pool_trim(&b->disk.requests))
+		pool_trim(&b->disk.pages);
+}
+
+static void timer_expired(void *arg)
 {
 	struct block *b = arg;
 
+	b->wakes_ns = 0;
+	b->batching = false;
+	for (unsigned i = 0; i < BLOCK_ENGINES; i++)
+		if (b->disk.engines[i] && b->disk.engines[i]->batches)
+			b->disk.engines[i]->ops->reap(b->disk.engines[i]);
+	trim_pools(b);
 	serve_queues(b, b->limited);
 	serve_engines(b);
 }
@@ -341,11 +414,8 @@ static bool block_cancel(struct device *device, uint32_t queues)
 			b->disk.engines[i]->ops->cancel(b->disk.engines[i]);
 	b->canceling = 0;
 	serve_engines(b);
-	if (queues == DEVICE_ALL_QUEUES) {
-		loop_timer_set(&b->timer, 0);
-		loop_cancel(b->loop, &b->more);
-		b->disk.copied = false;
-	}
+	if (queues == DEVICE_ALL_QUEUES)
+		forget_later_work(b);
 	if (is_in_flight(b, queues))
 		b->canceling = queues;
 	return !b->canceling;
@@ -482,7 +552,7 @@ static int watch_engine(struct block *b, struct engine *engine)
 
 static int connect_loop(struct block *b)
 {
-	int error = loop_timer_create(b->loop, &b->timer, serve_limited, b);
+	int error = loop_timer_create(b->loop, &b->timer, timer_expired, b);
 
 	for (unsigned i = 0; i < BLOCK_ENGINES && !error; i++)
 		if (b->disk.engines[i])

@@ -19,7 +19,10 @@ struct block {
 	struct disk disk;
 	struct overlay overlay;
 	struct loop *loop;
-	struct loop_timer timer; /* a limit has tokens again */
+	struct loop_timer timer; /* a limit has tokens again, and the like, */
+	uint64_t wakes_ns;	 /* when it expires next; 0: not set */
+	uint64_t trims_ns;	 /* when pools are to be trimmed; 0: shallow */
+	bool batching;		 /* it expires in time for a batch */
 	struct loop_work more;	 /* what the last turn had no budget for */
 	struct limiter bytes, ops;
 	/* Bits of queues. They wait for the timer, a request, or `more`. */

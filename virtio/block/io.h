@@ -88,6 +88,7 @@ struct engine {
 	uint32_t events;	   /* which the loop is to watch it for */
 	unsigned in_flight;	   /* submitted, and done not called yet */
 	bool due;		   /* to be flushed; reap may set it, too */
+	bool batches;		   /* source may be silent on what is done */
 	engine_done done;
 	void *arg;
 

@@ -10,6 +10,14 @@
  * is allocated. The loop watches the eventfd edge-triggered and never reads it:
  * each write is an edge.
  *
+ * It does not tell of each one that is done: to wake the loop, and the guest by
+ * an interrupt, takes longer than a small write. Where little is left to do it
+ * tells at the end of it; else once half is done, or BATCH_MAX, so that the
+ * driver makes new ones while the worker is at the others. An operation may
+ * take long all the same, and does where a file system has it wait for a disk;
+ * so whoever uses the engine looks at what is done while it has more than one
+ * operation (engine.batches).
+ *
  * It also does what io_uring cannot on all hosts: the discard of a block device
  * (BLKDISCARD; fallocate there would have to make zeros, which many devices
  * cannot). Owns the thread and the eventfd.
@@ -26,6 +34,15 @@
 #include "mem/util.h"
 #include "virtio/block/io.h"
 
+/*
+ * What an operation takes, as bytes that are copied in that time. A batch grows
+ * to 50 us or so of copying; what is left is little where it takes no longer
+ * than to tell of what is done.
+ */
+#define WORK_CALL   4096u
+#define BATCH_MAX   (256u << 10)
+#define WORK_LITTLE (64u << 10)
+
 struct worker {
 	struct engine engine; /* first */
 	struct thread thread;
@@ -34,6 +51,8 @@ struct worker {
 	pthread_mutex_t lock; /* for all below */
 	pthread_cond_t todo_added;
 	struct io_list todo, done;
+	uint64_t todo_work, done_work; /* that they take, and took */
+	bool told;		       /* the loop, of what is in `done` */
 	bool stop;
 };
 
@@ -61,22 +80,41 @@ static int64_t worker_perform(int fd, const struct engine_io *io)
 	return -1;
 }
 
+static uint64_t work_of(const struct engine_io *io)
+{
+	return WORK_CALL + (io->iov ? io->len : 0);
+}
+
 /* With the lock: what is to be done next; NULL where the thread is to end. */
 static struct engine_io *worker_next(struct worker *w)
 {
+	struct engine_io *io;
+
 	while (!w->todo.first && !w->stop)
 		pthread_cond_wait(&w->todo_added, &w->lock);
-	return io_list_take_first(&w->todo);
+	io = io_list_take_first(&w->todo);
+	if (io)
+		w->todo_work -= work_of(io);
+	return io;
+}
+
+/* With the lock. */
+static bool is_batch_due(const struct worker *w)
+{
+	if (!w->todo.first)
+		return true;
+	return w->todo_work > WORK_LITTLE &&
+	       (w->done_work >= w->todo_work || w->done_work >= BATCH_MAX);
 }
 
 /* With the lock, which the loop's thread is to find free when it is woken. */
 static void worker_report(struct worker *w, struct engine_io *io)
 {
-	const bool first = !w->done.first;
-
 	io_list_add(&w->done, io);
-	if (!first)
+	w->done_work += work_of(io);
+	if (w->told || !is_batch_due(w))
 		return;
+	w->told = true;
 	pthread_mutex_unlock(&w->lock);
 	eventfd_raise(w->engine.source.fd);
 	pthread_mutex_lock(&w->lock);
@@ -113,18 +151,23 @@ static void worker_flush(struct engine *engine)
 	struct worker *w = (struct worker *)engine;
 	struct io_list rest;
 	struct engine_io *io;
+	uint64_t work = 0;
 
 	io_list_init(&rest);
 	engine->tries = 0;
-	while ((io = io_list_take_first(&w->queued)))
-		if (engine_try_now(engine, io))
+	while ((io = io_list_take_first(&w->queued))) {
+		if (engine_try_now(engine, io)) {
 			engine_complete(engine, io, io->result);
-		else
-			io_list_add(&rest, io);
+			continue;
+		}
+		io_list_add(&rest, io);
+		work += work_of(io);
+	}
 	if (!rest.first)
 		return;
 	pthread_mutex_lock(&w->lock);
 	io_list_move(&w->todo, &rest);
+	w->todo_work += work;
 	pthread_cond_signal(&w->todo_added);
 	pthread_mutex_unlock(&w->lock);
 }
@@ -138,6 +181,8 @@ static void worker_reap(struct engine *engine)
 	io_list_init(&done);
 	pthread_mutex_lock(&w->lock);
 	io_list_move(&done, &w->done);
+	w->done_work = 0;
+	w->told = false;
 	pthread_mutex_unlock(&w->lock);
 	while ((io = io_list_take_first(&done)))
 		engine_complete(engine, io, io->result);
@@ -152,6 +197,7 @@ static void worker_cancel(struct engine *engine)
 	io_list_init(&left);
 	pthread_mutex_lock(&w->lock);
 	io_list_move(&left, &w->todo);
+	w->todo_work = 0;
 	pthread_mutex_unlock(&w->lock);
 	io_list_move(&left, &w->queued);
 	engine_take_back(engine, &left);
@@ -201,6 +247,7 @@ struct engine *worker_create(const struct engine_options *options, int *error)
 				     .run = worker_thread,
 				     .arg = w };
 	w->engine.events = EPOLLIN | EPOLLET;
+	w->engine.batches = true;
 	w->engine.source.fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	*error = w->engine.source.fd < 0 ? -errno : thread_start(&w->thread);
 	if (!*error)

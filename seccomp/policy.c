@@ -236,8 +236,9 @@ const struct policy_rule policy_rules[] = {
 	{ WORKER, DEVICE, SYS_ioctl, IOCTL(BLKDISCARD),
 	  "DISCARD of a block device" },
 
-	/* any virtio device */
-	{ LOOP, DISK | TAP | STREAM | VSOCK | COMMAND, SYS_ioctl,
+	/* Any virtio device. Not LOAD, which has all of KVM whatever is used:
+	 * its program would ask for these features first. */
+	{ 1u << FILTER_LOOP, DISK | TAP | STREAM | VSOCK | COMMAND, SYS_ioctl,
 	  IOCTL(KVM_IRQ_LINE), "interrupts" },
 
 	/* --net */

@@ -21,25 +21,25 @@
  * not emulated at all where the ioeventfd takes any value (KVM_FAST_MMIO_BUS).
  * The guest cannot write the page, so Status and InterruptStatus are kept there
  * and nowhere else; Config is a copy of the device's. Where the host's KVM has
- *no read-only memory, slot_read copies from it.
+ * no read-only memory, slot_read copies from it.
  *
  * InterruptStatus shows USED_BUFFER from DRIVER_OK to the reset, so that no
  * interrupt has to set it and none to clear it: at worst a driver looks at its
  * rings and finds nothing new, as it does where another CPU has been quicker.
- *(It is to say that "the device has used a buffer in at least one of the active
- * virtual queues", 4.2.2.) Its acknowledgement changes nothing, and an eventfd
- * that nobody reads takes it. CONFIG is there from before its interrupt until
- *it is acknowledged, which exits.
+ * (It is to say that "the device has used a buffer in at least one of the
+ * active virtual queues", 4.2.2.) Its acknowledgement changes nothing, and an
+ * eventfd that nobody reads takes it. CONFIG is there from before its interrupt
+ * until it is acknowledged, which exits.
  *
  * Accesses come from vCPU threads, several at once if the guest likes. A lock
  * for each slot orders what the driver writes. What starts or stops a device
  * runs in the loop's thread while the vCPU waits with the lock held: so the
  * write of 0 to Status returns when nothing of the device is in flight any
- *more. Linux relies on that: of all transports, virtio_mmio reads neither
- *Status nor QueueReady until they are 0 (it does once, and warns). Where the
- *host has something in hand yet, only that vCPU waits, and the loop goes on:
- *the call is held until device_canceled. Where the loop has ended the wait ends
- *too, and mote with it.
+ * more. Linux relies on that: of all transports, virtio_mmio reads neither
+ * Status nor QueueReady until they are 0 (it does once, and warns). Where the
+ * host has something in hand yet, only that vCPU waits, and the loop goes on:
+ * the call is held until device_canceled. Where the loop has ended the wait
+ * ends too, and mote with it.
  *
  * A register is accessed as virtio 1.2, 4.2.2.2 says (32 bits, aligned) or not
  * at all: other writes are ignored, except that QueueNotify takes any width;
@@ -65,7 +65,6 @@
 #include <errno.h>
 #include <pthread.h>
 #include <stdatomic.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
@@ -176,6 +175,9 @@ struct transport {
 	bool impossible_features; /* bits above 63 */
 	struct transport_queue queue[DEVICE_QUEUES_MAX];
 };
+
+#define TRANSPORT_BYTES                                                        \
+	(sizeof(struct transport_page) + sizeof(struct transport))
 
 /* -- the page that the guest reads ----------------------------------------- */
 
@@ -751,24 +753,26 @@ static int add_interrupt(struct transport *t, struct vm *vm,
 			     INTERRUPT_USED);
 }
 
-/* NULL and logged where there is no memory. */
+/*
+ * The page and, behind it, the rest: one mapping, which the end takes down
+ * without a call that frees memory. NULL and logged where there is no memory.
+ */
 static struct transport *create_transport(struct device *device,
 					  struct loop *loop,
 					  const struct ram *ram)
 {
-	struct transport *t = malloc(sizeof(*t));
-	void *page = mmap(NULL, sizeof(*t->page), PROT_READ | PROT_WRITE,
-			  MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	struct transport_page *page =
+		mmap(NULL, TRANSPORT_BYTES, PROT_READ | PROT_WRITE,
+		     MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	struct transport *t;
 
-	if (t && page != MAP_FAILED) {
-		transport_init(t, device, loop, ram, page);
-		return t;
+	if (page == MAP_FAILED) {
+		log_errno("memory of a device");
+		return NULL;
 	}
-	log_errno("memory of a device");
-	if (page != MAP_FAILED)
-		munmap(page, sizeof(*t->page));
-	free(t);
-	return NULL;
+	t = (struct transport *)(page + 1);
+	transport_init(t, device, loop, ram, page);
+	return t;
 }
 
 int mmio_attach(struct device *device, struct vm *vm, struct loop *loop,
@@ -809,6 +813,5 @@ void mmio_detach(struct device *device)
 	if (t->ack_fd >= 0)
 		close(t->ack_fd);
 	device->transport = NULL;
-	munmap(t->page, sizeof(*t->page));
-	free(t);
+	munmap(t->page, TRANSPORT_BYTES);
 }

@@ -36,9 +36,9 @@
  * Of the output that comes while nobody is there, the ring keeps the last 64
  * KiB for the next client, and drops the rest: a program that prints must not
  * hang because nobody looks. What a client sent reaches the guest even if it
- *has left since. Connections queue in the kernel, as accept() is called only
- *while there is no client. POLLHUP says that nobody has the pseudo-terminal
- *open, and inotify when somebody opens it.
+ * has left since. Connections queue in the kernel, as accept() is called only
+ * while there is no client. POLLHUP says that nobody has the pseudo-terminal
+ * open, and inotify when somebody opens it.
  *
  * For example `--serial unix=S`: a client connects, and client_waits accepts
  * it. The guest writes "login: " to THR, byte by byte; at the first one the

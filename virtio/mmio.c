@@ -14,22 +14,23 @@
  *	no memory		0x000 MagicValue .. 0x050 QueueNotify
  *	a page, read-only	0x060 InterruptStatus .. 0x100 Config
  *
- * So an interrupt takes no exit to find out what it was for, and a notification
- * none that is dearer than it has to be: a write to read-only memory goes
- * through all of KVM's page fault before it is emulated and finds its ioeventfd
- * (1,000 instructions more, on AMD's), and on Intel's a write to no memory is
- * not emulated at all where the ioeventfd takes any value (KVM_FAST_MMIO_BUS).
- * The guest cannot write the page, so Status and InterruptStatus are kept there
- * and nowhere else; Config is a copy of the device's. Where the host's KVM has
- * no read-only memory, slot_read copies from it.
+ * So the handler of an interrupt finds out what it was for without an exit.
+ * The notification stays where no memory is, since that is cheaper: a write to
+ * read-only memory goes through all of KVM's page fault before it is emulated
+ * and finds its ioeventfd (1,000 instructions more, on AMD's), and a write to
+ * no memory is not even emulated where the ioeventfd takes any value, on
+ * Intel's and with new kernels on AMD's (KVM_FAST_MMIO_BUS). The guest cannot
+ * write the page, so Status and InterruptStatus are kept there and nowhere
+ * else; Config is a copy of the device's. Where the host's KVM has no read-
+ * only memory, slot_read copies from the page.
  *
  * InterruptStatus shows USED_BUFFER from DRIVER_OK to the reset, so that no
- * interrupt has to set it and none to clear it: at worst a driver looks at its
- * rings and finds nothing new, as it does where another CPU has been quicker.
- * (It is to say that "the device has used a buffer in at least one of the
- * active virtual queues", 4.2.2.) Its acknowledgement changes nothing, and an
- * eventfd that nobody reads takes it. CONFIG is there from before its interrupt
- * until it is acknowledged, which exits.
+ * interrupt has to set it and none to clear it. It is to say that "the device
+ * has used a buffer in at least one of the active virtual queues" (4.2.2): at
+ * worst a driver looks at its rings and finds nothing new, as it does where
+ * another CPU has been quicker. Its acknowledgement changes nothing, and an
+ * eventfd that nobody reads takes it. CONFIG is there from before its
+ * interrupt until it is acknowledged, which exits.
  *
  * Accesses come from vCPU threads, several at once if the guest likes. A lock
  * for each slot orders what the driver writes. What starts or stops a device

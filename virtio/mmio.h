@@ -130,7 +130,7 @@ struct mmio_slot {
 
 /*
  * Puts a device on the bus: allocates the transport, has the guest read its
- * page, registers the ioeventfds. Before the vCPUs run. The device must stay
+ * page, registers the ioeventfds. Before there are vCPUs. The device must stay
  * where it is until mmio_detach. 0; or -errno, logged, and the VM, whose bus
  * may still name the device, must not run.
  */

@@ -85,7 +85,7 @@ KERNEL_H := $(addprefix $B/deps/linux/,linux asm-generic video asm)
 MUSLINC	:= -idirafter $B/deps/linux -isystem $B/deps/include
 # What an exit, a request or a packet goes through is fast; the rest runs once,
 # or waits for people or for something that takes far longer, and is small.
-HOT	:= cpu/bus.c seccomp/shorten.c cpu/vcpu.c cpu/loop/loop.c \
+HOT	:= cpu/bus.c mem/ram.c seccomp/shorten.c cpu/vcpu.c cpu/loop/loop.c \
 	   virtio/lazy.c virtio/limiter.c virtio/mmio.c virtio/queue.c \
 	   $(addprefix virtio/block/,block.c request.c io.c io_thread.c io_uring.c) \
 	   $(addprefix virtio/net/,net.c rx_buffers.c stream.c tap.c) \

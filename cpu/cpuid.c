@@ -218,8 +218,10 @@ void cpuid_apply(struct cpuid *c, const struct cpuid_options *o)
 
 int cpuid_create(struct cpuid *c, int kvm_fd, const struct cpuid_options *o)
 {
-	memset(c, 0, sizeof(*c));
-	c->header.nent = CPUID_ENTRIES_MAX - 8; /* room for those we add */
+	/* Entries beyond that are nobody's, and their pages are not touched. */
+	c->header = (struct kvm_cpuid2){
+		.nent = CPUID_ENTRIES_MAX - 8, /* room for those we add */
+	};
 	if (ioctl(kvm_fd, KVM_GET_SUPPORTED_CPUID, &c->header)) {
 		int error = errno;
 

@@ -343,30 +343,25 @@ static int enter_namespaces(bool network, bool user)
 
 /*
  * The new root is a tmpfs that is mounted for reading only. pivot_root(2) puts
- * it in the place of the old one, which is then detached as a whole: no path,
- * and no "..", leads back. Where the kernel runs from its own initramfs, which
- * cannot be pivoted, the new root covers the old one, and chroot(2) does.
+ * it in the place of the old one, which then lies on top of it, and is what "."
+ * leads to for umount2(2), as the manual has it: it is detached as a whole, and
+ * no path, and no "..", leads back. Where the kernel runs from its own
+ * initramfs, which cannot be pivoted, the new root covers the old one, and
+ * chroot(2) does.
  */
 static const char *change_root(void)
 {
 	static const unsigned long flags =
 		MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC;
-	int old = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
-	const char *failed = NULL;
 
-	if (old < 0)
-		return "open /";
 	/* It covers the old root, from where only ".." finds it. */
 	if (mount("mote", "/", "tmpfs", flags, "size=4k,mode=555"))
-		failed = "mount a tmpfs";
-	else if (chdir("/.."))
-		failed = "chdir";
-	else if (syscall(SYS_pivot_root, ".", "."))
-		failed = chroot(".") ? "chroot" : NULL;
-	else if (fchdir(old) || umount2(".", MNT_DETACH) || chdir("/"))
-		failed = "detach the old root";
-	close(old);
-	return failed;
+		return "mount a tmpfs";
+	if (chdir("/.."))
+		return "chdir";
+	if (syscall(SYS_pivot_root, ".", "."))
+		return chroot(".") ? "chroot" : NULL;
+	return umount2(".", MNT_DETACH) ? "detach the old root" : NULL;
 }
 
 /*
@@ -459,8 +454,9 @@ static int become_user(const struct jail_options *o)
 
 static bool bounding_set_is_empty(void)
 {
-	int held = 0;
+	int held = log_get_level() < LOG_INFO ? -1 : 0;
 
+	/* One call for each capability, where somebody wants to know. */
 	for (int cap = 0; held == 0; cap++)
 		held = prctl(PR_CAPBSET_READ, cap, 0, 0, 0);
 	return held < 0; /* past the last one that there is */

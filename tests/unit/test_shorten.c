@@ -134,7 +134,8 @@ static void test_far(void **state)
 	}
 	code[count++] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, 5);
 	left = shorten_program(code, count);
-	/* A third kind of return stays where it is: every other comparison's. */
+	/* A third kind of return stays where it is: every other comparison's.
+	 */
 	assert_in_range(left, 376, 384);
 	for (data[0] = 0; data[0] < 510; data[0]++)
 		assert_int_equal(run_program(code, left, data),

@@ -101,11 +101,11 @@ static void make_net(uint8_t how)
 	     "socketpair");
 	options.file.fd = ends[0];
 	peer = ends[1];
+	memset(&net, 0, sizeof(net));
 	if (stream) {
 		must(!net_open(&net, &options, 0), "open");
 	} else {
 		/* net_open would find that it is no tap. */
-		memset(&net, 0, sizeof(net));
 		net.source.fd = net.timer.source.fd = -1;
 		net.link_up = true;
 		net.device.name = net.name;

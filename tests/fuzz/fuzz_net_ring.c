@@ -369,6 +369,7 @@ static void open_pair(uint8_t how)
 		options.bytes_per_s = 1 << 20;
 		options.packets_per_s = 1000;
 	}
+	memset(&f.net, 0, sizeof(f.net));
 	ring_must(!net_open(&f.net, &options, 0), "open");
 	ring_must(!net_create(&f.net, &f.loop), "create");
 }

@@ -17,6 +17,33 @@
 
 /* -- what it says of itself ------------------------------------------------ */
 
+/* What is not used yet is not the host's memory yet. */
+static void test_net_untouched(void **state)
+{
+	const size_t bytes = round_up(sizeof(struct net), 4096);
+	unsigned char resident[64] = { 0 };
+	struct net_options options = { .kind = NET_FD };
+	unsigned touched = 0;
+	struct net *net;
+	int ends[2];
+
+	(void)state;
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, ends), 0);
+	options.file.fd = ends[0];
+	net = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
+		   MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	assert_ptr_not_equal(net, MAP_FAILED);
+	(void)madvise(net, bytes, MADV_NOHUGEPAGE);
+	assert_int_equal(net_open(net, &options, 0), 0);
+	assert_int_equal(mincore(net, bytes, resident), 0);
+	for (size_t i = 0; i < bytes / 4096; i++)
+		touched += resident[i] & 1;
+	assert_in_range(touched, 1, 4);
+	net_destroy(net);
+	munmap(net, bytes);
+	close(ends[1]);
+}
+
 static void test_net_config(void **state)
 {
 	static const uint8_t mac[] = { 2, 0, 0, 0x12, 0x34, 0x56 };
@@ -524,6 +551,7 @@ static void test_net_destroyed_while_deferred(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_net_untouched),
 		cmocka_unit_test(test_net_config),
 		cmocka_unit_test(test_net_refused),
 		cmocka_unit_test(test_net_connect),

@@ -225,6 +225,18 @@ static void test_flood(void **state)
 	assert_int_equal(breaks, 0);
 }
 
+/* One at a time they need the place of one, not in turn that of all. */
+static void test_rsts_one_by_one(void **state)
+{
+	(void)state;
+	guest_start();
+	for (unsigned i = 0; i < 100; i++) {
+		guest_op(VSOCK_OP_RW, PORT, i, 0);
+		expect_rst(PORT, i);
+	}
+	assert_int_equal(vsock->conns.rst[1].op, VSOCK_OP_INVALID);
+}
+
 /* -- rings ---------------------------------------------------------------- */
 
 /* Broken: whoever is connected is cut off; after a reset all is well again. */
@@ -362,6 +374,7 @@ int main(void)
 		vsock_test(test_short_packets),
 		vsock_test(test_strange_credit),
 		vsock_test(test_flood),
+		vsock_test(test_rsts_one_by_one),
 		vsock_test(test_bad_receive_ring),
 		vsock_test(test_bad_transmit_ring),
 		vsock_test(test_small_receive_buffers),

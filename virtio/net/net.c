@@ -495,7 +495,6 @@ int net_open(struct net *net, const struct net_options *options,
 {
 	int error;
 
-	memset(net, 0, sizeof(*net));
 	net->backend.fd = net->source.fd = net->timer.source.fd = -1;
 	net->backend.mtu = options->mtu;
 	net_set_name(net, options, number);

@@ -74,7 +74,10 @@ struct net {
 	struct net_backend backend;
 };
 
-/* `number` is for messages. 0 or -errno, logged, with nothing to close. */
+/*
+ * `net` is zeroed, and most of it not touched before it is used. `number` is
+ * for messages. 0 or -errno, logged, with nothing to close.
+ */
 int net_open(struct net *net, const struct net_options *options,
 	     unsigned number);
 

@@ -342,8 +342,10 @@ const struct vsock_packet *conns_take_rst(struct conns *conns)
 {
 	const struct vsock_packet *rst = &conns->rst[conns->rst_first];
 
-	conns->rst_first = (conns->rst_first + 1) % VSOCK_RSTS_MAX;
-	conns->rst_count--;
+	/* From the start again, where it is empty: no more pages than needed */
+	conns->rst_first = --conns->rst_count
+				   ? (conns->rst_first + 1) % VSOCK_RSTS_MAX
+				   : 0;
 	return rst;
 }
 

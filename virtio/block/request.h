@@ -96,7 +96,7 @@ struct request {
  * caller's again. There is a free request: pool_has.
  */
 int request_start(struct disk *disk, const struct chain *chain, unsigned queue,
-		  struct request **request);
+		  struct request **started);
 
 /* It is over, or was dropped. */
 void request_free(struct disk *disk, struct request *request);

@@ -220,10 +220,12 @@ static void wait_all(void)
 	}
 }
 
+#define RING_ENTRIES 64 /* of io_uring.c */
+
 /* The entries that io_uring's engine fills in. */
 static struct io_uring_sqe *map_entries(void)
 {
-	void *at = mmap(NULL, ENGINE_DEPTH * sizeof(struct io_uring_sqe),
+	void *at = mmap(NULL, RING_ENTRIES * sizeof(struct io_uring_sqe),
 			PROT_READ | PROT_WRITE, MAP_SHARED, engine->source.fd,
 			IORING_OFF_SQES);
 
@@ -403,7 +405,7 @@ static void test_uring_syncs(void **state)
 	start((void *[]){ &(bool){ true } }, 0);
 	sqes = map_entries();
 	submit(&io, ENGINE_FLUSH, 0);
-	for (unsigned i = 0; i < ENGINE_DEPTH; i++)
+	for (unsigned i = 0; i < RING_ENTRIES; i++)
 		if (sqes[i].user_data == (uintptr_t)&io) {
 			assert_int_equal(sqes[i].opcode, IORING_OP_FSYNC);
 			assert_int_equal(sqes[i].fsync_flags,
@@ -416,7 +418,7 @@ static void test_uring_syncs(void **state)
 	engine->ops->flush(engine);
 	wait_all();
 	assert_int_equal(last_result, 0);
-	munmap(sqes, ENGINE_DEPTH * sizeof(*sqes));
+	munmap(sqes, RING_ENTRIES * sizeof(*sqes));
 	end();
 }
 
@@ -888,24 +890,24 @@ static void test_restricted(void **state)
 	sqes = map_entries();
 	for (size_t i = 0; i < ARRAY_LEN(forbidden); i++) {
 		submit(&io, ENGINE_FLUSH, 0);
-		for (unsigned j = 0; j < ENGINE_DEPTH; j++)
+		for (unsigned j = 0; j < RING_ENTRIES; j++)
 			if (sqes[j].user_data == (uintptr_t)&io)
 				sqes[j].opcode = forbidden[i];
 		engine->ops->flush(engine);
 		wait_all();
 		assert_int_equal(last_result, -EACCES);
-		for (unsigned j = 0; j < ENGINE_DEPTH; j++)
+		for (unsigned j = 0; j < RING_ENTRIES; j++)
 			sqes[j].user_data = 0;
 	}
 	/* A read of a file that is not registered. */
 	submit(&io, ENGINE_FLUSH, 0);
-	for (unsigned j = 0; j < ENGINE_DEPTH; j++)
+	for (unsigned j = 0; j < RING_ENTRIES; j++)
 		if (sqes[j].user_data == (uintptr_t)&io)
 			sqes[j].flags = 0;
 	engine->ops->flush(engine);
 	wait_all();
 	assert_int_equal(last_result, -EACCES);
-	munmap(sqes, ENGINE_DEPTH * sizeof(*sqes));
+	munmap(sqes, RING_ENTRIES * sizeof(*sqes));
 	end();
 }
 

@@ -177,8 +177,11 @@ struct transport {
 	struct transport_queue queue[DEVICE_QUEUES_MAX];
 };
 
-#define TRANSPORT_BYTES                                                        \
-	(sizeof(struct transport_page) + sizeof(struct transport))
+/* One mapping, which the end takes down without a call that frees memory. */
+struct transport_memory {
+	struct transport_page page;
+	struct transport transport;
+};
 
 /* -- the page that the guest reads ----------------------------------------- */
 
@@ -754,26 +757,21 @@ static int add_interrupt(struct transport *t, struct vm *vm,
 			     INTERRUPT_USED);
 }
 
-/*
- * The page and, behind it, the rest: one mapping, which the end takes down
- * without a call that frees memory. NULL and logged where there is no memory.
- */
+/* NULL and logged where there is no memory. */
 static struct transport *create_transport(struct device *device,
 					  struct loop *loop,
 					  const struct ram *ram)
 {
-	struct transport_page *page =
-		mmap(NULL, TRANSPORT_BYTES, PROT_READ | PROT_WRITE,
+	struct transport_memory *memory =
+		mmap(NULL, sizeof(*memory), PROT_READ | PROT_WRITE,
 		     MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	struct transport *t;
 
-	if (page == MAP_FAILED) {
+	if (memory == MAP_FAILED) {
 		log_errno("memory of a device");
 		return NULL;
 	}
-	t = (struct transport *)(page + 1);
-	transport_init(t, device, loop, ram, page);
-	return t;
+	transport_init(&memory->transport, device, loop, ram, &memory->page);
+	return &memory->transport;
 }
 
 int mmio_attach(struct device *device, struct vm *vm, struct loop *loop,
@@ -814,5 +812,5 @@ void mmio_detach(struct device *device)
 	if (t->ack_fd >= 0)
 		close(t->ack_fd);
 	device->transport = NULL;
-	munmap(t->page, TRANSPORT_BYTES);
+	munmap(t->page, sizeof(struct transport_memory));
 }

@@ -15,9 +15,9 @@
  * starts in the child just before execve() and stops when the byte is read
  * here, so that no monitor needs a special build, and each pays for its own way
  * from the port to stdout. "end" stops when the child is reaped: the KVM
- * objects are gone; and "cpu" is what it has used of processors by then, in user
- * mode and in the kernel. A monitor that has not ended by itself a while after
- * the byte is killed.
+ * objects are gone; and "cpu" is what it has used of processors by then, in
+ * user mode and in the kernel. A monitor that has not ended by itself a while
+ * after the byte is killed.
  */
 #include <errno.h>
 #include <fcntl.h>

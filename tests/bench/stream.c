@@ -10,8 +10,8 @@
  *
  * The last three print the microseconds of each KiB or round trip, and how many
  * there were. A stream begins with a byte that says what the server is to do.
- * WHERE is as in tests/linux/ vsock_stream.h. Runs in the guest and on the host;
- * static.
+ * WHERE is as in tests/linux/ vsock_stream.h. Runs in the guest and on the
+ * host; static.
  */
 #include <sys/wait.h>
 #include <time.h>

@@ -118,6 +118,12 @@ static void resume_deferred(struct block *b)
 
 /* -- queues --------------------------------------------------------------- */
 
+/*
+ * The last one, of any disk; the loop's thread. 4 KiB that each disk need not
+ * have, and that on the stack would be cleared for each request.
+ */
+static struct chain taken_chain;
+
 /* True where the request has to wait: the timer is set. */
 static bool is_rate_limited(struct block *b)
 {
@@ -135,7 +141,7 @@ static bool is_rate_limited(struct block *b)
 		wake_within(b, wait > WAIT_MIN_NS ? wait : WAIT_MIN_NS);
 		return true;
 	}
-	limiter_take(&b->bytes, request_bytes(&b->chain), now);
+	limiter_take(&b->bytes, request_bytes(&taken_chain), now);
 	limiter_take(&b->ops, 1, now);
 	return false;
 }
@@ -151,7 +157,7 @@ static bool take_request(struct block *b, unsigned index)
 		b->starved |= 1u << index;
 		return false;
 	}
-	status = queue_pop(queue, &b->chain);
+	status = queue_pop(queue, &taken_chain);
 	if (status > 0 && is_rate_limited(b)) {
 		queue_unpop(queue);
 		b->limited |= 1u << index;
@@ -161,7 +167,7 @@ static bool take_request(struct block *b, unsigned index)
 		device_broken(&b->device, "a request queue is malformed");
 	if (status <= 0)
 		return false;
-	status = request_start(&b->disk, &b->chain, index, &r);
+	status = request_start(&b->disk, &taken_chain, index, &r);
 	if (status < 0) {
 		device_broken(&b->device, "a request has no status byte");
 		return false;

@@ -30,7 +30,6 @@ struct block {
 	uint32_t dirty;	     /* these have used entries to publish */
 	uint32_t canceling;  /* these have something in flight yet */
 	unsigned next_queue; /* is served first when several wait */
-	struct chain chain;  /* the last one that was taken */
 };
 
 /*

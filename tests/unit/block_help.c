@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* uses: virtio/block/block.c virtio/block/request.c virtio/block/file.c */
-/* uses: mem/pool.c */
 /* uses: virtio/limiter.c virtio/queue.c cpu/loop/loop.c cpu/loop/file.c */
 /* uses: mem/pool.c */
 /* uses: tests/unit/guest_ram.c tests/unit/sample_file.c cpu/loop/format.c */

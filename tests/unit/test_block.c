@@ -6,6 +6,7 @@
  * The block device with each engine over real files: every kind of request,
  * and every way in which one can be wrong.
  */
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -35,8 +36,16 @@ static int sync_error;
 int __real_fdatasync(int fd);
 int __wrap_fdatasync(int fd);
 
+/* An fdatasync waits at the second one, where it is told to. */
+static bool sync_waits;
+static pthread_barrier_t sync_begun, sync_goes_on;
+
 int __wrap_fdatasync(int fd)
 {
+	if (sync_waits) {
+		pthread_barrier_wait(&sync_begun);
+		pthread_barrier_wait(&sync_goes_on);
+	}
 	if (!sync_error)
 		return __real_fdatasync(fd);
 	errno = sync_error;
@@ -583,6 +592,23 @@ static void test_reset(void **state)
 	end();
 }
 
+/* What the worker has done before it, it has not told when the reset comes. */
+static void test_reset_at_a_flush(void **state)
+{
+	pthread_barrier_init(&sync_begun, NULL, 2);
+	pthread_barrier_init(&sync_goes_on, NULL, 2);
+	start(state, FLUSH_FEATURE);
+	put_request_on(0, BLOCK_OUT, 0, DATA_AT, 262144);
+	put_request_on(0, BLOCK_FLUSH, 0, 0, 0);
+	sync_waits = true;
+	kick_queue(0);
+	pthread_barrier_wait(&sync_begun);
+	disk_reset(); /* it returns although the FLUSH does not */
+	sync_waits = false;
+	pthread_barrier_wait(&sync_goes_on);
+	end();
+}
+
 static void test_config(void **state)
 {
 	struct block_options options = options_of(state, SIZE + 300);
@@ -661,6 +687,7 @@ static const struct {
 	{ "many at once", test_many, false },
 	{ "event idx", test_event_idx, false },
 	{ "reset", test_reset, false },
+	{ "a reset at a FLUSH", test_reset_at_a_flush, true },
 	{ "configuration", test_config, false },
 	{ "nothing is left open", test_nothing_left_open, false },
 };

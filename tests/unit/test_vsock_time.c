@@ -394,6 +394,36 @@ static void test_credit_requests(void **state)
 	close(listener);
 }
 
+static void want_interrupt_of_sent(uint16_t at)
+{
+	ring_put16(&tx, gpa_add(tx.avail, 4 + 2u * TX_SIZE), at);
+}
+
+/* An interrupt that is held back comes, whatever the timer was set for. */
+static void test_held_interrupt(void **state)
+{
+	const uint64_t start = clock_ns;
+
+	(void)state;
+	guest_start();
+	expires_ns = 0;
+	interrupts = 0;
+	want_interrupt_of_sent(0);
+	guest_op(VSOCK_OP_RST, PORT, GUEST, 0);
+	assert_int_equal(interrupts, 0);
+	assert_int_equal(expires_ns, start + 4 * MS);
+	clock_ns += 3 * MS;
+	want_interrupt_of_sent(1); /* the driver has looked by itself */
+	guest_op(VSOCK_OP_RST, PORT, GUEST, 0);
+	clock_ns = start + 4 * MS;
+	expire();
+	assert_int_equal(interrupts, 0);
+	assert_int_equal(expires_ns, start + 7 * MS);
+	clock_ns = start + 7 * MS;
+	expire();
+	assert_int_equal(interrupts, 1);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -406,6 +436,7 @@ int main(void)
 		vsock_test(test_no_descriptors),
 		vsock_test(test_accept_fails),
 		vsock_test(test_credit_requests),
+		vsock_test(test_held_interrupt),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -407,6 +407,17 @@ static void forget_requests(struct block *b, uint32_t queues)
 }
 
 /*
+ * What is done is taken back, too, told of or not: the worker may be at a
+ * FLUSH, and would tell when that is over.
+ */
+static void cancel_engine(struct engine *engine)
+{
+	engine->ops->cancel(engine);
+	if (engine->batches)
+		engine->ops->reap(engine);
+}
+
+/*
  * The engines give back all that they have not begun: what other queues have
  * there is submitted once more.
  */
@@ -417,7 +428,7 @@ static bool block_cancel(struct device *device, uint32_t queues)
 	forget_requests(b, queues);
 	for (unsigned i = 0; i < BLOCK_ENGINES; i++)
 		if (b->disk.engines[i])
-			b->disk.engines[i]->ops->cancel(b->disk.engines[i]);
+			cancel_engine(b->disk.engines[i]);
 	b->canceling = 0;
 	serve_engines(b);
 	if (queues == DEVICE_ALL_QUEUES)

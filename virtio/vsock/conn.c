@@ -144,6 +144,8 @@ static void conns_set_timer(struct conns *conns, uint64_t now, uint64_t when)
 
 void conns_wake(struct conns *conns, uint64_t when_ns)
 {
+	if (conns->timer_ns && conns->timer_ns <= when_ns)
+		return;
 	conns->wake_ns = when_ns;
 	conns_set_timer(conns, loop_now(), when_ns);
 }

@@ -380,7 +380,7 @@ static void vsock_stop(struct vsock *vsock)
 static bool vsock_publish(struct vsock *vsock, uint32_t sent)
 {
 	struct queue *queue = vsock->device.queue;
-	const bool due = vsock->sent.due_ns;
+	const uint64_t due = vsock->sent.due_ns;
 	const bool came = queue_publish(&queue[VSOCK_RX]);
 	const bool event = queue_publish(&queue[VSOCK_EVENT]);
 
@@ -388,7 +388,8 @@ static bool vsock_publish(struct vsock *vsock, uint32_t sent)
 		lazy_told(&vsock->sent);
 		return true;
 	}
-	if (!due && vsock->sent.due_ns)
+	/* An earlier timer may have been set for others, and be gone by now. */
+	if (vsock->sent.due_ns)
 		conns_wake(&vsock->conns, vsock->sent.due_ns);
 	return due && vsock->sent.due_ns && loop_now() >= vsock->sent.due_ns &&
 	       lazy_expired(&vsock->sent);

@@ -8,7 +8,8 @@
  * true at some moment between the question and now, and where the guest's clock
  * agrees with that, it is left alone. An answer that took long says little, so
  * init asks again, a few times. Mote says the time unasked when it was stopped
- * and goes on; as nobody knows how long that was under way, init asks.
+ * and goes on: it is that or later, so that what comes behind it finds no clock
+ * that is older; and as nobody knows how long it was under way, init asks.
  */
 #include <time.h>
 
@@ -37,6 +38,13 @@ void clock_ask(void)
 	stream_send_bytes(PROTOCOL_TIME, "", 0);
 }
 
+static void clock_set(long ns)
+{
+	const struct timespec time = { ns / SECOND_NS, ns % SECOND_NS };
+
+	SYS(clock_settime, CLOCK_REALTIME, &time);
+}
+
 void clock_obey(const struct frame *frame)
 {
 	const long said =
@@ -44,8 +52,9 @@ void clock_obey(const struct frame *frame)
 	const long half = (clock_read(CLOCK_MONOTONIC) - clock_asked_ns) / 2;
 	const long host = said + half;
 	const long off = clock_read(CLOCK_REALTIME) - host;
-	const struct timespec time = { host / SECOND_NS, host % SECOND_NS };
 
+	if (!clock_asked_ns && clock_read(CLOCK_REALTIME) < said)
+		clock_set(said);
 	if (!clock_asked_ns || (half > LONG_NS && ++clock_tries < TRIES)) {
 		clock_ask();
 		return;
@@ -53,7 +62,7 @@ void clock_obey(const struct frame *frame)
 	clock_asked_ns = 0;
 	clock_tries = 0;
 	if (off < -half || off > half)
-		SYS(clock_settime, CLOCK_REALTIME, &time);
+		clock_set(host);
 }
 
 void clock_await(void)

@@ -117,6 +117,7 @@ ask_with 5 6 wrong $modules -- \
 	sh -c "date -s @1000000000 >/dev/null; $say_time"
 up 6
 pause wrong
+# It is told when mote goes on: what is typed then comes behind that.
 same_time 5 6 "a guest with another time has the host's after a pause"
 exec 3<&- 5<&-
 ended wrong

@@ -189,6 +189,17 @@ await() {
 	return 1
 }
 
+# unlinked FILE: it is gone, now or within 10 s: a broker removes it, and mote does
+# not wait for it long where the machine is busy
+unlinked() {
+	unlinked_tries=500
+	while [ -e "$1" ] && [ "$unlinked_tries" -gt 0 ]; do
+		unlinked_tries=$((unlinked_tries - 1))
+		sleep 0.02
+	done
+	[ ! -e "$1" ]
+}
+
 # says TEXT: the guest has printed it
 says() {
 	grep -q -e "$1" "$out"

@@ -185,7 +185,7 @@ is "$(tests/tools/dialogue unix "$tmp/socket" 'by socket q' 'echo \d+\n' |
 	tail -n 2)" "$(printf 'by socket q\necho 11')" "--serial unix carries both ways"
 guest_end
 ends 0 poweroff "a guest with --serial unix ends"
-ok "--serial unix: the socket's file is removed" test ! -e "$tmp/socket"
+ok "--serial unix: the socket's file is removed" unlinked "$tmp/socket"
 
 guest_start echo --serial "unix=$tmp/socket"
 tests/tools/dialogue unix "$tmp/socket" 'one ' 'one ' >/dev/null

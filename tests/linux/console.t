@@ -133,7 +133,7 @@ is "$(cat "$out")" "" "--serial unix: nothing is on stdout"
 out=$tmp/socket.out
 is "$(got unix)" "Linux" \
 	"--serial unix: the client's line is run, and its output comes"
-ok "--serial unix: the socket's file is removed" test ! -e "$tmp/socket"
+ok "--serial unix: the socket's file is removed" unlinked "$tmp/socket"
 ended pty
 ends 0 reboot "a guest with --serial pty ends"
 wait $watcher

@@ -173,6 +173,6 @@ kill -TERM "$(pid_of v)"
 ended v
 ends 0 poweroff "a guest with a vsock powers off"
 is "$(cat "$err")" "" "mote has nothing to say of all that"
-ok "the socket of --vsock is removed at the end" [ ! -e "$sock" ]
+ok "the socket of --vsock is removed at the end" unlinked "$sock"
 
 done_testing

@@ -277,10 +277,11 @@ static uint64_t largest_file(const struct mote *m)
 }
 
 /*
- * What the filters do not keep from the network: a socket that is there, whose
- * family may look at the namespace of whoever uses it; a ring, before it is
- * restricted; everything, where the filters only warn. And mote is to leave the
- * network again that --netns has put it into.
+ * Whether something could reach the host's network although the filters allow
+ * no new socket: a socket that the caller gave, since some kinds act in the
+ * namespace of the process that uses them; a ring, until it is restricted; any
+ * call, where the filters only warn. Also after --netns, so that mote does not
+ * stay in the network that it names.
  */
 static bool needs_own_network(const struct mote *m)
 {

@@ -35,7 +35,7 @@ void *pool_map_aligned(uint64_t bytes, uint64_t room, uint64_t align, int flags,
 
 /* -- objects -------------------------------------------------------------- */
 
-/* Whoever walks through the pool may read the first `used` objects. */
+/* The first `used` objects, taken or not, may be read one after the other. */
 struct pool {
 	uint8_t *at;
 	size_t size;	/* of an object, bytes: a multiple of 8 */

@@ -22,11 +22,8 @@ struct jail_options {
 	int outputs[JAIL_OUTPUTS];
 	uint64_t largest; /* no other file becomes larger than that: bytes */
 	bool own_cores;	  /* shared with no other process, hyperthreads too */
-	/* A network namespace: there are sockets of the caller's, or something
-	 * that filters do not see may make some, or they let everything pass.
-	 */
-	bool own_network;
-	unsigned files; /* descriptors at most; 0: as many as most need */
+	bool own_network; /* a network namespace: see jail.c, and main.c */
+	unsigned files;	  /* descriptors at most; 0: as many as most need */
 };
 
 /*

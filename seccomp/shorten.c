@@ -16,8 +16,10 @@
  *			one leads, if what it tells apart ends the same there
  *	a load, an AND	to what follows, if that does not look at the result
  *
- * What can then still be reached is written anew, from its end. Where a target
- * is too far for the eight bits of a jump, a return is repeated, or jumped to.
+ * The instructions that can still be reached make up the new program, which is
+ * built from its last one to its first. Where a target is too far for the eight
+ * bits of a conditional jump, a copy of the return, or an unconditional jump to
+ * the target, is put within reach.
  *
  * Trusts its caller. Owns nothing. Any thread.
  */
@@ -152,7 +154,7 @@ static void find_needed(struct shortening *s)
 	}
 }
 
-/* -- written anew, each before what it leads to ---------------------------- */
+/* -- the new program, from its end ----------------------------------------- */
 
 static void put_before(struct shortening *s, struct sock_filter instruction)
 {

@@ -327,9 +327,8 @@ static const struct option_entry options_table[] = {
 	       MORE("It is locked (flock(2)) for as long as anything may still "
 		    "be written to it; shared with `ro` and `ephemeral`. "
 		    "Where another process has it, mote waits for up to 2 "
-		    "seconds. "
-		    "fd=N is opened again through /proc, with `ro` and "
-		    "`ephemeral` for reading only.")),
+		    "seconds. fd=N is opened again through /proc, with `ro` "
+		    "and `ephemeral` for reading only.")),
 	OPTION('n', DEVICES,
 	       VARIANT("net", NET(kind), NET(file), net_forms, NET_NONE,
 		       "tap=tap0"),
@@ -389,8 +388,7 @@ static const struct option_entry options_table[] = {
 	       "the status of a guest that reboots",
 	       MORE("By it a supervisor knows that it is to start the guest "
 		    "again: systemd with RestartForceExitStatus=. One that "
-		    "powers "
-		    "off has status 0.")),
+		    "powers off has status 0.")),
 
 	OPTION(0, SANDBOX,
 	       ENUM("sandbox", sandbox, sandbox_modes, SANDBOX_ON, "log"),
@@ -402,11 +400,10 @@ static const struct option_entry options_table[] = {
 	       "whom root becomes (default 65534:65534, nobody)",
 	       MORE("Two numbers; without the second, the group has the number "
 		    "of the user. mote opens its files before that. The "
-		    "process "
-		    "that connects to listeners for --vsock and removes "
-		    "sockets "
-		    "has that user, too; without this option, the owner of the "
-		    "directory. 0 stays root, without any capability.")),
+		    "broker, which connects to listeners for --vsock and "
+		    "removes sockets, has that user, too; without this option, "
+		    "the owner of the directory. 0 stays root, without any "
+		    "capability.")),
 	OPTION(0, SANDBOX, PATH_OR_FD("netns", netns, "/run/netns/guests"),
 	       "the network namespace that taps are found in",
 	       MORE("For example /run/netns/NAME, as ip-netns(8) makes them. "

@@ -4,12 +4,12 @@
  * leaving it as clean as it was.
  *
  * The path is the user's own: what is found there is replaced only if it is a
- * socket that nobody listens on. The file is remembered by its directory's
- * descriptor and its inode, so that it can be removed wherever the working
- * directory is by then, and so that another program's is not. The inode is kept
- * open: its number is no other file's until then, not even the next mote's,
- * which replaces the socket of one that was killed. Once mote is locked in all
- * that is the broker's, and its alone.
+ * socket that nobody listens on. To remove the file at the end, its directory's
+ * descriptor is kept, as the working directory may be another by then, and its
+ * inode, so that only this file is removed. The inode is kept open: as long as
+ * it is, no other file has its number, not even the socket of the next mote,
+ * which replaces that of one that was killed. Once mote is locked in, the
+ * broker alone has these descriptors.
  *
  * Trusts the command line. Owns these descriptors. Main thread.
  */
@@ -34,9 +34,9 @@ static int unixsock_failed(const struct unixsock *file, int error,
 }
 
 /*
- * What lies at the path: away with it if it is a socket that is dead. The
- * broker of a mote that was killed may be about to do the same: ENOENT is no
- * error.
+ * Removes a socket at the path that nobody listens on; any other file there is
+ * an error. The broker of a mote that was killed may be removing it, too, so
+ * ENOENT is none.
  */
 static int unixsock_remove_stale(const struct unixsock *file,
 				 const struct sockaddr_un *address)

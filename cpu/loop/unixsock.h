@@ -60,8 +60,7 @@ void unixsock_unlink(const struct unixsock *file);
 /* There is a file to be removed. */
 bool unixsock_is_ours(const struct unixsock *file);
 
-/* Leaves it where it is, to the broker, and has it and its directory no more.
- */
+/* Closes the descriptors; the file stays, and the broker will remove it. */
 void unixsock_forget(struct unixsock *file);
 
 #endif

@@ -49,7 +49,7 @@
  * the kernel, when it ends.
  *
  * Trusts neither the driver nor what the file holds. Owns the backing, the
- * engines, the overlay and the pool. It runs in the
+ * engines, the overlay and the pools. It runs in the
  * loop's thread, which also creates it.
  */
 #include "virtio/block/block.h"
@@ -73,8 +73,7 @@
 _Static_assert(BLOCK_RANGES_MAX * sizeof(struct block_range) <= PAGE_BYTES,
 	       "the ranges of a request fit into a page");
 
-/* The timer expires in `ns`, or before: then all that waits for it is seen to.
- */
+/* The timer expires in `ns` or before, and serves all that waits for it. */
 static void wake_within(struct block *b, uint64_t ns)
 {
 	const uint64_t at = loop_now() + ns;

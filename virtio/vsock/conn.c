@@ -144,10 +144,8 @@ static void conns_set_timer(struct conns *conns, uint64_t now, uint64_t when)
 
 void conns_wake(struct conns *conns, uint64_t when_ns)
 {
-	if (conns->timer_ns && conns->timer_ns <= when_ns)
-		return;
-	conns->wake_ns = when_ns;
-	conns_set_timer(conns, loop_now(), when_ns);
+	if (!conns->timer_ns || conns->timer_ns > when_ns)
+		conns_set_timer(conns, loop_now(), when_ns);
 }
 
 /* Limits its time anew, or (NONE) no longer. */
@@ -1052,17 +1050,16 @@ static void conns_timer_expired(void *arg)
 {
 	struct conns *conns = arg;
 	const uint64_t now = loop_now();
-	const bool woken = conns->timer_ns == conns->wake_ns;
 
 	conns->timer_ns = 0;
 	for (unsigned i = 0; i < VSOCK_WAITS; i++)
 		conns_expire(conns, (enum vsock_wait)i, now);
-	if (now < conns->accept_ns)
+	if (now < conns->accept_ns) {
 		conns_set_timer(conns, now, conns->accept_ns);
-	else if (conns->accept_ns || !woken)
-		conns_listen(conns, true);
-	if (now >= conns->accept_ns)
+	} else {
 		conns->accept_ns = 0;
+		conns_listen(conns, true);
+	}
 	conns->serve(conns);
 }
 

@@ -168,7 +168,6 @@ struct conns {
 	struct conn_list timed[VSOCK_WAITS];
 	struct loop_timer timer;
 	uint64_t timer_ns; /* it is set for then; 0: not set */
-	uint64_t wake_ns;  /* conns_wake: for nothing of a connection's */
 
 	/* the RST queue, a ring: for packets that no connection answers */
 	struct vsock_packet rst[VSOCK_RSTS_MAX];

@@ -137,6 +137,7 @@ is "$(last_line)" "pressed 3" "each press is one interrupt and one event"
 mkfifo "$tmp/late"
 exec 8<>"$tmp/late"
 rm -f "$events"
+: >"$out"
 "$MOTE" -k "$GUESTS/button.elf" -m 64M -a late=1 --events "$events" \
 	<"$tmp/late" >"$out" 2>"$err" &
 pid=$!
@@ -196,6 +197,7 @@ kill -INT "$pid"
 guest_end
 ends 130 signal "SIGINT ends a mote whose stdout and stderr are one full pipe"
 rm -f "$events"
+: >"$out" # or the last guest still says so
 "$MOTE" -k "$GUESTS/hang.elf" -m 64M --timeout 1s --events "$events" \
 	>"$out" 2>&8 &
 pid=$!

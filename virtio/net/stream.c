@@ -316,7 +316,7 @@ static void orphan_frame(struct net_stream *s, struct net_stream_frame frame)
 	s->frames = 1;
 	if (left > body) {
 		s->iov[s->end++] =
-			(struct iovec){ s->out[0].prefix + frame.bytes - left,
+			(struct iovec){ &s->out[0].prefix[frame.bytes - left],
 					left - body };
 		left = body;
 	}

@@ -24,13 +24,13 @@ executed() {
 	sed -n 's/^stat::number_of_executed_units: *//p' "$1" | tail -n 1
 }
 
-# fuzz NAME OPTION...: -timeout: one input may take 10 s, sanitizers and a busy
-# machine included; more is a hang.
+# fuzz NAME OPTION...: -timeout: one input may take 100 s, in which a machine that
+# stands still now and then is included; more is a hang.
 fuzz() {
 	fuzz_name=$1
 	shift
 	# shellcheck disable=SC2046 # words
-	timeout -k 10 $((time * 2 + 300)) "build/fuzz/$fuzz_name" -timeout=10 \
+	timeout -k 10 $((time * 2 + 300)) "build/fuzz/$fuzz_name" -timeout=100 \
 		-rss_limit_mb=2048 -print_final_stats=1 \
 		-artifact_prefix="build/fuzz/$fuzz_name-" "$@" \
 		$(corpus "${fuzz_name#fuzz_}")
@@ -56,6 +56,13 @@ one() {
 	fi >"build/fuzz/$1.said"
 }
 
+# explain NAME: what it found, in few lines first
+explain() {
+	grep -E '^(violated|==[0-9]+==|SUMMARY|ALARM|Base64|artifact)' \
+		"build/fuzz/$1.log" | sed 's/^/# /'
+	tail -n 40 "build/fuzz/$1.log" | sed 's/^/# /'
+}
+
 set -- tests/fuzz/fuzz_*.c
 [ -e "$1" ] || { echo "1..0 # SKIP no fuzzers in the tree"; exit 0; }
 echo "1..$#"
@@ -70,8 +77,7 @@ while [ $# -gt 0 ]; do
 	for name in $first $second; do
 		n=$((n + 1))
 		sed "s/ok /ok $n - /" "build/fuzz/$name.said"
-		grep -q '^ok' "build/fuzz/$name.said" ||
-			tail -n 40 "build/fuzz/$name.log" | sed 's/^/# /'
+		grep -q '^ok' "build/fuzz/$name.said" || explain "$name"
 	done
 	shift
 	[ $# -eq 0 ] || shift

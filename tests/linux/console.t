@@ -16,7 +16,6 @@ fi
 # prints then waits, and the rest of the guest goes on; the kernel's own words
 # do not even wait. Later it is read, slowly, and all is there.
 cat >"$tmp/flood.sh" <<END
-echo sum=\$(seq 1 $numbers | md5sum | cut -d' ' -f1)
 stty -opost </dev/console
 seq 1 $numbers >/big
 END
@@ -100,11 +99,12 @@ tr -d '\0' <"$out" >"$out.text"
 out=$out.text
 like "$(cat "$out")" "told while it was full" \
 	"the kernel's own words get through a serial port that is full"
-# they are somewhere among the numbers, even within one
-tr -d '\r' <"$out" | tr '\n' '|' |
-	sed 's/\[[ 0-9.]*\] told while it was full|//
-		s/.*begin|//; s/|end|.*/|/' | tr '|' '\n' >"$tmp/numbers"
-is "$(md5sum <"$tmp/numbers" | cut -d' ' -f1)" "$(got sum)" \
+# They are somewhere among the numbers, even within one, and so may be others that
+# a kernel has for a host as busy as this.
+tr -d '\r' <"$out" | tr '\n' '|' | sed 's/\[ *[0-9]*\.[0-9]*\] [^|]*|//g
+	s/.*begin|//; s/|end|.*/|/' | tr '|' '\n' >"$tmp/numbers"
+seq 1 $numbers >"$tmp/wanted"
+is "$(diff "$tmp/wanted" "$tmp/numbers" | head -n 20)" "" \
 	"every number of $numbers kept back is there, once and in order"
 
 minimal

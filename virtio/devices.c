@@ -181,13 +181,15 @@ static int open_devices_of_type(struct devices *d,
 int devices_open(struct devices *d, const struct device_options *options,
 		 unsigned cpus)
 {
+	const unsigned queues =
+		cpus < DEVICE_QUEUES_MAX ? cpus : DEVICE_QUEUES_MAX;
 	int error = 0;
 
 	d->options = *options;
 	/* A queue for each CPU: they never wait for each other's lock. */
 	for (unsigned i = 0; i < options->disk_count; i++)
-		d->options.disks[i].queues =
-			cpus < DEVICE_QUEUES_MAX ? cpus : DEVICE_QUEUES_MAX;
+		if (!options->disks[i].queues)
+			d->options.disks[i].queues = queues;
 	for (size_t i = 0; i < ARRAY_LEN(device_types) && !error; i++)
 		error = open_devices_of_type(d, &device_types[i]);
 	return error;

@@ -245,6 +245,9 @@ static const struct option_field disk_keys[] = {
 	    "A serial number that the guest can read."),
 	KEY(ENUM("engine", DISK(engine), engines, BLOCK_ENGINE_AUTO, "threads"),
 	    "What carries out the guest's requests."),
+	KEY(NUMBER("queues", DISK(queues), 1, DEVICE_QUEUES_MAX, 0, "N", "1"),
+	    "How many queues the guest can use; without it one for each of its "
+	    "vCPUs, up to 16."),
 	KEY(RATE("bw", DISK(bytes_per_s), "RATE", "100M"),
 	    "At most so many bytes a second."),
 	KEY(RATE("iops", DISK(ops_per_s), "N", "1000"),

@@ -36,7 +36,8 @@ clean_up
 set --
 for d in $DISKS; do
 	truncate -s "$((kib + 1024))K" "$tmp/$d.img"
-	set -- "$@" -d "$tmp/$d.img"
+	# of two queues each, but one of them
+	set -- "$@" -d "$tmp/$d.img$([ $# -gt 0 ] || echo ,queues=1)"
 done
 for n in $NETS; do
 	ip tuntap add dev "mote-all$n" mode tap
@@ -79,6 +80,7 @@ work() {
 }
 echo disks=\$(ls /sys/block | grep -c "^vd")
 echo nets=\$(ls /sys/class/net | grep -c "^eth")
+echo queues=\$(ls /sys/block/vda/mq | wc -l),\$(ls /sys/block/vdb/mq | wc -l)
 echo vsock=\$(vsock_load cid)
 echo devices=\$(ls /sys/bus/virtio/devices | wc -l)
 outb 0x507 1
@@ -111,6 +113,7 @@ exec 7<&-
 ends 0 poweroff "a guest with 16 devices under load powers off"
 is "$(got disks) $(got nets) $(got vsock) $(got devices)" "8 7 77 16" \
 	"8 disks, 7 networks and vsock are found"
+is "$(got queues)" "1,2" "a disk has as many queues as queues= says, or vCPUs"
 is "$(got rounds | wc -w) $(got bad)" "17 " \
 	"16 devices move what they should, all together: $(got rounds)"
 is "$(got interrupts)" 16 "each of 16 devices has an interrupt of its own"

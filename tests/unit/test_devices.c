@@ -238,7 +238,7 @@ static void test_devices_without_alias(void **state)
 	assert_int_equal(slots[1].base.v, BASE + MMIO_SLOT_SIZE);
 }
 
-/* A disk has a queue for each CPU, as far as there are so many. */
+/* A disk has as many queues as it is told, else one for each CPU, up to a limit. */
 static void test_devices_queues(void **state)
 {
 	static const unsigned cpus[][2] = {
@@ -252,11 +252,13 @@ static void test_devices_queues(void **state)
 
 	for (size_t i = 0; i < ARRAY_LEN(cpus); i++) {
 		setup(state);
-		the_options.disk_count = 2;
+		the_options.disk_count = 3;
+		the_options.disks[2].queues = 3;
 		assert_int_equal(
 			devices_open(&devices, &the_options, cpus[i][0]), 0);
 		assert_int_equal(devices.options.disks[0].queues, cpus[i][1]);
 		assert_int_equal(devices.options.disks[1].queues, cpus[i][1]);
+		assert_int_equal(devices.options.disks[2].queues, 3);
 	}
 }
 

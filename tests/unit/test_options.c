@@ -207,6 +207,15 @@ static void test_serial_file(void **state)
 	assert_int_equal(options.serial.max, 65536);
 }
 
+static void test_queues(void **state)
+{
+	(void)state;
+	accepts("-k k -d a -d b,queues=1 -d c,queues=16");
+	assert_int_equal(options.devices.disks[0].queues, 0);
+	assert_int_equal(options.devices.disks[1].queues, 1);
+	assert_int_equal(options.devices.disks[2].queues, 16);
+}
+
 static void test_rates(void **state)
 {
 	const struct net_options *nets = options.devices.nets;
@@ -630,6 +639,7 @@ int main(void)
 		cmocka_unit_test(test_every_option),
 		cmocka_unit_test(test_disks),
 		cmocka_unit_test(test_nets),
+		cmocka_unit_test(test_queues),
 		cmocka_unit_test(test_rates),
 		cmocka_unit_test(test_serial_file),
 		cmocka_unit_test(test_vsock),

@@ -30,8 +30,8 @@ struct block_options {
 	enum block_engine engine;
 	uint64_t size; /* of an `ephemeral` one, bytes; 0: the image's */
 	uint64_t bytes_per_s, ops_per_s; /* 0: no limit */
+	unsigned queues; /* 1 .. DEVICE_QUEUES_MAX; 0: devices.c chooses */
 	/* Set by devices.c: */
-	unsigned queues; /* 1 .. DEVICE_QUEUES_MAX */
 	struct thread_hook hook;
 };
 

@@ -3,12 +3,22 @@
  * The guest's processors.
  *
  * A vCPU thread knows three things: the buses, the platform (to say that the
- * guest has ended) and its own kvm_run page. It is stopped by setting `stop`
- * and immediate_exit and then sending it a signal whose handler does nothing:
- * whichever comes first, KVM_RUN returns. Nothing that the guest does is
+ * guest has ended) and its own kvm_run page. Nothing that the guest does is
  * trusted: addresses go to bus_read and bus_write, which check them, and
  * lengths come from KVM. An end that mote cannot go on from ends the guest, not
  * mote.
+ *
+ * To pause and to stop are one state, `wanted`, which changes together with
+ * immediate_exit of all vCPUs, under one lock, in the loop's thread alone: a
+ * vCPU never writes either. A signal follows whose handler does nothing:
+ * whichever comes first, KVM_RUN returns.
+ *
+ *	running --EINTR, VCPUS_PAUSE--> parked --VCPUS_RUN--> running
+ *	either --VCPUS_STOP, or the guest has ended--> over
+ *
+ * A vCPU parks only when KVM_RUN has said EINTR: where an exit had to be
+ * finished (the value of an IN goes into the register, a string goes on), that
+ * call did it first, and with immediate_exit set it enters the guest no more.
  */
 #include "cpu/vcpu.h"
 
@@ -164,6 +174,29 @@ static void handle_exit(struct vcpu *cpu)
 		report_guest_crash(cpu, "unexpected KVM exit", reason);
 }
 
+/* -- parking --------------------------------------------------------------- */
+
+/* With the lock. */
+static void leave_running(struct vcpus *all)
+{
+	if (!--all->running && all->parked_fd >= 0)
+		eventfd_raise(all->parked_fd);
+}
+
+/* Where it is to pause: waits for what is wanted next. */
+static void park_vcpu(struct vcpus *all)
+{
+	if (atomic_load_explicit(&all->wanted, memory_order_acquire) !=
+	    VCPUS_PAUSE)
+		return;
+	pthread_mutex_lock(&all->lock);
+	leave_running(all);
+	while (all->wanted == VCPUS_PAUSE)
+		pthread_cond_wait(&all->changed, &all->lock);
+	all->running++;
+	pthread_mutex_unlock(&all->lock);
+}
+
 /* KVM_RUN failed: true where the vCPU can go on. */
 static bool handle_error(struct vcpu *cpu, int error)
 {
@@ -174,6 +207,7 @@ static bool handle_error(struct vcpu *cpu, int error)
 		 * told that time has passed. EINVAL: it has no kvmclock.
 		 */
 		count_exit(cpu, VCPU_SIGNALS);
+		park_vcpu(cpu->all);
 		ioctl(cpu->fd, KVM_KVMCLOCK_CTRL, 0);
 		return true;
 	case EAGAIN:
@@ -196,16 +230,12 @@ static bool handle_error(struct vcpu *cpu, int error)
 	}
 }
 
-static void vcpu_thread(void *arg)
+static void run_guest(struct vcpu *cpu)
 {
-	struct vcpu *cpu = arg;
 	struct vcpus *all = cpu->all;
 
-	if (thread_await_all()) {
-		platform_end(all->platform, END_ERROR, STATUS_ERROR);
-		return;
-	}
-	while (!atomic_load_explicit(&all->stop, memory_order_acquire) &&
+	while (atomic_load_explicit(&all->wanted, memory_order_acquire) !=
+		       VCPUS_STOP &&
 	       !atomic_load_explicit(&all->platform->ending,
 				     memory_order_relaxed)) {
 		if (!ioctl(cpu->fd, KVM_RUN, 0))
@@ -213,6 +243,19 @@ static void vcpu_thread(void *arg)
 		else if (!handle_error(cpu, errno))
 			break;
 	}
+}
+
+static void vcpu_thread(void *arg)
+{
+	struct vcpu *cpu = arg;
+
+	if (thread_await_all())
+		platform_end(cpu->all->platform, END_ERROR, STATUS_ERROR);
+	else
+		run_guest(cpu);
+	pthread_mutex_lock(&cpu->all->lock);
+	leave_running(cpu->all);
+	pthread_mutex_unlock(&cpu->all->lock);
 }
 
 static int create_vcpu(struct vcpu *cpu, struct vm *vm)
@@ -259,6 +302,9 @@ int vcpus_create(struct vcpus *vcpus, struct vm *vm, struct platform *platform,
 	vcpus->vm = vm;
 	vcpus->platform = platform;
 	vcpus->hook = options->hook;
+	pthread_mutex_init(&vcpus->lock, NULL);
+	pthread_cond_init(&vcpus->changed, NULL);
+	vcpus->parked_fd = -1;
 	for (unsigned i = 0; i < options->count && !error; i++) {
 		struct vcpu *cpu = &vcpus->cpu[vcpus->count++];
 
@@ -296,24 +342,53 @@ int vcpus_start(struct vcpus *vcpus)
 {
 	int error = 0;
 
+	vcpus->running = vcpus->count;
 	for (unsigned i = 0; i < vcpus->count && !error; i++)
 		error = start_vcpu(vcpus, &vcpus->cpu[i]);
 	return error;
 }
 
+static void kick_vcpus(struct vcpus *vcpus)
+{
+	for (unsigned i = 0; i < vcpus->count; i++)
+		if (vcpus->cpu[i].thread.started)
+			thread_kick(&vcpus->cpu[i].thread);
+}
+
+/* `parked_fd`: see vcpus_pause; else -1. */
+static void set_wanted(struct vcpus *vcpus, enum vcpus_wanted wanted,
+		       int parked_fd)
+{
+	pthread_mutex_lock(&vcpus->lock);
+	atomic_store_explicit(&vcpus->wanted, wanted, memory_order_release);
+	/* KVM_RUN reads it before it enters the guest */
+	for (unsigned i = 0; i < vcpus->count; i++)
+		if (vcpus->cpu[i].run)
+			*(volatile uint8_t *)&vcpus->cpu[i]
+				 .run->immediate_exit = wanted != VCPUS_RUN;
+	vcpus->parked_fd = parked_fd;
+	if (parked_fd >= 0 && !vcpus->running)
+		eventfd_raise(parked_fd);
+	pthread_cond_broadcast(&vcpus->changed);
+	pthread_mutex_unlock(&vcpus->lock);
+}
+
+void vcpus_pause(struct vcpus *vcpus, int parked_fd)
+{
+	set_wanted(vcpus, VCPUS_PAUSE, parked_fd);
+	kick_vcpus(vcpus);
+}
+
+void vcpus_resume(struct vcpus *vcpus)
+{
+	set_wanted(vcpus, VCPUS_RUN, -1);
+}
+
 void vcpus_stop(struct vcpus *vcpus)
 {
-	atomic_store_explicit(&vcpus->stop, true, memory_order_release);
+	set_wanted(vcpus, VCPUS_STOP, -1);
 	thread_give_up();
-	for (unsigned i = 0; i < vcpus->count; i++) {
-		struct vcpu *cpu = &vcpus->cpu[i];
-
-		if (!cpu->thread.started)
-			continue;
-		/* read by KVM_RUN before it enters the guest */
-		*(volatile uint8_t *)&cpu->run->immediate_exit = 1;
-		thread_kick(&cpu->thread);
-	}
+	kick_vcpus(vcpus);
 	for (unsigned i = 0; i < vcpus->count; i++)
 		thread_join(&vcpus->cpu[i].thread);
 }

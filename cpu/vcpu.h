@@ -38,12 +38,20 @@ struct vcpu {
 	_Atomic uint64_t counter[VCPU_COUNTERS];
 };
 
+/* What their threads are to do. */
+enum vcpus_wanted { VCPUS_RUN, VCPUS_PAUSE, VCPUS_STOP };
+
 struct vcpus {
 	struct vm *vm;
 	struct platform *platform;
 	unsigned count;
 	struct thread_hook hook;
-	atomic_bool stop;
+	/* Changes under `lock`, and with it the immediate_exit of all. */
+	_Atomic enum vcpus_wanted wanted;
+	pthread_mutex_t lock; /* also of what follows */
+	pthread_cond_t changed;
+	unsigned running; /* threads that are neither parked nor over */
+	int parked_fd;	  /* while they are to pause; else -1 */
 	struct vcpu cpu[VM_CPUS_MAX];
 };
 
@@ -67,7 +75,21 @@ int vcpus_create(struct vcpus *vcpus, struct vm *vm, struct platform *platform,
  */
 int vcpus_start(struct vcpus *vcpus);
 
-/* Makes every vCPU leave the guest and joins its thread. */
+/*
+ * Makes every vCPU leave the guest and wait, and asks for nothing more: when
+ * the last one has parked, `parked_fd` (an eventfd, the caller's) is raised,
+ * once. Until then the loop must go on, since a vCPU may be in a loop_call,
+ * which ends first. A vCPU that is parked has finished the exit that it was at:
+ * its registers are those of a guest between two instructions, and the loop's
+ * thread may read and set them. A vCPU whose thread is over counts as parked.
+ * After vcpus_start, in the loop's thread.
+ */
+void vcpus_pause(struct vcpus *vcpus, int parked_fd);
+
+/* The guest goes on, and is told that time has passed (KVM_KVMCLOCK_CTRL). */
+void vcpus_resume(struct vcpus *vcpus);
+
+/* Makes every vCPU leave the guest, also a parked one, and joins its thread. */
 void vcpus_stop(struct vcpus *vcpus);
 void vcpus_destroy(struct vcpus *vcpus);
 

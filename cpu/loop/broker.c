@@ -32,17 +32,14 @@
 #include "cpu/loop/broker.h"
 
 #include <errno.h>
-#include <fcntl.h>
-#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/time.h>
 #include <unistd.h>
 
-#include "cpu/loop/file.h"
+#include "cpu/loop/helper.h"
 #include "cpu/loop/loop.h"
 #include "mem/log.h"
 #include "mem/util.h"
@@ -164,30 +161,18 @@ int broker_map(struct unixsock *const file[BROKER_FILES])
  */
 static bool take_descriptors(const struct broker_options *o, int channel)
 {
-	const int first = BROKER_DIR + 2 * BROKER_FILES;
-	int from[2 * BROKER_FILES], i;
+	int from[2 * BROKER_FILES];
 
-	channel = fcntl(channel, F_DUPFD_CLOEXEC, first);
-	for (i = 0; i < 2 * BROKER_FILES; i++) {
+	for (int i = 0; i < 2 * BROKER_FILES; i++) {
 		const struct unixsock *file = o->file[i % BROKER_FILES];
 
 		from[i] = -1;
 		if (i < BROKER_FILES ? is_for_broker(file)
 				     : file && unixsock_is_ours(file))
-			from[i] = fcntl(i < BROKER_FILES ? file->dir_fd
-							 : file->own_fd,
-					F_DUPFD_CLOEXEC, first);
+			from[i] =
+				i < BROKER_FILES ? file->dir_fd : file->own_fd;
 	}
-	if (dup2(channel, BROKER_CHANNEL) < 0)
-		return false;
-	for (i = 0; i < 2 * BROKER_FILES; i++)
-		if (from[i] < 0 || dup2(from[i], BROKER_DIR + i) < 0)
-			close(BROKER_DIR + i);
-	close(STDOUT_FILENO);
-	if (!o->keeps_stderr)
-		close(STDERR_FILENO);
-	file_close_between((unsigned)first, ~0U);
-	return true;
+	return helper_take(channel, from, ARRAY_LEN(from), o->keeps_stderr);
 }
 
 /* Its pages, its directory, and no right that it has no use for. */
@@ -205,19 +190,15 @@ static bool lock_broker_in(const struct broker_options *o)
 }
 
 /*
- * Whoever waits for mote waits for all that hold its pipes, so these are
- * closed; and whoever interrupts it from a terminal, or ends a service, does
- * not mean the broker, which is to be the last: of signals SIGKILL remains.
  * Where it cannot be locked in it serves nobody, which mote sees by the end of
  * what it says, and waits for mote's end all the same.
  */
-static void run_broker(const struct broker_options *o, int channel)
+static void run_broker(const void *arg, int channel)
 {
+	const struct broker_options *o = arg;
 	bool well;
 	char last[2];
 
-	setsid();
-	prctl(PR_SET_NAME, "mote broker");
 	if (!take_descriptors(o, channel))
 		_exit(1);
 	well = lock_broker_in(o);
@@ -246,39 +227,28 @@ static void limit_waiting(int fd, int option, suseconds_t us)
 
 int broker_start(const struct broker_options *o, int *fd)
 {
-	sigset_t mask, before;
-	pid_t child;
-	int pair[2];
+	const struct helper broker = {
+		.name = "mote broker",
+		.keeps_stderr = o->keeps_stderr,
+		.run = run_broker,
+		.arg = o,
+	};
+	int child;
 
 	*fd = -1;
 	if (!is_for_broker(o->file[0]) && !is_for_broker(o->file[1]))
 		return 0;
-	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair))
-		return log_errno("socketpair");
-	limit_waiting(pair[0], SO_RCVTIMEO, END_WAIT_US);
-	limit_waiting(pair[0], SO_SNDTIMEO, SEND_WAIT_US);
-	/* The handlers are mote's: the broker never runs them, from its first
-	 * moment on. But a filter that only names calls does it by SIGSYS. */
-	sigfillset(&mask);
-	if (o->keeps_stderr)
-		sigdelset(&mask, SIGSYS);
-	sigprocmask(SIG_SETMASK, &mask, &before);
-	child = fork();
-	if (!child)
-		run_broker(o, pair[1]);
-	sigprocmask(SIG_SETMASK, &before, NULL);
-	close(pair[1]);
-	if (child < 0) {
-		close(pair[0]);
-		return log_errno("fork, for the sockets' directories");
-	}
+	child = helper_start(&broker, fd);
+	if (child < 0)
+		return child;
+	limit_waiting(*fd, SO_RCVTIMEO, END_WAIT_US);
+	limit_waiting(*fd, SO_SNDTIMEO, SEND_WAIT_US);
 	for (unsigned i = 0; i < BROKER_FILES; i++)
 		if (o->file[i])
 			unixsock_forget(o->file[i]);
 	log_info("broker: process %d has the sockets' directories, and mote "
 		 "none",
-		 (int)child);
-	*fd = pair[0];
+		 child);
 	return 0;
 }
 

@@ -12,6 +12,7 @@
 #include <stdint.h>
 #include <sys/un.h>
 
+#include "cpu/loop/helper.h"
 #include "cpu/loop/thread.h"
 #include "cpu/loop/unixsock.h"
 
@@ -64,8 +65,8 @@ void broker_end(int fd);
 /* -- for the broker's filter, and tests ------------------------------------ */
 
 /* Its descriptors: what it talks to mote through, and the directories. */
-#define BROKER_CHANNEL 0
-#define BROKER_DIR     3 /* and up, one for each file */
+#define BROKER_CHANNEL HELPER_CHANNEL
+#define BROKER_DIR     HELPER_FIRST /* and up, one for each file */
 
 /*
  * Two pages at an address that the filter knows: the files' names and the

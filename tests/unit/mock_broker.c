@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* uses: cpu/loop/helper.c */
 /* uses: cpu/loop/broker.c */
 #include "tests/unit/mock_broker.h"
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* uses: cpu/loop/broker.c cpu/loop/unixsock.c cpu/loop/file.c */
-/* uses: cpu/loop/loop.c tests/unit/kept_log.c */
+/* uses: cpu/loop/helper.c cpu/loop/loop.c tests/unit/kept_log.c */
 /* ldflags: -Wl,--wrap=lstat,--wrap=connect,--wrap=unlink */
 /*
  * The broker as a process, without a jail and a filter: it connects to

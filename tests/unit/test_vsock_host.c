@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* uses: virtio/vsock/host.c cpu/loop/loop.c cpu/loop/unixsock.c */
+/* uses: cpu/loop/helper.c */
 /* uses: cpu/loop/file.c cpu/loop/broker.c tests/unit/kept_log.c */
 /*
  * The host's end of vsock, with the loop and nothing above it: a socket that is

@@ -2,6 +2,7 @@
 /* uses: virtio/vsock/vsock.c virtio/vsock/conn.c virtio/vsock/host.c */
 /* uses: virtio/lazy.c mem/pool.c */
 /* uses: virtio/queue.c cpu/loop/loop.c cpu/loop/unixsock.c mem/ram.c */
+/* uses: cpu/loop/helper.c */
 /* uses: tests/unit/kept_log.c cpu/loop/file.c cpu/loop/broker.c */
 #include "tests/unit/vsock_guest.h"
 

@@ -275,13 +275,32 @@ static int may_map_file(int fd, uint64_t offset, uint64_t len, bool *may)
 	return 0;
 }
 
-static int map_pages(uint8_t *host, int fd, uint64_t offset, uint64_t len)
+static void note_mapping(struct ram *ram, uint64_t start, uint64_t end)
 {
+	struct ram_mapping *last = &ram->mapping[RAM_MAPPINGS_MAX - 1];
+
+	if (ram->mapping_count < RAM_MAPPINGS_MAX) {
+		ram->mapping[ram->mapping_count++] =
+			(struct ram_mapping){ start, end };
+		return;
+	}
+	if (start < last->start)
+		last->start = start;
+	if (end > last->end)
+		last->end = end;
+}
+
+static int map_pages(struct ram *ram, uint8_t *host, int fd, uint64_t offset,
+		     uint64_t len)
+{
+	const uint64_t start = (uint64_t)(host - ram->region[0].host);
+
 	if (mmap(host, len, PROT_READ | PROT_WRITE,
 		 MAP_PRIVATE | MAP_FIXED | MAP_NORESERVE, fd,
-		 (off_t)offset) != MAP_FAILED)
-		return 0;
-	return -errno;
+		 (off_t)offset) == MAP_FAILED)
+		return -errno;
+	note_mapping(ram, start, start + len);
+	return 0;
 }
 
 int ram_load(struct ram *ram, gpa at, int fd, uint64_t offset, uint64_t len,
@@ -306,11 +325,31 @@ int ram_load(struct ram *ram, gpa at, int fd, uint64_t offset, uint64_t len,
 	body = (len - head) & ~(RAM_PAGE - 1);
 	error = read_file_part(fd, host, offset, head);
 	if (!error)
-		error = map_pages(host + head, fd, offset + head, body);
+		error = map_pages(ram, host + head, fd, offset + head, body);
 	if (error == -ENODEV) /* a file that cannot be mapped */
 		error = read_file_part(fd, host + head, offset + head, body);
 	if (!error)
 		error = read_file_part(fd, host + head + body,
 				       offset + head + body, len - head - body);
+	return error;
+}
+
+int ram_load_all(struct ram *ram, int fd, uint64_t offset, bool copy,
+		 const struct ram_options *options)
+{
+	int error = 0;
+
+	for (unsigned i = 0; i < ARRAY_LEN(ram->region) && !error; i++) {
+		const struct ram_region *region = &ram->region[i];
+
+		error = ram_load(ram, region->start, fd, offset, region->size,
+				 copy);
+		offset += region->size;
+	}
+	if (!error && options->mergeable)
+		advise_pages(ram->region[0].host, ram->size, MADV_MERGEABLE,
+			     "mergeable");
+	if (!error && options->prefault)
+		error = prefault(ram, options);
 	return error;
 }

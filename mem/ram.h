@@ -80,12 +80,21 @@ struct ram_region {
 	uint8_t *host;
 };
 
+/* What a file backs until it is written to: bytes from the first of all RAM. */
+struct ram_mapping {
+	uint64_t start, end;
+};
+#define RAM_MAPPINGS_MAX 32
+
 struct ram {
 	struct ram_region region[2]; /* low, high */
 	uint64_t size;		     /* bytes of both */
 	uint64_t page;		     /* host page size behind it, bytes */
 	void *reserved;		     /* `room` bytes: it, and guard pages */
 	uint64_t room;
+	/* In any order; where there was no room for one, the last has grown. */
+	struct ram_mapping mapping[RAM_MAPPINGS_MAX];
+	unsigned mapping_count;
 };
 
 /*
@@ -120,5 +129,13 @@ int ram_clear(const struct ram *ram, gpa at, uint64_t len);
  */
 int ram_load(struct ram *ram, gpa at, int fd, uint64_t offset, uint64_t len,
 	     bool copy);
+
+/*
+ * All of RAM from a file, which has all of it from `offset`, a multiple of the
+ * page size, on: as ram_load does. Then what `options` say of prefault and
+ * mergeable holds for it. 0 or -errno, not logged.
+ */
+int ram_load_all(struct ram *ram, int fd, uint64_t offset, bool copy,
+		 const struct ram_options *options);
 
 #endif

@@ -86,7 +86,7 @@ __asm__(".pushsection .text.filter_gate,\"ax\",@progbits\n"
 static const char *const thread_names[] = {
 	[FILTER_LOOP] = "main",	    [FILTER_VCPU] = "vCPU",
 	[FILTER_WORKER] = "disk",   [FILTER_LOAD] = "loading",
-	[FILTER_BROKER] = "broker",
+	[FILTER_BROKER] = "broker", [FILTER_COMMITTER] = "committer",
 };
 
 /* -- reports -------------------------------------------------------------- */
@@ -314,8 +314,8 @@ int filter_load(enum filter_thread thread, unsigned number,
 	own_number = number;
 	if (!is_glibc)
 		error = load_program(&program);
-	/* The broker has no way to say so. */
-	if (!error && !number && thread != FILTER_BROKER)
+	/* Processes beside mote's have no way to say so. */
+	if (!error && !number && thread < FILTER_BROKER)
 		log_info("sandbox: %s thread: %s%u rules for system calls",
 			 thread_names[thread],
 			 is_glibc ? "this build cannot hold its " : "",

@@ -13,8 +13,9 @@ enum filter_thread {
 	FILTER_LOOP,
 	FILTER_VCPU,
 	FILTER_WORKER,
-	FILTER_LOAD,   /* the main thread's first, and under all of these */
-	FILTER_BROKER, /* a process: cpu/loop/broker.h */
+	FILTER_LOAD,	  /* the main thread's first, and under all of these */
+	FILTER_BROKER,	  /* a process: cpu/loop/broker.h */
+	FILTER_COMMITTER, /* another one: cpu/loop/committer.h */
 	FILTER_THREADS
 };
 

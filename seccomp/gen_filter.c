@@ -37,7 +37,7 @@
 static const char *const thread_words[FILTER_THREADS] = {
 	[FILTER_LOOP] = "loop",	    [FILTER_VCPU] = "vcpu",
 	[FILTER_WORKER] = "worker", [FILTER_LOAD] = "load",
-	[FILTER_BROKER] = "broker",
+	[FILTER_BROKER] = "broker", [FILTER_COMMITTER] = "committer",
 };
 
 static bool rows; /* every row has an action of its own */
@@ -240,7 +240,7 @@ static size_t compile_program(unsigned thread, struct sock_filter *code)
 		     "SCMP_FLTATR_ACT_BADARCH");
 	/* The kernel tries all numbers on the first filter that is loaded, and
 	 * on the others those that it allows: there a tree is quicker. */
-	if (thread == FILTER_LOAD || thread == FILTER_BROKER)
+	if (thread >= FILTER_LOAD)
 		must_succeed(
 			seccomp_attr_set(filter, SCMP_FLTATR_CTL_OPTIMIZE, 2),
 			"SCMP_FLTATR_CTL_OPTIMIZE");
@@ -311,6 +311,14 @@ static void print_programs(void)
 	       POLICY_SELF, POLICY_BROKER);
 }
 
+static void print_features_of(size_t row)
+{
+	printf("\t{");
+	for (unsigned t = 0; t < FILTER_THREADS; t++)
+		printf(" %u,", features_of_row(row, t));
+	printf(" },\n");
+}
+
 /* What an action's data means. */
 static void print_allows(void)
 {
@@ -318,12 +326,7 @@ static void print_allows(void)
 		printf("static const unsigned row_features[][%d] = {\n",
 		       (int)FILTER_THREADS);
 		for (size_t i = 0; i < policy_count; i++)
-			printf("\t{ %u, %u, %u, %u, %u },\n",
-			       features_of_row(i, FILTER_LOOP),
-			       features_of_row(i, FILTER_VCPU),
-			       features_of_row(i, FILTER_WORKER),
-			       features_of_row(i, FILTER_LOAD),
-			       features_of_row(i, FILTER_BROKER));
+			print_features_of(i);
 		printf("};\n#include \"tests/strip/strip.h\"\n");
 		return;
 	}

@@ -46,19 +46,21 @@
 #include <sys/time.h>
 
 #include "cpu/loop/broker.h"
+#include "cpu/loop/committer.h"
 #include "cpu/loop/thread.h"
 
 #ifndef MADV_POPULATE_WRITE /* Linux 5.14 */
 #define MADV_POPULATE_WRITE 23
 #endif
 
-#define LOAD   (1u << FILTER_LOAD)
-#define LOOP   (1u << FILTER_LOOP | LOAD)
-#define VCPU   (1u << FILTER_VCPU | LOAD)
-#define WORKER (1u << FILTER_WORKER | LOAD)
-#define BESIDE (1u << FILTER_VCPU | 1u << FILTER_WORKER | LOAD)
-#define ALL    (LOOP | VCPU | WORKER)
-#define BROKER (1u << FILTER_BROKER)
+#define LOAD	  (1u << FILTER_LOAD)
+#define LOOP	  (1u << FILTER_LOOP | LOAD)
+#define VCPU	  (1u << FILTER_VCPU | LOAD)
+#define WORKER	  (1u << FILTER_WORKER | LOAD)
+#define BESIDE	  (1u << FILTER_VCPU | 1u << FILTER_WORKER | LOAD)
+#define ALL	  (LOOP | VCPU | WORKER)
+#define BROKER	  (1u << FILTER_BROKER)
+#define COMMITTER (1u << FILTER_COMMITTER)
 
 #define OUTPUT	   FEATURE_OUTPUT
 #define TTY	   FEATURE_TTY
@@ -347,6 +349,36 @@ const struct policy_rule policy_rules[] = {
 	  "what was passed on, or could not be connected" },
 	FILE_OF_SOCKET(0),
 	FILE_OF_SOCKET(1),
+
+	/* The committer. */
+	{ COMMITTER,
+	  0,
+	  SYS_read,
+	  { ARG(0, COMMITTER_CHANNEL) },
+	  "a snapshot is whole; mote's end" },
+	{ COMMITTER, 0, SYS_fsync, ANY, "it is on the disk, " },
+	{ COMMITTER,
+	  0,
+	  SYS_renameat,
+	  { AT(1, COMMITTER_TEMPORARY), AT(3, COMMITTER_NAME) },
+	  "... before it has its name" },
+	{ COMMITTER,
+	  0,
+	  SYS_openat,
+	  { AT(1, COMMITTER_TEMPORARY), ARG(2, COMMITTER_FLAGS) },
+	  "the file of the next one, new and empty" },
+	{ COMMITTER,
+	  0,
+	  SYS_sendmsg,
+	  { ARG(0, COMMITTER_CHANNEL) },
+	  "that file, or why there is none" },
+	{ COMMITTER, 0, SYS_close, ANY, "the one that has its name" },
+	{ COMMITTER,
+	  0,
+	  SYS_unlinkat,
+	  { AT(1, COMMITTER_TEMPORARY), ARG(2, 0) },
+	  "removes what was not finished" },
+	{ COMMITTER, 0, SYS_exit_group, ANY, "the end" },
 };
 
 const size_t policy_count = sizeof(policy_rules) / sizeof(policy_rules[0]);

@@ -16,8 +16,69 @@
 
 #include "mem/util.h"
 
+/* What a snapshot says, and what is said in another way. */
+static int check_restore(struct options *options)
+{
+	static const struct {
+		const char *option, *mend;
+	} settled[] = {
+		{ "kernel", "the guest runs already" },
+		{ "initrd", "the guest runs already" },
+		{ "append", "the guest runs already" },
+		{ "cmdline", "the guest runs already" },
+		{ "memory", "the snapshot says how much; how it is backed is "
+			    "said by keys of --restore" },
+		{ "cpus", "the snapshot says how many" },
+	};
+
+	if (!file_is_given(&options->restore.file))
+		return 0;
+	for (size_t i = 0; i < ARRAY_LEN(settled); i++)
+		if (optparse_given(&options->parsed, settled[i].option))
+			return optparse_fail(NULL, NULL,
+					     "--%s has no place beside "
+					     "--restore: %s",
+					     settled[i].option,
+					     settled[i].mend);
+	return 0;
+}
+
+static int check_snapshot(struct options *options)
+{
+	static const struct option_where on = { .option = "snapshot",
+						.key = "on" },
+					 then = { .option = "snapshot",
+						  .key = "then" };
+	struct snapshot_options *s = &options->snapshot;
+
+	if (!file_is_given(&s->file))
+		return 0;
+	if (s->on == SNAPSHOT_ON_ANY)
+		s->on = options->command ? SNAPSHOT_ON_READY
+					 : SNAPSHOT_ON_SIGNAL;
+	if (s->on == SNAPSHOT_ON_PROGRAM && !options->command)
+		return optparse_fail(&on, "program",
+				     "is for a command, and there is none: it "
+				     "stands last, after --");
+	if (s->on == SNAPSHOT_ON_SIGNAL && options->command)
+		return optparse_fail(&on, "signal",
+				     "cannot be used with a command yet: its "
+				     "streams would be cut; use on=ready or "
+				     "on=program");
+	if (s->then == SNAPSHOT_THEN_ANY)
+		s->then = s->on == SNAPSHOT_ON_SIGNAL ? SNAPSHOT_CONTINUES
+						      : SNAPSHOT_EXITS;
+	if (s->then == SNAPSHOT_CONTINUES && s->on == SNAPSHOT_ON_PROGRAM)
+		return optparse_fail(&then, "continue",
+				     "cannot be used with on=program: the "
+				     "arguments are the clones'");
+	return 0;
+}
+
 static int check_boot(struct options *options)
 {
+	if (file_is_given(&options->restore.file))
+		return 0;
 	if (!file_is_given(&options->kernel))
 		return optparse_fail(NULL, NULL,
 				     "no kernel is given: add -k PATH, an ELF "
@@ -262,9 +323,9 @@ static int check_sandbox(struct options *options)
 int options_check(struct options *options)
 {
 	static int (*const checks[])(struct options * options) = {
-		check_boot,	  check_memory,	 check_nets,   check_root_disk,
-		check_sandbox,	  check_command, check_serial, check_stdio,
-		check_disk_sizes, check_name,
+		check_restore, check_snapshot,	check_boot,	  check_memory,
+		check_nets,    check_root_disk, check_sandbox,	  check_command,
+		check_serial,  check_stdio,	check_disk_sizes, check_name,
 	};
 	int error = 0;
 

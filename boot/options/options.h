@@ -39,9 +39,30 @@ struct option_user {
 
 #define USER_NOBODY 65534
 
+/* When a snapshot is taken, and what follows. */
+enum snapshot_on {
+	SNAPSHOT_ON_ANY, /* READY with a command, else SIGNAL */
+	SNAPSHOT_ON_READY,
+	SNAPSHOT_ON_PROGRAM,
+	SNAPSHOT_ON_SIGNAL
+};
+enum snapshot_then { SNAPSHOT_THEN_ANY, SNAPSHOT_EXITS, SNAPSHOT_CONTINUES };
+
+struct snapshot_options {
+	struct option_file file; /* not given: no snapshot is taken */
+	enum snapshot_on on;	 /* after options_check never ANY */
+	enum snapshot_then then; /* likewise */
+};
+
+struct restore_options {
+	struct option_file file; /* not given: the guest boots */
+	bool copy, prefault, mergeable, learn, moved;
+	enum restore_clock { RESTORE_CLOCK_HOST, RESTORE_CLOCK_KEEP } clock;
+};
+
 /* A file that is not given has path NULL and fd -1. */
 struct options {
-	struct option_file kernel; /* always given */
+	struct option_file kernel; /* given, or `restore` is */
 	bool kernel_copy;
 	struct option_file initrds[OPTIONS_INITRDS_MAX];
 	unsigned initrd_count;
@@ -59,6 +80,8 @@ struct options {
 	unsigned env_count;
 	const char *workdir; /* NULL: not given */
 	bool tty;
+	struct snapshot_options snapshot;
+	struct restore_options restore;
 	uint64_t timeout_ns; /* 0: none */
 	uint64_t grace_ns;   /* 0: none */
 	unsigned reboot_status;

@@ -720,6 +720,14 @@ static unsigned *element_count(const struct option_entry *entry, char *target)
 	return at;
 }
 
+static void note_given(struct option_parsed *parsed, const char *option,
+		       const char *text)
+{
+	if (parsed->given_count < OPTION_GIVEN_MAX)
+		parsed->given[parsed->given_count++] =
+			(struct option_given){ option, text };
+}
+
 static int set_option(struct parse *parse, const struct option_entry *entry,
 		      const char *text)
 {
@@ -732,6 +740,7 @@ static int set_option(struct parse *parse, const struct option_entry *entry,
 
 		return error ? error : 1;
 	}
+	note_given(parse->parsed, entry->own.name, text);
 	if (entry->max) {
 		unsigned *count = element_count(entry, parse->target);
 
@@ -947,6 +956,14 @@ static int list_fds(struct parse *parse, const struct option_entry *entry)
 						fd);
 		}
 	return error;
+}
+
+bool optparse_given(const struct option_parsed *parsed, const char *option)
+{
+	for (unsigned i = 0; i < parsed->given_count; i++)
+		if (!strcmp(parsed->given[i].option, option))
+			return true;
+	return false;
 }
 
 const char *optparse_fd_owner(const struct option_parsed *parsed, int fd)

@@ -20,6 +20,7 @@
 
 #define OPTION_POOL_BYTES 16384
 #define OPTION_FDS_MAX	  64
+#define OPTION_GIVEN_MAX  256
 
 /* What a value is in the text, and what is stored. */
 enum option_kind {
@@ -123,6 +124,12 @@ struct option_parsed {
 		const char *option; /* its long name */
 	} fds[OPTION_FDS_MAX];
 	unsigned fd_count;
+	/* What was given, in that order: the whole argument; NULL: a flag. */
+	struct option_given {
+		const char *option; /* its long name */
+		const char *text;
+	} given[OPTION_GIVEN_MAX];
+	unsigned given_count; /* those beyond the room are not there */
 };
 
 /*
@@ -137,6 +144,9 @@ int optparse_run(const struct option_set *set, void *target,
 
 /* The option that was given fd=`fd`; NULL where none was. */
 const char *optparse_fd_owner(const struct option_parsed *parsed, int fd);
+
+/* Whether that option was given. */
+bool optparse_given(const struct option_parsed *parsed, const char *option);
 
 /* -- single values --------------------------------------------------------- */
 

@@ -127,6 +127,34 @@ static const struct option_choice engines[] = {
 	{ 0 },
 };
 
+static const struct option_choice snapshot_ons[] = {
+	CHOICE("ready", SNAPSHOT_ON_READY,
+	       "when mote's init is ready for a command, or the guest has "
+	       "written to port 0x507; with a command that is what happens if "
+	       "nothing is said"),
+	CHOICE("program", SNAPSHOT_ON_PROGRAM,
+	       "when the command has written to the FIFO that MOTE_READY "
+	       "names"),
+	CHOICE("signal", SNAPSHOT_ON_SIGNAL, "at each SIGUSR1"),
+	{ 0 },
+};
+
+static const struct option_choice snapshot_thens[] = {
+	CHOICE("exit", SNAPSHOT_EXITS,
+	       "mote ends, with status 0; of `ready` and `program`"),
+	CHOICE("continue", SNAPSHOT_CONTINUES, "the guest goes on"),
+	{ 0 },
+};
+
+static const struct option_choice restore_clocks[] = {
+	CHOICE("host", RESTORE_CLOCK_HOST,
+	       "it shows the host's time, and the time since boot has passed, "
+	       "too"),
+	CHOICE("keep", RESTORE_CLOCK_KEEP,
+	       "it goes on where it was, and the date with it"),
+	{ 0 },
+};
+
 static const struct option_choice net_forms[] = {
 	FORM("tap", NAME, NET_TAP,
 	     "a tap interface that exists: ip tuntap add dev NAME mode tap "
@@ -285,6 +313,35 @@ static const struct option_field sandbox_keys[] = {
 	{ 0 },
 };
 
+static const struct option_field snapshot_keys[] = {
+	KEY(ENUM("on", snapshot.on, snapshot_ons, SNAPSHOT_ON_ANY, "signal"),
+	    "When it is taken."),
+	KEY(ENUM("then", snapshot.then, snapshot_thens, SNAPSHOT_THEN_ANY,
+		 "continue"),
+	    "What follows."),
+	{ 0 },
+};
+
+static const struct option_field restore_keys[] = {
+	KEY(FLAG("copy", restore.copy),
+	    "Read the guest's memory instead of mapping the file: clones then "
+	    "share nothing, and the file may go."),
+	KEY(FLAG("prefault", restore.prefault),
+	    "Read, or allocate, all of its memory before it runs."),
+	KEY(FLAG("mergeable", restore.mergeable),
+	    "Let the host merge equal pages (KSM)."),
+	KEY(FLAG("learn", restore.learn),
+	    "At the end, note in the snapshot which pages this run has "
+	    "written: the next ones have them sooner."),
+	KEY(ENUM("clock", restore.clock, restore_clocks, RESTORE_CLOCK_HOST,
+		 "keep"),
+	    "What the guest's clock shows."),
+	KEY(FLAG("moved", restore.moved),
+	    "Take disks that are written to although they are other files than "
+	    "they were: for copies that were made with the snapshot."),
+	{ 0 },
+};
+
 static const struct option_field serial_keys[] = {
 	KEY(FLAG("append", serial.append), "With file=: what is in the file "
 					   "stays, and output is added to it."),
@@ -298,8 +355,8 @@ static const struct option_field serial_keys[] = {
 /* -- the table ------------------------------------------------------------- */
 
 static const char BOOT[] = "boot", MACHINE[] = "machine", DEVICES[] = "devices",
-		  COMMAND[] = "command", SANDBOX[] = "sandbox",
-		  REPORT[] = "report";
+		  COMMAND[] = "command", SNAPSHOT[] = "snapshot",
+		  SANDBOX[] = "sandbox", REPORT[] = "report";
 
 static const struct option_entry options_table[] = {
 	OPTION('k', BOOT, PATH_OR_FD("kernel", kernel, "vmlinux"),
@@ -392,6 +449,20 @@ static const struct option_entry options_table[] = {
 	       MORE("By it a supervisor knows that it is to start the guest "
 		    "again: systemd with RestartForceExitStatus=. One that "
 		    "powers off has status 0.")),
+
+	OPTION(0, SNAPSHOT, PATH_OR_FD("snapshot", snapshot.file, "py.snap"),
+	       "save the guest, memory and all, in this file",
+	       .keys = snapshot_keys,
+	       MORE("What was there under that name stays as it is until the "
+		    "new one is whole. fd=N is a file, open for reading and "
+		    "writing. It holds all that the guest's memory holds, "
+		    "keys and passwords too: only its owner can read it.")),
+	OPTION(0, SNAPSHOT, PATH_OR_FD("restore", restore.file, "py.snap"),
+	       "go on from a snapshot, in place of -k", .keys = restore_keys,
+	       MORE("Any number of guests can, at once and as often as you "
+		    "like; what they have not written they share. Devices are "
+		    "those that the snapshot names, or of each kind those of "
+		    "this command line.")),
 
 	OPTION(0, SANDBOX,
 	       ENUM("sandbox", sandbox, sandbox_modes, SANDBOX_ON, "log"),

@@ -23,11 +23,12 @@
 #include "mem/util.h"
 
 static const char *const reason_names[] = {
-	[END_NONE] = "none",	 [END_POWEROFF] = "poweroff",
-	[END_REBOOT] = "reboot", [END_PANIC] = "panic",
-	[END_CRASH] = "crash",	 [END_EXITED] = "exited",
-	[END_SIGNAL] = "signal", [END_TIMEOUT] = "timeout",
-	[END_ERROR] = "error",	 [END_OOM] = "oom",
+	[END_NONE] = "none",	     [END_POWEROFF] = "poweroff",
+	[END_REBOOT] = "reboot",     [END_PANIC] = "panic",
+	[END_CRASH] = "crash",	     [END_EXITED] = "exited",
+	[END_SNAPSHOT] = "snapshot", [END_SIGNAL] = "signal",
+	[END_TIMEOUT] = "timeout",   [END_ERROR] = "error",
+	[END_OOM] = "oom",
 };
 
 void report_init(struct report *report)

@@ -21,7 +21,8 @@ enum end_reason {
 	END_PANIC,
 	END_CRASH,
 	END_EXITED,
-	END_OOM, /* the command, as the guest had no memory */
+	END_OOM,      /* the command, as the guest had no memory */
+	END_SNAPSHOT, /* one was taken, and that was all */
 	END_SIGNAL,
 	END_TIMEOUT,
 	END_ERROR,

@@ -1,0 +1,295 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The committer's life:
+ *
+ *	mote			committer
+ *	a new file, .NAME.XXXXXX
+ *	fork			keeps the directory and that file
+ *	writes it
+ *	last or not	-->	fsync, rename over NAME, fsync of the directory
+ *			<--	errno, and the next new file (SCM_RIGHTS)
+ *	its end		-->	removes a file that is not renamed; ends
+ *
+ * As with the broker (broker.c), who could take it over finds that its filter
+ * compares pointers: it renames, removes and makes files of these two names in
+ * this directory, which lie on a page that can be neither written to nor
+ * replaced, and nothing else.
+ *
+ * A file that has no directory to be renamed in (fd=N) is written where it is.
+ *
+ * Trusts nobody. Owns the directory and the new file.
+ */
+#include "cpu/loop/committer.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/random.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "mem/log.h"
+#include "mem/ram.h"
+
+#ifndef MAP_FIXED_NOREPLACE /* Linux 4.17 */
+#define MAP_FIXED_NOREPLACE 0x100000
+#endif
+
+/* Room for one descriptor beside a message. */
+union committer_rights {
+	struct cmsghdr header;
+	char bytes[CMSG_SPACE(sizeof(int))];
+};
+
+/* -- in the committer -------------------------------------------------------
+ */
+
+/* 0 or -errno. */
+static int rename_finished(int fd)
+{
+	if (fsync(fd) ||
+	    renameat(COMMITTER_DIR, (char *)COMMITTER_TEMPORARY, COMMITTER_DIR,
+		     (char *)COMMITTER_NAME) ||
+	    fsync(COMMITTER_DIR))
+		return -errno;
+	return 0;
+}
+
+static void answer_commit(int32_t result, int fd)
+{
+	union committer_rights rights = { .bytes = { 0 } };
+	struct iovec iov = { &result, sizeof(result) };
+	struct msghdr message = { .msg_iov = &iov, .msg_iovlen = 1 };
+
+	if (fd >= 0) {
+		message.msg_control = &rights;
+		message.msg_controllen = sizeof(rights);
+		rights.header = (struct cmsghdr){
+			.cmsg_level = SOL_SOCKET,
+			.cmsg_type = SCM_RIGHTS,
+			.cmsg_len = CMSG_LEN(sizeof(fd)),
+		};
+		memcpy(CMSG_DATA(&rights.header), &fd, sizeof(fd));
+	}
+	sendmsg(COMMITTER_CHANNEL, &message, MSG_NOSIGNAL);
+}
+
+/* One that failed stays what it is, to be written anew. */
+static void serve_commits(void)
+{
+	int fd = COMMITTER_FILE, result;
+	char last;
+
+	while (read(COMMITTER_CHANNEL, &last, sizeof(last)) == 1) {
+		result = rename_finished(fd);
+		if (!result)
+			close(fd);
+		if (!result && !last)
+			fd = openat(COMMITTER_DIR, (char *)COMMITTER_TEMPORARY,
+				    COMMITTER_FLAGS, 0600);
+		answer_commit(result, result || last ? -1 : fd);
+		if (!result && last)
+			return;
+	}
+	unlinkat(COMMITTER_DIR, (char *)COMMITTER_TEMPORARY, 0);
+}
+
+static const char *name_in_path(const char *path)
+{
+	const char *slash = strrchr(path, '/');
+
+	return slash ? slash + 1 : path;
+}
+
+static bool map_names(const struct committer *c)
+{
+	void *at =
+		mmap((void *)COMMITTER_AT, RAM_PAGE, PROT_READ | PROT_WRITE,
+		     MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
+	const char *name = name_in_path(c->file.path);
+
+	if (at != (void *)COMMITTER_AT)
+		return false;
+	memcpy((char *)COMMITTER_TEMPORARY, c->temporary, sizeof(c->temporary));
+	memcpy((char *)COMMITTER_NAME, name, strlen(name) + 1);
+	return !mprotect(at, RAM_PAGE, PROT_READ);
+}
+
+struct committer_setup {
+	const struct committer *committer;
+	bool keeps_stderr;
+	const struct thread_hook *hook;
+};
+
+/* Where it cannot be locked in it does nothing but to remove the file. */
+static void run_committer(const void *arg, int channel)
+{
+	const struct committer_setup *setup = arg;
+	const struct committer *c = setup->committer;
+	const int fds[] = { c->dir_fd, c->fd };
+
+	if (!helper_take(channel, fds, 2, setup->keeps_stderr))
+		_exit(1);
+	if (!map_names(c) ||
+	    (setup->hook->enter && setup->hook->enter(setup->hook->arg, 0)))
+		shutdown(COMMITTER_CHANNEL, SHUT_RDWR);
+	serve_commits();
+	_exit(0);
+}
+
+/* -- in mote --------------------------------------------------------------- */
+
+/* Like mkstemp's, but in a directory that is open. */
+static int make_temporary(struct committer *c)
+{
+	static const char letters[] = "abcdefghijklmnopqrstuvwxyz"
+				      "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_";
+	const char *name = name_in_path(c->file.path);
+	uint8_t random[6];
+
+	if (getrandom(random, sizeof(random), 0) != sizeof(random))
+		return -errno;
+	for (size_t i = 0; i < sizeof(random); i++)
+		random[i] = (uint8_t)letters[random[i] % 64];
+	snprintf(c->temporary, sizeof(c->temporary), ".%.240s.%.6s", name,
+		 (char *)random);
+	c->fd = openat(c->dir_fd, c->temporary, COMMITTER_FLAGS, 0600);
+	return c->fd < 0 ? -errno : 0;
+}
+
+/* A name that is there must be a file's, which is what will be replaced. */
+static int open_beside_path(struct committer *c)
+{
+	const char *path = c->file.path, *name = name_in_path(path);
+	const size_t len = (size_t)(name - path);
+	char dir[4096];
+	struct stat status;
+
+	if (!*name || strlen(name) > 240 || len >= sizeof(dir))
+		return -ENAMETOOLONG;
+	snprintf(dir, sizeof(dir), "%.*s", len ? (int)len : 1,
+		 len ? path : ".");
+	c->dir_fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (c->dir_fd < 0)
+		return -errno;
+	if (!fstatat(c->dir_fd, name, &status, AT_SYMLINK_NOFOLLOW) &&
+	    !S_ISREG(status.st_mode))
+		return -EEXIST;
+	return make_temporary(c);
+}
+
+static int take_file(struct committer *c)
+{
+	struct stat status;
+
+	c->fd = file_open(&c->file, c->option, O_RDWR, 0, NULL);
+	if (c->fd < 0)
+		return c->fd;
+	if (!fstat(c->fd, &status) && S_ISREG(status.st_mode))
+		return 0;
+	log_error("%sfd=%d: it is not a file", c->option, c->fd);
+	return -EINVAL;
+}
+
+int committer_open(struct committer *c, const char *option,
+		   const struct option_file *file)
+{
+	int error;
+
+	*c = COMMITTER_NONE;
+	c->option = option;
+	c->file = *file;
+	if (!file->path)
+		return take_file(c);
+	error = open_beside_path(c);
+	if (error)
+		log_error("%s%s: a file there cannot be made: %s", option,
+			  file->path,
+			  error == -EEXIST ? "what has this name is no file"
+					   : strerror(-error));
+	return error;
+}
+
+int committer_start(struct committer *c, bool keeps_stderr,
+		    const struct thread_hook *hook)
+{
+	const struct committer_setup setup = { c, keeps_stderr, hook };
+	const struct helper helper = {
+		.name = "mote committer",
+		.keeps_stderr = keeps_stderr,
+		.run = run_committer,
+		.arg = &setup,
+	};
+	int child;
+
+	if (!c->file.path)
+		return 0;
+	child = helper_start(&helper, &c->channel);
+	if (child < 0)
+		return child;
+	close(c->dir_fd);
+	c->dir_fd = -1;
+	log_info("committer: process %d has the directory of %s%s", child,
+		 c->option, c->file.path);
+	return 0;
+}
+
+int committer_commit(struct committer *c, bool last)
+{
+	const char byte = last;
+
+	if (c->channel < 0)
+		return fdatasync(c->fd) ? -errno : 0;
+	return write(c->channel, &byte, 1) == 1 ? 0 : -errno;
+}
+
+int committer_answer(struct committer *c)
+{
+	union committer_rights rights = { .bytes = { 0 } };
+	int32_t result = -EPIPE;
+	struct iovec iov = { &result, sizeof(result) };
+	struct msghdr message = {
+		.msg_iov = &iov,
+		.msg_iovlen = 1,
+		.msg_control = &rights,
+		.msg_controllen = sizeof(rights),
+	};
+	const struct cmsghdr *header;
+
+	if (c->channel < 0)
+		return 0;
+	if (recvmsg(c->channel, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC) !=
+	    sizeof(result))
+		return -EPIPE;
+	if (result)
+		return result;
+	close(c->fd);
+	c->fd = -1;
+	header = CMSG_FIRSTHDR(&message);
+	if (header && header->cmsg_type == SCM_RIGHTS)
+		memcpy(&c->fd, CMSG_DATA(header), sizeof(int));
+	return 0;
+}
+
+int committer_empty(struct committer *c)
+{
+	return c->fd >= 0 && ftruncate(c->fd, 0) ? -errno : 0;
+}
+
+void committer_close(struct committer *c)
+{
+	/* With a committer that is its work. */
+	if (c->dir_fd >= 0) {
+		if (c->fd >= 0)
+			unlinkat(c->dir_fd, c->temporary, 0);
+		close(c->dir_fd);
+	}
+	if (c->channel >= 0)
+		close(c->channel);
+	if (c->fd >= 0 && c->file.path)
+		close(c->fd);
+	c->fd = c->dir_fd = c->channel = -1;
+}

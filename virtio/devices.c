@@ -230,6 +230,44 @@ unsigned devices_features(const struct devices *d)
 	return features;
 }
 
+static void one_is_quiet(void *arg)
+{
+	struct devices *d = arg;
+
+	if (!--d->busy)
+		d->quiet(d->quiet_arg);
+}
+
+bool devices_pause(struct devices *d, void (*quiet)(void *arg), void *arg)
+{
+	d->busy = 0;
+	d->quiet = quiet;
+	d->quiet_arg = arg;
+	for (unsigned i = 0; i < d->count; i++)
+		d->busy += !mmio_pause(d->slot[i].device, one_is_quiet, d);
+	return !d->busy;
+}
+
+const char *devices_awaited(const struct devices *d)
+{
+	for (unsigned i = 0; i < d->count; i++)
+		if (mmio_is_busy(d->slot[i].device))
+			return d->slot[i].device->name;
+	return NULL;
+}
+
+void devices_resume(struct devices *d)
+{
+	for (unsigned i = 0; i < d->count; i++)
+		mmio_resume(d->slot[i].device);
+}
+
+void devices_restored(struct devices *d)
+{
+	for (unsigned i = 0; i < d->count; i++)
+		mmio_restored(d->slot[i].device);
+}
+
 void devices_destroy(struct devices *d)
 {
 	for (unsigned i = 0; i < d->count; i++) {

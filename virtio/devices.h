@@ -47,6 +47,10 @@ struct devices {
 	struct block_backing disk[DEVICES_MAX];
 	struct net net[NETS_MAX];
 	struct vsock *vsock;
+
+	unsigned busy;		  /* so many devices are not quiet yet: */
+	void (*quiet)(void *arg); /* it is called when all are */
+	void *quiet_arg;
 };
 
 /*
@@ -73,6 +77,17 @@ int devices_create(struct devices *devices, const struct devices_setup *setup);
  * there is FEATURE_URING where a ring will be tried.
  */
 unsigned devices_features(const struct devices *devices);
+
+/*
+ * mmio_pause, mmio_resume and mmio_restored of all of them, in the loop's
+ * thread: true where all are quiet; else quiet(arg) is called once, when they
+ * are, and until then devices_awaited is the name of one that is not.
+ */
+bool devices_pause(struct devices *devices, void (*quiet)(void *arg),
+		   void *arg);
+const char *devices_awaited(const struct devices *devices);
+void devices_resume(struct devices *devices);
+void devices_restored(struct devices *devices);
 
 /* After the vCPUs have stopped, before the loop is destroyed. */
 void devices_destroy(struct devices *devices);

@@ -58,6 +58,11 @@
  * DEVICE_NEEDS_RESET and one line in the log: features that were not offered,
  * a queue that is not in RAM, DRIVER_OK without FEATURES_OK.
  *
+ * A snapshot holds what the driver has written, and how far each queue was.
+ * A device is paused for it: it finishes what it has begun and begins nothing,
+ * while the vCPUs run, so all of the above can come in between. A kick then is
+ * as good as one that was never sent: all queues are kicked when it goes on.
+ *
  * Owns the transport, its page, its eventfds and their place in the loop.
  * Attached and detached by the main thread.
  */
@@ -66,6 +71,7 @@
 #include <errno.h>
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
@@ -122,11 +128,12 @@ enum mmio_register {
 #define INTERRUPT_USED	 1u
 #define INTERRUPT_CONFIG 2u
 
-/* What the driver has written about a queue. */
+/* What the driver has written about a queue; and where it is to begin. */
 struct transport_queue {
 	uint32_t num;
 	bool ready;
 	uint64_t desc, driver, device;
+	uint16_t next_avail, next_used, published; /* 0 but after a restore */
 };
 
 /* What a queue's ioeventfd calls, and what a window hands to the bus. */
@@ -169,6 +176,10 @@ struct transport {
 
 	struct log_limit complaints;
 
+	/* the loop's thread: called when a device that is paused is quiet */
+	void (*quiet)(void *arg);
+	void *quiet_arg;
+
 	/* under `lock` */
 	pthread_mutex_t lock;
 	uint32_t device_features_sel, driver_features_sel, queue_sel;
@@ -190,13 +201,19 @@ static _Atomic uint32_t *shown(const struct transport *t, unsigned offset)
 	return &t->page->word[(offset - MMIO_SHOWN) / 4];
 }
 
-static void show_config(struct transport *t)
+/* True where it is not what was shown before. */
+static bool show_config(struct transport *t)
 {
 	uint8_t bytes[DEVICE_CONFIG_MAX] = { 0 };
+	bool news = false;
 
 	memcpy(bytes, t->device->config, t->device->config_len);
-	for (unsigned at = 0; at < sizeof(bytes); at += 4)
-		atomic_store(shown(t, CONFIG + at), get_le32(bytes + at));
+	for (unsigned at = 0; at < sizeof(bytes); at += 4) {
+		const uint32_t word = get_le32(bytes + at);
+
+		news |= atomic_exchange(shown(t, CONFIG + at), word) != word;
+	}
+	return news;
 }
 
 /* 4.2.2.1: of a region that is not there it is all ones. */
@@ -268,6 +285,17 @@ void device_canceled(struct device *device)
 		loop_resume_calls(device->transport->loop);
 }
 
+void device_paused(struct device *device)
+{
+	struct transport *t = device->transport;
+	void (*quiet)(void *arg) = t ? t->quiet : NULL;
+
+	if (!quiet)
+		return;
+	t->quiet = NULL;
+	quiet(t->quiet_arg);
+}
+
 /* -- starting and stopping, in the loop's thread --------------------------- */
 
 static void kick_ready(void *arg, uint32_t events)
@@ -276,10 +304,19 @@ static void kick_ready(void *arg, uint32_t events)
 	struct device *device = kick->transport->device;
 
 	(void)events;
-	/* Before activation, or after a reset or device_broken, it is stale. */
+	/*
+	 * Before activation, or after a reset or device_broken, it is stale;
+	 * and mmio_resume kicks all.
+	 */
 	if (device->queue[kick->queue].ready &&
-	    !device->queue[kick->queue].broken)
+	    !device->queue[kick->queue].broken && !device->paused)
 		device->ops->kick(device, kick->queue);
+}
+
+static void kick_all(struct transport *t)
+{
+	for (unsigned i = 0; i < t->device->queue_count; i++)
+		kick_ready(&t->kick[i], 0);
 }
 
 static struct queue_config queue_config_of(const struct transport *t,
@@ -292,6 +329,9 @@ static struct queue_config queue_config_of(const struct transport *t,
 		.device = GPA(q->device),
 		.event_idx = device_has(t->device, FEATURE_EVENT_IDX),
 		.indirect = device_has(t->device, FEATURE_INDIRECT_DESC),
+		.next_avail = q->next_avail,
+		.next_used = q->next_used,
+		.published = q->published,
 	};
 }
 
@@ -332,8 +372,7 @@ static void transport_activate(void *arg)
 	device->active = true;
 	device->ops->activate(device);
 	/* What was put there before would wait for a kick that has been. */
-	for (unsigned i = 0; i < device->queue_count; i++)
-		kick_ready(&t->kick[i], 0);
+	kick_all(t);
 }
 
 /* True where it is over. The queues are stopped in any case. */
@@ -357,6 +396,7 @@ static void transport_reset(void *arg)
 	}
 	device->active = false;
 	device->acked = 0;
+	device_paused(device);
 }
 
 static void transport_stop_queue(void *arg)
@@ -666,6 +706,244 @@ static void slot_write(void *window, uint64_t offset, const uint8_t *data,
 }
 
 static const struct bus_ops slot_ops = { slot_read, slot_write };
+
+/* -- saving and restoring -------------------------------------------------- */
+
+bool mmio_pause(struct device *device, void (*quiet)(void *arg), void *arg)
+{
+	struct transport *t = device->transport;
+
+	device->paused = true;
+	if (!device->ops->pause || device->ops->pause(device))
+		return true;
+	t->quiet = quiet;
+	t->quiet_arg = arg;
+	return false;
+}
+
+void mmio_resume(struct device *device)
+{
+	device->transport->quiet = NULL;
+	device->paused = false;
+	if (device->ops->resume)
+		device->ops->resume(device);
+	kick_all(device->transport);
+}
+
+bool mmio_is_busy(const struct device *device)
+{
+	return device->transport->quiet;
+}
+
+#define FEATURE_DISK_RO (1ULL << 5)
+
+/* What a driver may rely on that a device of the kind may not have. */
+static const struct {
+	uint8_t kind, bit;
+	const char *name;
+} feature_names[] = {
+	{ DEVICE_NET, 0, "checksum offload" },
+	{ DEVICE_NET, 1, "checksum offload" },
+	{ DEVICE_NET, 3, "an MTU of the host's" },
+	{ DEVICE_NET, 7, "TSO" },
+	{ DEVICE_NET, 8, "TSO" },
+	{ DEVICE_NET, 9, "TSO with ECN" },
+	{ DEVICE_NET, 11, "TSO" },
+	{ DEVICE_NET, 12, "TSO" },
+	{ DEVICE_NET, 13, "TSO with ECN" },
+	{ DEVICE_BLOCK, 9, "FLUSH" },
+	{ DEVICE_BLOCK, 12, "several queues" },
+	{ DEVICE_BLOCK, 13, "DISCARD" },
+	{ DEVICE_BLOCK, 14, "WRITE_ZEROES" },
+};
+
+/* The words for the first of `features`; the next call overwrites them. */
+static const char *name_missing(enum device_id kind, uint64_t features)
+{
+	static char words[80];
+	const int bit = features ? __builtin_ctzll(features) : 0;
+	char number[24];
+	const char *name = number;
+
+	snprintf(number, sizeof(number), "feature bit %d", bit);
+	for (size_t i = 0; i < ARRAY_LEN(feature_names); i++)
+		if (feature_names[i].kind == kind &&
+		    feature_names[i].bit == bit)
+			name = feature_names[i].name;
+	snprintf(words, sizeof(words),
+		 "the guest uses %s, which this one does not do", name);
+	return words;
+}
+
+/* A slot's registers. `kind` comes first, for whoever counts devices. */
+struct slot_fields {
+	uint32_t kind, queues, status, interrupt, generation;
+	uint32_t device_features_sel, driver_features_sel, queue_sel;
+	uint64_t offered, driver_features;
+	bool impossible_features;
+	uint8_t config[DEVICE_CONFIG_MAX];
+};
+
+static struct slot_fields slot_fields_of(const struct transport *t)
+{
+	const struct device *device = t->device;
+	struct slot_fields f = {
+		.kind = device->id,
+		.queues = device->queue_count,
+		.status = atomic_load(shown(t, STATUS)),
+		.interrupt = atomic_load(shown(t, INTERRUPT_STATUS)),
+		.generation = atomic_load(shown(t, CONFIG_GENERATION)),
+		.device_features_sel = t->device_features_sel,
+		.driver_features_sel = t->driver_features_sel,
+		.queue_sel = t->queue_sel,
+		.offered = offered_features(device),
+		.driver_features = t->driver_features,
+		.impossible_features = t->impossible_features,
+	};
+
+	memcpy(f.config, device->config, device->config_len);
+	return f;
+}
+
+/* What the driver's features are judged by: it may have seen those offered. */
+static uint64_t features_in_use(const struct slot_fields *f)
+{
+	return f->status & STATUS_FEATURES_OK ? f->driver_features
+	       : f->status & STATUS_DRIVER    ? f->offered
+					      : 0;
+}
+
+static void check_slot(const struct transport *t, const struct slot_fields *f,
+		       struct state *s)
+{
+	const uint32_t known = STATUS_ACKNOWLEDGE | STATUS_DRIVER |
+			       STATUS_DRIVER_OK | STATUS_FEATURES_OK |
+			       STATUS_NEEDS_RESET | STATUS_FAILED;
+	const uint64_t offered = offered_features(t->device);
+	const uint64_t missing = features_in_use(f) & ~offered;
+
+	state_check(s, f->kind == t->device->id,
+		    "it was another kind of device");
+	state_check(s,
+		    f->kind != DEVICE_BLOCK ||
+			    !((f->offered ^ offered) & FEATURE_DISK_RO),
+		    offered & FEATURE_DISK_RO
+			    ? "it was not read-only, this one is"
+			    : "it was read-only, this one is not");
+	state_check(s, f->queues == t->device->queue_count,
+		    "it had another number of queues");
+	state_check(s,
+		    !(f->status & ~known) && (f->status & STATUS_FEATURES_OK ||
+					      !(f->status & STATUS_DRIVER_OK)),
+		    "its status is impossible");
+	state_check(s, !(f->interrupt & ~(INTERRUPT_USED | INTERRUPT_CONFIG)),
+		    "its interrupt status is impossible");
+	state_check(s,
+		    !(f->status & STATUS_FEATURES_OK) ||
+			    (f->driver_features & FEATURE_VERSION_1 &&
+			     !f->impossible_features),
+		    "its features are impossible");
+	state_check(s, !missing, name_missing(t->device->id, missing));
+}
+
+/* The page shows the config that the driver has seen: see mmio_restored. */
+static void take_slot(struct transport *t, const struct slot_fields *f)
+{
+	t->device_features_sel = f->device_features_sel;
+	t->driver_features_sel = f->driver_features_sel;
+	t->queue_sel = f->queue_sel;
+	t->driver_features = f->driver_features;
+	t->impossible_features = f->impossible_features;
+	atomic_store(shown(t, STATUS), f->status);
+	atomic_store(shown(t, INTERRUPT_STATUS), f->interrupt);
+	atomic_store(shown(t, CONFIG_GENERATION), f->generation);
+	for (unsigned at = 0; at < sizeof(f->config); at += 4)
+		atomic_store(shown(t, CONFIG + at), get_le32(f->config + at));
+}
+
+void mmio_state_slot(struct device *device, struct state *s)
+{
+	struct transport *t = device->transport;
+	struct slot_fields f = slot_fields_of(t);
+
+	state_u32(s, &f.kind);
+	state_u32(s, &f.queues);
+	state_u64(s, &f.offered);
+	state_u64(s, &f.driver_features);
+	state_u32(s, &f.status);
+	state_u32(s, &f.interrupt);
+	state_u32(s, &f.device_features_sel);
+	state_u32(s, &f.driver_features_sel);
+	state_u32(s, &f.queue_sel);
+	state_u32(s, &f.generation);
+	state_bool(s, &f.impossible_features);
+	state_bytes(s, f.config, sizeof(f.config));
+	if (!s->loading)
+		return;
+	check_slot(t, &f, s);
+	if (!s->wrong)
+		take_slot(t, &f);
+}
+
+/* Where the device is in it: what it has taken to no effect is taken again. */
+static void note_place(struct device *device, unsigned number,
+		       struct transport_queue *q)
+{
+	const struct queue *queue = &device->queue[number];
+	unsigned taken = 0;
+
+	/* One that is stopped or broken is not gone on with. */
+	if (!device->active || !queue->ready || queue->broken)
+		return;
+	if (device->ops->taken)
+		taken = device->ops->taken(device, number);
+	q->next_avail = (uint16_t)(queue->next_avail - taken);
+	q->next_used = queue->next_used;
+	q->published = queue->published;
+}
+
+void mmio_state_queue(struct device *device, unsigned queue, struct state *s)
+{
+	struct transport *t = device->transport;
+	struct transport_queue q = t->queue[queue];
+
+	q.next_avail = q.next_used = q.published = 0;
+	if (!s->loading)
+		note_place(device, queue, &q);
+	state_u32(s, &q.num);
+	state_bool(s, &q.ready);
+	state_u64(s, &q.desc);
+	state_u64(s, &q.driver);
+	state_u64(s, &q.device);
+	state_u16(s, &q.next_avail);
+	state_u16(s, &q.next_used);
+	state_u16(s, &q.published);
+	state_check(s, !q.ready || queue_fits(t, &q),
+		    "a queue's size, address or index is impossible");
+	state_check(s, q.ready || !(q.next_avail | q.next_used | q.published),
+		    "a queue that is not ready has indexes");
+	if (s->loading && !s->wrong)
+		t->queue[queue] = q;
+}
+
+void mmio_restored(struct device *device)
+{
+	struct transport *t = device->transport;
+	const uint32_t status = atomic_load(shown(t, STATUS));
+	const bool news = show_config(t);
+
+	if (news)
+		atomic_fetch_add(shown(t, CONFIG_GENERATION), 1);
+	if (!(status & STATUS_DRIVER_OK))
+		return;
+	atomic_fetch_or(shown(t, INTERRUPT_STATUS), INTERRUPT_USED);
+	if (!(status & STATUS_NEEDS_RESET))
+		transport_activate(t);
+	if (news)
+		interrupt_for_config(t);
+	else
+		device_interrupt(device);
+}
 
 /* -- attaching ------------------------------------------------------------- */
 

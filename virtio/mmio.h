@@ -21,6 +21,7 @@
 #include "cpu/loop/loop.h"
 #include "cpu/vm.h"
 #include "mem/ram.h"
+#include "mem/state.h"
 #include "virtio/queue.h"
 
 #define DEVICE_QUEUES_MAX 16
@@ -60,6 +61,20 @@ struct device_ops {
 	 * is called once more. At the end of mote nobody calls again.
 	 */
 	bool (*cancel)(struct device *device, uint32_t queues);
+	/*
+	 * `paused` was set: what has been taken from the queues is carried on
+	 * with, and given back. True where there is none of it; else
+	 * device_paused follows. NULL: there never is, but what `taken` counts.
+	 * A device may be activated and reset meanwhile, and is paused still.
+	 */
+	bool (*pause)(struct device *device);
+	/* `paused` is clear again; kicks follow. NULL: nothing to do. */
+	void (*resume)(struct device *device);
+	/*
+	 * How many chains of this queue, the last, it has and has not done a
+	 * thing with that counts: to be taken once more. NULL: none.
+	 */
+	unsigned (*taken)(struct device *device, unsigned queue);
 };
 
 struct device {
@@ -76,6 +91,7 @@ struct device {
 	uint8_t config[DEVICE_CONFIG_MAX]; /* see device_set_config */
 	uint64_t acked;
 	bool active; /* between activate and reset */
+	bool paused; /* takes no chains from its queues; see mmio_pause */
 	struct queue queue[DEVICE_QUEUES_MAX];
 	struct transport *transport;
 };
@@ -113,6 +129,9 @@ void device_broken(struct device *device, const char *why);
 /* What cancel has found in flight is over. */
 void device_canceled(struct device *device);
 
+/* What pause has found is over; harmless where nobody waits for it. */
+void device_paused(struct device *device);
+
 /* -- slots ---------------------------------------------------------------- */
 
 /*
@@ -143,5 +162,36 @@ int mmio_attach(struct device *device, struct vm *vm, struct loop *loop,
  * device is not attached.
  */
 void mmio_detach(struct device *device);
+
+/* -- saving and restoring ------------------------------------------------- */
+
+/*
+ * From the loop's thread. The device takes no more from its queues until
+ * mmio_resume, and the driver may go on: kicks are kept, registers work. True
+ * where nothing of the device is in flight; else quiet(arg) is called, once,
+ * when that is so. mmio_resume before that: it is not.
+ */
+bool mmio_pause(struct device *device, void (*quiet)(void *arg), void *arg);
+void mmio_resume(struct device *device);
+
+/* Still to call `quiet`? */
+bool mmio_is_busy(const struct device *device);
+
+/*
+ * What the driver has set up (mem/state.h): of the slot, and then of each of
+ * the device's queues. Saved by the loop's thread, the device paused and quiet
+ * and no vCPU running; loaded into a device that no driver has touched. What is
+ * loaded is judged by what this device offers and by guest RAM's size.
+ */
+void mmio_state_slot(struct device *device, struct state *s);
+void mmio_state_queue(struct device *device, unsigned queue, struct state *s);
+
+/*
+ * After the load of all that belongs to the device, guest RAM included, before
+ * vCPUs run. A device whose driver runs goes on where it was: its queues are
+ * kicked and the driver interrupted, since whether that has been before is in
+ * no register. Where config is not what the driver has seen it learns it.
+ */
+void mmio_restored(struct device *device);
 
 #endif

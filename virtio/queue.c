@@ -110,8 +110,18 @@ int queue_start(struct queue *queue, const struct ram *ram,
 {
 	const uint64_t size = config->size;
 
-	*queue = (struct queue){ .ram = ram, .config = *config };
-	if (!size || size > QUEUE_SIZE_MAX || size & (size - 1))
+	*queue = (struct queue){
+		.ram = ram,
+		.config = *config,
+		.avail_seen = config->next_avail,
+		.next_avail = config->next_avail,
+		.next_used = config->next_used,
+		.published = config->published,
+		.told = config->published,
+	};
+	if (!size || size > QUEUE_SIZE_MAX || size & (size - 1) ||
+	    (uint16_t)(queue->next_avail - queue->next_used) > size ||
+	    (uint16_t)(queue->next_used - queue->published) > size)
 		return -EINVAL;
 	queue->desc = ring_at(ram, config->desc, DESC_ALIGN, size * DESC_SIZE);
 	queue->avail = ring_at(ram, config->driver, AVAIL_ALIGN,

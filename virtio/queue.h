@@ -29,6 +29,8 @@ struct queue_config {
 	gpa driver;		  /* avail ring, 2-byte aligned */
 	gpa device;		  /* used ring, 4-byte aligned */
 	bool event_idx, indirect; /* negotiated features */
+	/* where it goes on; 0 but after a restore */
+	uint16_t next_avail, next_used, published;
 };
 
 struct queue {
@@ -55,8 +57,9 @@ struct chain {
 };
 
 /*
- * Starts a queue; its indexes begin at 0. -EINVAL, not logged, where the size
- * is not allowed, or a ring is misaligned or not wholly in RAM.
+ * Starts a queue at the indexes given. -EINVAL, not logged, where the size is
+ * not allowed, a ring is misaligned or not wholly in RAM, or more chains than
+ * it has would be between two indexes.
  */
 int queue_start(struct queue *queue, const struct ram *ram,
 		const struct queue_config *config);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* uses: virtio/mmio.c virtio/queue.c */
-/* uses: cpu/bus.c mem/ram.c mem/log.c mem/pool.c */
+/* uses: cpu/bus.c mem/ram.c mem/log.c mem/pool.c mem/state.c */
 /*
  * The virtio-mmio bus and rings, under a device that copies from what it may
  * read to what it may write. The input: see driver.h; the host's end:

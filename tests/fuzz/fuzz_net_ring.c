@@ -2,7 +2,7 @@
 /* uses: virtio/net/net.c virtio/net/tap.c virtio/net/stream.c */
 /* uses: virtio/net/rx_buffers.c virtio/lazy.c */
 /* uses: virtio/limiter.c virtio/queue.c cpu/loop/loop.c mem/ram.c mem/log.c */
-/* uses: mem/pool.c */
+/* uses: mem/pool.c mem/state.c */
 /*
  * virtio-net between a driver and a peer that both do as the input says, over
  * a socket pair. Besides what the sanitizers see: the device gives back no

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* uses: virtio/vsock/vsock.c virtio/vsock/conn.c virtio/vsock/host.c */
-/* uses: virtio/lazy.c mem/pool.c */
+/* uses: virtio/lazy.c mem/pool.c mem/state.c */
 /* uses: virtio/queue.c tests/unit/vsock_check.c tests/unit/mock_broker.c */
 /* uses: cpu/loop/loop.c cpu/loop/unixsock.c mem/ram.c cpu/loop/file.c */
 /* ldflags: -Wl,--wrap=clock_gettime -Wl,--wrap=loop_timer_set */

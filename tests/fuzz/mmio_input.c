@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* uses: virtio/mmio.c virtio/queue.c */
-/* uses: cpu/bus.c mem/ram.c mem/log.c mem/pool.c */
+/* uses: cpu/bus.c mem/ram.c mem/log.c mem/pool.c mem/state.c */
 #include "tests/fuzz/driver.h"
 
 #include <poll.h>

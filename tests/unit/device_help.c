@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* uses: virtio/mmio.c virtio/queue.c */
-/* uses: cpu/bus.c cpu/loop/loop.c tests/unit/guest_ram.c */
+/* uses: cpu/bus.c cpu/loop/loop.c tests/unit/guest_ram.c mem/state.c */
 #include "tests/unit/device_help.h"
 
 #include <poll.h>

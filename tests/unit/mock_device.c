@@ -58,8 +58,35 @@ static bool mock_cancel(struct device *device, uint32_t queues)
 	return true;
 }
 
-static const struct device_ops mock_ops = { mock_activate, mock_kick,
-					    mock_cancel };
+static bool mock_pause(struct device *device)
+{
+	check_thread();
+	assert_true(device->paused);
+	mock.pauses++;
+	return !atomic_load(&mock.in_flight);
+}
+
+static void mock_resume(struct device *device)
+{
+	check_thread();
+	assert_false(device->paused);
+	mock.resumes++;
+}
+
+static unsigned mock_taken(struct device *device, unsigned queue)
+{
+	(void)device;
+	return queue ? 0 : mock.taken;
+}
+
+static const struct device_ops mock_ops = {
+	.activate = mock_activate,
+	.kick = mock_kick,
+	.cancel = mock_cancel,
+	.pause = mock_pause,
+	.resume = mock_resume,
+	.taken = mock_taken,
+};
 
 int setup(void **state)
 {

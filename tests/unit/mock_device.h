@@ -22,8 +22,10 @@ extern struct mock {
 	unsigned activated, resets, kicks[QUEUES], popped;
 	unsigned stopped[QUEUES];
 	_Atomic unsigned cancels;
+	unsigned pauses, resumes;
+	unsigned taken; /* of queue 0, as it says */
 	uint64_t acked;
-	_Atomic bool in_flight; /* cancel finds something */
+	_Atomic bool in_flight; /* cancel and pause find something */
 	bool wrong_thread;
 } mock;
 

@@ -158,6 +158,47 @@ void mmio_detach(struct device *device)
 			note(detached, "slot", i);
 }
 
+/* Those of slots 1 and 4 are not quiet at once. */
+static void (*quiet_of[DEVICES_MAX])(void *arg);
+static void *quiet_arg;
+static unsigned resumed, restored;
+
+static unsigned slot_of(const struct device *device)
+{
+	unsigned i = 0;
+
+	while (attached[i] != device)
+		i++;
+	return i;
+}
+
+bool mmio_pause(struct device *device, void (*quiet)(void *arg), void *arg)
+{
+	const unsigned slot = slot_of(device);
+
+	if (slot != 1 && slot != 4)
+		return true;
+	quiet_of[slot] = quiet;
+	quiet_arg = arg;
+	return false;
+}
+
+void mmio_resume(struct device *device)
+{
+	quiet_of[slot_of(device)] = NULL;
+	resumed++;
+}
+
+bool mmio_is_busy(const struct device *device)
+{
+	return quiet_of[slot_of(device)];
+}
+
+void mmio_restored(struct device *device)
+{
+	restored += slot_of(device);
+}
+
 /* -- what is tested ------------------------------------------------------- */
 
 static int setup(void **state)
@@ -238,7 +279,8 @@ static void test_devices_without_alias(void **state)
 	assert_int_equal(slots[1].base.v, BASE + MMIO_SLOT_SIZE);
 }
 
-/* A disk has as many queues as it is told, else one for each CPU, up to a limit. */
+/* A disk has as many queues as it is told, else one for each CPU, up to a
+ * limit. */
 static void test_devices_queues(void **state)
 {
 	static const unsigned cpus[][2] = {
@@ -281,6 +323,56 @@ static void test_devices_too_many(void **state)
 	assert_int_equal(devices_open(&devices, &the_options, 1), -ENOSPC);
 	expect_log("too many devices");
 	assert_null(strstr(opened, "vsock"));
+}
+
+static unsigned quiets;
+
+static void all_quiet(void *arg)
+{
+	assert_ptr_equal(arg, &quiets);
+	quiets++;
+}
+
+static void one_quiet(unsigned slot)
+{
+	void (*quiet)(void *arg) = quiet_of[slot];
+
+	quiet_of[slot] = NULL;
+	quiet(quiet_arg);
+}
+
+/* It is said once that they are quiet: by the last of them. */
+static void test_devices_pause(void **state)
+{
+	(void)state;
+	ask_for_five();
+	assert_int_equal(devices_open(&devices, &the_options, 1), 0);
+	assert_int_equal(create(GPA(0)), 0);
+	disks[1].device.name = "disk 1";
+	the_vsock.device.name = "vsock";
+	quiets = resumed = restored = 0;
+	for (unsigned round = 0; round < 2; round++) {
+		assert_false(devices_pause(&devices, all_quiet, &quiets));
+		assert_string_equal(devices_awaited(&devices), "disk 1");
+		one_quiet(1);
+		assert_string_equal(devices_awaited(&devices), "vsock");
+		assert_int_equal(quiets, round);
+		one_quiet(4);
+		assert_null(devices_awaited(&devices));
+		assert_int_equal(quiets, round + 1);
+		devices_resume(&devices);
+		assert_int_equal(resumed, 5 * (round + 1));
+	}
+	devices_restored(&devices);
+	assert_int_equal(restored, 0 + 1 + 2 + 3 + 4);
+
+	/* Without those two all are at once. */
+	setup(state);
+	the_options.disk_count = 1;
+	assert_int_equal(devices_open(&devices, &the_options, 1), 0);
+	assert_int_equal(create(GPA(0)), 0);
+	assert_true(devices_pause(&devices, all_quiet, &quiets));
+	assert_int_equal(quiets, 2);
 }
 
 /* What comes behind one that fails is not tried. */
@@ -422,6 +514,7 @@ int main(void)
 		TEST(test_devices_without_alias),
 		TEST(test_devices_queues),
 		TEST(test_devices_too_many),
+		TEST(test_devices_pause),
 		TEST(test_devices_fail),
 		TEST(test_devices_disk_features),
 		TEST(test_devices_net_features),

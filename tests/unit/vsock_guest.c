@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* uses: virtio/vsock/vsock.c virtio/vsock/conn.c virtio/vsock/host.c */
-/* uses: virtio/lazy.c mem/pool.c */
+/* uses: virtio/lazy.c mem/pool.c mem/state.c */
 /* uses: virtio/queue.c cpu/loop/loop.c cpu/loop/unixsock.c mem/ram.c */
 /* uses: cpu/loop/helper.c */
 /* uses: tests/unit/kept_log.c cpu/loop/file.c cpu/loop/broker.c */

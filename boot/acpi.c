@@ -32,7 +32,10 @@
 #define DSDT_MAX    (sizeof(dsdt_aml_code) + DEVICES_MAX * SLOT_SIZE)
 #define TABLES_MAX  (RSDP_SIZE + DSDT_MAX + FADT_SIZE + MADT_MAX + XSDT_SIZE)
 
-_Static_assert(TABLES_MAX <= LAYOUT_ACPI_SIZE, "the tables fit");
+_Static_assert(LAYOUT_ACPI_GPA + TABLES_MAX <= PLATFORM_GENERATION &&
+		       PLATFORM_GENERATION + PLATFORM_GENERATION_BYTES <=
+			       LAYOUT_ACPI_GPA + LAYOUT_ACPI_SIZE,
+	       "the tables fit, and the generation behind them");
 
 /* Offsets in the FADT: ACPI 6.4, table 5.9. */
 enum fadt {

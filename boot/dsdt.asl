@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // What every guest's DSDT says: how to switch off, the serial port, the clock,
-// the panic device and the power button. acpi.c puts it behind a header of its own and
+// the panic device, the power button, the generation. acpi.c puts it behind a header of its own and
 // appends ssdt.asl once for each virtio-mmio slot.
 //
 // The C preprocessor runs first, for the numbers that mote's headers define;
@@ -54,9 +54,21 @@ DefinitionBlock ("", "DSDT", 2, "MOTE  ", "MOTEGST ", 1)
 			Name (_UID, 0)
 		}
 
+		// Microsoft's "Virtual Machine Generation ID": 16 bytes that are
+		// others once the guest was restored from a snapshot, so that
+		// it has other random numbers than the next one. By its _CID
+		// Linux (drivers/virt/vmgenid.c) and Windows know it.
+		Device (VGEN)
+		{
+			Name (_HID, "MOTE0001")
+			Name (_CID, "VM_Gen_Counter")
+			Name (_DDN, "VM_Gen_Counter")
+			Name (ADDR, Package () { PLATFORM_GENERATION, 0 })
+		}
+
 		// ACPI 6.4, 5.6.9: the Generic Event Device runs _EVT when its
-		// interrupt comes; that reads which events are pending and
-		// tells of the power button.
+		// interrupt comes; that reads which events are pending, which
+		// clears them, and tells of each.
 		Device (GED0)
 		{
 			Name (_HID, "ACPI0013")
@@ -70,9 +82,14 @@ DefinitionBlock ("", "DSDT", 2, "MOTE  ", "MOTEGST ", 1)
 			Field (EVRG, ByteAcc, NoLock, Preserve) { EVST, 8 }
 			Method (_EVT, 1, Serialized)
 			{
-				If (EVST & PLATFORM_EVENT_BUTTON)
+				Local0 = EVST
+				If (Local0 & PLATFORM_EVENT_BUTTON)
 				{
 					Notify (PWRB, 0x80)
+				}
+				If (Local0 & PLATFORM_EVENT_GENERATION)
+				{
+					Notify (VGEN, 0x80)
 				}
 			}
 		}

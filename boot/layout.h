@@ -18,7 +18,8 @@
 #define LAYOUT_SETUP_DATA   GPA(0x8000)
 #define LAYOUT_CMDLINE	    GPA(0x20000)
 #define LAYOUT_LOW_END	    0x9fc00ULL /* RAM ends here, tables may begin */
-#define LAYOUT_ACPI	    GPA(0xe0000)
+#define LAYOUT_ACPI_GPA	    0xe0000    /* its last bytes: cpu/platform.h */
+#define LAYOUT_ACPI	    GPA(LAYOUT_ACPI_GPA)
 #define LAYOUT_ACPI_SIZE    0x10000ULL
 #define LAYOUT_MPTABLE	    GPA(0xf0000)
 #define LAYOUT_MPTABLE_SIZE 0x10000ULL

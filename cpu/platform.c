@@ -16,9 +16,11 @@
 #include "cpu/platform.h"
 
 #include <sys/eventfd.h>
+#include <sys/random.h>
 #include <unistd.h>
 
 #include "cpu/loop/loop.h"
+#include "cpu/loop/thread.h"
 #include "mem/log.h"
 #include "mem/util.h"
 
@@ -73,10 +75,39 @@ void platform_reset(struct platform *p, bool triple_fault)
 		     reason == END_REBOOT ? p->reboot_status : STATUS_CRASH);
 }
 
+static void raise_event(struct platform *p, uint8_t event)
+{
+	atomic_fetch_or(&p->events, event);
+	eventfd_raise(p->button_fd);
+}
+
 void platform_press_button(struct platform *p)
 {
-	atomic_fetch_or(&p->events, PLATFORM_EVENT_BUTTON);
-	eventfd_raise(p->button_fd);
+	raise_event(p, PLATFORM_EVENT_BUTTON);
+}
+
+static int write_generation(const struct platform *p)
+{
+	uint8_t bytes[PLATFORM_GENERATION_BYTES];
+	int error;
+
+	/* A host that young has none to give, and no snapshots either. */
+	if (getrandom(bytes, sizeof(bytes), GRND_NONBLOCK) != sizeof(bytes))
+		return 0;
+	error = ram_write(p->ram, GPA(PLATFORM_GENERATION), bytes,
+			  sizeof(bytes));
+	if (error)
+		log_error("there is no RAM at 0x%x", PLATFORM_GENERATION);
+	return error;
+}
+
+int platform_new_generation(struct platform *p)
+{
+	const int error = write_generation(p);
+
+	if (!error)
+		raise_event(p, PLATFORM_EVENT_GENERATION);
+	return error;
 }
 
 static uint8_t read_pvpanic(struct platform *p)
@@ -97,13 +128,57 @@ static void write_exit(struct platform *p, uint8_t value)
 	platform_end(p, END_EXITED, value);
 }
 
-static void write_ready(struct platform *p, uint8_t value)
+/* True for the first one. */
+static bool note_ready(struct platform *p)
 {
 	uint64_t none = 0;
+	const bool first =
+		atomic_compare_exchange_strong(&p->ready_ns, &none, loop_now());
 
-	(void)value;
-	if (atomic_compare_exchange_strong(&p->ready_ns, &none, loop_now()))
+	if (first)
 		eventfd_raise(p->wake_fd);
+	return first;
+}
+
+void platform_ready(struct platform *p)
+{
+	note_ready(p);
+}
+
+struct ready_call {
+	const struct platform_ready *on_ready;
+	int vcpu;
+};
+
+static void call_on_ready(void *arg)
+{
+	const struct ready_call *call = arg;
+
+	call->on_ready->call(call->on_ready->arg, call->vcpu);
+}
+
+static void hear_ready(struct platform *p, int vcpu)
+{
+	struct ready_call call = { &p->on_ready, vcpu };
+
+	if (note_ready(p) && p->on_ready.loop)
+		loop_call(p->on_ready.loop, call_on_ready, &call);
+}
+
+static void write_ready(struct platform *p, uint8_t value)
+{
+	(void)value;
+	hear_ready(p, -1);
+}
+
+/*
+ * mote's init asks instead: 0 is to go on. In a guest that was restored from a
+ * snapshot of this moment there is a 1 in the register instead (AL).
+ */
+static uint8_t read_ready(struct platform *p)
+{
+	hear_ready(p, (int)thread_number());
+	return 0;
 }
 
 static void write_acpi(struct platform *p, uint8_t value)
@@ -149,7 +224,7 @@ static const struct port {
 	{ PLATFORM_PORT_I8042, NULL, write_i8042 },
 	{ PLATFORM_PORT_PVPANIC, read_pvpanic, write_pvpanic },
 	{ PLATFORM_PORT_EXIT, NULL, write_exit },
-	{ PLATFORM_PORT_READY, NULL, write_ready },
+	{ PLATFORM_PORT_READY, read_ready, write_ready },
 	{ PLATFORM_PORT_ACPI, NULL, write_acpi },
 	{ PLATFORM_PORT_SLEEP, read_zero, write_sleep },
 	{ PLATFORM_PORT_STATUS, read_zero, NULL },
@@ -215,7 +290,9 @@ int platform_create(struct platform *p, struct vm *vm,
 	if (!error)
 		error = add_ports(p, &vm->pio);
 	put_le16(planted, BOOT_FLAG_PLANTED);
-	if (!error && p->tells_panic)
+	if (!error && !options->restored)
+		error = write_generation(p);
+	if (!error && p->tells_panic && !options->restored)
 		error = ram_write(p->ram, BOOT_FLAG, planted, sizeof(planted));
 	if (!error)
 		error = vm_irqfd(vm, p->button_fd, VM_GSI_BUTTON);

@@ -17,18 +17,39 @@
 #define PLATFORM_PORT_I8042   0x64  /* 0xFE pulses the reset line */
 #define PLATFORM_PORT_PVPANIC 0x505 /* ACPI QEMU0001 */
 #define PLATFORM_PORT_EXIT    0x506 /* write: ends the guest, that status */
-#define PLATFORM_PORT_READY   0x507 /* write: the guest is ready */
+#define PLATFORM_PORT_READY   0x507 /* write, or read (0): it is ready */
 #define PLATFORM_PORT_ACPI    0x508 /* write: the guest interprets ACPI */
 #define PLATFORM_PORT_SLEEP   0x600 /* ACPI sleep control register */
 #define PLATFORM_PORT_STATUS  0x601 /* ACPI sleep status register */
 #define PLATFORM_PORT_RESET   0x602 /* ACPI reset register */
 #define PLATFORM_PORT_BUTTON  0x604 /* pending events; a read clears them */
 
-#define PLATFORM_RESET_VALUE  1
-#define PLATFORM_S5_TYPE      5
-#define PLATFORM_EVENT_BUTTON 1 /* bit 0 of PLATFORM_PORT_BUTTON */
+#define PLATFORM_RESET_VALUE 1
+#define PLATFORM_S5_TYPE     5
+/* Bits of PLATFORM_PORT_BUTTON */
+#define PLATFORM_EVENT_BUTTON	  1
+#define PLATFORM_EVENT_GENERATION 2
+
+/*
+ * Where the guest finds 16 bytes that no other run of a machine has: Microsoft,
+ * "Virtual Machine Generation ID". The device in boot/dsdt.asl says so.
+ */
+#define PLATFORM_GENERATION	  0xefff0
+#define PLATFORM_GENERATION_BYTES 16
 
 #define PLATFORM_PORTS 9
+
+/*
+ * What the loop's thread does when the guest says that it is ready, for the
+ * first time, while the vCPU that said it waits: where `call` has the vCPUs
+ * paused, this one parks right behind that instruction. `vcpu`: the one that
+ * has said it by an IN, whose AL is 0; -1: by an OUT.
+ */
+struct platform_ready {
+	struct loop *loop; /* NULL: nothing; set before the guest runs */
+	void (*call)(void *arg, int vcpu);
+	void *arg;
+};
 
 struct platform {
 	const struct ram *ram;
@@ -38,6 +59,7 @@ struct platform {
 	int button_fd;		 /* eventfd: irqfd of the button's GSI */
 	_Atomic uint32_t ending; /* reason << 8 | status; 0 while it runs */
 	_Atomic uint64_t ready_ns;
+	struct platform_ready on_ready;
 	_Atomic uint8_t events;
 	_Atomic bool acpi; /* the guest's ACPI interpreter has run _INI */
 	struct platform_port {
@@ -54,6 +76,8 @@ struct platform_options {
 	 */
 	bool tells_panic;
 	unsigned reboot_status; /* mote's exit status after a reboot */
+	/* RAM is a snapshot's: nothing of the start is written to it. */
+	bool restored;
 };
 
 /* Adds the ports to vm's bus; 0 or -errno, logged. */
@@ -70,6 +94,19 @@ void platform_reset(struct platform *platform, bool triple_fault);
 
 /* reason END_NONE while the guest runs. Any thread. */
 struct ending platform_ending(const struct platform *platform);
+
+/*
+ * The guest is ready, as if it had said so by itself; on_ready is not called.
+ * Any thread.
+ */
+void platform_ready(struct platform *platform);
+
+/*
+ * In a guest that was restored, once its state is there: new bytes at
+ * PLATFORM_GENERATION, and the event that has its kernel read them. Before the
+ * vCPUs run. 0 or -errno, logged.
+ */
+int platform_new_generation(struct platform *platform);
 
 /*
  * ACPI 6.4, 5.6.9: sets the event and raises the interrupt of the device, an

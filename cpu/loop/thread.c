@@ -24,6 +24,7 @@
 #define STACK_SIZE (64u << 10)
 
 static pid_t process;
+static _Thread_local unsigned own_number;
 
 static struct {
 	pthread_mutex_t lock;
@@ -78,6 +79,7 @@ static void *thread_main(void *arg)
 	struct thread *t = arg;
 	char name[16];
 
+	own_number = t->number;
 	snprintf(name, sizeof(name), "%s %u", t->name, t->number);
 	prctl(PR_SET_NAME, name);
 	t->tid = (pid_t)syscall(SYS_gettid);
@@ -85,6 +87,11 @@ static void *thread_main(void *arg)
 	enter_by_hook(&t->hook, t->number);
 	t->run(t->arg);
 	return NULL;
+}
+
+unsigned thread_number(void)
+{
+	return own_number;
 }
 
 static void ignore_kick_signal(int number)

@@ -47,6 +47,9 @@ void thread_kick(const struct thread *thread);
 /* Waits for its end; nothing where it was not started. */
 void thread_join(struct thread *thread);
 
+/* The number of the thread that asks: a vCPU's own; 0 in the main thread. */
+unsigned thread_number(void);
+
 /* Calls the main thread's own hook: 0 or -errno. */
 int thread_enter_main(const struct thread_hook *hook);
 

@@ -73,10 +73,14 @@ static const char dsdt_format[] =
 	"Device(PEVT){Name(_HID,\"QEMU0001\")" CRS
 	"IO(Decode16,0x%04X,0x%04X,0x01,0x01,)})}"
 	"Device(PWRB){Name(_HID,EisaId(\"PNP0C0C\"))Name(_UID,Zero)}"
+	"Device(VGEN){Name(_HID,\"MOTE0001\")Name(_CID,\"VM_Gen_Counter\")"
+	"Name(_DDN,\"VM_Gen_Counter\")Name(ADDR,Package(0x02){0x%08X,Zero})}"
 	"Device(GED0){Name(_HID,\"ACPI0013\")Name(_UID,Zero)" CRS IRQ "})"
 	"OperationRegion(EVRG,SystemIO,0x%04X,One)"
 	"Field(EVRG,ByteAcc,NoLock,Preserve){EVST,8}"
-	"Method(_EVT,1,Serialized){If((EVST&One)){Notify(PWRB,0x80)}}}"
+	"Method(_EVT,1,Serialized){Local0=EVST"
+	"If((Local0&One)){Notify(PWRB,0x80)}"
+	"If((Local0&0x02)){Notify(VGEN,0x80)}}}"
 	"OperationRegion(INIR,SystemIO,0x%04X,One)"
 	"Field(INIR,ByteAcc,NoLock,Preserve){INIB,8}"
 	"Method(_INI,0,Serialized){INIB=One}}";
@@ -94,7 +98,8 @@ static const char *expected_dsdt(unsigned slots)
 		text, sizeof(text), dsdt_format, PLATFORM_S5_TYPE, UART_PORT,
 		UART_PORT, UART_REGISTERS, VM_GSI_SERIAL, RTC_PORT, RTC_PORT,
 		RTC_PORTS, PLATFORM_PORT_PVPANIC, PLATFORM_PORT_PVPANIC,
-		VM_GSI_BUTTON, PLATFORM_PORT_BUTTON, PLATFORM_PORT_ACPI);
+		PLATFORM_GENERATION, VM_GSI_BUTTON, PLATFORM_PORT_BUTTON,
+		PLATFORM_PORT_ACPI);
 
 	for (unsigned i = 0; i < slots; i++)
 		len += (size_t)snprintf(
@@ -232,6 +237,8 @@ static void check(unsigned cpus, unsigned slots)
 	check_fadt(get_le64(xsdt + 36), &dsdt);
 	check_madt(get_le64(xsdt + 44), cpus);
 	check_dsdt(dsdt, slots);
+	/* It is the platform's to write. */
+	assert_int_equal(PLATFORM_GENERATION % 8, 0);
 	expect_zero(&ram, end, LAYOUT_MPTABLE.v - end);
 	ram_destroy(&ram);
 }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* uses: cpu/platform.c cpu/loop/report.c cpu/loop/loop.c cpu/bus.c */
+/* uses: cpu/loop/thread.c */
 /* uses: tests/unit/guest_ram.c tests/unit/sample_file.c */
 /* Every way in which a guest says how it ends, and the power button. */
 #include <pthread.h>
@@ -7,6 +8,7 @@
 #include <unistd.h>
 
 #include "cpu/loop/loop.h"
+#include "cpu/loop/thread.h"
 #include "cpu/platform.h"
 #include "tests/unit/guest_ram.h"
 #include "tests/unit/kept_log.h"
@@ -19,6 +21,7 @@ static struct platform platform;
 static struct vm machine;
 static struct ram ram;
 static int irqfd_error, irqfd_fd;
+static bool restored;
 static unsigned irqfd_gsi;
 
 int vm_irqfd(struct vm *vm, int event_fd, unsigned gsi)
@@ -35,6 +38,7 @@ static int create(bool tells_panic)
 		.ram = &ram,
 		.tells_panic = tells_panic,
 		.reboot_status = 77,
+		.restored = restored,
 	};
 
 	return platform_create(&platform, &machine, &options);
@@ -233,6 +237,132 @@ static void test_platform_hears_of_ready(void **state)
 	stop();
 }
 
+/* A vCPU that is to be paused behind its IN, or OUT. */
+static struct loop loop;
+static struct {
+	int calls, vcpu;
+	bool in_loop;
+} heard;
+static pthread_t loop_thread;
+
+static void on_ready(void *arg, int vcpu)
+{
+	assert_ptr_equal(arg, &heard);
+	heard.calls++;
+	heard.vcpu = vcpu;
+	heard.in_loop = pthread_equal(pthread_self(), loop_thread);
+	loop_stop(&loop);
+}
+
+static void ask(void *arg)
+{
+	(void)arg;
+	assert_int_equal(thread_number(), 7);
+	assert_int_equal(in(PLATFORM_PORT_READY), 0);
+	assert_int_equal(heard.calls, 1); /* not before it was heard */
+}
+
+static void tell(void *arg)
+{
+	(void)arg;
+	out(PLATFORM_PORT_READY, 1);
+	assert_int_equal(heard.calls, 1);
+}
+
+static void test_platform_calls_who_waits_for_ready(void **state)
+{
+	void (*const ways[])(void *) = { ask, tell };
+
+	(void)state;
+	loop_thread = pthread_self();
+	assert_int_equal(thread_number(), 0);
+	for (size_t i = 0; i < ARRAY_LEN(ways); i++) {
+		struct thread vcpu = { .name = "vCPU",
+				       .number = 7,
+				       .run = ways[i] };
+
+		start(false);
+		memset(&heard, 0, sizeof(heard));
+		assert_int_equal(loop_create(&loop), 0);
+		platform.on_ready =
+			(struct platform_ready){ &loop, on_ready, &heard };
+		assert_int_equal(thread_start(&vcpu), 0);
+		assert_int_equal(loop_run(&loop), 0);
+		thread_join(&vcpu);
+		assert_int_equal(heard.calls, 1);
+		assert_int_equal(heard.vcpu, ways[i] == ask ? 7 : -1);
+		assert_true(heard.in_loop);
+		assert_int_equal(count(platform.wake_fd), 1);
+		/* The first one counts. The loop is over: nobody waits. */
+		assert_int_equal(in(PLATFORM_PORT_READY), 0);
+		out(PLATFORM_PORT_READY, 1);
+		assert_int_equal(heard.calls, 1);
+		loop_destroy(&loop);
+		stop();
+	}
+}
+
+/* Its command's start is what counts in a guest that was restored. */
+static void test_platform_is_made_ready(void **state)
+{
+	(void)state;
+	start(false);
+	platform_ready(&platform);
+	assert_int_not_equal(platform.ready_ns, 0);
+	assert_int_equal(count(platform.wake_fd), 1);
+	assert_int_equal(in(PLATFORM_PORT_READY), 0);
+	assert_int_equal(count(platform.wake_fd), 0);
+	stop();
+}
+
+static void read_generation(uint8_t to[PLATFORM_GENERATION_BYTES])
+{
+	assert_int_equal(ram_read(&ram, to, GPA(PLATFORM_GENERATION),
+				  PLATFORM_GENERATION_BYTES),
+			 0);
+}
+
+static void test_platform_generations(void **state)
+{
+	static const uint8_t none[PLATFORM_GENERATION_BYTES];
+	uint8_t was[PLATFORM_GENERATION_BYTES], is[sizeof(was)];
+
+	(void)state;
+	start(true);
+	read_generation(was);
+	assert_memory_not_equal(was, none, sizeof(was));
+	assert_int_equal(in(PLATFORM_PORT_BUTTON), 0); /* that is no news */
+	assert_int_equal(count(platform.button_fd), 0);
+	assert_int_equal(platform_new_generation(&platform), 0);
+	read_generation(is);
+	assert_memory_not_equal(was, is, sizeof(was));
+	assert_int_equal(count(platform.button_fd), 1);
+	platform_press_button(&platform); /* neither hides the other */
+	assert_int_equal(in(PLATFORM_PORT_BUTTON),
+			 PLATFORM_EVENT_BUTTON | PLATFORM_EVENT_GENERATION);
+	assert_int_equal(in(PLATFORM_PORT_BUTTON), 0);
+	platform_press_button(&platform);
+	assert_int_equal(in(PLATFORM_PORT_BUTTON), PLATFORM_EVENT_BUTTON);
+	stop();
+}
+
+/* What is in RAM stays as it is. */
+static void test_platform_of_a_restored_guest(void **state)
+{
+	static const uint8_t none[PLATFORM_GENERATION_BYTES];
+	uint8_t is[PLATFORM_GENERATION_BYTES];
+
+	(void)state;
+	restored = true;
+	start(true);
+	read_generation(is);
+	assert_memory_equal(is, none, sizeof(is));
+	assert_int_equal(ram_read(&ram, is, FLAG, 2), 0);
+	assert_memory_equal(is, none, 2);
+	restored = false;
+	stop();
+}
+
 static void test_platform_hears_of_acpi(void **state)
 {
 	(void)state;
@@ -269,7 +399,7 @@ static void test_platform_reads_of_its_ports(void **state)
 		{ PLATFORM_PORT_PVPANIC, 3 }, /* what it can be told */
 		{ PLATFORM_PORT_SLEEP, 0 },   { PLATFORM_PORT_STATUS, 0 },
 		{ PLATFORM_PORT_RESET, 0 },   { PLATFORM_PORT_I8042, 0xff },
-		{ PLATFORM_PORT_EXIT, 0xff }, { PLATFORM_PORT_READY, 0xff },
+		{ PLATFORM_PORT_EXIT, 0xff }, { PLATFORM_PORT_ACPI, 0xff },
 	};
 	uint8_t wide[4];
 
@@ -314,6 +444,10 @@ int main(void)
 		cmocka_unit_test(test_platform_first_ending_wins),
 		cmocka_unit_test(test_platform_ends_once_among_threads),
 		cmocka_unit_test(test_platform_hears_of_ready),
+		cmocka_unit_test(test_platform_calls_who_waits_for_ready),
+		cmocka_unit_test(test_platform_is_made_ready),
+		cmocka_unit_test(test_platform_generations),
+		cmocka_unit_test(test_platform_of_a_restored_guest),
 		cmocka_unit_test(test_platform_hears_of_acpi),
 		cmocka_unit_test(test_platform_presses_the_power_button),
 		cmocka_unit_test(test_platform_reads_of_its_ports),

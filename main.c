@@ -17,6 +17,7 @@
 #include "boot/machine.h"
 #include "boot/options/files.h"
 #include "boot/options/options.h"
+#include "boot/snapshot/snapshot.h"
 #include "cpu/console/tty.h"
 #include "cpu/guest.h"
 #include "cpu/loop/broker.h"
@@ -39,6 +40,7 @@ static struct mote {
 	struct machine machine;
 	struct devices devices;
 	struct guest guest;
+	struct snapshot snapshot;
 	int broker_fd; /* -1: there is none */
 } mote; /* too large for the stack; the fault handler needs it as well */
 
@@ -132,6 +134,7 @@ static unsigned features_in_use(const struct mote *m)
 {
 	return console_features(&m->guest.console) |
 	       command_features(&m->guest.command) |
+	       snapshot_features(&m->snapshot) |
 	       devices_features(&m->devices);
 }
 
@@ -143,6 +146,7 @@ static int filter_thread(struct mote *m, enum filter_thread thread,
 		.features = features_in_use(m),
 		.log = m->options.sandbox == SANDBOX_LOG,
 		.broker_fd = m->broker_fd,
+		.committer_fd = m->snapshot.committer.channel,
 	};
 
 	if (m->options.sandbox == SANDBOX_OFF)
@@ -207,6 +211,31 @@ static int start_broker(struct mote *m, const struct jail_options *jail)
 	return error;
 }
 
+/* -- the committer --------------------------------------------------------- */
+
+static int enter_committer(void *arg, unsigned number)
+{
+	const struct broker_setup *s = arg;
+	const int error = jail_enter_broker(s->jail, s->files);
+
+	return error ? error : filter_thread(s->mote, FILTER_COMMITTER, number);
+}
+
+static int start_committer(struct mote *m, const struct jail_options *jail)
+{
+	struct committer *c = &m->snapshot.committer;
+	const enum sandbox_mode sandbox = m->options.sandbox;
+	struct broker_setup setup = { .mote = m, .jail = jail };
+	const struct thread_hook hook = {
+		sandbox == SANDBOX_OFF ? NULL : enter_committer, &setup
+	};
+
+	if (c->dir_fd < 0)
+		return 0;
+	setup.files = jail_directory_user(jail, c->dir_fd);
+	return committer_start(c, sandbox == SANDBOX_LOG, &hook);
+}
+
 /* -- stages --------------------------------------------------------------- */
 
 /* What the caller has opened; and --events, so that a failure is one. */
@@ -254,6 +283,8 @@ static int open_everything(struct mote *m)
 	if (!error)
 		error = open_console(m);
 	if (!error)
+		error = snapshot_open(&m->snapshot);
+	if (!error)
 		error = devices_open(&m->devices, &o->devices, o->cpus);
 	if (!error)
 		error = vm_open(&m->vm, &o->kvm);
@@ -269,7 +300,10 @@ static int open_everything(struct mote *m)
 static uint64_t largest_file(const struct mote *m)
 {
 	uint64_t largest = m->options.ram.size; /* a kernel from a pipe */
+	const uint64_t snapshot = snapshot_largest(&m->snapshot);
 
+	if (snapshot > largest)
+		largest = snapshot;
 	for (unsigned i = 0; i < m->options.devices.disk_count; i++)
 		if (m->devices.disk[i].size > largest)
 			largest = m->devices.disk[i].size;
@@ -322,6 +356,8 @@ static int lock_in(struct mote *m)
 	}
 	if (!error)
 		error = start_broker(m, &jail);
+	if (!error)
+		error = start_committer(m, &jail);
 	if (!error && o->sandbox != SANDBOX_OFF)
 		error = jail_enter(&jail);
 	/* The first of its own: before a byte of an image is read. */
@@ -331,16 +367,29 @@ static int lock_in(struct mote *m)
 	return error;
 }
 
+/* A snapshot's, or a kernel and what goes with it. */
+static int load_memory(struct mote *m)
+{
+	return snapshot_restores(&m->snapshot)
+		       ? snapshot_load_memory(&m->snapshot)
+		       : machine_load(&m->machine, &m->ram, &m->options,
+				      &m->files, m->devices.count);
+}
+
 static int load_machine(struct mote *m)
 {
-	int error = ram_create(&m->ram, &m->options.ram);
+	int error = 0;
+
+	if (snapshot_restores(&m->snapshot))
+		error = snapshot_load_machine(&m->snapshot);
+	if (!error)
+		error = ram_create(&m->ram, &m->options.ram);
 
 	if (m->options.ram.left)
 		available_close(&m->available);
 	guest_stage(&m->guest, "memory");
 	if (!error)
-		error = machine_load(&m->machine, &m->ram, &m->options,
-				     &m->files, m->devices.count);
+		error = load_memory(m);
 	files_close_images(&m->files);
 	guest_stage(&m->guest, "load");
 	return error;
@@ -380,6 +429,7 @@ static int build_machine(struct mote *m)
 	const struct vcpu_options vcpus = {
 		.count = m->options.cpus,
 		.nested = m->options.nested,
+		.restored = snapshot_restores(&m->snapshot),
 		.entry = m->machine.entry,
 		.boot_params = m->machine.boot_params,
 		.hook = { filter_vcpu, m },
@@ -393,12 +443,17 @@ static int build_machine(struct mote *m)
 	if (!error)
 		error = vcpus_create(&m->guest.vcpus, &m->vm,
 				     &m->guest.platform, &vcpus);
+	if (!error && snapshot_restores(&m->snapshot))
+		error = snapshot_load_rest(&m->snapshot);
+	if (!error)
+		error = snapshot_attach(&m->snapshot);
 	guest_stage(&m->guest, "vcpus");
 	return error;
 }
 
 static void unwind(struct mote *m)
 {
+	snapshot_close(&m->snapshot);
 	console_stop(&m->guest.console);
 	console_close(&m->guest.console);
 	command_close(&m->guest.command);
@@ -461,6 +516,9 @@ int main(int argc, char **argv)
 	int error;
 
 	guest_init(&m->guest);
+	snapshot_init(&m->snapshot, &(struct snapshot_machine){
+					    &m->options, &m->machine, &m->ram,
+					    &m->vm, &m->devices, &m->guest });
 	/* 0 is one */
 	m->files.events_fd = m->vm.kvm_fd = m->vm.fd = m->broker_fd = -1;
 	if (files_fill_standard() ||

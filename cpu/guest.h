@@ -18,6 +18,12 @@
 #include "cpu/rtc.h"
 #include "cpu/vcpu.h"
 
+/* Who takes a snapshot on SIGUSR1; NULL: nobody. */
+struct guest_snapshot {
+	void (*take)(void *arg);
+	void *arg;
+};
+
 /* Its parts are made by main, in the order of the stages; not all may be. */
 struct guest {
 	struct report report;
@@ -35,6 +41,7 @@ struct guest {
 	struct console console;
 	struct command command;
 	struct vcpus vcpus;
+	struct guest_snapshot snapshot;
 	struct thread_hook lock_in; /* of this thread, before the guest runs */
 	bool ready_reported;
 	unsigned terms;	       /* SIGTERMs received */

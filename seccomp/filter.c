@@ -208,6 +208,8 @@ resolve_instruction(struct sock_filter code, enum filter_thread thread,
 			code.k = (uint32_t)getpid();
 		else if (code.k == PROGRAM_BROKER)
 			code.k = (uint32_t)options->broker_fd;
+		else if (code.k == PROGRAM_COMMITTER)
+			code.k = (uint32_t)options->committer_fd;
 	}
 	if (code.code == (BPF_RET | BPF_K) &&
 	    (code.k & SECCOMP_RET_ACTION_FULL) == SECCOMP_RET_TRACE)

@@ -23,6 +23,7 @@ struct filter_options {
 	unsigned features; /* enum feature of cpu/loop/thread.h */
 	bool log;	   /* name what would be killed, and let it pass */
 	int broker_fd;	   /* where connections come from; -1: nowhere */
+	int committer_fd;  /* where files come from; -1: nowhere */
 };
 
 /*

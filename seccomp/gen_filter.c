@@ -286,6 +286,7 @@ static void print_programs(void)
 		count[t] = compile_program(t, code);
 		check_late_value(POLICY_SELF, code, count[t], t);
 		check_late_value(POLICY_BROKER, code, count[t], t);
+		check_late_value(POLICY_COMMITTER, code, count[t], t);
 		printf("static const struct sock_filter program_%s[] = {\n",
 		       thread_words[t]);
 		for (size_t i = 0; i < count[t]; i++)
@@ -307,8 +308,9 @@ static void print_programs(void)
 	for (size_t i = 0; i < policy_count; i++)
 		printf("\t{ %u, %u },\n", policy_rules[i].threads,
 		       policy_rules[i].features);
-	printf("};\n#define PROGRAM_SELF 0x%x\n#define PROGRAM_BROKER 0x%x\n",
-	       POLICY_SELF, POLICY_BROKER);
+	printf("};\n#define PROGRAM_SELF 0x%x\n#define PROGRAM_BROKER 0x%x\n"
+	       "#define PROGRAM_COMMITTER 0x%x\n",
+	       POLICY_SELF, POLICY_BROKER, POLICY_COMMITTER);
 }
 
 static void print_features_of(size_t row)

@@ -390,6 +390,15 @@ static bool enter_empty_root(void)
 
 /* -- who ------------------------------------------------------------------- */
 
+unsigned jail_directory_user(const struct jail_options *o, int dir_fd)
+{
+	struct stat status;
+
+	return o->user_given || geteuid() || fstat(dir_fd, &status)
+		       ? o->uid
+		       : status.st_uid;
+}
+
 unsigned jail_socket_user(const struct jail_options *o,
 			  const struct unixsock *file, bool dials)
 {

@@ -63,4 +63,10 @@ int jail_enter_broker(const struct jail_options *options, unsigned files);
 unsigned jail_socket_user(const struct jail_options *options,
 			  const struct unixsock *file, bool dials);
 
+/*
+ * Whom root's committer (cpu/loop/committer.h) is for files: who owns that
+ * directory, unless --user says otherwise.
+ */
+unsigned jail_directory_user(const struct jail_options *options, int dir_fd);
+
 #endif

@@ -79,6 +79,7 @@
 #define DIAL	   FEATURE_VSOCK_DIAL
 #define FILE_LEFT  FEATURE_SOCKET_FILE
 #define MAX	   FEATURE_OUTPUT_MAX
+#define SNAPSHOT   FEATURE_SNAPSHOT
 
 #define MASKED(index, mask, value)                                             \
 	{                                                                      \
@@ -240,7 +241,7 @@ const struct policy_rule policy_rules[] = {
 
 	/* Any virtio device. Not LOAD, which has all of KVM whatever is used:
 	 * its program would ask for these features first. */
-	{ 1u << FILTER_LOOP, DISK | TAP | STREAM | VSOCK | COMMAND, SYS_ioctl,
+	{ ONLY_LOOP, DISK | TAP | STREAM | VSOCK | COMMAND, SYS_ioctl,
 	  IOCTL(KVM_IRQ_LINE), "interrupts" },
 
 	/* --net */
@@ -275,6 +276,30 @@ const struct policy_rule policy_rules[] = {
 	  SYS_madvise,
 	  { ARG(2, MADV_DONTNEED) },
 	  "buffers of a closed connection go back to the host" },
+
+	/* --snapshot. Of KVM not LOAD, as above. */
+	{ ONLY_LOOP, SNAPSHOT, SYS_ioctl, IOCTL(KVM_GET_MP_STATE), "saves the machine" },
+	{ ONLY_LOOP, SNAPSHOT, SYS_ioctl, IOCTL(KVM_GET_SREGS), "saves the machine" },
+	{ ONLY_LOOP, SNAPSHOT, SYS_ioctl, IOCTL(KVM_GET_REGS), "saves the machine" },
+	{ ONLY_LOOP, SNAPSHOT, SYS_ioctl, IOCTL(KVM_GET_XSAVE2), "saves the machine" },
+	{ ONLY_LOOP, SNAPSHOT, SYS_ioctl, IOCTL(KVM_GET_XCRS), "saves the machine" },
+	{ ONLY_LOOP, SNAPSHOT, SYS_ioctl, IOCTL(KVM_GET_DEBUGREGS), "saves the machine" },
+	{ ONLY_LOOP, SNAPSHOT, SYS_ioctl, IOCTL(KVM_GET_LAPIC), "saves the machine" },
+	{ ONLY_LOOP, SNAPSHOT, SYS_ioctl, IOCTL(KVM_GET_MSRS), "saves the machine" },
+	{ ONLY_LOOP, SNAPSHOT, SYS_ioctl, IOCTL(KVM_GET_VCPU_EVENTS), "saves the machine" },
+	{ ONLY_LOOP, SNAPSHOT, SYS_ioctl, IOCTL(KVM_GET_IRQCHIP), "saves the machine" },
+	{ ONLY_LOOP, SNAPSHOT, SYS_ioctl, IOCTL(KVM_GET_CLOCK), "saves the machine" },
+	{ ONLY_LOOP, SNAPSHOT, SYS_ioctl, IOCTL(KVM_GET_DEVICE_ATTR), "saves the machine" },
+	{ ONLY_LOOP, SNAPSHOT, SYS_pread64, ANY, "which memory the guest has" },
+	{ LOOP, SNAPSHOT, SYS_pwrite64, ANY, "memory and all else, to the file" },
+	{ LOOP, SNAPSHOT, SYS_ftruncate, ANY, "holes in it for what is zero" },
+	{ LOOP, SNAPSHOT, SYS_fdatasync, ANY, "fd=N; disks, before they are named" },
+	{ ONLY_LOOP, SNAPSHOT, SYS_getrandom, ANY, "what tells snapshots apart" },
+	{ LOOP,
+	  SNAPSHOT,
+	  SYS_recvmsg,
+	  { ARG(0, POLICY_COMMITTER) },
+	  "the next file, from the committer" },
 
 	/* Loading an image, and building the machine. */
 	{ LOAD, 0, SYS_ioctl, { MASKED(1, 0xff00, KVMIO << 8) }, "KVM" },

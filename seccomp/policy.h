@@ -32,6 +32,7 @@ struct policy_arg {
  */
 #define POLICY_SELF   0x7051d0ffu
 #define POLICY_BROKER 0x7051d0feu
+#define POLICY_COMMITTER 0x7051d0fdu
 
 struct policy_rule {
 	unsigned threads;  /* bits of 1 << enum filter_thread */

@@ -101,7 +101,8 @@ int snapshot_write(int fd, const void *bytes, size_t len, uint64_t off)
 	return 0;
 }
 
-int snapshot_header_write(struct snapshot_header *h, const void *state, int fd)
+int snapshot_header_write(struct snapshot_header *h, const void *state, int fd,
+			  bool in_place)
 {
 	static uint8_t bytes[SNAPSHOT_HEADER];
 	struct state s = state_save(bytes, sizeof(bytes));
@@ -120,7 +121,7 @@ int snapshot_header_write(struct snapshot_header *h, const void *state, int fd)
 				       sizeof(bytes) - HEADER_BEGINNING,
 				       HEADER_BEGINNING);
 	/* Nothing of it may reach the disk after its beginning. */
-	if (!error && fdatasync(fd))
+	if (!error && in_place && fdatasync(fd))
 		error = -errno;
 	if (!error)
 		error = snapshot_write(fd, bytes, HEADER_BEGINNING, 0);

@@ -69,10 +69,11 @@ void snapshot_header_place(struct snapshot_header *header);
 
 /*
  * The header, its beginning last: before that the file is none. `state` has
- * state_len bytes and is written here, too. 0 or -errno, not logged.
+ * state_len bytes and is written here, too. `in_place`: the file has its name
+ * already, and the host may stop at any moment. 0 or -errno, not logged.
  */
 int snapshot_header_write(struct snapshot_header *header, const void *state,
-			  int fd);
+			  int fd, bool in_place);
 
 /* Writes all of it: 0 or -errno, not logged. */
 int snapshot_write(int fd, const void *bytes, size_t len, uint64_t off);

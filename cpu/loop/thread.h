@@ -88,6 +88,7 @@ enum feature {
 	FEATURE_VSOCK_DIAL = 1 << 14,  /* --vsock whose guest reaches others */
 	FEATURE_SOCKET_FILE = 1 << 15, /* for the broker to remove */
 	FEATURE_OUTPUT_MAX = 1 << 16,  /* a serial output file with max= */
+	FEATURE_SNAPSHOT = 1 << 17,    /* --snapshot */
 };
 
 #endif

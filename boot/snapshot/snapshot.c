@@ -1,0 +1,757 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Snapshots.
+ *
+ *	snapshot.c	the table of parts, taking and restoring
+ *	memory.c	guest memory into the file
+ *	file.c		the file: header, records
+ *
+ * Taking one is asynchronous until all stands still, and then done in one go by
+ * the loop's thread:
+ *
+ *	IDLE	SIGUSR1, or the guest is ready	devices and vCPUs are paused
+ *	PAUSES	all vCPUs have parked, and	state, layers and memory are
+ *		nothing of a device is in	written; the committer is told
+ *		flight
+ *		PATIENCE_NS have passed		the guest goes on, without
+ *	COMMITS	the file has its name		mote ends, or the guest has
+ *						gone on since
+ *
+ * While it is written signals are answered between pieces, so that nobody waits
+ * for a large memory or a slow disk.
+ *
+ * A part of the machine is saved and loaded by one function, which lists its
+ * fields (mem/state.h); its place in the table below is the order in which it
+ * is saved, stands in the file, and is loaded.
+ *
+ * The file is hostile: see file.h; what a part loads, it judges. Owns the
+ * descriptors and the state's memory.
+ */
+#include "boot/snapshot/snapshot.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/mman.h>
+#include <sys/random.h>
+#include <unistd.h>
+
+#include "boot/snapshot/memory.h"
+#include "cpu/vcpu_state.h"
+#include "cpu/vm_state.h"
+#include "mem/log.h"
+#include "mem/util.h"
+
+/* A disk that does not answer in that time has no snapshot. */
+#define PATIENCE_NS 10000000000ULL
+
+/* -- parts ------------------------------------------------------------------ */
+
+#define VERSION_BYTES 32
+
+static const char *kinds_text(const unsigned counts[3], char room[80])
+{
+	snprintf(room, 80, "%u disk%s, %u network%s and %s vsock", counts[0],
+		 counts[0] == 1 ? "" : "s", counts[1],
+		 counts[1] == 1 ? "" : "s", counts[2] ? "a" : "no");
+	return room;
+}
+
+/* The devices, which must be as many of each kind. */
+static void device_counts_state(struct snapshot *s, struct state *state)
+{
+	struct device_options *o = &s->on.devices->options;
+	const unsigned here[] = { o->disk_count, o->net_count,
+				  s->on.devices->vsock != NULL };
+	unsigned counts[] = { here[0], here[1], here[2] };
+	char had[80], has[80];
+
+	for (unsigned i = 0; i < ARRAY_LEN(counts); i++)
+		state_unsigned(state, &counts[i]);
+	if (!state->wrong && memcmp(counts, here, sizeof(here)) != 0)
+		state_refuse(state, "it has %s; this command line names %s",
+			     kinds_text(counts, had), kinds_text(here, has));
+	for (unsigned i = 0; i < o->disk_count; i++) {
+		state_unsigned(state, &o->disks[i].queues);
+		state_check(state,
+			    o->disks[i].queues &&
+				    o->disks[i].queues <= DEVICE_QUEUES_MAX,
+			    "the number of a disk's queues is impossible");
+	}
+}
+
+static void machine_state(struct snapshot *s, unsigned index,
+			  struct state *state)
+{
+	struct options *o = s->on.options;
+	struct machine *machine = s->on.machine;
+
+	(void)index;
+	state_u64(state, &o->ram.size);
+	state_check(state,
+		    o->ram.size >= RAM_MIN_SIZE &&
+			    o->ram.size % RAM_PAGE == 0 &&
+			    o->ram.size == s->header.mem_len,
+		    "the size of its memory is impossible");
+	state_unsigned(state, &o->cpus);
+	state_check(state, o->cpus && o->cpus <= s->on.vm->cpus_max,
+		    "this host's KVM allows fewer vCPUs than it has");
+	state_bool(state, &o->nested);
+	state_bool(state, &machine->tells_panic);
+	state_bool(state, &machine->names_virtio);
+	state_u32(state, (uint32_t *)&s->ready_vcpu);
+	state_check(state,
+		    s->ready_vcpu >= -1 && s->ready_vcpu < (int)o->cpus,
+		    "the vCPU that said that it was ready is impossible");
+	device_counts_state(s, state);
+}
+
+static void host_state(struct snapshot *s, unsigned index, struct state *state)
+{
+	char version[VERSION_BYTES] = MOTE_VERSION;
+
+	(void)s;
+	(void)index;
+	state_bytes(state, version, sizeof(version));
+	version[VERSION_BYTES - 1] = '\0';
+	if (state->loading && !state->wrong)
+		log_debug("it was made by mote %s", version);
+}
+
+static void clock_part(struct snapshot *s, unsigned index, struct state *state)
+{
+	(void)index;
+	vm_state_clock(s->on.vm, state);
+}
+
+#define VCPU_PART(name)                                                        \
+	static void name##_part(struct snapshot *s, unsigned index,            \
+				struct state *state)                           \
+	{                                                                      \
+		vcpu_state_##name(&s->on.guest->vcpus.cpu[index], state);      \
+	}
+VCPU_PART(cpuid)
+VCPU_PART(sregs)
+VCPU_PART(regs)
+VCPU_PART(xsave)
+VCPU_PART(debug)
+VCPU_PART(lapic)
+VCPU_PART(tsc)
+VCPU_PART(msrs)
+VCPU_PART(events)
+
+static void ioapic_part(struct snapshot *s, unsigned index, struct state *state)
+{
+	(void)index;
+	vm_state_ioapic(s->on.vm, state);
+}
+
+static void pic_part(struct snapshot *s, unsigned index, struct state *state)
+{
+	vm_state_pic(s->on.vm, index, state);
+}
+
+static void serial_part(struct snapshot *s, unsigned index, struct state *state)
+{
+	(void)index;
+	uart_state(&s->on.guest->serial, state);
+}
+
+static void platform_part(struct snapshot *s, unsigned index,
+			  struct state *state)
+{
+	(void)index;
+	platform_state(&s->on.guest->platform, state);
+}
+
+static void slot_part(struct snapshot *s, unsigned index, struct state *state)
+{
+	mmio_state_slot(s->on.devices->slot[index].device, state);
+}
+
+#define QUEUE_BITS 4
+
+static void queue_part(struct snapshot *s, unsigned index, struct state *state)
+{
+	mmio_state_queue(s->on.devices->slot[index >> QUEUE_BITS].device,
+			 index & ((1u << QUEUE_BITS) - 1), state);
+}
+
+/* The index of the n-th of a part; -1: there are no more. */
+static int one_index(const struct snapshot *s, unsigned n)
+{
+	(void)s;
+	return n ? -1 : 0;
+}
+
+static int two_index(const struct snapshot *s, unsigned n)
+{
+	(void)s;
+	return n < 2 ? (int)n : -1;
+}
+
+static int vcpu_index(const struct snapshot *s, unsigned n)
+{
+	return n < s->on.options->cpus ? (int)n : -1;
+}
+
+static int slot_index(const struct snapshot *s, unsigned n)
+{
+	return n < s->on.devices->count ? (int)n : -1;
+}
+
+static int queue_index(const struct snapshot *s, unsigned n)
+{
+	for (unsigned i = 0; i < s->on.devices->count; i++) {
+		const unsigned queues =
+			s->on.devices->slot[i].device->queue_count;
+
+		if (n < queues)
+			return (int)(i << QUEUE_BITS | n);
+		n -= queues;
+	}
+	return -1;
+}
+
+enum part_tag {
+	PART_MACHINE = 1,
+	PART_HOST,
+	PART_CLOCK,
+	PART_CPUID,
+	PART_SREGS,
+	PART_REGS,
+	PART_XSAVE,
+	PART_DEBUG,
+	PART_LAPIC,
+	PART_TSC,
+	PART_MSRS,
+	PART_EVENTS,
+	PART_IOAPIC,
+	PART_PIC,
+	PART_SERIAL,
+	PART_PLATFORM,
+	PART_SLOT,
+	PART_QUEUE,
+};
+
+/* The first of those that want a machine to be loaded into. */
+#define FIRST_OF_REST PART_CLOCK
+
+static const struct part {
+	uint16_t tag;
+	const char *name; /* for messages, with its index where it has one */
+	int (*index)(const struct snapshot *s, unsigned n);
+	void (*state)(struct snapshot *s, unsigned index, struct state *state);
+} parts[] = {
+	{ PART_MACHINE, "its machine", one_index, machine_state },
+	{ PART_HOST, "its host", one_index, host_state },
+	{ PART_CLOCK, "its clock", one_index, clock_part },
+	{ PART_CPUID, "CPUID of vCPU", vcpu_index, cpuid_part },
+	{ PART_SREGS, "segments of vCPU", vcpu_index, sregs_part },
+	{ PART_REGS, "registers of vCPU", vcpu_index, regs_part },
+	{ PART_XSAVE, "vectors of vCPU", vcpu_index, xsave_part },
+	{ PART_DEBUG, "debug registers of vCPU", vcpu_index, debug_part },
+	{ PART_LAPIC, "local APIC of vCPU", vcpu_index, lapic_part },
+	{ PART_TSC, "TSC of vCPU", vcpu_index, tsc_part },
+	{ PART_MSRS, "MSRs of vCPU", vcpu_index, msrs_part },
+	{ PART_EVENTS, "events of vCPU", vcpu_index, events_part },
+	{ PART_IOAPIC, "its I/O APIC", one_index, ioapic_part },
+	{ PART_PIC, "PIC", two_index, pic_part },
+	{ PART_SERIAL, "its serial port", one_index, serial_part },
+	{ PART_PLATFORM, "its event ports", one_index, platform_part },
+	{ PART_SLOT, "slot", slot_index, slot_part },
+	{ PART_QUEUE, "queue", queue_index, queue_part },
+};
+
+static const char *part_name(const struct part *part, unsigned index,
+			     char room[64])
+{
+	if (part->index == one_index)
+		return part->name;
+	snprintf(room, 64, "%s %u", part->name, index);
+	return room;
+}
+
+/* -- restoring --------------------------------------------------------------- */
+
+bool snapshot_restores(const struct snapshot *s)
+{
+	return s->restore_fd >= 0;
+}
+
+static int refuse_part(const struct snapshot *s, const struct part *part,
+		       unsigned index, const char *why)
+{
+	char room[64];
+
+	log_error("snapshot %s: %s: %s", s->name, part_name(part, index, room),
+		  why);
+	return -EINVAL;
+}
+
+/* The record that must come next; those that may be skipped are. */
+static int find_record(struct snapshot *s, const struct part *part,
+		       unsigned index, struct snapshot_record *record)
+{
+	do
+		if (!snapshot_record_next(&s->records, record))
+			return refuse_part(s, part, index,
+					   s->records.wrong
+						   ? s->records.wrong
+						   : "it is missing");
+	while (record->tag & SNAPSHOT_TAG_MAY_BE_SKIPPED &&
+	       record->tag != part->tag);
+	if (record->tag == part->tag && record->index == index)
+		return 0;
+	log_error("snapshot %s: a part 0x%x (%u) is where 0x%x (%u) should be: "
+		  "another version of mote made it",
+		  s->name, record->tag, record->index, part->tag, index);
+	return -EINVAL;
+}
+
+static int load_part(struct snapshot *s, const struct part *part,
+		     unsigned index)
+{
+	struct snapshot_record record;
+	struct state state;
+	int error = find_record(s, part, index, &record);
+
+	if (error)
+		return error;
+	state = state_load(s->state + record.at, record.len);
+	part->state(s, index, &state);
+	return state_is_whole(&state)
+		       ? 0
+		       : refuse_part(s, part, index, state.wrong);
+}
+
+/* Those whose tags are below FIRST_OF_REST, or all others. */
+static int load_parts(struct snapshot *s, bool rest)
+{
+	int error = 0, index;
+
+	for (size_t i = 0; i < ARRAY_LEN(parts) && !error; i++) {
+		if ((parts[i].tag >= FIRST_OF_REST) != rest)
+			continue;
+		for (unsigned n = 0;
+		     !error && (index = parts[i].index(s, n)) >= 0; n++)
+			error = load_part(s, &parts[i], (unsigned)index);
+	}
+	return error;
+}
+
+static void *map_state(size_t len)
+{
+	void *at = mmap(NULL, len, PROT_READ | PROT_WRITE,
+			MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+	return at == MAP_FAILED ? NULL : at;
+}
+
+int snapshot_load_machine(struct snapshot *s)
+{
+	int error;
+
+	if (!s->state)
+		s->state = map_state(SNAPSHOT_STATE_MAX);
+	if (!s->state)
+		return log_errno("memory for a snapshot's state");
+	error = snapshot_state_read(&s->header, s->restore_fd, s->name,
+				    s->state);
+	s->records = state_load(s->state, s->header.state_len);
+	return error ? error : load_parts(s, false);
+}
+
+int snapshot_load_memory(struct snapshot *s)
+{
+	const struct restore_options *o = &s->on.options->restore;
+	const struct ram_options ram = {
+		.mergeable = o->mergeable,
+		.prefault = o->prefault,
+	};
+	const int error = ram_load_all(s->on.ram, s->restore_fd,
+				       s->header.mem_off, o->copy, &ram);
+
+	if (error)
+		log_error("snapshot %s: its memory cannot be read: %s", s->name,
+			  strerror(-error));
+	return error;
+}
+
+static int check_all_loaded(struct snapshot *s)
+{
+	struct snapshot_record record;
+
+	while (snapshot_record_next(&s->records, &record))
+		if (!(record.tag & SNAPSHOT_TAG_MAY_BE_SKIPPED)) {
+			log_error("snapshot %s: a part 0x%x (%u) is not known: "
+				  "a newer mote made it",
+				  s->name, record.tag, record.index);
+			return -EINVAL;
+		}
+	if (!s->records.wrong)
+		return 0;
+	log_error("snapshot %s: its state: %s", s->name, s->records.wrong);
+	return -EINVAL;
+}
+
+int snapshot_load_rest(struct snapshot *s)
+{
+	int error = load_parts(s, true);
+
+	if (!error)
+		error = check_all_loaded(s);
+	if (error)
+		return error;
+	devices_restored(s->on.devices);
+	munmap(s->state, SNAPSHOT_STATE_MAX);
+	s->state = NULL;
+	return 0;
+}
+
+/* -- taking: what is written -------------------------------------------------- */
+
+/* No snapshot: why, once; the guest goes on. */
+static void warn_none(const struct snapshot *s, const char *what,
+		      const char *why)
+{
+	char room[FILE_NAME_BYTES];
+
+	log_warn("--snapshot %s: none was taken, and the guest goes on: %s%s",
+		 file_name(&s->on.options->snapshot.file, room), what, why);
+}
+
+static bool save_parts(struct snapshot *s)
+{
+	struct state state = state_save(s->state, SNAPSHOT_STATE_MAX);
+	char room[64], what[80];
+	int index;
+
+	for (unsigned i = 0; i < s->on.options->cpus; i++)
+		vcpu_state_before_save(&s->on.guest->vcpus.cpu[i]);
+	for (size_t i = 0; i < ARRAY_LEN(parts); i++)
+		for (unsigned n = 0; (index = parts[i].index(s, n)) >= 0; n++) {
+			struct snapshot_record record = snapshot_record_begin(
+				&state, parts[i].tag, (uint16_t)index);
+
+			parts[i].state(s, (unsigned)index, &state);
+			snapshot_record_end(&state, &record);
+			if (!state.wrong)
+				continue;
+			snprintf(what, sizeof(what), "%s: ",
+				 part_name(&parts[i], (unsigned)index, room));
+			warn_none(s, what, state.wrong);
+			return false;
+		}
+	s->header.state_len = state.at;
+	return true;
+}
+
+static bool is_ending(const struct snapshot *s)
+{
+	return platform_ending(&s->on.guest->platform).reason != END_NONE;
+}
+
+/* 0, -errno, or -ECANCELED where the guest is to end meanwhile. */
+static int write_memory(struct snapshot *s)
+{
+	uint64_t at = 0;
+	int error = 0;
+
+	while (at < s->on.ram->size && !error) {
+		error = snapshot_memory_write(s->on.ram, s->pagemap_fd,
+					      s->committer.fd,
+					      s->header.mem_off, &at);
+		signals_take(&s->on.guest->signals);
+		if (!error && is_ending(s))
+			error = -ECANCELED;
+	}
+	return error;
+}
+
+static int write_file(struct snapshot *s)
+{
+	const bool in_place = s->committer.channel < 0;
+	int error = committer_empty(&s->committer);
+
+	if (getrandom(s->header.id, sizeof(s->header.id), 0) < 0)
+		return -errno;
+	s->header.mem_len = s->on.ram->size;
+	snapshot_header_place(&s->header);
+	if (!error && ftruncate(s->committer.fd, (off_t)s->header.file_len))
+		error = -errno;
+	if (!error)
+		error = write_memory(s);
+	if (!error)
+		error = snapshot_header_write(&s->header, s->state,
+					      s->committer.fd, in_place);
+	return error;
+}
+
+/* -- taking: when -------------------------------------------------------------- */
+
+static void go_on(struct snapshot *s)
+{
+	s->phase = SNAPSHOT_IDLE;
+	loop_timer_set(&s->patience, 0);
+	devices_resume(s->on.devices);
+	vcpus_resume(&s->on.guest->vcpus);
+}
+
+static bool exits(const struct snapshot *s)
+{
+	return s->on.options->snapshot.then == SNAPSHOT_EXITS;
+}
+
+static void give_up(struct snapshot *s, const char *what, const char *why)
+{
+	warn_none(s, what, why);
+	if (s->committer.fd >= 0)
+		committer_empty(&s->committer);
+	go_on(s);
+}
+
+static void finish_commit(struct snapshot *s, int error)
+{
+	if (error && exits(s)) {
+		give_up(s, "its file: ", strerror(-error));
+		return;
+	}
+	s->phase = SNAPSHOT_IDLE;
+	if (error)
+		warn_none(s, "its file: ", strerror(-error));
+	else
+		log_info("snapshot: taken in %llu ms",
+			 (unsigned long long)(loop_now() - s->began_ns) /
+				 1000000);
+	if (!error && exits(s))
+		platform_end(&s->on.guest->platform, END_SNAPSHOT, 0);
+}
+
+static void commit_answered(void *arg, uint32_t events)
+{
+	struct snapshot *s = arg;
+	const int error = committer_answer(&s->committer);
+
+	(void)events;
+	if (error == -EPIPE)
+		loop_remove(&s->on.guest->loop, &s->committed);
+	if (s->phase == SNAPSHOT_COMMITS)
+		finish_commit(s, error);
+}
+
+/* All stands still. */
+static void take_now(struct snapshot *s)
+{
+	int error;
+
+	if (is_ending(s))
+		return;
+	if (!save_parts(s)) {
+		go_on(s);
+		return;
+	}
+	error = write_file(s);
+	if (error == -ECANCELED)
+		return;
+	if (!error)
+		error = committer_commit(&s->committer, exits(s));
+	if (error) {
+		give_up(s, "its file: ", strerror(-error));
+		return;
+	}
+	if (!exits(s))
+		go_on(s);
+	s->phase = SNAPSHOT_COMMITS;
+	if (s->committer.channel < 0)
+		finish_commit(s, 0);
+}
+
+static void take_if_still(struct snapshot *s)
+{
+	if (s->phase == SNAPSHOT_PAUSES && s->vcpus_parked && s->devices_quiet)
+		take_now(s);
+}
+
+static void devices_are_quiet(void *arg)
+{
+	struct snapshot *s = arg;
+
+	s->devices_quiet = true;
+	take_if_still(s);
+}
+
+static void vcpus_are_parked(void *arg, uint32_t events)
+{
+	struct snapshot *s = arg;
+	uint64_t count;
+
+	(void)events;
+	if (read(s->parked_fd, &count, sizeof(count)) < 0)
+		return;
+	s->vcpus_parked = true;
+	take_if_still(s);
+}
+
+static void patience_is_over(void *arg)
+{
+	struct snapshot *s = arg;
+	const char *name = devices_awaited(s->on.devices);
+
+	if (s->phase == SNAPSHOT_PAUSES)
+		give_up(s, name ? name : "a vCPU", " does not answer");
+}
+
+static void take_snapshot(struct snapshot *s)
+{
+	uint64_t count;
+
+	if (s->phase != SNAPSHOT_IDLE) {
+		log_warn("--snapshot: one is being taken already");
+		return;
+	}
+	if (s->committer.fd < 0) {
+		warn_none(s, "a file for it could not be made", "");
+		return;
+	}
+	s->phase = SNAPSHOT_PAUSES;
+	s->began_ns = loop_now();
+	s->vcpus_parked = false;
+	/* What the last time has left. */
+	if (read(s->parked_fd, &count, sizeof(count)) < 0 && errno != EAGAIN)
+		log_errno("read of an eventfd");
+	loop_timer_set(&s->patience, PATIENCE_NS);
+	vcpus_pause(&s->on.guest->vcpus, s->parked_fd);
+	s->devices_quiet =
+		devices_pause(s->on.devices, devices_are_quiet, s);
+	take_if_still(s);
+}
+
+static void take_by_signal(void *arg)
+{
+	struct snapshot *s = arg;
+
+	s->ready_vcpu = -1;
+	take_snapshot(s);
+}
+
+static void take_when_ready(void *arg, int vcpu)
+{
+	struct snapshot *s = arg;
+
+	s->ready_vcpu = vcpu;
+	take_snapshot(s);
+}
+
+/* -- opening and closing -------------------------------------------------------- */
+
+void snapshot_init(struct snapshot *s, const struct snapshot_machine *on)
+{
+	*s = (struct snapshot){ .on = *on,
+				.committer = COMMITTER_NONE,
+				.pagemap_fd = -1,
+				.parked_fd = -1,
+				.restore_fd = -1,
+				.ready_vcpu = -1 };
+	s->patience.source.fd = -1;
+}
+
+static int open_restore(struct snapshot *s)
+{
+	const struct option_file *file = &s->on.options->restore.file;
+
+	if (!file_is_given(file))
+		return 0;
+	s->name = file_name(file, s->name_room);
+	s->restore_fd = file_open(file, "--restore ", O_RDONLY, 0, NULL);
+	if (s->restore_fd < 0)
+		return s->restore_fd;
+	return snapshot_header_read(&s->header, s->restore_fd, s->name);
+}
+
+int snapshot_open(struct snapshot *s)
+{
+	const struct option_file *file = &s->on.options->snapshot.file;
+	int error = open_restore(s);
+
+	if (error || !file_is_given(file))
+		return error;
+	s->pagemap_fd = snapshot_memory_open();
+	s->state = map_state(SNAPSHOT_STATE_MAX);
+	if (!s->state)
+		return log_errno("memory for a snapshot's state");
+	return committer_open(&s->committer, "--snapshot ", file);
+}
+
+unsigned snapshot_features(const struct snapshot *s)
+{
+	return file_is_given(&s->on.options->snapshot.file) ? FEATURE_SNAPSHOT
+							     : 0;
+}
+
+uint64_t snapshot_largest(const struct snapshot *s)
+{
+	uint64_t size = s->on.options->ram.size;
+
+	if (!file_is_given(&s->on.options->snapshot.file))
+		return 0;
+	if (snapshot_restores(s))
+		size = s->header.mem_len;
+	size += SNAPSHOT_STATE_MAX + 2 * SNAPSHOT_ALIGN;
+	for (unsigned i = 0; i < s->on.devices->options.disk_count; i++)
+		size += s->on.devices->disk[i].ephemeral
+				? 2 * s->on.devices->disk[i].size
+				: 0;
+	return size;
+}
+
+static int watch(struct snapshot *s)
+{
+	struct loop *loop = &s->on.guest->loop;
+	int error;
+
+	s->parked_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (s->parked_fd < 0)
+		return log_errno("eventfd");
+	s->parked = (struct loop_source){ s->parked_fd, vcpus_are_parked, s };
+	s->committed = (struct loop_source){ s->committer.channel,
+					     commit_answered, s };
+	error = loop_add(loop, &s->parked, EPOLLIN);
+	if (!error && s->committer.channel >= 0)
+		error = loop_add(loop, &s->committed, EPOLLIN);
+	if (error)
+		log_error("cannot watch an eventfd: %s", strerror(-error));
+	return error ? error
+		     : loop_timer_create(loop, &s->patience, patience_is_over,
+					 s);
+}
+
+int snapshot_attach(struct snapshot *s)
+{
+	struct guest *g = s->on.guest;
+	const enum snapshot_on when = s->on.options->snapshot.on;
+
+	if (!file_is_given(&s->on.options->snapshot.file))
+		return 0;
+	if (when == SNAPSHOT_ON_SIGNAL)
+		g->snapshot = (struct guest_snapshot){ take_by_signal, s };
+	else
+		g->platform.on_ready = (struct platform_ready){
+			&g->loop, take_when_ready, s
+		};
+	return watch(s);
+}
+
+void snapshot_close(struct snapshot *s)
+{
+	if (s->patience.source.fd >= 0)
+		loop_timer_destroy(&s->on.guest->loop, &s->patience);
+	committer_close(&s->committer);
+	if (s->parked_fd >= 0)
+		close(s->parked_fd);
+	if (s->pagemap_fd >= 0)
+		close(s->pagemap_fd);
+	s->parked_fd = s->pagemap_fd = -1;
+}

@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Snapshots: a guest that runs is saved in a file, and any number of guests go
+ * on from there. snapshot.c says how; file.h is the file.
+ */
+#ifndef BOOT_SNAPSHOT_SNAPSHOT_H
+#define BOOT_SNAPSHOT_SNAPSHOT_H
+
+#include "boot/machine.h"
+#include "boot/options/options.h"
+#include "boot/snapshot/file.h"
+#include "cpu/guest.h"
+#include "cpu/loop/committer.h"
+#include "virtio/devices.h"
+
+/* What is saved and restored; main's. */
+struct snapshot_machine {
+	struct options *options;
+	struct machine *machine;
+	struct ram *ram;
+	struct vm *vm;
+	struct devices *devices;
+	struct guest *guest;
+};
+
+struct snapshot {
+	struct snapshot_machine on;
+
+	/* To take one. */
+	struct committer committer;
+	int pagemap_fd, parked_fd;
+	struct loop_source parked, committed;
+	struct loop_timer patience;
+	enum { SNAPSHOT_IDLE, SNAPSHOT_PAUSES, SNAPSHOT_COMMITS } phase;
+	bool vcpus_parked, devices_quiet;
+	uint64_t began_ns;
+	int32_t ready_vcpu; /* was in the IN that said so; -1: none */
+
+	/* To restore one. */
+	int restore_fd;
+	const char *name; /* of that file, for messages */
+	char name_room[FILE_NAME_BYTES];
+	struct snapshot_header header;
+	struct state records; /* those that are not loaded yet */
+
+	uint8_t *state; /* SNAPSHOT_STATE_MAX bytes, or what was loaded */
+};
+
+/* Nothing is open: before the options are parsed. */
+void snapshot_init(struct snapshot *s, const struct snapshot_machine *on);
+
+/*
+ * Opens what --snapshot and --restore name, before the sandbox closes in, and
+ * judges the header. 0 or -errno, logged.
+ */
+int snapshot_open(struct snapshot *s);
+
+/* Bits of enum feature. */
+unsigned snapshot_features(const struct snapshot *s);
+
+/* How large the file may become; 0 where none is taken. */
+uint64_t snapshot_largest(const struct snapshot *s);
+
+/* -- restoring, in this order: 0 or -EINVAL (-errno), logged ----------------- */
+
+bool snapshot_restores(const struct snapshot *s);
+
+/* How much memory, how many vCPUs: into the options and the machine. */
+int snapshot_load_machine(struct snapshot *s);
+
+/* Guest memory, into RAM as ram_create left it. */
+int snapshot_load_memory(struct snapshot *s);
+
+/* All else: devices and vCPUs are there, and none has run. */
+int snapshot_load_rest(struct snapshot *s);
+
+/* -- taking ----------------------------------------------------------------- */
+
+/* From now on the guest's signal, or its word, takes one: 0 or -errno, logged.
+ */
+int snapshot_attach(struct snapshot *s);
+
+void snapshot_close(struct snapshot *s);
+
+#endif

@@ -323,47 +323,6 @@ static void test_reset(void **state)
 	close(listener);
 }
 
-/* After a restore: all end, the guest is told, and the CID may be new. */
-static void test_transport_reset(void **state)
-{
-	const struct ring_buffer buffer = { GPA(EV_DATA), 4, true };
-	uint32_t head = 0, written = 0;
-	uint8_t event[4] = { 9, 9, 9, 9 };
-	int fd;
-
-	(void)state;
-	guest_start();
-	fd = host_connects(PORT);
-	vsock_reset_all(vsock, CID);
-	host_gets_eof(fd);
-	close(fd);
-	/* The driver's buffers come later, or are there before. */
-	for (int i = 0; i < 2; i++) {
-		ram_write(&ram, GPA(EV_DATA), event, 4);
-		ring_add_chain(&ev, &buffer, 1);
-		guest_kick(VSOCK_EVENT);
-		if (i) {
-			assert_false(ring_used(&ev, &head, &written));
-			vsock_reset_all(vsock, CID);
-		}
-		assert_true(ring_used(&ev, &head, &written));
-		assert_int_equal(written, 4);
-		ram_read(&ram, bytes, GPA(EV_DATA), 4);
-		assert_int_equal(get_le32(bytes), 0);
-	}
-	close(host_connects(PORT));
-	/* Buffers came after it was last looked for them, without a kick. */
-	vsock->rx_dry = true;
-	vsock_reset_all(vsock, CID);
-	close(host_connects(PORT));
-	vsock_reset_all(vsock, 99);
-	assert_int_equal(get_le64(vsock->device.config), 99);
-	/* An event buffer of three bytes. */
-	ring_add_chain(&ev, &(struct ring_buffer){ GPA(EV_DATA), 3, true }, 1);
-	guest_kick(VSOCK_EVENT);
-	assert_int_equal(breaks, 1);
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -379,7 +338,6 @@ int main(void)
 		vsock_test(test_bad_transmit_ring),
 		vsock_test(test_small_receive_buffers),
 		vsock_test(test_reset),
-		vsock_test(test_transport_reset),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

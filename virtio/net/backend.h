@@ -119,8 +119,8 @@ enum net_outcome {
 struct net_backend;
 
 /*
- * None of these waits, allocates or logs. start, stop_out and flush are NULL
- * where there is nothing to do.
+ * None of these waits, allocates or logs. start, stop_out, flush and held are
+ * NULL where there is nothing to do.
  */
 struct net_backend_ops {
 	/* The driver is there with these features; and gone again. */
@@ -141,6 +141,8 @@ struct net_backend_ops {
 	/* Sends what was taken; NET_DONE or NET_GONE: nothing is left of it. */
 	enum net_outcome (*flush)(struct net_backend *backend,
 				  struct queue *tx);
+	/* The chains that were taken and not pushed. */
+	unsigned (*held)(const struct net_backend *backend);
 };
 
 struct net_tap {

@@ -236,7 +236,8 @@ static void net_service_rx(void *arg)
 	struct queue *queue = &net->device.queue[NET_RX];
 
 	/* A driver may stop a queue: its buffers are its own again. */
-	if (!net->running || !net->link_up || net->in.limited || !queue->ready)
+	if (!net->running || !net->link_up || net->in.limited ||
+	    !queue->ready || net->device.paused)
 		return;
 	direction_start_budget(&net->in);
 	queue_ignore_kicks(queue);
@@ -253,6 +254,7 @@ static bool chain_is_packet(const struct chain *chain)
 	       chain->read_len <= NET_HEADER + NET_FRAME_MAX;
 }
 
+/* It is at the queue's head, no chain before it is held. */
 static void drop_sent_packet(struct net *net)
 {
 	net->out.dropped++;
@@ -270,6 +272,31 @@ static bool net_may_send(struct net *net, enum net_outcome outcome)
 		net_wait_for_memory(net);
 	net->blocked = outcome == NET_WAIT || outcome == NET_NO_MEMORY;
 	return !net->blocked;
+}
+
+/* What the back end has taken; false where it has to wait. */
+static bool flush_packets(struct net *net)
+{
+	struct net_backend *backend = &net->backend;
+
+	return !backend->ops->flush ||
+	       net_may_send(net, backend->ops->flush(
+					 backend, &net->device.queue[NET_TX]));
+}
+
+/*
+ * The chain in net->tx, as it comes to its turn: chains go back in order, so
+ * that those which are held are the last that were taken (net_taken). False
+ * where it has to wait in the queue.
+ */
+static bool net_drop_packet(struct net *net)
+{
+	if (!flush_packets(net)) {
+		queue_unpop(&net->device.queue[NET_TX]);
+		return false;
+	}
+	drop_sent_packet(net);
+	return true;
 }
 
 /* The packet in net->tx; false where it has to wait in the queue. */
@@ -303,22 +330,12 @@ static bool send_packets(struct net *net)
 			net_break(net, "its transmit queue is malformed");
 		if (popped <= 0)
 			return !popped;
-		if (!net->link_up || !chain_is_packet(&net->tx))
-			drop_sent_packet(net);
-		else if (!net_send_packet(net))
+		if (!(net->link_up && chain_is_packet(&net->tx)
+			      ? net_send_packet(net)
+			      : net_drop_packet(net)))
 			return false;
 	}
 	return false;
-}
-
-/* What the back end has taken; false where it has to wait. */
-static bool flush_packets(struct net *net)
-{
-	struct net_backend *backend = &net->backend;
-
-	return !backend->ops->flush ||
-	       net_may_send(net, backend->ops->flush(
-					 backend, &net->device.queue[NET_TX]));
 }
 
 /* That packets are sent is seldom waited for: the driver may learn it later. */
@@ -349,7 +366,8 @@ static void net_service_tx(void *arg)
 	uint64_t before;
 	bool empty;
 
-	if (!net->running || net->blocked || net->out.limited)
+	if (!net->running || net->blocked || net->out.limited ||
+	    net->device.paused)
 		return;
 	direction_start_budget(&net->out);
 	do {
@@ -436,11 +454,51 @@ static bool net_cancel(struct device *device, uint32_t queues)
 	return true;
 }
 
+/*
+ * Buffers that nothing was put into, and packets that have not gone: at most a
+ * part of one has, which the other end of a new connection does not know.
+ */
+static unsigned net_taken(struct device *device, unsigned queue)
+{
+	const struct net *net = net_of_device(device);
+	const struct net_backend *backend = &net->backend;
+
+	if (queue == NET_RX)
+		return net->rx.chains;
+	return backend->ops->held ? backend->ops->held(backend) : 0;
+}
+
+/* A pause needs nothing more than that both services heed device.paused. */
 static const struct device_ops net_device_ops = {
 	.activate = net_activate,
 	.kick = net_kick,
 	.cancel = net_cancel,
+	.taken = net_taken,
 };
+
+void net_state(struct net *net, struct state *s)
+{
+	uint8_t *config = net->device.config, mac[NET_MAC_BYTES];
+	uint16_t mtu = get_le16(config + CONFIG_MTU);
+
+	memcpy(mac, config + CONFIG_MAC, sizeof(mac));
+	state_bytes(s, mac, sizeof(mac));
+	state_u16(s, &mtu);
+	if (!state_check(s, !(mac[0] & MAC_MULTICAST),
+			 "its address is not one of a single guest's") ||
+	    !s->loading)
+		return;
+	if (!net->own_mac)
+		memcpy(net->mac, mac, sizeof(mac));
+	memcpy(config + CONFIG_MAC, net->mac, sizeof(mac));
+	if (!mtu)
+		return;
+	put_le16(config + CONFIG_MTU, mtu);
+	if (net->backend.tap.mtu && mtu > net->backend.tap.mtu)
+		log_warn("%s: the guest's MTU is %u and the interface's %u: "
+			 "larger packets reach the host only",
+			 net->name, mtu, net->backend.tap.mtu);
+}
 
 /* -- making ---------------------------------------------------------------- */
 
@@ -449,6 +507,7 @@ static int choose_mac(struct net *net, const struct net_options *options)
 {
 	if (options->mac_text) {
 		memcpy(net->mac, options->mac, NET_MAC_BYTES);
+		net->own_mac = true;
 		return 0;
 	}
 	if (getrandom(net->mac, NET_MAC_BYTES, 0) != NET_MAC_BYTES)

@@ -57,6 +57,7 @@ struct net {
 	struct device device; /* first: the one is made of the other */
 	char name[NET_NAME_BYTES];
 	uint8_t mac[NET_MAC_BYTES];
+	bool own_mac; /* it stays, whatever a snapshot says */
 	struct loop *loop;
 	struct loop_source source; /* the back end's descriptor */
 	uint32_t watched;	   /* epoll's events for it */
@@ -86,6 +87,19 @@ int net_create(struct net *net, struct loop *loop);
 
 /* After net_open: whether its host's side is a stream, and not a tap. */
 bool net_is_stream(const struct net *net);
+
+/*
+ * After net_create: what a snapshot keeps, mem/state.h, besides the transport's
+ * part. The guest keeps its address unless the options name one, or, before
+ * the load, net_renew_mac was called: then it is told the new one. Its MTU it
+ * keeps, having read it once.
+ */
+void net_state(struct net *net, struct state *s);
+
+static inline void net_renew_mac(struct net *net)
+{
+	net->own_mac = true;
+}
 
 /* After mmio_detach; also where net_create was never called. */
 void net_destroy(struct net *net);

@@ -299,6 +299,16 @@ static enum net_outcome stream_send(struct net_backend *backend,
 	return NET_DONE;
 }
 
+static unsigned stream_held(const struct net_backend *backend)
+{
+	const struct net_stream *s = &backend->stream;
+	unsigned held = 0;
+
+	for (unsigned i = s->sent; i < s->frames; i++)
+		held += !s->out[i].orphaned;
+	return held;
+}
+
 /* -- the driver goes ------------------------------------------------------- */
 
 /*
@@ -348,4 +358,5 @@ const struct net_backend_ops net_stream_ops = {
 	.receive = stream_receive,
 	.send = stream_send,
 	.flush = stream_flush,
+	.held = stream_held,
 };

@@ -319,16 +319,18 @@ static struct conn *conn_alloc(struct conns *conns, enum vsock_state state)
 
 /* -- the RST queue -------------------------------------------------------- */
 
+/* The ring's place number `i` from its first one. */
+static struct vsock_packet *conns_rst(struct conns *conns, unsigned i)
+{
+	return &conns->rst[(conns->rst_first + i) % VSOCK_RSTS_ROOM];
+}
+
 void conns_reject(struct conns *conns, const struct vsock_packet *packet)
 {
-	const unsigned at =
-		(conns->rst_first + conns->rst_count) % VSOCK_RSTS_MAX;
-
 	/* More than that, unread by the guest, and it has to do without. */
-	if (conns->rst_count == VSOCK_RSTS_MAX)
+	if (conns->rst_count >= VSOCK_RSTS_MAX)
 		return;
-	conns->rst_count++;
-	conns->rst[at] = (struct vsock_packet){
+	*conns_rst(conns, conns->rst_count++) = (struct vsock_packet){
 		.src_cid = packet->dst_cid,
 		.dst_cid = conns->guest_cid,
 		.src_port = packet->dst_port,
@@ -344,7 +346,7 @@ const struct vsock_packet *conns_take_rst(struct conns *conns)
 
 	/* From the start again, where it is empty: no more pages than needed */
 	conns->rst_first = --conns->rst_count
-				   ? (conns->rst_first + 1) % VSOCK_RSTS_MAX
+				   ? (conns->rst_first + 1) % VSOCK_RSTS_ROOM
 				   : 0;
 	return rst;
 }
@@ -1149,7 +1151,7 @@ void conns_start(struct conns *conns)
 	conns_listen(conns, true);
 }
 
-void conns_clear(struct conns *conns)
+static void conns_clear(struct conns *conns)
 {
 	for (unsigned i = 0; i < conns->touched; i++)
 		if (conns->conn[i].state != VSOCK_FREE)
@@ -1162,6 +1164,85 @@ void conns_stop(struct conns *conns)
 	conns->running = false;
 	conns_listen(conns, false);
 	conns_clear(conns);
+}
+
+/* It was told of it, or began it, and was not told of its end. */
+static bool conn_is_known(const struct conn *conn)
+{
+	static const bool known[] = {
+		[VSOCK_REQUESTED] = true,
+		[VSOCK_CONNECTING] = true,
+		[VSOCK_OPEN] = true,
+		[VSOCK_KILLED] = true,
+	};
+
+	return known[conn->state] && !conn_is_pending(conn, VSOCK_OP_REQUEST);
+}
+
+/* How many streams get an RST, or would; and their ports, where `s` is given */
+static uint32_t save_ports(struct conns *conns, struct state *s)
+{
+	uint32_t count = 0;
+
+	for (unsigned i = 0; i < conns->touched; i++) {
+		struct conn *conn = &conns->conn[i];
+
+		if (!conn_is_known(conn))
+			continue;
+		count++;
+		if (s) {
+			state_u32(s, &conn->host_port);
+			state_u32(s, &conn->guest_port);
+		}
+	}
+	for (unsigned i = 0; i < conns->rst_count; i++) {
+		struct vsock_packet *rst = conns_rst(conns, i);
+
+		if (rst->src_cid != VSOCK_HOST_CID ||
+		    rst->type != VSOCK_TYPE_STREAM || count == VSOCK_RSTS_ROOM)
+			continue;
+		count++;
+		if (s) {
+			state_u32(s, &rst->src_port);
+			state_u32(s, &rst->dst_port);
+		}
+	}
+	return count;
+}
+
+static void load_ports(struct conns *conns, uint64_t guest_cid, uint32_t count,
+		       struct state *s)
+{
+	for (uint32_t i = 0; i < count; i++) {
+		struct vsock_packet rst = {
+			.src_cid = VSOCK_HOST_CID,
+			.dst_cid = guest_cid,
+			.type = VSOCK_TYPE_STREAM,
+			.op = VSOCK_OP_RST,
+		};
+
+		state_u32(s, &rst.src_port);
+		state_u32(s, &rst.dst_port);
+		*conns_rst(conns, i) = rst;
+	}
+	conns->rst_count = s->wrong ? 0 : count;
+}
+
+void conns_state(struct conns *conns, uint64_t guest_cid, struct state *s)
+{
+	uint32_t count = save_ports(conns, NULL), last_port = conns->last_port;
+
+	state_u32(s, &last_port);
+	state_u32(s, &count);
+	if (!state_check(s, count <= VSOCK_RSTS_ROOM,
+			 "it had more streams than there can be"))
+		return;
+	if (!s->loading) {
+		save_ports(conns, s);
+		return;
+	}
+	conns->last_port = last_port;
+	load_ports(conns, guest_cid, count, s);
 }
 
 void conns_destroy(struct conns *conns)

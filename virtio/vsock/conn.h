@@ -16,6 +16,7 @@
 #include <stdint.h>
 
 #include "cpu/loop/loop.h"
+#include "mem/state.h"
 #include "virtio/queue.h"
 #include "virtio/vsock/host.h"
 
@@ -62,7 +63,9 @@ struct vsock_packet {
 
 #define VSOCK_CONNECTIONS_MAX 4096u
 #define VSOCK_RSTS_MAX	      1024u
-#define VSOCK_BATCH_MAX	      16u /* packets filled by one system call */
+/* After a restore also one for each connection that there was. */
+#define VSOCK_RSTS_ROOM (VSOCK_RSTS_MAX + VSOCK_CONNECTIONS_MAX)
+#define VSOCK_BATCH_MAX 16u /* packets filled by one system call */
 
 struct conn_list {
 	struct conn_list *prev, *next;
@@ -170,7 +173,7 @@ struct conns {
 	uint64_t timer_ns; /* it is set for then; 0: not set */
 
 	/* the RST queue, a ring: for packets that no connection answers */
-	struct vsock_packet rst[VSOCK_RSTS_MAX];
+	struct vsock_packet rst[VSOCK_RSTS_ROOM];
 	unsigned rst_first, rst_count;
 };
 
@@ -188,8 +191,13 @@ void conns_destroy(struct conns *conns);
 void conns_start(struct conns *conns);
 /* Ends all; clients wait in the backlog until the next start. */
 void conns_stop(struct conns *conns);
-/* Ends all, and goes on. */
-void conns_clear(struct conns *conns);
+
+/*
+ * What a snapshot keeps: the ports of the streams that the guest knows, and
+ * which one a client had last. Loaded before the start, each of those streams
+ * is one that a guest of this CID gets an RST for: nothing else is left of it.
+ */
+void conns_state(struct conns *conns, uint64_t guest_cid, struct state *s);
 
 /* A packet with a good header; its payload is what `payload` has left. */
 void conns_receive(struct conns *conns, const struct vsock_packet *packet,

@@ -70,6 +70,7 @@
 #include <limits.h>
 #include <stdlib.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
 #include "mem/log.h"
 #include "mem/util.h"
@@ -401,7 +402,7 @@ static void vsock_serve(struct vsock *vsock)
 	bool more = false;
 	uint32_t sent = 0;
 
-	if (!vsock->conns.running)
+	if (!vsock->conns.running || vsock->device.paused)
 		return;
 	if (vsock->event_due)
 		vsock_send_event(vsock);
@@ -429,24 +430,28 @@ static void vsock_serve_conns(struct conns *conns)
 	vsock_serve((void *)((char *)conns - offsetof(struct vsock, conns)));
 }
 
-/* The configuration space (5.10.4) is the CID and nothing else. */
-static void vsock_set_cid(struct vsock *vsock, uint64_t cid)
+void vsock_state(struct vsock *vsock, struct state *s)
 {
-	uint8_t bytes[8];
+	struct conns *conns = &vsock->conns;
+	uint64_t cid = conns->guest_cid;
+	bool event_due = vsock->event_due;
 
-	vsock->conns.guest_cid = cid;
-	put_le64(bytes, cid);
-	device_set_config(&vsock->device, 0, bytes, sizeof(bytes));
+	state_u64(s, &cid);
+	state_bool(s, &event_due);
+	state_check(s, cid >= VSOCK_CID_MIN && cid <= VSOCK_CID_MAX,
+		    "its CID is impossible");
+	conns_state(conns, cid, s);
+	if (s->loading && !s->wrong)
+		vsock->event_due = event_due || cid != conns->guest_cid;
 }
 
-void vsock_reset_all(struct vsock *vsock, uint64_t cid)
+void vsock_set_internal(struct vsock *vsock, int fd)
 {
-	conns_clear(&vsock->conns);
-	vsock_set_cid(vsock, cid);
-	vsock->event_due = true;
-	vsock->tx_due = true;
-	vsock->rx_dry = false;
-	vsock_serve(vsock);
+	int *internal = &vsock->conns.internal_fd;
+
+	if (*internal >= 0)
+		close(*internal);
+	*internal = fd;
 }
 
 /* -- what the transport asks for ------------------------------------------ */
@@ -571,7 +576,8 @@ int vsock_create(struct vsock *vsock, struct loop *loop)
 		.queue_size = QUEUE_SIZE,
 		.config_len = 8,
 	};
-	vsock_set_cid(vsock, vsock->conns.guest_cid);
+	/* The configuration space (5.10.4) is the CID and nothing else. */
+	put_le64(vsock->device.config, vsock->conns.guest_cid);
 	return conns_attach(&vsock->conns, loop);
 }
 

@@ -101,11 +101,20 @@ static inline void vsock_set_broker(struct vsock *vsock, int fd)
 }
 
 /*
- * After the guest was restored from a snapshot: its connections lead nowhere.
- * Ends all, and tells the driver with a transport reset event (5.10.6.7); the
- * CID, which the driver then reads again, may be another.
+ * The guest's next connection to the internal port is to this socket's other
+ * end; it becomes the device's. A guest that was restored may need another one:
+ * its first is lost where the transport reset comes behind it.
  */
-void vsock_reset_all(struct vsock *vsock, uint64_t cid);
+void vsock_set_internal(struct vsock *vsock, int fd);
+
+/*
+ * After vsock_create: what a snapshot keeps, mem/state.h, besides the
+ * transport's part. A restored guest's streams lead nowhere: each of them ends
+ * by an RST. Where the guest has another CID now, it also gets a transport
+ * reset event (5.10.6.7), upon which it reads that; and only then, since the
+ * event ends streams that are begun before it is seen, too.
+ */
+void vsock_state(struct vsock *vsock, struct state *s);
 
 /* Closes everything and removes the socket's file. NULL is harmless. */
 void vsock_destroy(struct vsock *vsock);

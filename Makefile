@@ -33,7 +33,8 @@ MAKEFLAGS += --no-builtin-rules
 
 # -- sources ------------------------------------------------------------------
 
-DIRS	:= mem cpu cpu/loop cpu/console cpu/command boot boot/options virtio \
+DIRS	:= mem cpu cpu/loop cpu/console cpu/command boot boot/options \
+	   boot/snapshot virtio \
 	   virtio/block virtio/net virtio/vsock seccomp
 ASM	:= boot/archive_init.S
 INIT	:= $(wildcard boot/init/*.c)

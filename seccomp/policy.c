@@ -55,6 +55,7 @@
 
 #define LOAD	  (1u << FILTER_LOAD)
 #define LOOP	  (1u << FILTER_LOOP | LOAD)
+#define ONLY_LOOP (1u << FILTER_LOOP)
 #define VCPU	  (1u << FILTER_VCPU | LOAD)
 #define WORKER	  (1u << FILTER_WORKER | LOAD)
 #define BESIDE	  (1u << FILTER_VCPU | 1u << FILTER_WORKER | LOAD)
@@ -205,10 +206,10 @@ const struct policy_rule policy_rules[] = {
 
 	{ LOOP, MAX, SYS_lseek, ANY, "whether a file with max= is full" },
 	{ LOOP,
-	  MAX,
+	  MAX | SNAPSHOT,
 	  SYS_ftruncate,
 	  { AT(1, 0) },
-	  "a file with max= that is full begins anew" },
+	  "a file that begins anew: with max= it was full" },
 
 	/* --disk */
 	{ LOOP, DISK, SYS_preadv2, ANY, "what is in memory is read at once" },
@@ -278,6 +279,9 @@ const struct policy_rule policy_rules[] = {
 	  "buffers of a closed connection go back to the host" },
 
 	/* --snapshot. Of KVM not LOAD, as above. */
+	{ ONLY_LOOP, SNAPSHOT, SYS_ioctl, IOCTL(KVM_CHECK_EXTENSION), "how much there is to save" },
+	{ ONLY_LOOP, SNAPSHOT, SYS_ioctl, IOCTL(KVM_GET_MSR_INDEX_LIST), "likewise" },
+	{ ONLY_LOOP, SNAPSHOT, SYS_ioctl, IOCTL(KVM_GET_TSC_KHZ), "likewise" },
 	{ ONLY_LOOP, SNAPSHOT, SYS_ioctl, IOCTL(KVM_GET_MP_STATE), "saves the machine" },
 	{ ONLY_LOOP, SNAPSHOT, SYS_ioctl, IOCTL(KVM_GET_SREGS), "saves the machine" },
 	{ ONLY_LOOP, SNAPSHOT, SYS_ioctl, IOCTL(KVM_GET_REGS), "saves the machine" },
@@ -292,7 +296,6 @@ const struct policy_rule policy_rules[] = {
 	{ ONLY_LOOP, SNAPSHOT, SYS_ioctl, IOCTL(KVM_GET_DEVICE_ATTR), "saves the machine" },
 	{ ONLY_LOOP, SNAPSHOT, SYS_pread64, ANY, "which memory the guest has" },
 	{ LOOP, SNAPSHOT, SYS_pwrite64, ANY, "memory and all else, to the file" },
-	{ LOOP, SNAPSHOT, SYS_ftruncate, ANY, "holes in it for what is zero" },
 	{ LOOP, SNAPSHOT, SYS_fdatasync, ANY, "fd=N; disks, before they are named" },
 	{ ONLY_LOOP, SNAPSHOT, SYS_getrandom, ANY, "what tells snapshots apart" },
 	{ LOOP,

@@ -134,6 +134,9 @@ int files_open_events(struct files *files, const struct options *options)
 int files_open(struct files *files, const struct options *options)
 {
 	files->initrd_count = 0;
+	files->kernel_fd = -1;
+	if (!file_is_given(&options->kernel))
+		return 0;
 	files->kernel_fd =
 		file_open(&options->kernel, "--kernel ", O_RDONLY, 0, NULL);
 	files->kernel_name = file_name(&options->kernel, files->names[0]);

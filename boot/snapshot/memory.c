@@ -39,7 +39,7 @@ static bool is_mapped(const struct ram *ram, uint64_t at)
 
 static bool is_zero(const uint8_t *page)
 {
-	static const uint8_t zeros[RAM_PAGE];
+	static uint8_t zeros[RAM_PAGE]; /* never written */
 
 	return !memcmp(page, zeros, sizeof(zeros));
 }

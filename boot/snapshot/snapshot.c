@@ -480,8 +480,10 @@ static int write_file(struct snapshot *s)
 		return -errno;
 	s->header.mem_len = s->on.ram->size;
 	snapshot_header_place(&s->header);
-	if (!error && ftruncate(s->committer.fd, (off_t)s->header.file_len))
-		error = -errno;
+	/* The last byte makes it as long as it is to be, all holes. */
+	if (!error)
+		error = snapshot_write(s->committer.fd, "", 1,
+				       s->header.file_len - 1);
 	if (!error)
 		error = write_memory(s);
 	if (!error)

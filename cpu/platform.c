@@ -309,3 +309,31 @@ void platform_destroy(struct platform *p)
 		close(p->button_fd);
 	p->wake_fd = p->button_fd = -1;
 }
+
+/*
+ * A guest that was ready is so from now on, as its clock has it: it says so
+ * once in its life, and whoever waits for it here has waited since here.
+ */
+void platform_state(struct platform *p, struct state *s)
+{
+	bool acpi = atomic_load(&p->acpi), ready = atomic_load(&p->ready_ns);
+	uint8_t events = atomic_load(&p->events);
+
+	state_bool(s, &p->tells_panic);
+	state_bool(s, &acpi);
+	state_bool(s, &ready);
+	state_u8(s, &events);
+	state_check(s, !(events & ~PLATFORM_EVENT_BUTTON),
+		    "its events are not known");
+	if (!s->loading || s->wrong)
+		return;
+	atomic_store(&p->acpi, acpi);
+	atomic_store(&p->events, events);
+	atomic_store(&p->ready_ns, ready ? loop_now() : 0);
+}
+
+void platform_restored(struct platform *p)
+{
+	if (atomic_load(&p->events))
+		eventfd_raise(p->button_fd);
+}

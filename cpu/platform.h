@@ -13,6 +13,7 @@
 #include "cpu/loop/report.h"
 #include "cpu/vm.h"
 #include "mem/ram.h"
+#include "mem/state.h"
 
 #define PLATFORM_PORT_I8042   0x64  /* 0xFE pulses the reset line */
 #define PLATFORM_PORT_PVPANIC 0x505 /* ACPI QEMU0001 */
@@ -113,5 +114,15 @@ int platform_new_generation(struct platform *platform);
  * edge: a guest that has masked it does not hear of it.
  */
 void platform_press_button(struct platform *platform);
+
+/*
+ * What the guest has said of itself so far, and what it is to hear; while no
+ * vCPU runs. A platform to load into is created without tells_panic, so that
+ * nothing is written to the guest's memory: that is loaded, too.
+ */
+void platform_state(struct platform *platform, struct state *s);
+
+/* Raises the button's interrupt once more: see uart_restored. */
+void platform_restored(struct platform *platform);
 
 #endif

@@ -130,3 +130,18 @@ int rtc_create(struct rtc *rtc, struct bus *pio)
 		log_error("the clock's ports do not fit on the bus");
 	return error;
 }
+
+void rtc_state(struct rtc *rtc, struct state *s)
+{
+	uint8_t index = rtc->index, format = rtc->format;
+
+	state_u8(s, &index);
+	state_u8(s, &format);
+	if (!state_check(s,
+			 !(index & ~INDEX_MASK) &&
+				 !(format & ~(B_24H | B_BINARY)),
+			 "its registers are impossible"))
+		return;
+	rtc->index = index;
+	rtc->format = format;
+}

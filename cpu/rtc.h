@@ -10,6 +10,7 @@
 #include <stdint.h>
 
 #include "cpu/bus.h"
+#include "mem/state.h"
 
 #define RTC_PORT    0x70 /* which register; then, at the next port, its value */
 #define RTC_PORTS   2
@@ -22,5 +23,8 @@ struct rtc {
 
 /* Adds the ports to the bus. 0 or -errno, logged. */
 int rtc_create(struct rtc *rtc, struct bus *pio);
+
+/* Not the time, which is the host's; while no vCPU runs. */
+void rtc_state(struct rtc *rtc, struct state *s);
 
 #endif

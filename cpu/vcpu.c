@@ -275,8 +275,7 @@ static int create_vcpu(struct vcpu *cpu, struct vm *vm)
 
 static int set_cpuid(struct vcpus *vcpus, const struct vcpu_options *options)
 {
-	/* too large for the stack; used once, by the main thread */
-	static struct cpuid cpuid;
+	struct cpuid *cpuid = &vcpus->cpuid;
 	int khz = ioctl(vcpus->cpu[0].fd, KVM_GET_TSC_KHZ, 0);
 	const struct cpuid_options shown = {
 		.count = vcpus->count,
@@ -284,13 +283,26 @@ static int set_cpuid(struct vcpus *vcpus, const struct vcpu_options *options)
 		.tsc_deadline = vcpus->vm->tsc_deadline,
 		.nested = options->nested,
 	};
-	int error = cpuid_create(&cpuid, vcpus->vm->kvm_fd, &shown);
+	int error = cpuid_create(cpuid, vcpus->vm->kvm_fd, &shown);
 
 	for (unsigned i = 0; i < vcpus->count && !error; i++) {
-		cpuid_set_id(&cpuid, i);
-		if (ioctl(vcpus->cpu[i].fd, KVM_SET_CPUID2, &cpuid.header))
+		cpuid_set_id(cpuid, i);
+		if (ioctl(vcpus->cpu[i].fd, KVM_SET_CPUID2, &cpuid->header))
 			error = log_errno("KVM_SET_CPUID2");
 	}
+	return error;
+}
+
+static int set_start_state(struct vcpus *vcpus,
+			   const struct vcpu_options *options)
+{
+	int error = set_cpuid(vcpus, options);
+
+	for (unsigned i = 0; i < vcpus->count && !error; i++)
+		error = entry_set_msrs(vcpus->cpu[i].fd);
+	if (!error)
+		error = entry_set_vcpu(vcpus->cpu[0].fd, options->entry,
+				       options->boot_params);
 	return error;
 }
 
@@ -312,13 +324,8 @@ int vcpus_create(struct vcpus *vcpus, struct vm *vm, struct platform *platform,
 		cpu->id = i;
 		error = create_vcpu(cpu, vm);
 	}
-	if (!error)
-		error = set_cpuid(vcpus, options);
-	for (unsigned i = 0; i < vcpus->count && !error; i++)
-		error = entry_set_msrs(vcpus->cpu[i].fd);
-	if (!error)
-		error = entry_set_vcpu(vcpus->cpu[0].fd, options->entry,
-				       options->boot_params);
+	if (!error && !options->restored)
+		error = set_start_state(vcpus, options);
 	return error;
 }
 

@@ -11,6 +11,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "cpu/entry.h"
 #include "cpu/loop/thread.h"
 #include "cpu/platform.h"
 #include "cpu/vm.h"
@@ -53,11 +54,18 @@ struct vcpus {
 	unsigned running; /* threads that are neither parked nor over */
 	int parked_fd;	  /* while they are to pause; else -1 */
 	struct vcpu cpu[VM_CPUS_MAX];
+	/*
+	 * What CPUID shows, as it was given to KVM, which adds to it; the IDs
+	 * are those of any vCPU (cpuid_set_id).
+	 */
+	struct cpuid cpuid;
+	uint64_t tsc_moved; /* see vcpu_state_tsc */
 };
 
 struct vcpu_options {
 	unsigned count;
 	bool nested;
+	bool restored; /* by vcpu_state.h: they get no state here */
 	gpa entry, boot_params;
 	struct thread_hook hook; /* of its threads; the number is the vCPU's */
 };

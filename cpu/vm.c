@@ -159,18 +159,19 @@ static int add_ram(struct vm *vm, const struct ram *ram)
 }
 
 /*
- * Both 8259s with every input masked; elcr_mask is the constant that KVM's own
- * reset leaves (arch/x86/kvm/i8259.c: the lines that may be level-triggered).
+ * What KVM's own reset leaves (arch/x86/kvm/i8259.c): the lines that may be
+ * level-triggered.
  */
+const uint8_t vm_elcr_mask[] = { 0xf8, 0xde };
+
+/* Both 8259s with every input masked. */
 static int mask_pic(struct vm *vm)
 {
-	static const uint8_t elcr_mask[] = { 0xf8, 0xde };
-
-	for (unsigned i = 0; i < ARRAY_LEN(elcr_mask); i++) {
+	for (unsigned i = 0; i < ARRAY_LEN(vm_elcr_mask); i++) {
 		struct kvm_irqchip chip = { .chip_id = i };
 
 		chip.chip.pic.imr = 0xff;
-		chip.chip.pic.elcr_mask = elcr_mask[i];
+		chip.chip.pic.elcr_mask = vm_elcr_mask[i];
 		if (ioctl(vm->fd, KVM_SET_IRQCHIP, &chip))
 			return log_errno("KVM_SET_IRQCHIP");
 	}

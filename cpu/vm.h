@@ -21,6 +21,9 @@
 
 #define VM_CPUS_MAX 254 /* xAPIC IDs 0..253; 255 is the broadcast */
 
+/* Of both 8259s, a constant of KVM's: see vm.c. */
+extern const uint8_t vm_elcr_mask[2];
+
 struct vm {
 	int kvm_fd; /* /dev/kvm */
 	int fd;
@@ -28,6 +31,7 @@ struct vm {
 	unsigned cpus_max; /* what this host allows */
 	bool tsc_deadline; /* the LAPIC timer has TSC-deadline mode */
 	unsigned slots;	   /* of memory, so far */
+	bool keeps_clocks; /* see vm_state.h */
 	enum { VM_NOT_ASKED, VM_READONLY, VM_NO_READONLY } readonly;
 	struct bus pio, mmio;
 };

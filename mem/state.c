@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * State as bytes, and back. Owns nothing; any thread.
+ * State as bytes, and back. Owns the words of state_refuse; one thread.
  */
 #include "mem/state.h"
 
+#include <stdarg.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "mem/util.h"
@@ -98,6 +100,19 @@ bool state_check(struct state *s, bool good, const char *wrong)
 	if (s->loading && !good)
 		state_blame(s, wrong);
 	return !s->wrong;
+}
+
+void state_refuse(struct state *s, const char *format, ...)
+{
+	static char words[256];
+	va_list args;
+
+	if (s->wrong)
+		return;
+	va_start(args, format);
+	vsnprintf(words, sizeof(words), format, args);
+	va_end(args);
+	s->wrong = words;
 }
 
 bool state_is_whole(struct state *s)

@@ -54,6 +54,13 @@ void state_unsigned(struct state *s, unsigned *value);
  */
 bool state_check(struct state *s, bool good, const char *wrong);
 
+/*
+ * What is wrong in words that are made here, both ways: where something else
+ * was not before it. They stay until the next call.
+ */
+void state_refuse(struct state *s, const char *format, ...)
+	__attribute__((format(printf, 2, 3)));
+
 /* Loaded to the last byte, and nothing was wrong; or saved whole. */
 bool state_is_whole(struct state *s);
 

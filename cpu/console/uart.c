@@ -539,3 +539,71 @@ struct uart_counters uart_counters(struct uart *uart)
 	pthread_mutex_unlock(&uart->lock);
 	return counters;
 }
+
+/* -- snapshots ------------------------------------------------------------ */
+
+/* A ring's bytes from its head on, which is 0 after they were loaded. */
+static void ring_state(uint8_t *ring, unsigned size, unsigned *head,
+		       unsigned *count, struct state *s)
+{
+	state_unsigned(s, count);
+	if (!state_check(s, *count <= size, "it holds more than it can"))
+		*count = 0;
+	if (s->loading)
+		*head = 0;
+	for (unsigned i = 0; i < *count; i++)
+		state_u8(s, &ring[(*head + i) % size]);
+}
+
+/* Output that held up the guest is not loaded with it: THR is empty. */
+static void unblocked_state(struct uart *uart, struct state *s)
+{
+	bool pending = uart->thre_pending || uart->output_blocked;
+
+	state_bool(s, &pending);
+	if (s->loading)
+		uart->thre_pending = pending;
+}
+
+void uart_state(struct uart *uart, struct state *s)
+{
+	uint8_t *const registers[] = { &uart->ier,	   &uart->fcr,
+				       &uart->lcr,	   &uart->mcr,
+				       &uart->scr,	   &uart->dll,
+				       &uart->dlm,	   &uart->line_errors,
+				       &uart->modem_deltas };
+
+	for (size_t i = 0; i < ARRAY_LEN(registers); i++)
+		state_u8(s, registers[i]);
+	unblocked_state(uart, s);
+	state_bool(s, &uart->thre_acknowledged);
+	state_bool(s, &uart->rts_seen);
+	state_unsigned(s, &uart->polls);
+	state_unsigned(s, &uart->fifo_count);
+	ring_state(uart->input, ARRAY_LEN(uart->input), &uart->input_head,
+		   &uart->input_count, s);
+	ring_state(uart->loopback, UART_FIFO, &uart->loopback_head,
+		   &uart->loopback_count, s);
+	state_check(s,
+		    !(uart->ier & ~IER_ALL) && !(uart->fcr & ~FCR_KEPT) &&
+			    !(uart->mcr & ~MCR_ALL) &&
+			    !(uart->line_errors & ~UART_LSR_OE) &&
+			    !(uart->modem_deltas & ~UART_MSR_ANY_DELTA) &&
+			    uart->polls <= LISTEN_POLLS,
+		    "its registers are impossible");
+	state_check(s,
+		    uart->fifo_count <= uart->input_count &&
+			    uart->fifo_count <= fifo_depth(uart) &&
+			    uart->loopback_count <= fifo_depth(uart) &&
+			    !(uart->fifo_count && uart->loopback_count),
+		    "its FIFO holds more than it can");
+}
+
+void uart_restored(struct uart *uart)
+{
+	struct uart_wake wake = lock_uart(uart);
+
+	fill_fifo(uart, &wake);
+	wake.irq = true;
+	unlock_uart(uart, &wake);
+}

@@ -16,6 +16,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "mem/state.h"
+
 #define UART_PORT	 0x3f8
 #define UART_REGISTERS	 8 /* the size of its bus range */
 #define UART_FIFO	 16
@@ -111,5 +113,18 @@ size_t uart_output_waiting(struct uart *uart);
 void uart_set_reader(struct uart *uart, enum uart_reader reader);
 
 struct uart_counters uart_counters(struct uart *uart);
+
+/*
+ * The guest's side of it and the input that was taken, while no vCPU runs. The
+ * output stays with whoever has it: a guest that is loaded starts with an empty
+ * ring.
+ */
+void uart_state(struct uart *uart, struct state *s);
+
+/*
+ * After the interrupt controllers were loaded, too: raises an edge, since one
+ * that was on its way may have been in none of what was saved.
+ */
+void uart_restored(struct uart *uart);
 
 #endif

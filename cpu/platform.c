@@ -161,7 +161,8 @@ static void hear_ready(struct platform *p, int vcpu)
 {
 	struct ready_call call = { &p->on_ready, vcpu };
 
-	if (note_ready(p) && p->on_ready.loop)
+	note_ready(p);
+	if (p->on_ready.loop)
 		loop_call(p->on_ready.loop, call_on_ready, &call);
 }
 

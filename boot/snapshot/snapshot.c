@@ -166,6 +166,12 @@ static void platform_part(struct snapshot *s, unsigned index,
 	platform_state(&s->on.guest->platform, state);
 }
 
+static void rtc_part(struct snapshot *s, unsigned index, struct state *state)
+{
+	(void)index;
+	rtc_state(&s->on.guest->rtc, state);
+}
+
 static void slot_part(struct snapshot *s, unsigned index, struct state *state)
 {
 	mmio_state_slot(s->on.devices->slot[index].device, state);
@@ -232,6 +238,7 @@ enum part_tag {
 	PART_PIC,
 	PART_SERIAL,
 	PART_PLATFORM,
+	PART_RTC,
 	PART_SLOT,
 	PART_QUEUE,
 };
@@ -261,6 +268,7 @@ static const struct part {
 	{ PART_PIC, "PIC", two_index, pic_part },
 	{ PART_SERIAL, "its serial port", one_index, serial_part },
 	{ PART_PLATFORM, "its event ports", one_index, platform_part },
+	{ PART_RTC, "its RTC", one_index, rtc_part },
 	{ PART_SLOT, "slot", slot_index, slot_part },
 	{ PART_QUEUE, "queue", queue_index, queue_part },
 };
@@ -406,8 +414,11 @@ int snapshot_load_rest(struct snapshot *s)
 	if (error)
 		return error;
 	devices_restored(s->on.devices);
-	munmap(s->state, SNAPSHOT_STATE_MAX);
-	s->state = NULL;
+	platform_restored(&s->on.guest->platform);
+	if (!file_is_given(&s->on.options->snapshot.file)) {
+		munmap(s->state, SNAPSHOT_STATE_MAX);
+		s->state = NULL;
+	}
 	return 0;
 }
 
@@ -643,6 +654,10 @@ static void take_when_ready(void *arg, int vcpu)
 {
 	struct snapshot *s = arg;
 
+	/* Of those that go on the first is what was asked for. */
+	if (s->ready_seen)
+		return;
+	s->ready_seen = true;
 	s->ready_vcpu = vcpu;
 	take_snapshot(s);
 }

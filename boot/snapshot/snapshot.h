@@ -34,6 +34,7 @@ struct snapshot {
 	enum { SNAPSHOT_IDLE, SNAPSHOT_PAUSES, SNAPSHOT_COMMITS } phase;
 	bool vcpus_parked, devices_quiet;
 	uint64_t began_ns;
+	bool ready_seen;
 	int32_t ready_vcpu; /* was in the IN that said so; -1: none */
 
 	/* To restore one. */

@@ -1004,3 +1004,40 @@ int optparse_run(const struct option_set *set, void *target,
 			done = list_fds(&parse, at);
 	return done;
 }
+
+int optparse_add_option(const struct option_set *set, void *target,
+			struct option_parsed *parsed, const char *option,
+			const char *text)
+{
+	struct parse parse = { .set = set, .target = target, .parsed = parsed };
+	const struct option_entry *entry =
+		find_long(&parse, option, strlen(option));
+
+	return entry ? set_option(&parse, entry, text)
+		     : refuse_word(&parse, "there is no option", option, NULL);
+}
+
+const char *optparse_relative_path(const struct option_set *set,
+				   const char *option, const char *text)
+{
+	const struct parse parse = { .set = set };
+	const struct option_entry *entry =
+		find_long(&parse, option, strlen(option));
+	const struct option_choice *form;
+
+	if (!entry)
+		return NULL;
+	if (entry->own.kind == OPTION_FILE)
+		return *text == '/' || !strncmp(text, "fd=", 3) ? NULL : text;
+	if (entry->own.kind != OPTION_VARIANT)
+		return NULL;
+	for (form = entry->own.choices; form->name; form++) {
+		const size_t len = strlen(form->name);
+
+		if (form->argument == OPTION_ARG_PATH &&
+		    !strncmp(text, form->name, len) && text[len] == '=' &&
+		    text[len + 1] != '/')
+			return text + len + 1;
+	}
+	return NULL;
+}

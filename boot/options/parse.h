@@ -145,6 +145,19 @@ int optparse_run(const struct option_set *set, void *target,
 /* The option that was given fd=`fd`; NULL where none was. */
 const char *optparse_fd_owner(const struct option_parsed *parsed, int fd);
 
+/*
+ * The same for one more option, by its long name, behind all others: 0 or
+ * -EINVAL, logged. `text` must last.
+ */
+int optparse_add_option(const struct option_set *set, void *target,
+			struct option_parsed *parsed, const char *option,
+			const char *text);
+
+/* Where in the argument of an option a path begins that is relative, or NULL.
+ */
+const char *optparse_relative_path(const struct option_set *set,
+				   const char *option, const char *text);
+
 /* Whether that option was given. */
 bool optparse_given(const struct option_parsed *parsed, const char *option);
 

@@ -268,6 +268,11 @@ const struct snapshot_area *snapshot_area(const struct snapshot_header *h,
 	return NULL;
 }
 
+int snapshot_area_read(const struct snapshot_area *area, int fd, void *bytes)
+{
+	return read_exactly(fd, bytes, area->len, area->off);
+}
+
 /* -- records ----------------------------------------------------------------
  */
 

@@ -100,6 +100,9 @@ int snapshot_state_read(const struct snapshot_header *header, int fd,
 const struct snapshot_area *snapshot_area(const struct snapshot_header *header,
 					  uint32_t kind, uint32_t device);
 
+/* All of an area into `bytes`: 0 or -errno, not logged. */
+int snapshot_area_read(const struct snapshot_area *area, int fd, void *bytes);
+
 /* -- records ----------------------------------------------------------------
  */
 

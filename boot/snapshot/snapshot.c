@@ -36,8 +36,10 @@
 #include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/random.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
+#include "boot/options/words.h"
 #include "boot/snapshot/memory.h"
 #include "cpu/vcpu_state.h"
 #include "cpu/vm_state.h"
@@ -47,7 +49,16 @@
 /* A disk that does not answer in that time has no snapshot. */
 #define PATIENCE_NS 10000000000ULL
 
-/* -- parts ------------------------------------------------------------------ */
+static void *map_state(size_t len)
+{
+	void *at = mmap(NULL, len, PROT_READ | PROT_WRITE,
+			MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+	return at == MAP_FAILED ? NULL : at;
+}
+
+/* -- parts ------------------------------------------------------------------
+ */
 
 #define VERSION_BYTES 32
 
@@ -102,8 +113,7 @@ static void machine_state(struct snapshot *s, unsigned index,
 	state_bool(state, &machine->tells_panic);
 	state_bool(state, &machine->names_virtio);
 	state_u32(state, (uint32_t *)&s->ready_vcpu);
-	state_check(state,
-		    s->ready_vcpu >= -1 && s->ready_vcpu < (int)o->cpus,
+	state_check(state, s->ready_vcpu >= -1 && s->ready_vcpu < (int)o->cpus,
 		    "the vCPU that said that it was ready is impossible");
 	device_counts_state(s, state);
 }
@@ -185,6 +195,17 @@ static void queue_part(struct snapshot *s, unsigned index, struct state *state)
 			 index & ((1u << QUEUE_BITS) - 1), state);
 }
 
+static void net_part(struct snapshot *s, unsigned index, struct state *state)
+{
+	net_state(&s->on.devices->net[index], state);
+}
+
+static void vsock_part(struct snapshot *s, unsigned index, struct state *state)
+{
+	(void)index;
+	vsock_state(s->on.devices->vsock, state);
+}
+
 /* The index of the n-th of a part; -1: there are no more. */
 static int one_index(const struct snapshot *s, unsigned n)
 {
@@ -221,6 +242,16 @@ static int queue_index(const struct snapshot *s, unsigned n)
 	return -1;
 }
 
+static int net_index(const struct snapshot *s, unsigned n)
+{
+	return n < s->on.devices->options.net_count ? (int)n : -1;
+}
+
+static int vsock_index(const struct snapshot *s, unsigned n)
+{
+	return !n && s->on.devices->vsock ? 0 : -1;
+}
+
 enum part_tag {
 	PART_MACHINE = 1,
 	PART_HOST,
@@ -241,6 +272,8 @@ enum part_tag {
 	PART_RTC,
 	PART_SLOT,
 	PART_QUEUE,
+	PART_NET,
+	PART_VSOCK,
 };
 
 /* The first of those that want a machine to be loaded into. */
@@ -271,18 +304,21 @@ static const struct part {
 	{ PART_RTC, "its RTC", one_index, rtc_part },
 	{ PART_SLOT, "slot", slot_index, slot_part },
 	{ PART_QUEUE, "queue", queue_index, queue_part },
+	{ PART_NET, "network", net_index, net_part },
+	{ PART_VSOCK, "its vsock", vsock_index, vsock_part },
 };
 
 static const char *part_name(const struct part *part, unsigned index,
 			     char room[64])
 {
-	if (part->index == one_index)
+	if (part->index == one_index || part->index == vsock_index)
 		return part->name;
 	snprintf(room, 64, "%s %u", part->name, index);
 	return room;
 }
 
-/* -- restoring --------------------------------------------------------------- */
+/* -- restoring ---------------------------------------------------------------
+ */
 
 bool snapshot_restores(const struct snapshot *s)
 {
@@ -306,9 +342,8 @@ static int find_record(struct snapshot *s, const struct part *part,
 	do
 		if (!snapshot_record_next(&s->records, record))
 			return refuse_part(s, part, index,
-					   s->records.wrong
-						   ? s->records.wrong
-						   : "it is missing");
+					   s->records.wrong ? s->records.wrong
+							    : "it is missing");
 	while (record->tag & SNAPSHOT_TAG_MAY_BE_SKIPPED &&
 	       record->tag != part->tag);
 	if (record->tag == part->tag && record->index == index)
@@ -348,14 +383,6 @@ static int load_parts(struct snapshot *s, bool rest)
 			error = load_part(s, &parts[i], (unsigned)index);
 	}
 	return error;
-}
-
-static void *map_state(size_t len)
-{
-	void *at = mmap(NULL, len, PROT_READ | PROT_WRITE,
-			MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-
-	return at == MAP_FAILED ? NULL : at;
 }
 
 int snapshot_load_machine(struct snapshot *s)
@@ -422,7 +449,8 @@ int snapshot_load_rest(struct snapshot *s)
 	return 0;
 }
 
-/* -- taking: what is written -------------------------------------------------- */
+/* -- taking: what is written --------------------------------------------------
+ */
 
 /* No snapshot: why, once; the guest goes on. */
 static void warn_none(const struct snapshot *s, const char *what,
@@ -490,11 +518,18 @@ static int write_file(struct snapshot *s)
 	if (getrandom(s->header.id, sizeof(s->header.id), 0) < 0)
 		return -errno;
 	s->header.mem_len = s->on.ram->size;
+	memset(s->header.area, 0, sizeof(s->header.area));
+	s->header.area[0] =
+		(struct snapshot_area){ .len = s->words_len,
+					.kind = SNAPSHOT_AREA_WORDS };
 	snapshot_header_place(&s->header);
 	/* The last byte makes it as long as it is to be, all holes. */
 	if (!error)
 		error = snapshot_write(s->committer.fd, "", 1,
 				       s->header.file_len - 1);
+	if (!error)
+		error = snapshot_write(s->committer.fd, s->words, s->words_len,
+				       s->header.area[0].off);
 	if (!error)
 		error = write_memory(s);
 	if (!error)
@@ -503,7 +538,8 @@ static int write_file(struct snapshot *s)
 	return error;
 }
 
-/* -- taking: when -------------------------------------------------------------- */
+/* -- taking: when
+ * -------------------------------------------------------------- */
 
 static void go_on(struct snapshot *s)
 {
@@ -637,8 +673,7 @@ static void take_snapshot(struct snapshot *s)
 		log_errno("read of an eventfd");
 	loop_timer_set(&s->patience, PATIENCE_NS);
 	vcpus_pause(&s->on.guest->vcpus, s->parked_fd);
-	s->devices_quiet =
-		devices_pause(s->on.devices, devices_are_quiet, s);
+	s->devices_quiet = devices_pause(s->on.devices, devices_are_quiet, s);
 	take_if_still(s);
 }
 
@@ -662,7 +697,8 @@ static void take_when_ready(void *arg, int vcpu)
 	take_snapshot(s);
 }
 
-/* -- opening and closing -------------------------------------------------------- */
+/* -- opening and closing
+ * -------------------------------------------------------- */
 
 void snapshot_init(struct snapshot *s, const struct snapshot_machine *on)
 {
@@ -675,9 +711,51 @@ void snapshot_init(struct snapshot *s, const struct snapshot_machine *on)
 	s->patience.source.fd = -1;
 }
 
+/* They name files that mote opens with the rights of whoever starts it. */
+static bool words_are_trusted(const struct snapshot *s)
+{
+	struct stat status;
+
+	return !fstat(s->restore_fd, &status) &&
+	       (!status.st_uid || status.st_uid == geteuid()) &&
+	       !(status.st_mode & (S_IWGRP | S_IWOTH));
+}
+
+/* The devices that this command line does not name. */
+static int take_words(struct snapshot *s)
+{
+	struct options *o = s->on.options;
+	const struct snapshot_area *area =
+		snapshot_area(&s->header, SNAPSHOT_AREA_WORDS, 0);
+	int error;
+
+	if (!area || area->len > OPTIONS_WORDS_MAX)
+		return 0;
+	s->words = map_state(OPTIONS_WORDS_MAX);
+	if (!s->words)
+		return log_errno("memory for a snapshot's words");
+	error = snapshot_area_read(area, s->restore_fd, s->words);
+	if (error) {
+		log_error("snapshot %s: %s", s->name, strerror(-error));
+		return error;
+	}
+	if (!options_want_words(o, s->words, area->len))
+		return 0;
+	if (!words_are_trusted(s)) {
+		log_error("snapshot %s: it names files of its own, and others "
+			  "may write it, or own it: name its devices "
+			  "(-d, -n, --vsock)",
+			  s->name);
+		return -EPERM;
+	}
+	error = options_take_words(o, s->words, area->len, s->name);
+	return error ? error : options_check(o);
+}
+
 static int open_restore(struct snapshot *s)
 {
 	const struct option_file *file = &s->on.options->restore.file;
+	int error;
 
 	if (!file_is_given(file))
 		return 0;
@@ -685,7 +763,23 @@ static int open_restore(struct snapshot *s)
 	s->restore_fd = file_open(file, "--restore ", O_RDONLY, 0, NULL);
 	if (s->restore_fd < 0)
 		return s->restore_fd;
-	return snapshot_header_read(&s->header, s->restore_fd, s->name);
+	error = snapshot_header_read(&s->header, s->restore_fd, s->name);
+	return error ? error : take_words(s);
+}
+
+/* While the directory is still the one that the paths are relative to. */
+static int keep_words(struct snapshot *s)
+{
+	long len;
+
+	s->words = map_state(OPTIONS_WORDS_MAX);
+	if (!s->words)
+		return log_errno("memory for a snapshot's words");
+	len = options_save_words(s->on.options, s->words);
+	if (len < 0)
+		return (int)len;
+	s->words_len = (size_t)len;
+	return 0;
 }
 
 int snapshot_open(struct snapshot *s)
@@ -694,6 +788,9 @@ int snapshot_open(struct snapshot *s)
 	int error = open_restore(s);
 
 	if (error || !file_is_given(file))
+		return error;
+	error = keep_words(s);
+	if (error)
 		return error;
 	s->pagemap_fd = snapshot_memory_open();
 	s->state = map_state(SNAPSHOT_STATE_MAX);
@@ -705,7 +802,7 @@ int snapshot_open(struct snapshot *s)
 unsigned snapshot_features(const struct snapshot *s)
 {
 	return file_is_given(&s->on.options->snapshot.file) ? FEATURE_SNAPSHOT
-							     : 0;
+							    : 0;
 }
 
 uint64_t snapshot_largest(const struct snapshot *s)
@@ -755,9 +852,8 @@ int snapshot_attach(struct snapshot *s)
 	if (when == SNAPSHOT_ON_SIGNAL)
 		g->snapshot = (struct guest_snapshot){ take_by_signal, s };
 	else
-		g->platform.on_ready = (struct platform_ready){
-			&g->loop, take_when_ready, s
-		};
+		g->platform.on_ready =
+			(struct platform_ready){ &g->loop, take_when_ready, s };
 	return watch(s);
 }
 

@@ -84,6 +84,16 @@ void host_stop(void)
 	host.running = false;
 }
 
+void host_forget(void)
+{
+	for (unsigned i = 0; i < host.ioeventfds; i++)
+		close(host.ioeventfd[i].fd);
+	host.ioeventfds = host.shown_count = 0;
+	memset(&host.vm, 0, sizeof(host.vm));
+	loop_destroy(&host.loop);
+	assert_int_equal(loop_create(&host.loop), 0);
+}
+
 void host_destroy(void)
 {
 	host_stop();

@@ -87,6 +87,8 @@ extern struct host {
 
 void host_create(uint64_t ram_size);
 void host_destroy(void);
+/* A new VM and loop, without devices, over the RAM that there is. */
+void host_forget(void);
 /* The loop runs until host_stop; from now on the devices are its own. */
 void host_run(void);
 void host_stop(void);

@@ -33,8 +33,12 @@ static void mock_kick(struct device *device, unsigned queue)
 	mock.kicks[queue]++;
 	do {
 		while ((more = queue_pop(q, &mock.chain)) > 0) {
-			queue_push(q, mock.chain.head, mock.chain.write_len);
 			mock.popped++;
+			if (mock.keeps) {
+				mock.taken++;
+				continue;
+			}
+			queue_push(q, mock.chain.head, mock.chain.write_len);
 		}
 		if (more < 0) {
 			device_broken(device, "a malformed ring");
@@ -88,14 +92,10 @@ static const struct device_ops mock_ops = {
 	.taken = mock_taken,
 };
 
-int setup(void **state)
+static void make_mock(void)
 {
 	const uint8_t config[10] = { 1, 2, 3, 4, 5, 6, 7, 8, 9, 10 };
 
-	(void)state;
-	alarm(30);
-	logged.count = 0;
-	host_create(32 * MIB);
 	mock = (struct mock){
 		.device = {
 			.ops = &mock_ops,
@@ -109,8 +109,25 @@ int setup(void **state)
 	};
 	device_set_config(&mock.device, 0, config, sizeof(config));
 	assert_int_equal(attach(&mock.device), 0);
+}
+
+int setup(void **state)
+{
+	(void)state;
+	alarm(30);
+	logged.count = 0;
+	host_create(32 * MIB);
+	make_mock();
 	host_run();
 	return 0;
+}
+
+void move_mock(void)
+{
+	host_stop();
+	mmio_detach(&mock.device);
+	host_forget();
+	make_mock();
 }
 
 int setup_exits(void **state)

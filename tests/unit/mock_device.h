@@ -23,7 +23,8 @@ extern struct mock {
 	unsigned stopped[QUEUES];
 	_Atomic unsigned cancels;
 	unsigned pauses, resumes;
-	unsigned taken; /* of queue 0, as it says */
+	unsigned taken; /* of queue 0: what it has kept */
+	bool keeps;	/* from now on it gives nothing back */
 	uint64_t acked;
 	_Atomic bool in_flight; /* cancel and pause find something */
 	bool wrong_thread;
@@ -34,6 +35,9 @@ extern struct ring ring;
 /* For cmocka: a VM with this device, and its loop, for each test. */
 int setup(void **state);
 int teardown(void **state);
+
+/* The device's place is taken by a new one, in a VM with the same RAM. */
+void move_mock(void);
 
 /* The same on a host without read-only memory, where all reads exit. */
 int setup_exits(void **state);

@@ -43,6 +43,13 @@ void device_canceled(struct device *device)
 	t.canceled++;
 }
 
+void device_paused(struct device *device)
+{
+	assert_ptr_equal(device, t.device);
+	assert_true(device->paused);
+	t.quiet++;
+}
+
 void device_set_config(struct device *device, uint32_t offset,
 		       const void *bytes, uint32_t len)
 {
@@ -152,6 +159,19 @@ void disk_reset(void)
 	t.device->active = false;
 }
 
+bool disk_pause(void)
+{
+	t.device->paused = true;
+	return t.device->ops->pause(t.device);
+}
+
+void disk_resume(void)
+{
+	t.device->paused = false;
+	for (unsigned i = 0; i < t.device->queue_count; i++)
+		kick_queue(i);
+}
+
 void disk_destroy(void)
 {
 	if (t.device->active)
@@ -250,7 +270,8 @@ unsigned put_request_on(unsigned queue, uint32_t type, uint64_t sector,
 
 void kick_queue(unsigned queue)
 {
-	t.device->ops->kick(t.device, queue);
+	if (!t.device->paused)
+		t.device->ops->kick(t.device, queue);
 }
 
 void collect(void)

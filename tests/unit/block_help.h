@@ -33,6 +33,7 @@ extern struct block_test {
 	unsigned interrupts;
 	unsigned breaks;   /* device_broken */
 	unsigned canceled; /* device_canceled */
+	unsigned quiet;	   /* device_paused */
 	unsigned slots;	   /* requests made so far */
 	uint16_t slot_of[DEVICE_QUEUES_MAX][QUEUE_SIZE_MAX]; /* by head */
 	bool back[SLOTS];
@@ -60,6 +61,9 @@ bool disk_cancel(uint32_t queues);
  */
 extern void (*disk_waits)(void);
 void disk_reset(void);
+/* As the transport does it; true where nothing is in flight. */
+bool disk_pause(void);
+void disk_resume(void);
 void disk_destroy(void);
 /* All at once, which must succeed and log nothing. */
 void disk_make(struct block_options *options, uint64_t features);
@@ -82,6 +86,7 @@ unsigned put_pieces(unsigned queue, uint32_t type, uint64_t sector,
 		    bool from_device);
 unsigned put_request_on(unsigned queue, uint32_t type, uint64_t sector,
 			uint64_t data, uint32_t len);
+/* One that is paused is kicked later. */
 void kick_queue(unsigned queue);
 
 /* -- what comes back ------------------------------------------------------ */

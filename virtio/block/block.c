@@ -48,6 +48,11 @@
  * and no signal ends that. A reset does not wait for it. The process does, in
  * the kernel, when it ends.
  *
+ * Pause takes nothing more from the queues and lets all that was taken be done,
+ * FLUSH included, however many steps that is and whatever bw= and iops= say of
+ * the next one. What waits in a queue is forgotten here, and found by the kicks
+ * that follow a pause.
+ *
  * Trusts neither the driver nor what the file holds. Owns the backing, the
  * engines, the overlay and the pools. It runs in the
  * loop's thread, which also creates it.
@@ -246,6 +251,10 @@ static void flush_engines(struct block *b)
 		loop_defer(b->loop, &b->more);
 }
 
+/* A bit of `awaited` that is no queue's: pause waits for whatever is taken. */
+#define AWAITED_PAUSE (1u << 31)
+_Static_assert(DEVICE_QUEUES_MAX < 31, "it is no queue's");
+
 /*
  * Of these queues (bits). A FLUSH touches neither guest memory nor what others
  * write, and takes as long as it likes: nobody waits for it.
@@ -260,6 +269,21 @@ static bool is_in_flight(const struct block *b, uint32_t queues)
 			return true;
 	}
 	return false;
+}
+
+/* Whoever cancels or pauses is told once what that found is over. */
+static void tell_who_waits(struct block *b)
+{
+	const uint32_t canceled = b->awaited & ~AWAITED_PAUSE;
+
+	if (canceled && !is_in_flight(b, canceled)) {
+		b->awaited &= AWAITED_PAUSE;
+		device_canceled(&b->device);
+	}
+	if (b->awaited & AWAITED_PAUSE && !b->disk.requests.taken) {
+		b->awaited &= ~AWAITED_PAUSE;
+		device_paused(&b->device);
+	}
 }
 
 /*
@@ -301,10 +325,8 @@ static void serve_engines(struct block *b)
 		flush_engines(b);
 	}
 	publish_used(b);
-	if (b->canceling && !is_in_flight(b, b->canceling)) {
-		b->canceling = 0;
-		device_canceled(&b->device);
-	}
+	if (b->awaited)
+		tell_who_waits(b);
 	if (b->disk.copied || (b->starved && pool_has(&b->disk.requests)) ||
 	    (b->disk.deferred && request_can_resume(&b->disk)))
 		loop_defer(b->loop, &b->more);
@@ -388,6 +410,13 @@ static void block_kick(struct device *device, unsigned index)
 	serve_engines(b);
 }
 
+static void forget_queues(struct block *b, uint32_t queues)
+{
+	b->limited &= ~queues;
+	b->starved &= ~queues;
+	b->unfinished &= ~queues;
+}
+
 /* The driver is to hear no more of what is in flight from these queues. */
 static void forget_requests(struct block *b, uint32_t queues)
 {
@@ -400,9 +429,7 @@ static void forget_requests(struct block *b, uint32_t queues)
 		if (r->engine && queues & 1u << r->queue)
 			r->canceled = true;
 	}
-	b->limited &= ~queues;
-	b->starved &= ~queues;
-	b->unfinished &= ~queues;
+	forget_queues(b, queues);
 }
 
 /*
@@ -423,18 +450,40 @@ static void cancel_engine(struct engine *engine)
 static bool block_cancel(struct device *device, uint32_t queues)
 {
 	struct block *b = (struct block *)device;
+	const uint32_t pause = b->awaited & AWAITED_PAUSE;
 
 	forget_requests(b, queues);
 	for (unsigned i = 0; i < BLOCK_ENGINES; i++)
 		if (b->disk.engines[i])
 			cancel_engine(b->disk.engines[i]);
-	b->canceling = 0;
+	b->awaited = 0;
 	serve_engines(b);
 	if (queues == DEVICE_ALL_QUEUES)
 		forget_later_work(b);
 	if (is_in_flight(b, queues))
-		b->canceling = queues;
-	return !b->canceling;
+		b->awaited = queues & ~AWAITED_PAUSE;
+	/* Whoever pauses is told later: this one has not got its answer yet. */
+	if (pause)
+		loop_defer(b->loop, &b->more);
+	b->awaited |= pause;
+	return !(b->awaited & ~AWAITED_PAUSE);
+}
+
+/* What an engine has done and not told of yet is taken at once. */
+static bool block_pause(struct device *device)
+{
+	struct block *b = (struct block *)device;
+
+	forget_queues(b, DEVICE_ALL_QUEUES);
+	for (unsigned i = 0; i < BLOCK_ENGINES; i++)
+		if (b->disk.engines[i] && b->disk.engines[i]->batches)
+			b->disk.engines[i]->ops->reap(b->disk.engines[i]);
+	b->awaited &= ~AWAITED_PAUSE;
+	serve_engines(b);
+	if (!b->disk.requests.taken)
+		return true;
+	b->awaited |= AWAITED_PAUSE;
+	return false;
 }
 
 /* -- making one ----------------------------------------------------------- */
@@ -597,6 +646,7 @@ static void init_block(struct block *b, const struct block_options *o)
 		.activate = block_activate,
 		.kick = block_kick,
 		.cancel = block_cancel,
+		.pause = block_pause,
 	};
 
 	b->device = (struct device){

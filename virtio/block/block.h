@@ -28,7 +28,7 @@ struct block {
 	/* Bits of queues. They wait for the timer, a request, or `more`. */
 	uint32_t limited, starved, unfinished;
 	uint32_t dirty;	     /* these have used entries to publish */
-	uint32_t canceling;  /* these have something in flight yet */
+	uint32_t awaited;    /* what is in flight of these: block.c */
 	unsigned next_queue; /* is served first when several wait */
 };
 

@@ -82,6 +82,12 @@ static void mock_cancel(struct engine *engine)
 	engine_take_back(engine, &left);
 }
 
+static int mock_add_file(struct engine *engine, enum block_file file)
+{
+	((struct mock_engine *)engine)->fds[file] = engine->fds[file];
+	return 0;
+}
+
 static void mock_destroy(struct engine *engine)
 {
 	close(engine->source.fd);
@@ -92,9 +98,9 @@ static struct engine *mock_create(const struct engine_options *options,
 {
 	static const struct engine_ops ops[] = {
 		{ "mock", false, 0, mock_submit, mock_flush, mock_reap,
-		  mock_cancel, mock_destroy },
+		  mock_cancel, mock_destroy, mock_add_file },
 		{ "mock worker", true, 0, mock_submit, mock_flush, mock_reap,
-		  mock_cancel, mock_destroy },
+		  mock_cancel, mock_destroy, mock_add_file },
 	};
 	struct mock_engine *mock = &mocks[mock_count++ % 2];
 

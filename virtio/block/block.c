@@ -566,6 +566,7 @@ static int create_engines(struct block *b, const struct block_options *o)
 			[BLOCK_FILE_BASE] = b->backing.fd,
 			[BLOCK_FILE_OVERLAY] = b->backing.overlay_fd,
 			[BLOCK_FILE_BUFFERED] = b->backing.buffered_fd,
+			[BLOCK_FILE_LAYER] = -1,
 		},
 		.done = step_done,
 		.arg = b,
@@ -671,6 +672,7 @@ static void init_block(struct block *b, const struct block_options *o)
 	b->disk.serial = o->serial ? b->serial : NULL;
 	if (o->serial)
 		strncpy(b->serial, o->serial, BLOCK_SERIAL_BYTES);
+	b->moved = o->moved;
 	limiter_init(&b->bytes, o->bytes_per_s, o->bytes_per_s / 10);
 	limiter_init(&b->ops, o->ops_per_s, o->ops_per_s / 10);
 	set_config(b);

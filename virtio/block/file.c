@@ -32,6 +32,11 @@
  * write to it is in flight, request.c waits for that. Guests write whole pages,
  * so that is rare.
  *
+ * Where the guest comes from a snapshot there is a layer between both, in the
+ * snapshot's file: what an overlay of an earlier mote held. It is only read,
+ * its map too, so all clones share it (snapshot.c). A cluster that neither has
+ * is the base's, or, behind the base's end, the overlay's as ever.
+ *
  * The path is the user's; what the file holds is judged by the guest. Owns the
  * overlay's map. Files are opened by the main thread before the sandbox closes
  * in; the overlay belongs to the loop's thread.
@@ -85,6 +90,62 @@ void overlay_destroy(struct overlay *o)
 {
 	pool_unmap(o->bits, o->bits_size);
 	o->bits = NULL;
+	if (o->layer.bits)
+		munmap((void *)(uintptr_t)o->layer.bits,
+		       overlay_map_bytes(o->size));
+	o->layer.bits = NULL;
+}
+
+uint64_t overlay_map_bytes(uint64_t size)
+{
+	const uint64_t clusters =
+		round_up(size, OVERLAY_CLUSTER) / OVERLAY_CLUSTER;
+
+	return round_up(clusters, WORD_BITS) / 8;
+}
+
+static const char *take_map(struct overlay *o, int fd, uint64_t map_at)
+{
+	const uint64_t bytes = overlay_map_bytes(o->size);
+	const uint64_t last = bytes - sizeof(uint64_t);
+	const uint64_t clusters =
+		round_up(o->size, OVERLAY_CLUSTER) / OVERLAY_CLUSTER;
+	const unsigned used = clusters % WORD_BITS;
+	uint64_t word;
+	void *bits;
+
+	if (pread(fd, &word, sizeof(word), (off_t)(map_at + last)) !=
+	    (ssize_t)sizeof(word))
+		return "its layer is incomplete";
+	if (used && word >> used)
+		return "its layer has clusters behind the disk's end";
+	bits = mmap(NULL, bytes, PROT_READ, MAP_SHARED, fd, (off_t)map_at);
+	if (bits == MAP_FAILED)
+		return "its layer cannot be mapped";
+	o->layer.bits = bits;
+	return NULL;
+}
+
+const char *overlay_use_layer(struct overlay *o, int fd, uint64_t map_at,
+			      uint64_t clusters_at)
+{
+	const char *wrong;
+
+	if (o->layer.bits)
+		return "it has two layers";
+	if ((map_at | clusters_at) % OVERLAY_CLUSTER ||
+	    map_at > INT64_MAX - overlay_map_bytes(o->size) ||
+	    clusters_at > INT64_MAX - round_up(o->size, OVERLAY_CLUSTER))
+		return "its layer is at an impossible place";
+	wrong = take_map(o, fd, map_at);
+	if (wrong)
+		return wrong;
+	o->layer.fd = fd;
+	o->layer.at = clusters_at;
+	/* Not all of it is the overlay's any more. */
+	o->layer.base_end = o->base_end;
+	o->base_end = UINT64_MAX;
+	return NULL;
 }
 
 bool overlay_has(const struct overlay *o, uint64_t offset)
@@ -95,32 +156,69 @@ bool overlay_has(const struct overlay *o, uint64_t offset)
 	       o->bits[cluster / WORD_BITS] >> cluster % WORD_BITS & 1;
 }
 
-uint64_t overlay_run(const struct overlay *o, uint64_t offset, uint64_t len,
-		     bool *own)
+/* The cluster with this offset is not in the overlay, or only as a hole. */
+static enum block_file file_below(const struct overlay *o, uint64_t offset)
+{
+	const struct overlay_layer *layer = &o->layer;
+	const uint64_t cluster = offset / OVERLAY_CLUSTER;
+
+	if (!layer->bits)
+		return BLOCK_FILE_BASE;
+	if (layer->bits[cluster / WORD_BITS] >> cluster % WORD_BITS & 1)
+		return BLOCK_FILE_LAYER;
+	return offset < layer->base_end ? BLOCK_FILE_BASE : BLOCK_FILE_OVERLAY;
+}
+
+static uint64_t run_below(const struct overlay *o, uint64_t offset,
+			  uint64_t len, struct overlay_place *place)
 {
 	uint64_t run = OVERLAY_CLUSTER - offset % OVERLAY_CLUSTER;
 
-	*own = overlay_has(o, offset);
-	while (run < len && overlay_has(o, offset + run) == *own)
+	place->file = file_below(o, offset);
+	if (place->file == BLOCK_FILE_LAYER)
+		place->offset += o->layer.at;
+	while (run < len && file_below(o, offset + run) == place->file)
 		run += OVERLAY_CLUSTER;
 	return run < len ? run : len;
 }
 
-int overlay_copy(struct overlay *o, uint64_t offset)
+uint64_t overlay_run(const struct overlay *o, uint64_t offset, uint64_t len,
+		     struct overlay_place *place)
+{
+	const bool own = overlay_has(o, offset);
+	uint64_t run = OVERLAY_CLUSTER - offset % OVERLAY_CLUSTER;
+
+	while (run < len && overlay_has(o, offset + run) == own)
+		run += OVERLAY_CLUSTER;
+	if (run > len)
+		run = len;
+	place->file = own ? BLOCK_FILE_OVERLAY : BLOCK_FILE_BASE;
+	place->offset = offset;
+	return own || !o->layer.bits ? run : run_below(o, offset, run, place);
+}
+
+int overlay_copy(struct overlay *o, uint64_t offset, enum block_file *failed)
 {
 	const uint64_t at = offset - offset % OVERLAY_CLUSTER;
+	const enum block_file from = file_below(o, at);
+	const bool layer = from == BLOCK_FILE_LAYER;
 	size_t len = OVERLAY_CLUSTER;
 	uint8_t data[OVERLAY_CLUSTER];
-	ssize_t n;
+	ssize_t n = 0;
 
 	if (len > o->size - at)
 		len = o->size - at;
-	n = pread(o->base_fd, data, len, (off_t)at);
-	if (n != (ssize_t)len)
-		return n < 0 ? errno : EIO;
-	n = pwrite(o->fd, data, len, (off_t)at);
-	if (n != (ssize_t)len)
-		return n < 0 ? -errno : -EIO;
+	*failed = from;
+	if (from != BLOCK_FILE_OVERLAY) {
+		n = pread(layer ? o->layer.fd : o->base_fd, data, len,
+			  (off_t)(layer ? at + o->layer.at : at));
+		if (n == (ssize_t)len) {
+			*failed = BLOCK_FILE_OVERLAY;
+			n = pwrite(o->fd, data, len, (off_t)at);
+		}
+		if (n != (ssize_t)len)
+			return n < 0 ? -errno : -EIO;
+	}
 	overlay_mark(o, at, len);
 	return 0;
 }
@@ -286,11 +384,39 @@ static int measure_device(struct block_backing *b)
 	return 0;
 }
 
+static uint64_t in_ns(struct timespec time)
+{
+	return (uint64_t)time.tv_sec * 1000000000u + (uint64_t)time.tv_nsec;
+}
+
+static struct block_identity identity_of(const struct stat *st)
+{
+	return (struct block_identity){
+		.dev = S_ISBLK(st->st_mode) ? st->st_rdev : st->st_dev,
+		.ino = st->st_ino,
+		.mtime_ns = in_ns(st->st_mtim),
+		.ctime_ns = in_ns(st->st_ctim),
+	};
+}
+
+int block_identify(const struct block_backing *b,
+		   struct block_identity *identity)
+{
+	struct stat st;
+
+	if (fstat(b->fd, &st))
+		return -errno;
+	*identity = identity_of(&st);
+	return 0;
+}
+
 static int measure_disk_file(struct block_backing *b)
 {
 	struct stat st;
 	int error = fstat(b->fd, &st) ? -errno : 0;
 
+	if (!error)
+		b->identity = identity_of(&st);
 	b->logical = BLOCK_SECTOR;
 	b->physical = 4096;
 	if (!error && S_ISBLK(st.st_mode)) {
@@ -482,6 +608,7 @@ static int create_overlay_file(struct block_backing *b)
 /* size=: of the disk that the guest sees, longer than its image. */
 static int set_disk_size(struct block_backing *b, const struct block_options *o)
 {
+	b->base_size = b->size;
 	b->base_end = UINT64_MAX;
 	if (!o->size || !b->ephemeral)
 		return 0;
@@ -501,12 +628,13 @@ static int set_disk_size(struct block_backing *b, const struct block_options *o)
 	return 0;
 }
 
+/* Locked first: what another user does until then is to be measured, too. */
 static int prepare_disk(struct block_backing *b, const struct block_options *o)
 {
-	int error = measure_disk_file(b), flags;
+	int error = lock_disk(b, o), flags;
 
 	if (!error)
-		error = lock_disk(b, o);
+		error = measure_disk_file(b);
 	if (error)
 		return error;
 	flags = fcntl(b->fd, F_GETFL);

@@ -12,6 +12,7 @@
 
 #include "cpu/loop/file.h"
 #include "cpu/loop/thread.h"
+#include "virtio/block/io.h"
 
 #define BLOCK_SECTOR	   512u
 #define BLOCK_SERIAL_BYTES 20 /* virtio 1.2, 5.2.6.1: GET_ID */
@@ -31,8 +32,15 @@ struct block_options {
 	uint64_t size; /* of an `ephemeral` one, bytes; 0: the image's */
 	uint64_t bytes_per_s, ops_per_s; /* 0: no limit */
 	unsigned queues; /* 1 .. DEVICE_QUEUES_MAX; 0: devices.c chooses */
+	bool moved;	 /* --restore ...,moved: any file of its size will do */
 	/* Set by devices.c: */
 	struct thread_hook hook;
+};
+
+/* Which file it is, and when it was changed (stat(2)). */
+struct block_identity {
+	uint64_t dev, ino;
+	uint64_t mtime_ns, ctime_ns;
 };
 
 /* The host's side of a disk. It owns its descriptors; -1: there is none. */
@@ -41,11 +49,13 @@ struct block_backing {
 	int buffered_fd; /* `direct`: the same file without O_DIRECT */
 	int overlay_fd;	 /* `ephemeral`: the file of its overlay */
 	bool ro, ephemeral, is_device;
-	uint64_t size;		    /* bytes, a multiple of 512 */
-	uint64_t base_end;	    /* `ephemeral`: see struct overlay */
-	uint32_t logical, physical; /* block sizes, bytes */
-	unsigned index;		    /* among the disks */
-	char name[64];		    /* for messages: "disk 0 (root.img)" */
+	uint64_t size;			/* bytes, a multiple of 512 */
+	uint64_t base_size;		/* of its file: less with size= */
+	uint64_t base_end;		/* `ephemeral`: see struct overlay */
+	uint32_t logical, physical;	/* block sizes, bytes */
+	struct block_identity identity; /* since it was locked */
+	unsigned index;			/* among the disks */
+	char name[64];			/* for messages: "disk 0 (root.img)" */
 	char overlay_name[128]; /* "disk 0 (root.img): its overlay in /tmp" */
 };
 
@@ -60,6 +70,10 @@ void block_close(const struct block_backing *backing);
 /* Before that, where nobody will use the file any more, a ring included. */
 void block_unlock(const struct block_backing *backing);
 
+/* As the file is now: 0 or -errno, not logged. */
+int block_identify(const struct block_backing *backing,
+		   struct block_identity *identity);
+
 /* -- the overlay of an ephemeral disk -------------------------------------- */
 
 #define OVERLAY_CLUSTER 4096u
@@ -70,6 +84,12 @@ struct overlay {
 	uint64_t base_end; /* from here on all is in it: size= */
 	uint64_t *bits;	   /* one for each cluster: it is in the overlay */
 	size_t bits_size;  /* bytes of that mapping */
+	struct overlay_layer {
+		int fd;		      /* the snapshot's, and the caller's */
+		const uint64_t *bits; /* likewise; NULL: there is no layer */
+		uint64_t at;	      /* of its first cluster in the file */
+		uint64_t base_end;    /* what is above without a layer */
+	} layer;
 };
 
 /* An empty one in the backing's overlay_fd. 0 or -errno, logged. */
@@ -77,22 +97,39 @@ int overlay_create(struct overlay *overlay,
 		   const struct block_backing *backing);
 void overlay_destroy(struct overlay *overlay);
 
-/* Is the cluster with this offset in the overlay? */
-bool overlay_has(const struct overlay *overlay, uint64_t offset);
+/*
+ * Puts a layer below the new overlay, above the base: its map is at `map_at` of
+ * the file, cluster c at clusters_at + c * OVERLAY_CLUSTER; whoever wrote it is
+ * not trusted. The file stays open as long as the overlay is there. NULL, or
+ * what is wrong.
+ */
+const char *overlay_use_layer(struct overlay *overlay, int fd, uint64_t map_at,
+			      uint64_t clusters_at);
+/* Bytes of the map of a disk of so many. */
+uint64_t overlay_map_bytes(uint64_t size);
 
 /*
- * How many of the `len` bytes from `offset` lie in one and the same file;
- * *own says which: the overlay (true) or the base.
+ * Is the cluster with this offset in the overlay? (Where there is a layer, and
+ * it is behind the base's end and a hole, that may be denied.)
  */
+bool overlay_has(const struct overlay *overlay, uint64_t offset);
+
+struct overlay_place {
+	enum block_file file; /* BASE, LAYER or OVERLAY */
+	uint64_t offset;      /* in that file */
+};
+
+/* How many of the `len` bytes from `offset` lie in one and the same file. */
 uint64_t overlay_run(const struct overlay *overlay, uint64_t offset,
-		     uint64_t len, bool *own);
+		     uint64_t len, struct overlay_place *place);
 
 /*
  * Before a write of a part of the cluster with this offset, which is not in the
- * overlay: copies it from the base. Waits for that; 0, -errno of the overlay's
- * file, or errno, above 0, of the base.
+ * overlay: copies it from where it is. Waits for that; 0, or -errno and the
+ * file that it is of.
  */
-int overlay_copy(struct overlay *overlay, uint64_t offset);
+int overlay_copy(struct overlay *overlay, uint64_t offset,
+		 enum block_file *failed);
 
 /*
  * After the write (or the making of zeros): its clusters are in the overlay,

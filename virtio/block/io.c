@@ -47,6 +47,13 @@ void engine_init(struct engine *engine, const struct engine_ops *ops,
 	}
 }
 
+int engine_add_file(struct engine *engine, enum block_file file, int fd)
+{
+	engine->fds[file] = fd;
+	engine->reads_now[file] = true;
+	return engine->ops->add_file ? engine->ops->add_file(engine, file) : 0;
+}
+
 void engine_take_back(struct engine *engine, struct io_list *list)
 {
 	struct engine_io *io;

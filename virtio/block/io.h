@@ -30,6 +30,7 @@ enum block_file {
 	BLOCK_FILE_BASE,
 	BLOCK_FILE_OVERLAY,
 	BLOCK_FILE_BUFFERED, /* `direct`: the same, through the page cache */
+	BLOCK_FILE_LAYER,    /* of a snapshot: engine_add_file */
 	BLOCK_FILES,
 };
 
@@ -78,6 +79,8 @@ struct engine_ops {
 	void (*cancel)(struct engine *engine);
 	/* Nothing is in flight. */
 	void (*destroy)(struct engine *engine);
+	/* See engine_add_file. NULL: nothing to do. */
+	int (*add_file)(struct engine *engine, enum block_file file);
 };
 
 /* The common head of each kind of engine. */
@@ -114,6 +117,12 @@ struct engine_options {
  */
 struct engine *uring_create(const struct engine_options *options, int *error);
 struct engine *worker_create(const struct engine_options *options, int *error);
+
+/*
+ * One more file, which is only read: it was -1. Before anything is submitted,
+ * and any filter but the first. 0 or -errno.
+ */
+int engine_add_file(struct engine *engine, enum block_file file, int fd);
 
 /* -- for engines ---------------------------------------------------------- */
 

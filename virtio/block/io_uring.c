@@ -378,7 +378,7 @@ static int restrict_ring(struct uring *u, bool ro)
 		IORING_OP_READ,	  IORING_OP_READV, IORING_OP_WRITE,
 		IORING_OP_WRITEV, IORING_OP_FSYNC, IORING_OP_FALLOCATE,
 	};
-	struct io_uring_restriction rules[2 + ARRAY_LEN(ops)] = {
+	struct io_uring_restriction rules[3 + ARRAY_LEN(ops)] = {
 		{
 			.opcode = IORING_RESTRICTION_SQE_FLAGS_ALLOWED,
 			.sqe_flags = IOSQE_FIXED_FILE | IOSQE_ASYNC,
@@ -387,22 +387,39 @@ static int restrict_ring(struct uring *u, bool ro)
 			.opcode = IORING_RESTRICTION_SQE_FLAGS_REQUIRED,
 			.sqe_flags = IOSQE_FIXED_FILE,
 		},
+		/* For a layer: no filter but the first has io_uring_register */
+		{
+			.opcode = IORING_RESTRICTION_REGISTER_OP,
+			.register_op = IORING_REGISTER_FILES_UPDATE,
+		},
 	};
 	const unsigned count = ro ? 2 : ARRAY_LEN(ops);
 	int error;
 
 	for (unsigned i = 0; i < count; i++) {
-		rules[2 + i].opcode = IORING_RESTRICTION_SQE_OP;
-		rules[2 + i].sqe_op = ops[i];
+		rules[3 + i].opcode = IORING_RESTRICTION_SQE_OP;
+		rules[3 + i].sqe_op = ops[i];
 	}
 	error = ring_register(u, IORING_REGISTER_FILES, u->engine.fds,
 			      BLOCK_FILES);
 	if (!error)
 		error = ring_register(u, IORING_REGISTER_RESTRICTIONS, rules,
-				      2 + count);
+				      3 + count);
 	if (!error)
 		error = ring_register(u, IORING_REGISTER_ENABLE_RINGS, NULL, 0);
 	return error;
+}
+
+static int uring_add_file(struct engine *engine, enum block_file file)
+{
+	const struct io_uring_files_update update = {
+		.offset = file,
+		.fds = (uintptr_t)&engine->fds[file],
+	};
+	const int n = syscall(SYS_io_uring_register, engine->source.fd,
+			      IORING_REGISTER_FILES_UPDATE, &update, 1);
+
+	return n < 0 ? -errno : 0;
 }
 
 struct engine *uring_create(const struct engine_options *options, int *error)
@@ -415,6 +432,7 @@ struct engine *uring_create(const struct engine_options *options, int *error)
 		.reap = uring_reap,
 		.cancel = uring_cancel,
 		.destroy = uring_destroy,
+		.add_file = uring_add_file,
 	};
 	struct uring *u = calloc(1, sizeof(*u));
 	struct io_uring_params params;

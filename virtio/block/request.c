@@ -64,15 +64,13 @@ static int fail_request(const struct disk *disk, const struct request *r,
 	static struct log_limit limit;
 
 	if (!r->canceled)
-		log_guest(&limit, "%s: %s; the guest gets an I/O error",
-			  failed_file(disk, r), why);
+		log_guest(&limit, "%s%s: %s; the guest gets an I/O error",
+			  failed_file(disk, r),
+			  r->io.file == BLOCK_FILE_LAYER
+				  ? ": its layer in the snapshot"
+				  : "",
+			  why);
 	return BLOCK_IOERR;
-}
-
-static int fail_copy(const struct disk *disk, struct request *r, int error)
-{
-	r->io.file = error < 0 ? BLOCK_FILE_OVERLAY : BLOCK_FILE_BASE;
-	return fail_request(disk, r, strerror(error < 0 ? -error : error));
 }
 
 /* -- deferral ------------------------------------------------------------- */
@@ -148,9 +146,9 @@ static int copy_end_clusters(struct disk *disk, struct request *r)
 		/* Read and written. */
 		limiter_owe(disk->bytes, 2 * OVERLAY_CLUSTER);
 		limiter_owe(disk->ops, 2);
-		error = overlay_copy(disk->overlay, ends[i]);
+		error = overlay_copy(disk->overlay, ends[i], &r->io.file);
 		if (error)
-			return fail_copy(disk, r, error);
+			return fail_request(disk, r, strerror(-error));
 	}
 	return BLOCK_OK;
 }
@@ -184,15 +182,16 @@ static int submit_step(const struct disk *disk, struct request *r)
  * buffer is cut to them until the step is done.
  */
 static int submit_data(const struct disk *disk, struct request *r,
-		       enum engine_op op, enum block_file file, uint64_t len)
+		       enum engine_op op, struct overlay_place place,
+		       uint64_t len)
 {
 	const bool all = len == r->left;
 	unsigned count = all ? r->iov_count : 1;
 
 	r->io = (struct engine_io){
 		.op = op,
-		.file = file,
-		.offset = r->offset,
+		.file = place.file,
+		.offset = place.offset,
 		.len = len,
 		.iov = r->iov,
 	};
@@ -221,22 +220,22 @@ static void skip_data(struct request *r, uint64_t moved)
 
 static int step_read(struct disk *disk, struct request *r)
 {
+	struct overlay_place place = { BLOCK_FILE_BASE, r->offset };
 	uint64_t len = at_most_bytes(r->left, MOVE_MAX);
-	bool own = false;
 
 	if (disk->overlay)
-		len = overlay_run(disk->overlay, r->offset, len, &own);
-	return submit_data(disk, r, ENGINE_READ,
-			   own ? BLOCK_FILE_OVERLAY : BLOCK_FILE_BASE, len);
+		len = overlay_run(disk->overlay, r->offset, len, &place);
+	return submit_data(disk, r, ENGINE_READ, place, len);
 }
 
 static int step_write(struct disk *disk, struct request *r)
 {
+	const struct overlay_place place = { writable_file(disk), r->offset };
 	int status = copy_end_clusters(disk, r);
 
 	if (status != BLOCK_OK)
 		return status;
-	return submit_data(disk, r, ENGINE_WRITE, writable_file(disk),
+	return submit_data(disk, r, ENGINE_WRITE, place,
 			   at_most_bytes(r->left, MOVE_MAX));
 }
 

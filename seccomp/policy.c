@@ -297,6 +297,8 @@ const struct policy_rule policy_rules[] = {
 	{ ONLY_LOOP, SNAPSHOT, SYS_pread64, ANY, "which memory the guest has" },
 	{ LOOP, SNAPSHOT, SYS_pwrite64, ANY, "memory and all else, to the file" },
 	{ LOOP, SNAPSHOT, SYS_fdatasync, ANY, "fd=N; disks, before they are named" },
+	{ LOOP, SNAPSHOT, SYS_fstat, ANY, "when a disk was written last" },
+	{ LOOP, SNAPSHOT, SYS_lseek, ANY, "holes of an overlay" },
 	{ ONLY_LOOP, SNAPSHOT, SYS_getrandom, ANY, "what tells snapshots apart" },
 	{ LOOP,
 	  SNAPSHOT,

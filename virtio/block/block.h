@@ -6,6 +6,7 @@
 #define VIRTIO_BLOCK_BLOCK_H
 
 #include "cpu/loop/loop.h"
+#include "mem/state.h"
 #include "virtio/block/request.h"
 #include "virtio/mmio.h"
 
@@ -23,6 +24,7 @@ struct block {
 	uint64_t wakes_ns;	 /* when it expires next; 0: not set */
 	uint64_t trims_ns;	 /* when pools are to be trimmed; 0: shallow */
 	bool batching;		 /* it expires in time for a batch */
+	bool moved;		 /* block_options.moved */
 	struct loop_work more;	 /* what the last turn had no budget for */
 	struct limiter bytes, ops;
 	/* Bits of queues. They wait for the timer, a request, or `more`. */
@@ -47,5 +49,44 @@ unsigned block_features(const struct block *block);
  * descriptors and the lock until the process ends; else nothing is left.
  */
 void block_destroy(struct block *block);
+
+/* -- snapshots (snapshot.c) ----------------------------------------------- */
+
+/*
+ * Before block_state saves, with the disk quiet: what the guest has written is
+ * safe, and this is how the file is now. Waits for that. 0 or -errno, logged:
+ * there can be no snapshot.
+ */
+int block_sync(struct block *block);
+
+/* Tag DISK (mem/state.h); loading, before the guest runs. */
+void block_state(struct block *block, struct state *s);
+
+/* Is there an overlay, which has to be in the snapshot? */
+bool block_has_layer(const struct block *block);
+
+/*
+ * How long its areas are: the map, and the clusters. In an empty disk's both
+ * are holes all over.
+ */
+void block_layer_sizes(const struct block *block, uint64_t *map_bytes,
+		       uint64_t *clusters_bytes);
+
+/*
+ * Writes a piece of them, at these places of a file that has nothing but holes
+ * there: 1, and there is more; 0, it is all there; or -errno, logged. *at is 0
+ * for the first piece and then the callee's. The disk stays quiet from the
+ * first to the last, and is afterwards what it was before.
+ */
+int block_save_layer(struct block *block, int fd, uint64_t map_at,
+		     uint64_t clusters_at, uint64_t *at);
+
+/*
+ * The overlay that was saved there lies below this disk's own, which is empty;
+ * after block_state, before the guest runs. The file stays the caller's, and
+ * open. 0, or -errno and what is wrong, as state_check has it.
+ */
+int block_use_layer(struct block *block, int fd, uint64_t map_at,
+		    uint64_t clusters_at, const char **wrong);
 
 #endif

@@ -20,7 +20,6 @@
  * What is loaded is hostile. The loop's thread saves, the main thread loads.
  */
 #include <errno.h>
-#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -74,30 +73,24 @@ static void record_fields(struct disk_record *record, struct state *s)
 	state_u64(s, &record->identity.ctime_ns);
 }
 
-/* Its file's name is in there: "disk 0 (x.img)". */
-static int name_in(const char *name, const char **file)
-{
-	const char *begin = strchr(name, '(');
-
-	*file = begin ? begin + 1 : name;
-	return (int)strcspn(*file, begin ? ")" : "");
-}
-
-/* The words are for one disk at a time; the loop's, or the main thread. */
-static char wrong_words[256];
-
 static void check_number(const struct block *b, struct state *s,
 			 const char *what, uint64_t was, uint64_t is)
 {
-	const char *file;
-	const int len = name_in(b->backing.name, &file);
+	if (was != is)
+		state_refuse(s, "%s %llu bytes, %s has %llu", what,
+			     (unsigned long long)was, b->backing.name,
+			     (unsigned long long)is);
+}
 
-	if (was == is || s->wrong)
-		return;
-	snprintf(wrong_words, sizeof(wrong_words),
-		 "%s %llu bytes, %.*s has %llu", what, (unsigned long long)was,
-		 len, file, (unsigned long long)is);
-	state_check(s, false, wrong_words);
+/* The same, here and there? */
+static void check_flag(struct state *s, const struct disk_record *was,
+		       const struct disk_record *is, uint32_t flag,
+		       const char *name)
+{
+	if ((was->flags ^ is->flags) & flag)
+		state_refuse(s, "it was %s%s, this one is%s",
+			     was->flags & flag ? "" : "not ", name,
+			     was->flags & flag ? " not" : "");
 }
 
 static bool is_same_file(const struct block_identity *was,
@@ -111,25 +104,20 @@ static void check_file(const struct block *b, struct state *s,
 		       const struct block_identity *was)
 {
 	const struct block_backing *backing = &b->backing;
-	const char *file;
-	const int len = name_in(backing->name, &file);
 
 	if (s->wrong || b->moved || is_same_file(was, &backing->identity))
 		return;
-	if (backing->ro || backing->ephemeral) {
-		if (was->mtime_ns != backing->identity.mtime_ns)
-			log_warn("%s: it was written or replaced since the "
-				 "snapshot: what the guest has of it in memory "
-				 "may not fit",
-				 backing->name);
-		return;
-	}
-	snprintf(wrong_words, sizeof(wrong_words),
-		 "it (%.*s) was written or replaced since the snapshot: the "
-		 "guest's memory does not fit it; restore it from the copy "
-		 "made with the snapshot, or say ,moved",
-		 len, file);
-	state_check(s, false, wrong_words);
+	if (!backing->ro && !backing->ephemeral)
+		state_refuse(s,
+			     "%s was written or replaced since the snapshot: "
+			     "the guest's memory does not fit it; restore it "
+			     "from the copy made with the snapshot, or say "
+			     ",moved",
+			     backing->name);
+	else if (was->mtime_ns != backing->identity.mtime_ns)
+		log_warn("%s was written or replaced since the snapshot: the "
+			 "guest's memory may not fit it",
+			 backing->name);
 }
 
 void block_state(struct block *b, struct state *s)
@@ -138,22 +126,17 @@ void block_state(struct block *b, struct state *s)
 	struct disk_record was = is;
 
 	record_fields(&was, s);
+	if (!s->loading)
+		return;
 	state_check(s, !(was.flags & ~DISK_FLAGS), "its flags are not known");
-	state_check(s, !(was.flags & ~is.flags & DISK_RO),
-		    "it was read-only, this one is not");
-	state_check(s, !(is.flags & ~was.flags & DISK_RO),
-		    "it was not read-only, this one is");
-	state_check(s, !(was.flags & ~is.flags & DISK_EPHEMERAL),
-		    "it was ephemeral, this one is not");
-	state_check(s, !(is.flags & ~was.flags & DISK_EPHEMERAL),
-		    "it was not ephemeral, this one is");
+	check_flag(s, &was, &is, DISK_RO, "read-only");
+	check_flag(s, &was, &is, DISK_EPHEMERAL, "ephemeral");
 	check_number(b, s, "it had", was.size, is.size);
 	check_number(b, s, "its image had", was.base_size, is.base_size);
 	check_number(b, s, "it had blocks of", was.logical, is.logical);
 	state_check(s, !memcmp(was.serial, is.serial, sizeof(was.serial)),
 		    "its serial number was another one");
-	if (s->loading)
-		check_file(b, s, &was.identity);
+	check_file(b, s, &was.identity);
 }
 
 int block_sync(struct block *b)

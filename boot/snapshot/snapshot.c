@@ -45,6 +45,7 @@
 #include "cpu/vm_state.h"
 #include "mem/log.h"
 #include "mem/util.h"
+#include "virtio/block/block.h"
 
 /* A disk that does not answer in that time has no snapshot. */
 #define PATIENCE_NS 10000000000ULL
@@ -206,6 +207,17 @@ static void vsock_part(struct snapshot *s, unsigned index, struct state *state)
 	vsock_state(s->on.devices->vsock, state);
 }
 
+/* Disks have the first slots (virtio/devices.h). */
+static struct block *disk_of(const struct snapshot *s, unsigned index)
+{
+	return s->on.devices->slot[index].self;
+}
+
+static void disk_part(struct snapshot *s, unsigned index, struct state *state)
+{
+	block_state(disk_of(s, index), state);
+}
+
 /* The index of the n-th of a part; -1: there are no more. */
 static int one_index(const struct snapshot *s, unsigned n)
 {
@@ -247,6 +259,11 @@ static int net_index(const struct snapshot *s, unsigned n)
 	return n < s->on.devices->options.net_count ? (int)n : -1;
 }
 
+static int disk_index(const struct snapshot *s, unsigned n)
+{
+	return n < s->on.devices->options.disk_count ? (int)n : -1;
+}
+
 static int vsock_index(const struct snapshot *s, unsigned n)
 {
 	return !n && s->on.devices->vsock ? 0 : -1;
@@ -274,6 +291,7 @@ enum part_tag {
 	PART_QUEUE,
 	PART_NET,
 	PART_VSOCK,
+	PART_DISK,
 };
 
 /* The first of those that want a machine to be loaded into. */
@@ -306,6 +324,7 @@ static const struct part {
 	{ PART_QUEUE, "queue", queue_index, queue_part },
 	{ PART_NET, "network", net_index, net_part },
 	{ PART_VSOCK, "its vsock", vsock_index, vsock_part },
+	{ PART_DISK, "disk", disk_index, disk_part },
 };
 
 static const char *part_name(const struct part *part, unsigned index,
@@ -432,12 +451,47 @@ static int check_all_loaded(struct snapshot *s)
 	return -EINVAL;
 }
 
+static int load_layer(struct snapshot *s, unsigned disk)
+{
+	const struct snapshot_area *map = snapshot_area(&s->header,
+							SNAPSHOT_AREA_BITMAP,
+							disk),
+				   *clusters = snapshot_area(
+					   &s->header, SNAPSHOT_AREA_CLUSTERS,
+					   disk);
+	uint64_t map_bytes, clusters_bytes;
+	const char *wrong = "what was written to it has another length";
+	int error = -EINVAL;
+
+	block_layer_sizes(disk_of(s, disk), &map_bytes, &clusters_bytes);
+	if (map && clusters && map->len == map_bytes &&
+	    clusters->len == clusters_bytes)
+		error = block_use_layer(disk_of(s, disk), s->restore_fd,
+					map->off, clusters->off, &wrong);
+	if (error)
+		log_error("snapshot %s: disk %u: %s", s->name, disk, wrong);
+	return error;
+}
+
+/* Overlays of the snapshot, under those that begin now. */
+static int load_layers(struct snapshot *s)
+{
+	int error = 0;
+
+	for (unsigned i = 0; disk_index(s, i) >= 0 && !error; i++)
+		if (block_has_layer(disk_of(s, i)))
+			error = load_layer(s, i);
+	return error;
+}
+
 int snapshot_load_rest(struct snapshot *s)
 {
 	int error = load_parts(s, true);
 
 	if (!error)
 		error = check_all_loaded(s);
+	if (!error)
+		error = load_layers(s);
 	if (error)
 		return error;
 	devices_restored(s->on.devices);
@@ -510,6 +564,61 @@ static int write_memory(struct snapshot *s)
 	return error;
 }
 
+/* Where everything but the state will be in the file. */
+static void plan_areas(struct snapshot *s)
+{
+	struct snapshot_area *area = s->header.area;
+
+	memset(area, 0, sizeof(s->header.area));
+	*area++ = (struct snapshot_area){ .len = s->words_len,
+					  .kind = SNAPSHOT_AREA_WORDS };
+	for (unsigned i = 0; disk_index(s, i) >= 0; i++) {
+		if (!block_has_layer(disk_of(s, i)))
+			continue;
+		area[0] =
+			(struct snapshot_area){ .device = i,
+						.kind = SNAPSHOT_AREA_BITMAP };
+		area[1] = (struct snapshot_area){
+			.device = i, .kind = SNAPSHOT_AREA_CLUSTERS
+		};
+		block_layer_sizes(disk_of(s, i), &area[0].len, &area[1].len);
+		area += 2;
+	}
+	s->header.mem_len = s->on.ram->size;
+	snapshot_header_place(&s->header);
+}
+
+static int write_layer(struct snapshot *s, unsigned disk)
+{
+	const struct snapshot_area *map = snapshot_area(&s->header,
+							SNAPSHOT_AREA_BITMAP,
+							disk),
+				   *clusters = snapshot_area(
+					   &s->header, SNAPSHOT_AREA_CLUSTERS,
+					   disk);
+	uint64_t at = 0;
+	int more;
+
+	do {
+		more = block_save_layer(disk_of(s, disk), s->committer.fd,
+					map->off, clusters->off, &at);
+		signals_take(&s->on.guest->signals);
+		if (is_ending(s))
+			return -ECANCELED;
+	} while (more > 0);
+	return more;
+}
+
+static int write_layers(struct snapshot *s)
+{
+	int error = 0;
+
+	for (unsigned i = 0; disk_index(s, i) >= 0 && !error; i++)
+		if (block_has_layer(disk_of(s, i)))
+			error = write_layer(s, i);
+	return error;
+}
+
 static int write_file(struct snapshot *s)
 {
 	const bool in_place = s->committer.channel < 0;
@@ -517,12 +626,7 @@ static int write_file(struct snapshot *s)
 
 	if (getrandom(s->header.id, sizeof(s->header.id), 0) < 0)
 		return -errno;
-	s->header.mem_len = s->on.ram->size;
-	memset(s->header.area, 0, sizeof(s->header.area));
-	s->header.area[0] =
-		(struct snapshot_area){ .len = s->words_len,
-					.kind = SNAPSHOT_AREA_WORDS };
-	snapshot_header_place(&s->header);
+	plan_areas(s);
 	/* The last byte makes it as long as it is to be, all holes. */
 	if (!error)
 		error = snapshot_write(s->committer.fd, "", 1,
@@ -530,6 +634,8 @@ static int write_file(struct snapshot *s)
 	if (!error)
 		error = snapshot_write(s->committer.fd, s->words, s->words_len,
 				       s->header.area[0].off);
+	if (!error)
+		error = write_layers(s);
 	if (!error)
 		error = write_memory(s);
 	if (!error)
@@ -591,6 +697,16 @@ static void commit_answered(void *arg, uint32_t events)
 		finish_commit(s, error);
 }
 
+/* What the guest has written is on its disks before they are described. */
+static int sync_disks(struct snapshot *s)
+{
+	int error = 0;
+
+	for (unsigned i = 0; disk_index(s, i) >= 0 && !error; i++)
+		error = block_sync(disk_of(s, i));
+	return error;
+}
+
 /* All stands still. */
 static void take_now(struct snapshot *s)
 {
@@ -598,6 +714,11 @@ static void take_now(struct snapshot *s)
 
 	if (is_ending(s))
 		return;
+	error = sync_disks(s);
+	if (error) {
+		give_up(s, "a disk: ", strerror(-error));
+		return;
+	}
 	if (!save_parts(s)) {
 		go_on(s);
 		return;
@@ -764,7 +885,12 @@ static int open_restore(struct snapshot *s)
 	if (s->restore_fd < 0)
 		return s->restore_fd;
 	error = snapshot_header_read(&s->header, s->restore_fd, s->name);
-	return error ? error : take_words(s);
+	if (!error)
+		error = take_words(s);
+	for (unsigned i = 0; i < s->on.options->devices.disk_count; i++)
+		s->on.options->devices.disks[i].moved =
+			s->on.options->restore.moved;
+	return error;
 }
 
 /* While the directory is still the one that the paths are relative to. */

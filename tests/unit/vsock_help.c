@@ -205,17 +205,32 @@ int guest_connects(int listener, uint32_t guest_port)
 
 /* -- set-up --------------------------------------------------------------- */
 
-int setup(void **state)
+void open_vsock(unsigned cid)
 {
-	struct vsock_options options = {
+	const struct vsock_options options = {
 		.file = { path, -1 },
-		.cid = CID,
+		.cid = cid,
 		.memory = guest_memory,
 		.internal = internal_fd >= 0,
 		.internal_port = INTERNAL,
 		.internal_fd = internal_fd < 0 ? -1 : dup(internal_fd),
 	};
 
+	assert_int_equal(vsock_open(&vsock, &options), 0);
+	mock_broker_start(vsock, &loop);
+	assert_int_equal(vsock_create(vsock, &loop), 0);
+}
+
+void close_vsock(void)
+{
+	expect_sound();
+	vsock_destroy(vsock);
+	vsock = NULL;
+	mock_broker_end();
+}
+
+int setup(void **state)
+{
 	(void)state;
 	alarm(300);
 	signal(SIGPIPE, SIG_IGN); /* as mote has it */
@@ -228,9 +243,7 @@ int setup(void **state)
 	interrupts = breaks = 0;
 	assert_int_equal(loop_create(&loop), 0);
 	assert_int_equal(loop_timer_create(&loop, &tick, ticked, NULL), 0);
-	assert_int_equal(vsock_open(&vsock, &options), 0);
-	mock_broker_start(vsock, &loop);
-	assert_int_equal(vsock_create(vsock, &loop), 0);
+	open_vsock(CID);
 	return 0;
 }
 
@@ -239,10 +252,7 @@ int teardown(void **state)
 	char command[80];
 
 	(void)state;
-	expect_sound();
-	vsock_destroy(vsock);
-	vsock = NULL;
-	mock_broker_end();
+	close_vsock();
 	loop_timer_destroy(&loop, &tick);
 	loop_destroy(&loop);
 	ram_destroy(&ram);

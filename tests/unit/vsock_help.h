@@ -69,6 +69,10 @@ int host_connects(uint32_t port);
 /* A stream that the guest began; `listener` is at PORT. */
 int guest_connects(int listener, uint32_t guest_port);
 
+/* The device that `vsock` is; setup and teardown do it, too. */
+void open_vsock(unsigned cid);
+void close_vsock(void);
+
 int setup(void **state);
 int teardown(void **state);
 

@@ -806,7 +806,7 @@ static struct slot_fields slot_fields_of(const struct transport *t)
 }
 
 /* What the driver's features are judged by: it may have seen those offered. */
-static uint64_t features_in_use(const struct slot_fields *f)
+static uint64_t features_seen(const struct slot_fields *f)
 {
 	return f->status & STATUS_FEATURES_OK ? f->driver_features
 	       : f->status & STATUS_DRIVER    ? f->offered
@@ -820,7 +820,7 @@ static void check_slot(const struct transport *t, const struct slot_fields *f,
 			       STATUS_DRIVER_OK | STATUS_FEATURES_OK |
 			       STATUS_NEEDS_RESET | STATUS_FAILED;
 	const uint64_t offered = offered_features(t->device);
-	const uint64_t missing = features_in_use(f) & ~offered;
+	const uint64_t missing = features_seen(f) & ~offered;
 
 	state_check(s, f->kind == t->device->id,
 		    "it was another kind of device");

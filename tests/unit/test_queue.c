@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* uses: tests/unit/queue_help.c */
 /* Split queues: chains out, used entries in, notifications both ways. */
+#include <errno.h>
+
 #include "tests/unit/queue_help.h"
 
 /* -- starting ------------------------------------------------------------- */
@@ -292,9 +294,57 @@ static void test_queue_asks_for_kicks(void **state)
 	assert_int_equal(ring_used_flags(&ring), 0);
 }
 
+/* It goes on where another one has been; what cannot be is refused. */
+static void test_queue_starts_at_indexes(void **state)
+{
+	static const struct {
+		uint16_t avail, used, published;
+		int error;
+	} cases[] = {
+		{ 0, 0, 0, 0 },
+		{ 7, 7, 7, 0 },
+		{ 3, UINT16_MAX - 4, UINT16_MAX - 12, 0 },
+		{ 8, 0, 0, 0 },
+		{ 9, 0, 0, -EINVAL },
+		{ 0, 1, 1, -EINVAL },
+		{ 8, 8, 0, 0 },
+		{ 9, 9, 0, -EINVAL },
+		{ 1, 1, 2, -EINVAL },
+	};
+	uint32_t head = 0, written = 0;
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+		struct queue_config config;
+
+		ring_init(&ring, &ram, GPA(RING_AT), SIZE);
+		config = ring_config(&ring);
+		config.next_avail = cases[i].avail;
+		config.next_used = cases[i].used;
+		config.published = cases[i].published;
+		assert_int_equal(queue_start(&queue, &ram, &config),
+				 cases[i].error);
+		if (cases[i].error)
+			continue;
+		ring.avail_idx = cases[i].avail;
+		ring.used_idx = cases[i].used;
+		ring_put16(&ring, gpa_add(ring.avail, 2), cases[i].avail);
+		ring_put16(&ring, gpa_add(ring.used, 2), cases[i].used);
+		assert_int_equal(queue_pop(&queue, &chain), 0);
+		ring_add_chain(&ring, mixed, 4);
+		expect_mixed(0);
+		assert_int_equal(queue_pop(&queue, &chain), 0);
+		queue_push(&queue, 0, 1);
+		queue_publish(&queue);
+		assert_true(ring_used(&ring, &head, &written));
+		assert_false(ring_used(&ring, &head, &written));
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_queue_starts_at_indexes),
 		cmocka_unit_test(test_queue_starts),
 		cmocka_unit_test(test_queue_stopped_does_nothing),
 		cmocka_unit_test(test_queue_pops_chains),

@@ -6,7 +6,10 @@
  * read to what it may write. The input: see driver.h; the host's end:
  *
  *	11 offset16 value	the device changes its configuration
- *	12..15			the device raises an interrupt
+ *	12			the device is paused, or goes on
+ *	13 count (at8 bits8)...	the guest goes on with a new device, after so
+ *				many bytes of what was saved were changed
+ *	14, 15			the device raises an interrupt
  */
 /* uses: tests/fuzz/mmio_input.c */
 #include "tests/fuzz/driver.h"
@@ -45,14 +48,17 @@ static void kick(struct device *d, unsigned number)
 	int more;
 
 	must(running && number < QUEUES, "kicked while it does not run");
+	must(!d->paused, "kicked while it is paused");
 	queue_ignore_kicks(queue);
 	do {
 		while ((more = queue_pop(queue, &chain)) > 0) {
 			copy();
 			queue_push(queue, chain.head, chain.write_len);
 			/* The rings may be the data; a driver can do that. */
-			if (!limit--)
+			if (!limit--) {
+				queue_publish(queue);
 				return;
+			}
 		}
 		if (more < 0) {
 			device_broken(d, "a malformed ring");
@@ -78,22 +84,16 @@ static const struct device_ops ops = {
 	.cancel = cancel,
 };
 
-void input_host(unsigned operation)
+static void change_config(void)
 {
-	if (!operation) {
-		const uint32_t offset = (uint32_t)take(2);
-		const uint8_t byte = (uint8_t)take(1);
+	const uint32_t offset = (uint32_t)take(2);
+	const uint8_t byte = (uint8_t)take(1);
 
-		device_set_config(&device, offset, &byte, 1);
-	} else if (running) {
-		device_interrupt(&device);
-	}
+	device_set_config(&device, offset, &byte, 1);
 }
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+static void make_device(void)
 {
-	input_begin(data, size);
-	running = false;
 	device = (struct device){
 		.ops = &ops,
 		.id = DEVICE_NET,
@@ -104,6 +104,71 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		.config_len = 20,
 	};
 	input_attach(&device);
+}
+
+static void lose_device(void)
+{
+	mmio_detach(&device);
+	running = false;
+}
+
+static void all_of_it(struct state *s)
+{
+	mmio_state_slot(&device, s);
+	must(!s->wrong || !s->loading || !reg_read(0x70), "a part is taken");
+	for (unsigned i = 0; i < QUEUES && !s->wrong; i++)
+		mmio_state_queue(&device, i, s);
+}
+
+/* What is refused ends mote: the guest has a device that knows nothing. */
+static void move_device(void)
+{
+	uint8_t bytes[256];
+	struct state s = state_save(bytes, sizeof(bytes));
+	unsigned changes = (unsigned)take(1) % 8;
+	const bool changed = changes;
+	size_t len;
+
+	all_of_it(&s);
+	must(state_is_whole(&s), "there is room");
+	len = s.at;
+	while (changes--) {
+		const size_t at = take(1) % len;
+
+		bytes[at] ^= (uint8_t)take(1);
+	}
+	lose_device();
+	make_device();
+	s = state_load(bytes, len);
+	all_of_it(&s);
+	must(changed || state_is_whole(&s), "what was saved can be loaded");
+	if (state_is_whole(&s)) {
+		mmio_restored(&device);
+		return;
+	}
+	lose_device();
+	make_device();
+}
+
+void input_host(unsigned operation)
+{
+	if (!operation)
+		change_config();
+	else if (operation == 1 && !device.paused)
+		must(mmio_pause(&device, NULL, NULL), "nothing is in flight");
+	else if (operation == 1)
+		mmio_resume(&device);
+	else if (operation == 2)
+		move_device();
+	else if (running)
+		device_interrupt(&device);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	input_begin(data, size);
+	running = false;
+	make_device();
 	input_run();
 	must(!running, "running");
 	mmio_detach(&device);

@@ -234,6 +234,12 @@ static void test_restored_again(void **state)
 		assert_int_equal(reg_read(R_STATUS), 15);
 		assert_int_equal(reg_read(R_INTERRUPT_STATUS), 1);
 	}
+	/* A queue that is stopped then is nowhere. */
+	reg_write(R_QUEUE_SEL, 0);
+	reg_write(R_QUEUE_READY, 0);
+	restore();
+	assert_int_equal(get_le16(queues[0] + QUEUE_AVAIL), 0);
+	assert_int_equal(reg_read(R_QUEUE_READY), 0);
 }
 
 /* Where the indexes wrap around. */
@@ -449,12 +455,16 @@ static void test_restored_broken(void **state)
 {
 	(void)state;
 	start_guest(0);
+	offer(3);
+	expect_used(3);
 	ring_offer(&ring, 99);
 	notify_queue(0);
 	host_settle();
 	assert_int_equal(reg_read(R_STATUS), 15 | S_NEEDS_RESET);
 	expect_log("a malformed ring");
 	restore();
+	/* Where it was is of no use, and may be impossible. */
+	assert_int_equal(get_le16(queues[0] + QUEUE_AVAIL), 0);
 	assert_int_equal(reg_read(R_STATUS), 15 | S_NEEDS_RESET);
 	assert_int_equal(reg_read(R_INTERRUPT_STATUS), 3);
 	assert_int_equal(mock.activated, 0);
@@ -505,6 +515,7 @@ static void test_loaded_config(void **state)
 	slot[SLOT_CONFIG + 9] = 0x99;
 	slot[SLOT_CONFIG + 63] = 0x63;
 	put_le32(slot + SLOT_GENERATION, UINT32_MAX);
+	put_le32(slot + SLOT_INTERRUPT, 0);
 	load();
 	assert_int_equal(reg_read(R_GENERATION), UINT32_MAX);
 	assert_int_equal(reg_read(R_CONFIG + 8), 0x9909);
@@ -513,6 +524,8 @@ static void test_loaded_config(void **state)
 	assert_int_equal(reg_read(R_GENERATION), 0);
 	assert_int_equal(reg_read(R_CONFIG + 8), 0x0a09);
 	assert_int_equal(reg_read(R_CONFIG + 60), 0);
+	/* While a driver runs it always says so much. */
+	assert_int_equal(reg_read(R_INTERRUPT_STATUS), 3);
 	host_run();
 }
 

@@ -508,6 +508,7 @@ static void test_vsock_refused(void **state)
 		s = state_load(good, len);
 		vsock_state(vsock, &s);
 		assert_string_equal(s.wrong, "it is too short");
+		assert_int_equal(vsock->conns.rst_count, 0);
 	}
 	put_ports(VSOCK_RSTS_ROOM + 1);
 	assert_string_equal(load_vsock(),

@@ -791,6 +791,10 @@ void vcpu_state_tsc(struct vcpu *cpu, struct state *s)
 	set_tsc_khz(cpu, tsc.khz, s);
 	tsc.offset = moved_offset(cpu, &tsc);
 	vm_state_set(s, cpu->fd, KVM_SET_DEVICE_ATTR, &attr, "TSC's offset");
+	/* A KVM without hardware may take it, and let the guest see its own. */
+	if (!cpu->id && (int64_t)(read_msr(cpu->fd, MSR_TSC) - tsc.value) < 0)
+		state_refuse(s, "this host's KVM cannot set its clock, which "
+				"is ahead of the host's");
 }
 
 /* -- what is pending ------------------------------------------------------- */

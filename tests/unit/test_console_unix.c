@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* uses: cpu/console/console.c cpu/console/open.c cpu/console/stream.c */
-/* uses: cpu/console/tty.c cpu/console/uart.c */
+/* uses: cpu/console/tty.c cpu/console/uart.c mem/state.c */
 /* uses: cpu/loop/unixsock.c cpu/loop/loop.c mem/log.c */
 /* uses: tests/unit/console_help.c tests/unit/serial_help.c cpu/loop/file.c */
 /*

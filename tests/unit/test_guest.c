@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* uses: cpu/guest.c cpu/command/command.c cpu/command/frames.c */
 /* uses: cpu/console/console.c cpu/console/open.c cpu/console/stream.c */
-/* uses: cpu/console/tty.c cpu/console/uart.c */
+/* uses: cpu/console/tty.c cpu/console/uart.c mem/state.c */
 /* uses: cpu/loop/loop.c cpu/loop/report.c cpu/loop/unixsock.c */
 /* uses: cpu/bus.c mem/log.c cpu/loop/file.c */
 /*

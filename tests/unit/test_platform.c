@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* uses: cpu/platform.c cpu/loop/report.c cpu/loop/loop.c cpu/bus.c */
-/* uses: cpu/loop/thread.c */
+/* uses: cpu/loop/thread.c mem/state.c */
 /* uses: tests/unit/guest_ram.c tests/unit/sample_file.c */
 /* Every way in which a guest says how it ends, and the power button. */
 #include <pthread.h>
@@ -436,6 +436,72 @@ static void test_platform_create_fails(void **state)
 	ram_destroy(&ram);
 }
 
+static const char *load_platform(const uint8_t bytes[4], size_t len)
+{
+	struct state s = state_load(bytes, len);
+
+	platform_state(&platform, &s);
+	state_is_whole(&s);
+	return s.wrong;
+}
+
+/* What it has said, and a button that was pressed, are so elsewhere, too. */
+static void test_platform_state_goes_elsewhere(void **state)
+{
+	uint8_t bytes[4];
+	struct state s = state_save(bytes, sizeof(bytes));
+
+	(void)state;
+	start(true);
+	out(PLATFORM_PORT_READY, 1);
+	out(PLATFORM_PORT_ACPI, 1);
+	platform_press_button(&platform);
+	platform_state(&platform, &s);
+	assert_true(state_is_whole(&s));
+	assert_int_equal(s.at, sizeof(bytes));
+	stop();
+	start(false);
+	assert_null(load_platform(bytes, sizeof(bytes)));
+	/* guest memory is not touched */
+	expect_zero(&ram, FLAG.v, 2);
+	assert_true(platform.tells_panic);
+	assert_true(platform.acpi);
+	assert_true(platform.ready_ns);
+	assert_int_equal(count(platform.button_fd), 0);
+	platform_restored(&platform);
+	assert_int_equal(count(platform.button_fd), 1);
+	assert_int_equal(in(PLATFORM_PORT_BUTTON), PLATFORM_EVENT_BUTTON);
+	platform_restored(&platform);
+	assert_int_equal(count(platform.button_fd), 0);
+	/* one that was not */
+	memset(bytes, 0, sizeof(bytes));
+	assert_null(load_platform(bytes, sizeof(bytes)));
+	assert_int_equal(platform.ready_ns, 0);
+	assert_false(platform.acpi);
+	assert_false(platform.tells_panic);
+	stop();
+}
+
+static void test_platform_state_is_refused(void **state)
+{
+	uint8_t bytes[4] = { 0, 0, 0, 0 };
+
+	(void)state;
+	start(false);
+	for (size_t len = 0; len < sizeof(bytes); len++)
+		assert_string_equal(load_platform(bytes, len),
+				    "it is too short");
+	bytes[3] = 0x80;
+	assert_string_equal(load_platform(bytes, sizeof(bytes)),
+			    "its events are not known");
+	bytes[1] = 2;
+	assert_string_equal(load_platform(bytes, sizeof(bytes)),
+			    "a flag is neither 0 nor 1");
+	assert_false(platform.acpi);
+	assert_int_equal(platform.events, 0);
+	stop();
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -452,6 +518,8 @@ int main(void)
 		cmocka_unit_test(test_platform_presses_the_power_button),
 		cmocka_unit_test(test_platform_reads_of_its_ports),
 		cmocka_unit_test(test_platform_create_fails),
+		cmocka_unit_test(test_platform_state_goes_elsewhere),
+		cmocka_unit_test(test_platform_state_is_refused),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* uses: cpu/rtc.c cpu/bus.c tests/unit/kept_log.c */
+/* uses: cpu/rtc.c cpu/bus.c mem/state.c tests/unit/kept_log.c */
 /* ldflags: -Wl,--wrap=clock_gettime */
 /* The CMOS clock, at times that matter, in each format, by any access. */
 #include <time.h>
@@ -191,6 +191,39 @@ static void test_rtc_without_room(void **state)
 
 #define TEST(name) cmocka_unit_test_setup(name, setup)
 
+/* A guest that was stopped between its two accesses, in each format. */
+static void test_rtc_state(void **state)
+{
+	uint8_t bytes[2];
+	struct state s;
+
+	(void)state;
+	now.tv_sec = 86399;
+	set(11, 6);
+	out(0x70, 0x32);
+	s = state_save(bytes, sizeof(bytes));
+	rtc_state(&rtc, &s);
+	assert_true(state_is_whole(&s));
+	assert_int_equal(s.at, 2);
+	setup(NULL);
+	s = state_load(bytes, sizeof(bytes));
+	rtc_state(&rtc, &s);
+	assert_true(state_is_whole(&s));
+	assert_int_equal(rtc.index, 0x32);
+	assert_int_equal(rtc.format, 6);
+	for (unsigned i = 0; i < 2; i++) {
+		const uint8_t was = bytes[i];
+
+		bytes[i] = 0x80;
+		s = state_load(bytes, sizeof(bytes));
+		rtc_state(&rtc, &s);
+		assert_string_equal(s.wrong, "its registers are impossible");
+		assert_int_equal(rtc.index, 0x32);
+		assert_int_equal(rtc.format, 6);
+		bytes[i] = was;
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -200,6 +233,7 @@ int main(void)
 		TEST(test_rtc_is_only_read),
 		TEST(test_rtc_odd_accesses),
 		TEST(test_rtc_without_room),
+		TEST(test_rtc_state),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

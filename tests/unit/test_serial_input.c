@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* uses: cpu/console/uart.c mem/log.c */
+/* uses: cpu/console/uart.c mem/log.c mem/state.c */
 /* uses: tests/unit/serial_help.c tests/unit/linux_8250.c */
 /*
  * The serial port as a receiver: nothing that the host sends is lost, whatever

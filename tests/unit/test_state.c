@@ -126,6 +126,26 @@ static void test_state_wrong(void **state)
 	assert_true(state_check(&s, false, "something else"));
 }
 
+static void test_state_words_made_here(void **state)
+{
+	uint8_t bytes[4] = { 0 };
+	struct state s = state_save(bytes, sizeof(bytes));
+	uint32_t value = 7;
+
+	(void)state;
+	state_refuse(&s, "disk %u does not answer", 3);
+	state_refuse(&s, "not this");
+	assert_string_equal(s.wrong, "disk 3 does not answer");
+	state_u32(&s, &value);
+	assert_int_equal(s.at, 0);
+	assert_false(state_is_whole(&s));
+	/* the words of others stay */
+	s = state_load(bytes, 0);
+	state_u32(&s, &value);
+	state_refuse(&s, "not this");
+	assert_string_equal(s.wrong, "it is too short");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -133,6 +153,7 @@ int main(void)
 		cmocka_unit_test(test_state_short),
 		cmocka_unit_test(test_state_long),
 		cmocka_unit_test(test_state_wrong),
+		cmocka_unit_test(test_state_words_made_here),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

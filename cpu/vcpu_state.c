@@ -518,7 +518,7 @@ static int call_msrs(int fd, unsigned long request, msr *list, size_t n)
 }
 
 /* One that cannot be read has no value but 0. */
-static uint64_t read_msr(int fd, uint32_t index)
+static uint64_t msr_value(int fd, uint32_t index)
 {
 	msr m = { .index = index };
 
@@ -549,7 +549,7 @@ static size_t read_msrs(int fd, msr *list, size_t n, struct state *s)
 /* Hosts differ: one that has no say for this guest is none to refuse it for. */
 static void judge_refused_msr(int fd, const msr *m, struct state *s)
 {
-	if (m->data != read_msr(fd, m->index))
+	if (m->data != msr_value(fd, m->index))
 		state_refuse(s, "KVM refuses its MSR 0x%x, value 0x%llx",
 			     m->index, m->data);
 	else
@@ -643,7 +643,7 @@ static void save_msrs(int fd, msr *list, size_t n, struct state *s)
 	n = read_msrs(fd, list, n, s);
 	deadline = find_msr(list, n, MSR_TSC_DEADLINE);
 	if (deadline && !deadline->data && timer_may_have_passed(fd))
-		deadline->data = read_msr(fd, MSR_TSC);
+		deadline->data = msr_value(fd, MSR_TSC);
 	for (size_t i = 0; i < n; i++)
 		msr_state(&list[i], s);
 }
@@ -759,7 +759,7 @@ static uint64_t moved_offset(struct vcpu *cpu, const struct tsc *tsc)
 	if (!cpu->id) {
 		ioctl(cpu->fd, KVM_GET_DEVICE_ATTR, &attr);
 		offset += tsc->value + cycles_of(ns, tsc->khz) -
-			  read_msr(cpu->fd, MSR_TSC);
+			  msr_value(cpu->fd, MSR_TSC);
 		all->tsc_moved = offset - tsc->offset;
 	}
 	return tsc->offset + all->tsc_moved;
@@ -779,7 +779,7 @@ void vcpu_state_tsc(struct vcpu *cpu, struct state *s)
 		const int n = ioctl(cpu->fd, KVM_GET_TSC_KHZ, 0);
 
 		tsc.khz = n > 0 ? (uint32_t)n : 0;
-		tsc.value = read_msr(cpu->fd, MSR_TSC);
+		tsc.value = msr_value(cpu->fd, MSR_TSC);
 		tsc.realtime = vm_state_now();
 	}
 	state_u32(s, &tsc.khz);
@@ -792,7 +792,7 @@ void vcpu_state_tsc(struct vcpu *cpu, struct state *s)
 	tsc.offset = moved_offset(cpu, &tsc);
 	vm_state_set(s, cpu->fd, KVM_SET_DEVICE_ATTR, &attr, "TSC's offset");
 	/* A KVM without hardware may take it, and let the guest see its own. */
-	if (!cpu->id && (int64_t)(read_msr(cpu->fd, MSR_TSC) - tsc.value) < 0)
+	if (!cpu->id && (int64_t)(msr_value(cpu->fd, MSR_TSC) - tsc.value) < 0)
 		state_refuse(s, "this host's KVM cannot set its clock, which "
 				"is ahead of the host's");
 }

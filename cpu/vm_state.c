@@ -104,7 +104,7 @@ void vm_state_ioapic(struct vm *vm, struct state *s)
  * Few guests have a use for it, but all may write to its ports. KVM takes
  * whatever it is given: elcr_mask is what no guest can change.
  */
-void vm_state_pic(struct vm *vm, unsigned which, struct state *s)
+void vm_state_pic(struct vm *vm, unsigned chip, struct state *s)
 {
 	static const struct vm_state_field fields[] = {
 		PIC(last_irr),
@@ -124,16 +124,16 @@ void vm_state_pic(struct vm *vm, unsigned which, struct state *s)
 		PIC(elcr),
 		PIC(elcr_mask),
 	};
-	struct kvm_irqchip chip = { .chip_id = which };
-	struct kvm_pic_state *pic = &chip.chip.pic;
+	struct kvm_irqchip arg = { .chip_id = chip };
+	struct kvm_pic_state *pic = &arg.chip.pic;
 
-	vm_state_get(s, vm->fd, KVM_GET_IRQCHIP, &chip, "PIC");
+	vm_state_get(s, vm->fd, KVM_GET_IRQCHIP, &arg, "PIC");
 	vm_state_fields(s, pic, fields, ARRAY_LEN(fields));
 	state_check(s,
-		    pic->elcr_mask == vm_elcr_mask[which] &&
+		    pic->elcr_mask == vm_elcr_mask[chip] &&
 			    !(pic->elcr & ~pic->elcr_mask) &&
 			    pic->init_state < PIC_INIT_STATES &&
 			    pic->priority_add < 8,
 		    "its PIC's registers are impossible");
-	vm_state_set(s, vm->fd, KVM_SET_IRQCHIP, &chip, "PIC");
+	vm_state_set(s, vm->fd, KVM_SET_IRQCHIP, &arg, "PIC");
 }

@@ -206,8 +206,9 @@ static void check_host(const struct vm *vm, const struct cpuid *guest,
 	if (s->wrong)
 		return;
 	host.header = (struct kvm_cpuid2){ .nent = CPUID_ENTRIES_MAX };
-	vm_state_set(s, vm->kvm_fd, KVM_GET_SUPPORTED_CPUID, &host.header,
-		     "question for CPUID");
+	if (ioctl(vm->kvm_fd, KVM_GET_SUPPORTED_CPUID, &host.header))
+		state_refuse(s, "KVM does not say what CPUID may show: %s",
+			     strerror(errno));
 	vendor_name(theirs, guest);
 	vendor_name(ours, &host);
 	if (memcmp(theirs, ours, sizeof(ours)))

@@ -820,6 +820,11 @@ static void test_state_other_vendor(void **state)
 	expect_refused(vcpu_state_cpuid, 0,
 		       "its processor is of AuthenticAMD, this host's of "
 		       "GenuineIntel");
+	kvm.fail = KVM_GET_SUPPORTED_CPUID;
+	expect_refused(vcpu_state_cpuid, 0,
+		       "KVM does not say what CPUID may show: Invalid "
+		       "argument");
+	kvm.fail = 0;
 	bytes[16] = '\n';
 	expect_refused(vcpu_state_cpuid, 0,
 		       "its processor is of ?uthenticAMD, this host's of "

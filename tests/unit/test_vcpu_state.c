@@ -288,6 +288,11 @@ static const entry host_cpuid[] = {
 	{ .function = 0xd, .eax = 7 },
 	{ .function = 0x40000001, .eax = 9 },
 	{ .function = 0x80000001, .ecx = 0x21 },
+	{ .function = 0x80000007, .edx = BIT(8) },
+	{ .function = 0x80000008, .eax = 0x3030 },
+	{ .function = 0x80000021, .eax = 1 },
+	{ .function = 0xd, .index = 1, .eax = 1 },
+	{ .function = 7, .index = 2, .edx = 1 },
 };
 
 static void show(struct cpuid *cpuid)
@@ -765,6 +770,13 @@ static void test_state_features_that_the_host_lacks(void **state)
 		{ 1, 3, BIT(31), "CPUID 1.0 edx bit 31" },
 		{ 2, 1, BIT(16) | BIT(30), "avx512f, avx512bw" },
 		{ 2, 2, BIT(31), "CPUID 7.0 ecx bit 31" },
+		{ 2, 2, BIT(1), "avx512vbmi" },
+		{ 6, 2, BIT(6), "sse4a" },
+		{ 7, 3, BIT(9), "CPUID 80000007.0 edx bit 9" },
+		{ 8, 1, BIT(3), "CPUID 80000008.0 ebx bit 3" },
+		{ 9, 0, BIT(2), "CPUID 80000021.0 eax bit 2" },
+		{ 10, 0, BIT(1), "CPUID d.1 eax bit 1" },
+		{ 11, 3, BIT(1), "CPUID 7.2 edx bit 1" },
 		{ 2, 3, BIT(24), "amx-tile" },
 		{ 3, 0, BIT(5), "avx512-bf16" },
 		{ 3, 1, BIT(1), "CPUID 7.1 ebx bit 1" },
@@ -873,14 +885,16 @@ static void test_state_msrs_that_are_kept(void **state)
 	give_msr(0x2ff, 0xc06, false);	    /* KVM does not list it */
 	give_msr(0x4b564d04, 0x5000, true); /* it does */
 	give_msr(0x48, 3, true);
-	kvm.unreadable = 0xc0010080;
+	must_save(vcpu_state_msrs, 0);
+	assert_int_equal(saved_msrs(), 150 + 3);
+	kvm.unreadable = 0xc0010050;
 	must_save(vcpu_state_msrs, 0);
 	assert_int_equal(saved_msrs(), 149 + 3);
 	for (size_t i = 0; i < ARRAY_LEN(dropped); i++)
 		assert_false(msr_is_saved(dropped[i], &value));
-	assert_false(msr_is_saved(0xc0010080, &value));
-	assert_true(msr_is_saved(0xc0010081, &value));
-	assert_int_equal(value, 0x81);
+	assert_false(msr_is_saved(0xc0010050, &value));
+	assert_true(msr_is_saved(0xc0010080, &value));
+	assert_int_equal(value, 0x80);
 	assert_true(msr_is_saved(0x2ff, &value));
 	assert_int_equal(value, 0xc06);
 	for (unsigned i = 0; i < kvm.msr_count; i++)
@@ -888,7 +902,7 @@ static void test_state_msrs_that_are_kept(void **state)
 	must_load(vcpu_state_msrs, 0);
 	assert_int_equal(kvm.written_count, 149 + 3);
 	assert_int_equal(kvm_msr(0xc0010095)->data, 0x95);
-	assert_int_equal(kvm_msr(0xc0010080)->data, 0);
+	assert_int_equal(kvm_msr(0xc0010050)->data, 0);
 	assert_int_equal(kvm_msr(0x2ff)->data, 0xc06);
 	assert_int_equal(kvm_msr(0x48)->data, 3);
 }

@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* uses: tests/unit/block_help.c tests/unit/mock_engine.c */
-/* ldflags: -Wl,--wrap=log_guest */
+/* uses: virtio/block/snapshot.c mem/state.c */
+/* ldflags: -Wl,--wrap=log_guest,--wrap=pread,--wrap=pwrite,--wrap=lseek */
 /*
  * Ephemeral disks against a model, an array in memory: random requests at any
  * sector, several in flight, by an engine that moves as little at a time as it
- * likes. The base never changes.
+ * likes. The base never changes. Saved and restored between them, that is as if
+ * nothing had been.
  */
+#include <errno.h>
 #include <fcntl.h>
 #include <linux/falloc.h>
 #include <stdlib.h>
@@ -56,25 +59,33 @@ static void perform_any(struct mock_engine *mock)
 
 /* -- the disk ------------------------------------------------------------- */
 
-static void start(enum manner how, uint64_t size)
+/* Over the base that there is. */
+static void open_disk_of_base(void)
 {
 	struct block_options options = { .ephemeral = true,
 					 .engine = BLOCK_ENGINE_URING };
 
 	options.queues = 4;
-	options.size = size < SIZE ? SIZE : 0;
+	options.size = base_size < SIZE ? SIZE : 0;
+	options.file.fd = dup(base_fd);
+	mock_count = 0;
+	assert_int_equal(disk_create(&options), 0);
+	expect_no_log();
+}
+
+static void start(enum manner how, uint64_t size)
+{
 	base_size = size;
 	seed = 42 + how;
 	manner = how;
-	mock_count = 0;
 	mock_result = perform;
 	fill(base, sizeof(base));
 	memset(model, 0, sizeof(model));
 	memcpy(model, base, size);
 	base_fd = file_of(base, sizeof(base));
 	assert_int_equal(ftruncate(base_fd, (off_t)size), 0);
-	options.file.fd = dup(base_fd);
-	disk_make(&options, FLUSH_FEATURE | FEATURE_INDIRECT_DESC);
+	open_disk_of_base();
+	disk_activate(FLUSH_FEATURE | FEATURE_INDIRECT_DESC);
 }
 
 static void end(void)
@@ -172,11 +183,10 @@ static void check_all(void)
 	assert_memory_equal(got, model, SIZE);
 }
 
-static void random_run(enum manner how, uint64_t size, unsigned rounds)
+static void random_rounds(unsigned rounds)
 {
 	struct random_request requests[REGIONS];
 
-	start(how, size);
 	for (unsigned round = 0; round < rounds; round++) {
 		const unsigned count = 1 + any(REGIONS);
 
@@ -188,6 +198,12 @@ static void random_run(enum manner how, uint64_t size, unsigned rounds)
 			check_and_follow(&requests[i]);
 	}
 	check_all();
+}
+
+static void random_run(enum manner how, uint64_t size, unsigned rounds)
+{
+	start(how, size);
+	random_rounds(rounds);
 	end();
 }
 
@@ -587,6 +603,455 @@ static void test_last_cluster(void **state)
 	last_cluster(7, 6);
 }
 
+/* -- layers --------------------------------------------------------------- */
+
+/* Where they lie in a snapshot's file, which has something else around. */
+#define MAP_AT	    8192ULL
+#define MAP_BYTES   40ULL
+#define CLUSTERS_AT 20480ULL
+#define CLUSTERS    ((SIZE + 4095) / 4096)
+#define FILE_BYTES  (CLUSTERS_AT + CLUSTERS * 4096 + 4096)
+
+/* The host says this to the so-manieth call that saving makes; 0: to none. */
+static unsigned fails_at, calls;
+static int fails_with;
+static bool no_seek;
+
+ssize_t __real_pread(int fd, void *to, size_t len, off_t at);
+ssize_t __wrap_pread(int fd, void *to, size_t len, off_t at);
+ssize_t __real_pwrite(int fd, const void *from, size_t len, off_t at);
+ssize_t __wrap_pwrite(int fd, const void *from, size_t len, off_t at);
+off_t __real_lseek(int fd, off_t at, int whence);
+off_t __wrap_lseek(int fd, off_t at, int whence);
+
+static bool fails(void)
+{
+	if (!fails_at || ++calls < fails_at)
+		return false;
+	errno = fails_with;
+	return true;
+}
+
+ssize_t __wrap_pread(int fd, void *to, size_t len, off_t at)
+{
+	return fails() ? -1 : __real_pread(fd, to, len, at);
+}
+
+/* A disk that is full takes a part first. */
+ssize_t __wrap_pwrite(int fd, const void *from, size_t len, off_t at)
+{
+	if (!fails())
+		return __real_pwrite(fd, from, len, at);
+	if (calls == fails_at && len > 512 && fails_with == ENOSPC)
+		return __real_pwrite(fd, from, 512, at);
+	return -1;
+}
+
+off_t __wrap_lseek(int fd, off_t at, int whence)
+{
+	errno = EINVAL;
+	return no_seek && whence == SEEK_DATA ? -1
+					      : __real_lseek(fd, at, whence);
+}
+
+static int save_layer(int fd)
+{
+	uint64_t at = 0;
+	int left;
+
+	do
+		left = block_save_layer(t.block, fd, MAP_AT, CLUSTERS_AT, &at);
+	while (left > 0);
+	return left;
+}
+
+static int saved_file(void)
+{
+	const int fd = memory_file(FILE_BYTES);
+
+	assert_int_equal(save_layer(fd), 0);
+	return fd;
+}
+
+static const char *use_layer(int fd)
+{
+	const char *wrong;
+	const int error =
+		block_use_layer(t.block, fd, MAP_AT, CLUSTERS_AT, &wrong);
+
+	assert_int_equal(error, wrong ? -EINVAL : 0);
+	return wrong;
+}
+
+static void restore_from(int fd)
+{
+	open_disk_of_base();
+	assert_null(use_layer(fd));
+	disk_activate(FLUSH_FEATURE | FEATURE_INDIRECT_DESC);
+}
+
+/* The next one goes on from the file of the one before. */
+static void generations(enum manner how, uint64_t size, unsigned count)
+{
+	static uint8_t before[FILE_BYTES], after[FILE_BYTES];
+	int fd, older = -1;
+
+	start(how, size);
+	for (unsigned i = 0; i < count; i++) {
+		random_rounds(i ? 80 : 40);
+		assert_true(disk_pause());
+		fd = saved_file();
+		disk_resume();
+		/* What the file has is the snapshot's, whoever runs on. */
+		assert_int_equal(pread(fd, before, FILE_BYTES, 0), FILE_BYTES);
+		if (i % 2) {
+			uint8_t *then = malloc(SIZE);
+
+			memcpy(then, model, SIZE);
+			random_rounds(20);
+			memcpy(model, then, SIZE);
+			free(then);
+		}
+		disk_destroy();
+		if (older >= 0)
+			close(older);
+		older = fd;
+		restore_from(fd);
+		check_all();
+		random_rounds(30);
+		assert_int_equal(pread(fd, after, FILE_BYTES, 0), FILE_BYTES);
+		assert_memory_equal(before, after, FILE_BYTES);
+	}
+	end();
+	close(older);
+}
+
+static void test_generations(void **state)
+{
+	static const uint64_t sizes[] = { SIZE, SIZE / 2 / 4096 * 4096,
+					  SIZE / 3 / 4096 * 4096 + 3 * 512,
+					  512 };
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(sizes); i++)
+		for (enum manner how = WHOLE; how <= SHORT_AND_POOR; how++) {
+			no_seek = how == SHORT;
+			generations(how, sizes[i], 6);
+		}
+	no_seek = false;
+}
+
+static void put_bytes(uint64_t sector, uint32_t len, uint8_t value)
+{
+	memset(guest(DATA_AT, len), value, len);
+	memset(model + sector * 512, value, len);
+	put_request_on(0, BLOCK_OUT, sector, DATA_AT, len);
+	kick_queue(0);
+	run_all(t.back_count + 1);
+	assert_int_equal(status_of(t.slots - 1), BLOCK_OK);
+}
+
+static void discard(uint32_t sector, uint32_t sectors)
+{
+	put_le64(guest(DATA_AT, 16), sector);
+	put_le32(guest(DATA_AT + 8, 4), sectors);
+	put_le32(guest(DATA_AT + 12, 4), 0);
+	memset(model + sector * 512ULL, 0, sectors * 512ULL);
+	put_request_on(0, BLOCK_DISCARD, 0, DATA_AT, 16);
+	kick_queue(0);
+	run_all(t.back_count + 1);
+}
+
+static unsigned blocks_of(int fd)
+{
+	struct stat st;
+
+	assert_int_equal(fstat(fd, &st), 0);
+	assert_int_equal(st.st_size, FILE_BYTES);
+	return (unsigned)st.st_blocks;
+}
+
+/* What was never written takes no room; nor do zeros, and what was discarded.
+ */
+static void test_layer_is_sparse(void **state)
+{
+	int fd, next;
+
+	(void)state;
+	start(WHOLE, SIZE);
+	fd = saved_file();
+	assert_int_equal(blocks_of(fd), 0);
+	close(fd);
+	put_bytes(16, 8192, 1);
+	put_bytes(1016, 4096, 0);
+	put_bytes(1100, 512, 3);
+	fd = saved_file();
+	/* Three clusters, and a page of the map. */
+	assert_int_equal(blocks_of(fd), 4 * 8);
+	disk_destroy();
+	restore_from(fd);
+	check_all();
+	discard(16, 16);
+	put_bytes(24, 512, 7);
+	next = saved_file();
+	assert_int_equal(blocks_of(next), 3 * 8);
+	disk_destroy();
+	restore_from(next);
+	check_all();
+	end();
+	close(fd);
+	close(next);
+}
+
+/* Parts of clusters that the layer has are copied from there, not the base. */
+static void test_parts_of_a_layer(void **state)
+{
+	int fd;
+
+	(void)state;
+	start(WHOLE, SIZE);
+	put_bytes(16, 3 * 4096, 1);
+	put_bytes(SECTORS - 5, 5 * 512, 2);
+	fd = saved_file();
+	disk_destroy();
+	restore_from(fd);
+	put_bytes(19, 512, 9);
+	put_bytes(24 + 7, 1024, 8);
+	put_bytes(SECTORS - 1, 512, 7);
+	/* And none of the base's. */
+	put_bytes(80, 512, 6);
+	check_all();
+	/* What is read lies in three files. */
+	put_request_on(0, BLOCK_IN, 0, DATA_AT, 64 * 4096);
+	kick_queue(0);
+	assert_int_equal(mocks[0].waiting[0]->file, BLOCK_FILE_BASE);
+	run_all(t.back_count + 1);
+	assert_memory_equal(guest(DATA_AT, 64 * 4096), model, 64 * 4096);
+	end();
+	close(fd);
+}
+
+/* The layer cannot be read: the guest's read fails, and says of what. */
+static void test_layer_is_cut_off(void **state)
+{
+	int fd, next;
+
+	(void)state;
+	start(WHOLE, SIZE);
+	put_bytes(16, 8192, 1);
+	fd = saved_file();
+	disk_destroy();
+	restore_from(fd);
+	assert_int_equal(ftruncate(fd, CLUSTERS_AT), 0);
+	put_request_on(0, BLOCK_IN, 16, DATA_AT, 512);
+	kick_queue(0);
+	run_all(1);
+	assert_int_equal(status_of(0), BLOCK_IOERR);
+	expect_log("its layer in the snapshot: its file has shrunk");
+	put_request_on(0, BLOCK_OUT, 17, DATA_AT, 512);
+	kick_queue(0);
+	run_all(2);
+	assert_int_equal(status_of(1), BLOCK_IOERR);
+	expect_log("its layer in the snapshot: Input/output error");
+	/* Nor can it be saved. */
+	next = memory_file(FILE_BYTES);
+	assert_int_equal(save_layer(next), -EIO);
+	close(next);
+	expect_log("its layer in the snapshot cannot be read: Input/output");
+	end();
+	close(fd);
+}
+
+/* -- hostile layers ------------------------------------------------------- */
+
+static void put_map(int fd, unsigned bit)
+{
+	uint8_t byte;
+
+	assert_int_equal(pread(fd, &byte, 1, (off_t)MAP_AT + bit / 8), 1);
+	byte = (uint8_t)(byte | 1u << bit % 8);
+	assert_int_equal(pwrite(fd, &byte, 1, (off_t)MAP_AT + bit / 8), 1);
+}
+
+static void test_hostile_map(void **state)
+{
+	uint64_t map_bytes, clusters_bytes;
+
+	(void)state;
+	start(WHOLE, SIZE);
+	block_layer_sizes(t.block, &map_bytes, &clusters_bytes);
+	assert_true(block_has_layer(t.block));
+	assert_int_equal(map_bytes, MAP_BYTES);
+	assert_int_equal(clusters_bytes, CLUSTERS * 4096);
+	/* Each bit is one of the disk's, or behind its end. */
+	for (unsigned bit = 0; bit < MAP_BYTES * 8; bit++) {
+		int fd = memory_file(FILE_BYTES);
+
+		put_map(fd, bit);
+		disk_destroy();
+		open_disk_of_base();
+		if (bit >= CLUSTERS) {
+			assert_string_equal(use_layer(fd),
+					    "its layer has clusters behind the "
+					    "disk's end");
+			/* And nothing of it is used. */
+			assert_null(t.block->overlay.layer.bits);
+		} else {
+			assert_null(use_layer(fd));
+		}
+		close(fd);
+	}
+	end();
+}
+
+static void test_hostile_places(void **state)
+{
+	static const struct {
+		uint64_t map, clusters;
+	} places[] = {
+		{ MAP_AT + 1, CLUSTERS_AT },	 { MAP_AT, CLUSTERS_AT + 512 },
+		{ INT64_MAX - 4095, 0 },	 { 0, INT64_MAX - 4095 },
+		{ UINT64_MAX - 4095, 0 },	 { 0, UINT64_MAX - 4095 },
+		{ MAP_AT, 1ULL << 63 },		 { 1ULL << 63, CLUSTERS_AT },
+		{ FILE_BYTES, CLUSTERS_AT },	 { 1ULL << 40, CLUSTERS_AT },
+		{ FILE_BYTES / 4096 * 4096, 0 },
+	};
+	const char *wrong;
+	int fd;
+
+	(void)state;
+	start(WHOLE, SIZE);
+	fd = memory_file(FILE_BYTES);
+	for (size_t i = 0; i < ARRAY_LEN(places); i++) {
+		assert_int_equal(block_use_layer(t.block, fd, places[i].map,
+						 places[i].clusters, &wrong),
+				 -EINVAL);
+		assert_non_null(wrong);
+		assert_null(t.block->overlay.layer.bits);
+	}
+	/* Cut within the map. */
+	assert_int_equal(ftruncate(fd, MAP_AT + MAP_BYTES - 1), 0);
+	assert_string_equal(use_layer(fd), "its layer is incomplete");
+	assert_int_equal(ftruncate(fd, FILE_BYTES), 0);
+	assert_null(use_layer(fd));
+	assert_string_equal(use_layer(fd), "it has two layers");
+	check_all();
+	end();
+	close(fd);
+}
+
+static void test_layer_of_another_disk(void **state)
+{
+	struct block_options options = { .engine = BLOCK_ENGINE_URING };
+	int fd = memory_file(FILE_BYTES);
+
+	(void)state;
+	mock_count = 0;
+	options.file.fd = memory_file(SIZE);
+	disk_make(&options, FLUSH_FEATURE);
+	assert_false(block_has_layer(t.block));
+	assert_string_equal(use_layer(fd), "it is not ephemeral");
+	disk_destroy();
+	close(fd);
+}
+
+/* -- saving that fails ---------------------------------------------------- */
+
+/* Each call fails once: the disk is what it was, and can be saved later. */
+static void test_save_fails(void **state)
+{
+	static const int errors[] = { ENOSPC, EIO, EDQUOT, EFBIG };
+	unsigned most = 0;
+	int fd, last;
+
+	(void)state;
+	start(WHOLE, SIZE);
+	random_rounds(10);
+	fd = saved_file();
+	disk_destroy();
+	restore_from(fd);
+	random_rounds(10);
+	for (size_t i = 0; i < ARRAY_LEN(errors); i++)
+		for (fails_at = 1; fails_at; fails_at++) {
+			int next = memory_file(FILE_BYTES), error;
+
+			calls = 0;
+			fails_with = errors[i];
+			assert_true(disk_pause());
+			error = save_layer(next);
+			most = most < fails_at ? fails_at : most;
+			if (!error)
+				fails_at = UINT32_MAX;
+			else
+				expect_log(strerror(errors[i]));
+			assert_true(!error || error == -errors[i]);
+			close(next);
+			disk_resume();
+			if (!error)
+				break;
+		}
+	assert_true(most > 20);
+	fails_at = 0;
+	check_all();
+	random_rounds(10);
+	last = saved_file();
+	disk_destroy();
+	close(fd);
+	restore_from(last);
+	check_all();
+	end();
+	close(last);
+}
+
+/* -- pieces --------------------------------------------------------------- */
+
+/* 64 GiB, discarded as a file system does it when it is made. */
+static void test_pieces(void **state)
+{
+	const uint64_t size = 64 * GIB, map_bytes = size / 4096 / 8;
+	struct block_options options = { .ephemeral = true,
+					 .engine = BLOCK_ENGINE_URING };
+	unsigned pieces = 0;
+	uint64_t at = 0;
+	struct stat st;
+	int fd, left;
+
+	(void)state;
+	mock_count = 0;
+	manner = WHOLE;
+	options.file.fd = memory_file(size);
+	disk_make(&options, FLUSH_FEATURE);
+	overlay_mark(&t.block->overlay, 0, size);
+	memset(guest(DATA_AT, 4 * MIB), 7, 4 * MIB);
+	for (unsigned i = 0; i < 10; i++) {
+		put_request_on(0, BLOCK_OUT, 16 * GIB / 512 + i * 8192, DATA_AT,
+			       4 * MIB);
+		kick_queue(0);
+		run_all(t.back_count + 1);
+	}
+	fd = memory_file(CLUSTERS_AT * 1024 + size);
+	do {
+		const uint64_t before = at;
+		struct stat then;
+
+		assert_int_equal(fstat(fd, &then), 0);
+		left = block_save_layer(t.block, fd, 4096, CLUSTERS_AT * 1024,
+					&at);
+		assert_int_equal(fstat(fd, &st), 0);
+		/* Each gets on, and none writes more than it may. */
+		assert_true(at > before);
+		assert_in_range(st.st_blocks - then.st_blocks, 0,
+				(16 * MIB + 65536) / 512);
+		pieces++;
+	} while (left > 0);
+	assert_int_equal(left, 0);
+	assert_in_range(pieces, 4, 200);
+	assert_int_equal(st.st_blocks, (40 * MIB + map_bytes) / 512);
+	disk_destroy();
+	close(fd);
+	expect_no_log();
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -605,6 +1070,15 @@ int main(void)
 		cmocka_unit_test(test_short_base),
 		cmocka_unit_test(test_large),
 		cmocka_unit_test(test_last_cluster),
+		cmocka_unit_test(test_generations),
+		cmocka_unit_test(test_layer_is_sparse),
+		cmocka_unit_test(test_parts_of_a_layer),
+		cmocka_unit_test(test_layer_is_cut_off),
+		cmocka_unit_test(test_hostile_map),
+		cmocka_unit_test(test_hostile_places),
+		cmocka_unit_test(test_layer_of_another_disk),
+		cmocka_unit_test(test_save_fails),
+		cmocka_unit_test(test_pieces),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

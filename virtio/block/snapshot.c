@@ -292,6 +292,7 @@ static int copy_clusters(struct layer_copy *c, uint64_t *cluster)
 		round_up(o->size, OVERLAY_CLUSTER) / OVERLAY_CLUSTER;
 	uint64_t end = first, data;
 	size_t len = sizeof(copied);
+	ssize_t n;
 	int written;
 
 	while (end < count && end < first + len / OVERLAY_CLUSTER &&
@@ -301,9 +302,9 @@ static int copy_clusters(struct layer_copy *c, uint64_t *cluster)
 	if (len > o->size - at)
 		len = o->size - at;
 	c->at = own ? COPY_OVERLAY : COPY_LAYER;
-	errno = EIO; /* for what is cut short */
-	if (pread(fd, copied, len, (off_t)(begin + at)) != (ssize_t)len)
-		return -errno;
+	n = pread(fd, copied, len, (off_t)(begin + at));
+	if (n != (ssize_t)len)
+		return n < 0 ? -errno : -EIO;
 	written = write_sparse(c, copied, len, c->clusters_at + at);
 	*cluster = end;
 	if (written)

@@ -45,6 +45,7 @@ static bool no_proc; /* nothing is mounted there */
 static unsigned naps, naps_until;
 static long napped_ms;
 static int let_go = -1;
+static off_t grows_to; /* what he does before that; 0: nothing */
 
 static long file_system = EXT4_SUPER_MAGIC;
 
@@ -57,6 +58,8 @@ int __wrap_nanosleep(const struct timespec *time, struct timespec *left)
 	napped_ms = (naps ? napped_ms : 0) + time->tv_nsec / 1000000;
 	naps++;
 	if (naps == naps_until) {
+		if (grows_to)
+			assert_int_equal(ftruncate(let_go, grows_to), 0);
 		close(let_go);
 		open_error = 0;
 	}
@@ -476,11 +479,33 @@ static void test_lock_is_of_the_data(void **state)
 	expect_no_log();
 }
 
+/* What he has done until then is seen: the file is locked, then measured. */
+static void test_measured_when_locked(void **state)
+{
+	struct block_identity now;
+
+	(void)state;
+	make_disk_file("", 0, 4096);
+	let_go = open(path, O_RDWR | O_CLOEXEC);
+	assert_int_equal(flock(let_go, LOCK_EX), 0);
+	naps = 0;
+	naps_until = 3;
+	grows_to = 8192;
+	opened(by_path());
+	grows_to = 0;
+	naps_until = 0;
+	assert_int_equal(backing.size, 8192);
+	assert_int_equal(block_identify(&backing, &now), 0);
+	assert_memory_equal(&now, &backing.identity, sizeof(now));
+	block_close(&backing);
+	expect_no_log();
+}
+
 /* A ring ends some time after mote does, and may write until then. */
 static void test_ring_keeps_the_lock(void **state)
 {
 	struct block_options options = by_path();
-	struct engine_options ring = { .fds = { -1, -1, -1 } };
+	struct engine_options ring = { .fds = { -1, -1, -1, -1 } };
 	struct engine *engine;
 	int error;
 
@@ -815,6 +840,7 @@ int main(void)
 		cmocka_unit_test(test_host_refuses),
 		cmocka_unit_test(test_locks),
 		cmocka_unit_test(test_lock_is_of_the_data),
+		cmocka_unit_test(test_measured_when_locked),
 		cmocka_unit_test(test_ring_keeps_the_lock),
 		cmocka_unit_test(test_lock_is_not_the_callers),
 		cmocka_unit_test(test_descriptors),

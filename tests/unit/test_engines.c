@@ -163,7 +163,7 @@ static void done(void *arg, struct engine_io *io)
 static struct engine *create(bool uring, int flags, int *error)
 {
 	struct engine_options options = {
-		.fds = { -1, -1, -1 },
+		.fds = { -1, -1, -1, -1 },
 		.done = done,
 		.arg = &file,
 	};
@@ -554,7 +554,7 @@ static void note_taken_back(void *arg, struct engine_io *io)
 static int start_on_pipe(bool uring)
 {
 	struct engine_options options = {
-		.fds = { -1, -1, -1 },
+		.fds = { -1, -1, -1, -1 },
 		.done = note_taken_back,
 	};
 	int ends[2], error;
@@ -756,7 +756,8 @@ static void test_no_uring(void **state)
 	static const long calls[] = { SYS_io_uring_setup,
 				      SYS_io_uring_register };
 	static const int errors[] = { EPERM, ENOSYS, ENOMEM, EINVAL };
-	struct engine_options options = { .fds = { -1, -1, -1 }, .done = done };
+	struct engine_options options = { .fds = { -1, -1, -1, -1 },
+					  .done = done };
 	unsigned before = count_fds();
 	int error;
 
@@ -789,7 +790,8 @@ static void test_old_uring(void **state)
 	static const uint32_t needed[] = { IORING_FEAT_SINGLE_MMAP,
 					   IORING_FEAT_NODROP,
 					   IORING_FEAT_SUBMIT_STABLE };
-	struct engine_options options = { .fds = { -1, -1, -1 }, .done = done };
+	struct engine_options options = { .fds = { -1, -1, -1, -1 },
+					  .done = done };
 	unsigned before = count_fds();
 	int error = 0;
 
@@ -806,7 +808,8 @@ static void test_old_uring(void **state)
 
 static void test_no_thread(void **state)
 {
-	struct engine_options options = { .fds = { -1, -1, -1 }, .done = done };
+	struct engine_options options = { .fds = { -1, -1, -1, -1 },
+					  .done = done };
 	unsigned before = count_fds();
 	int error = 0;
 
@@ -823,9 +826,10 @@ static void test_restricted_to_reads(void **state)
 {
 	static const enum engine_op writes[] = { ENGINE_WRITE, ENGINE_FLUSH,
 						 ENGINE_ALLOCATE };
-	struct engine_options options = {
-		.fds = { -1, -1, -1 }, .done = done, .arg = &file, .ro = true
-	};
+	struct engine_options options = { .fds = { -1, -1, -1, -1 },
+					  .done = done,
+					  .arg = &file,
+					  .ro = true };
 	struct engine_io io;
 	char byte = 1;
 	int error;
@@ -879,7 +883,7 @@ static void test_restricted(void **state)
 
 	(void)state;
 	start((void *[]){ &(bool){ true } }, 0);
-	/* Registering anything more is refused. */
+	/* Registering anything but another file is refused. */
 	assert_int_equal(__real_syscall(SYS_io_uring_register,
 					engine->source.fd,
 					IORING_REGISTER_PROBE, probe, 256),
@@ -911,6 +915,59 @@ static void test_restricted(void **state)
 	end();
 }
 
+/* One more file, when the engine is ready: it is read as the others are. */
+static void test_file_is_added(void **state)
+{
+	struct engine_io io;
+	int added, readable;
+	char path[32];
+
+	start(state, 0);
+	added = open("/tmp", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+	memset(data, 0x5a, 4096);
+	assert_int_equal(pwrite(added, data, 4096, 0), 4096);
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", added);
+	readable = open(path, O_RDONLY | O_CLOEXEC);
+	assert_int_equal(engine_add_file(engine, BLOCK_FILE_LAYER, readable),
+			 0);
+	for (unsigned at_once = 0; at_once < 2; at_once++) {
+		if (!at_once)
+			host_answers(SYS_preadv2, -EAGAIN, 1);
+		memset(data, 0, 4096);
+		io = (struct engine_io){ .op = ENGINE_READ,
+					 .file = BLOCK_FILE_LAYER,
+					 .len = 4096,
+					 .iov = &whole,
+					 .iov_count = 1 };
+		engine->ops->submit(engine, &io);
+		engine->ops->flush(engine);
+		wait_all();
+		assert_int_equal(last_result, 4096);
+		assert_int_equal(data[0], 0x5a);
+		assert_int_equal(made(SYS_preadv2), 1 + at_once);
+	}
+	/* And never written. */
+	io.op = ENGINE_WRITE;
+	engine->ops->submit(engine, &io);
+	engine->ops->flush(engine);
+	wait_all();
+	assert_int_equal(last_result, -EBADF);
+	end();
+	close(added);
+	close(readable);
+}
+
+/* The host takes none: it is said. */
+static void test_file_is_not_added(void **state)
+{
+	(void)state;
+	start((void *[]){ &(bool){ true } }, 0);
+	host_answers(SYS_io_uring_register, -ENOMEM, 1);
+	assert_int_equal(engine_add_file(engine, BLOCK_FILE_LAYER, file),
+			 -ENOMEM);
+	end();
+}
+
 int main(void)
 {
 	static bool engines[] = { true, false };
@@ -931,6 +988,8 @@ int main(void)
 		BOTH(test_bound),
 		BOTH(test_larger_than_bound),
 		BOTH(test_never_begun),
+		BOTH(test_file_is_added),
+		cmocka_unit_test(test_file_is_not_added),
 		cmocka_unit_test(test_worker_syncs),
 		cmocka_unit_test(test_uring_syncs),
 		cmocka_unit_test(test_enter_fails),

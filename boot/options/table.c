@@ -500,7 +500,8 @@ static const struct option_entry options_table[] = {
 		    "(poweroff, reboot, panic, crash, exited, oom, signal, "
 		    "timeout or error). Lines go to the end of the file, which "
 		    "is not emptied; several guests may share it, or a pipe. "
-		    "The guest is ready when it writes to port 0x507, or reads it. A reader "
+		    "The guest is ready when it writes to port 0x507, or reads "
+		    "it. A reader "
 		    "that is slow loses events, and never delays the guest.")),
 	OPTION(0, REPORT, FLAG("timing", timing),
 	       "say on stderr how long each stage took"),

@@ -65,17 +65,22 @@ static int open_command(struct mote *m)
 		.serial = m->options.serial.kind == CONSOLE_STDIO,
 	};
 	struct vsock_options *vsock = &m->options.devices.vsock;
+	struct orders orders = { .len = 0 };
 	int error, fd;
 
 	if (!m->options.command)
 		return 0;
 	error = command_open(&m->guest.command, &options);
+	if (!error)
+		error = archive_orders(&orders, &m->options, !options.serial,
+				       false);
 	if (error)
 		return error;
 	vsock->internal = true;
 	vsock->internal_port = PROTOCOL_PORT;
 	vsock->internal_fd = command_take_vsock(&m->guest.command);
-	fd = archive_create(&m->options, !options.serial);
+	fd = archive_create(&m->options, &orders);
+	orders_free(&orders);
 	if (fd < 0)
 		return fd;
 	files_add_initrd(&m->files, fd, "of the command");

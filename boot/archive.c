@@ -16,13 +16,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
 #include "boot/initrd.h"
 #include "boot/options/options.h"
-#include "cpu/command/protocol.h"
+#include "cpu/command/orders.h"
 #include "mem/log.h"
 #include "mem/util.h"
 
@@ -38,7 +37,6 @@ struct archive {
 	char *bytes; /* NULL: only `len` is of interest */
 	size_t len;
 	unsigned files;
-	char tty[16]; /* rows and columns, or nothing */
 };
 
 static void archive_put(struct archive *a, const void *from, size_t len)
@@ -78,12 +76,6 @@ static void archive_begin_file(struct archive *a, const char *name,
 
 /* -- the command ---------------------------------------------------------- */
 
-static void put_typed_string(struct archive *a, char type, const char *text)
-{
-	archive_put(a, &type, 1);
-	archive_put_string(a, text);
-}
-
 /* One of them from `first` on says what `name` is. */
 static bool has_env_from(const struct options *options, unsigned first,
 			 const char *name, size_t len)
@@ -98,17 +90,7 @@ static bool has_env_from(const struct options *options, unsigned first,
 	return false;
 }
 
-static void put_env(struct archive *a, const char *name, const char *value)
-{
-	const char type = RUN_ENV;
-
-	archive_put(a, &type, 1);
-	archive_put(a, name, strlen(name));
-	archive_put(a, "=", 1);
-	archive_put_string(a, value);
-}
-
-static void put_envs(struct archive *a, const struct options *options)
+static void add_envs(struct orders *o, const struct options *options)
 {
 	const char *term = getenv("TERM");
 	const struct {
@@ -124,7 +106,8 @@ static void put_envs(struct archive *a, const struct options *options)
 		if (defaults[i].value &&
 		    !has_env_from(options, 0, defaults[i].name,
 				  strlen(defaults[i].name)))
-			put_env(a, defaults[i].name, defaults[i].value);
+			orders_add_pair(o, RUN_ENV, defaults[i].name,
+					defaults[i].value);
 	for (unsigned i = 0; i < options->env_count; i++) {
 		const char *text = options->env[i];
 		const char *value = getenv(text);
@@ -133,34 +116,35 @@ static void put_envs(struct archive *a, const struct options *options)
 		if (has_env_from(options, i + 1, text, strcspn(text, "=")))
 			continue;
 		if (strchr(text, '='))
-			put_typed_string(a, RUN_ENV, text);
+			orders_add(o, RUN_ENV, text);
 		else if (value)
-			put_env(a, text, value);
+			orders_add_pair(o, RUN_ENV, text, value);
 	}
 }
 
-/* Asked once: it may change while the archive is written. */
-static void read_terminal_size(struct archive *a)
+int archive_orders(struct orders *o, const struct options *options,
+		   bool no_serial, bool program)
 {
-	struct winsize size = { 0 };
+	char tty[ORDERS_TTY_BYTES];
 
-	if (!ioctl(STDIN_FILENO, TIOCGWINSZ, &size) && size.ws_row)
-		snprintf(a->tty, sizeof(a->tty), "%u %u", size.ws_row,
-			 size.ws_col);
-}
-
-static void put_command_file(struct archive *a, const struct options *options,
-			     bool no_serial)
-{
 	for (char **word = options->command; *word; word++)
-		put_typed_string(a, RUN_ARGUMENT, *word);
-	put_envs(a, options);
+		orders_add(o, RUN_ARGUMENT, *word);
+	/* First: getenv(3) takes the first one. */
+	if (program) {
+		orders_add(o, RUN_PROGRAM, "");
+		orders_add_pair(o, RUN_ENV, RUN_READY_NAME, RUN_READY_FIFO);
+		orders_add_pair(o, RUN_ENV, RUN_ARGS_NAME, RUN_ARGS_FIFO);
+	}
+	add_envs(o, options);
 	if (options->workdir)
-		put_typed_string(a, RUN_WORKDIR, options->workdir);
-	if (options->tty)
-		put_typed_string(a, RUN_TTY, a->tty);
+		orders_add(o, RUN_WORKDIR, options->workdir);
+	if (options->tty) {
+		orders_read_tty(tty);
+		orders_add(o, RUN_TTY, tty);
+	}
 	if (no_serial)
-		put_typed_string(a, RUN_NO_SERIAL, "");
+		orders_add(o, RUN_NO_SERIAL, "");
+	return o->failed ? log_errno("malloc") : 0;
 }
 
 /* -- all of it ------------------------------------------------------------ */
@@ -186,38 +170,31 @@ static void warn_without_files(const struct options *options)
 			 "gives it others");
 }
 
-static void put_archive(struct archive *a, const struct options *options,
-			bool no_serial)
+static void put_archive(struct archive *a, const struct orders *orders)
 {
-	struct archive command = *a;
-
-	command.bytes = NULL;
-	command.len = 0;
-	put_command_file(&command, options, no_serial);
 	archive_begin_file(a, RUN_DIR, MODE_DIR, 0);
 	archive_begin_file(a, RUN_INIT, MODE_RUN, archive_init_len);
 	archive_put(a, archive_init, archive_init_len);
 	archive_pad(a);
-	archive_begin_file(a, RUN_FILE, MODE_TXT, command.len);
-	put_command_file(a, options, no_serial);
+	archive_begin_file(a, RUN_FILE, MODE_TXT, orders->len);
+	archive_put(a, orders->bytes, orders->len);
 	archive_pad(a);
 	archive_begin_file(a, "TRAILER!!!", 0, 0);
 }
 
-int archive_create(const struct options *options, bool no_serial)
+int archive_create(const struct options *options, const struct orders *orders)
 {
 	struct archive a = { .len = 0 };
 	int error = 0, fd;
 
 	warn_without_files(options);
-	read_terminal_size(&a);
-	put_archive(&a, options, no_serial);
+	put_archive(&a, orders);
 	a.bytes = malloc(a.len);
 	if (!a.bytes)
 		return log_errno("malloc");
 	a.len = 0;
 	a.files = 0;
-	put_archive(&a, options, no_serial);
+	put_archive(&a, orders);
 	fd = memfd_create("mote-command", MFD_CLOEXEC);
 	if (fd < 0 || write(fd, a.bytes, a.len) != (ssize_t)a.len) {
 		error = log_errno("memfd");

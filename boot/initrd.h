@@ -34,12 +34,21 @@ int initrd_load(struct initrd *out, struct ram *ram,
 		gpa limit);
 
 struct options;
+struct orders;
+
+/*
+ * Adds what mote's init is to run, to be freed by the caller: 0 or -errno,
+ * logged. `no_serial`: it may not use the serial port; `program`: the command
+ * says by itself when it is ready, for a snapshot.
+ */
+int archive_orders(struct orders *orders, const struct options *options,
+		   bool no_serial, bool program);
 
 /*
  * The archive that goes behind the user's where there is a command: mote's init
- * for the guest, and what it is to run. In memory, as a descriptor that is the
- * caller's; or -errno, logged. `no_serial`: init may not use the serial port.
+ * for the guest, and its orders. In memory, as a descriptor that is the
+ * caller's; or -errno, logged.
  */
-int archive_create(const struct options *options, bool no_serial);
+int archive_create(const struct options *options, const struct orders *orders);
 
 #endif

@@ -214,9 +214,11 @@ static bool queue_credit(struct command *c)
 	return false;
 }
 
+/* One that a snapshot is to be taken of has its input where it is restored. */
 static bool may_read_stdin(const struct command *c)
 {
-	return c->ready && !c->in_over && !c->in_background && c->in_credit;
+	return c->ready && !c->program && !c->in_over && !c->in_background &&
+	       c->in_credit;
 }
 
 static bool queue_stdin(struct command *c)
@@ -267,10 +269,40 @@ static bool queue_time(struct command *c)
 	return true;
 }
 
+/* On the serial port there may be what was for another guest. */
+static bool queue_magic(struct command *c)
+{
+	if (!c->greet)
+		return false;
+	c->greet = false;
+	memcpy(c->send, PROTOCOL_MAGIC, sizeof(PROTOCOL_MAGIC) - 1);
+	c->send_at = 0;
+	c->send_end = sizeof(PROTOCOL_MAGIC) - 1;
+	return true;
+}
+
+/* What it is to run: pieces, and one without a byte. */
+static bool queue_run(struct command *c)
+{
+	size_t len = c->orders.len - c->told;
+
+	if (!c->asked)
+		return false;
+	if (len > PROTOCOL_CHUNK)
+		len = PROTOCOL_CHUNK;
+	if (len)
+		memcpy(c->send + PROTOCOL_HEADER, c->orders.bytes + c->told,
+		       len);
+	c->told += len;
+	c->asked = len;
+	queue_frame(c, PROTOCOL_RUN, len);
+	return true;
+}
+
 /* What is due, the most urgent first; false where nothing is. */
 static bool queue_next(struct command *c)
 {
-	if (queue_time(c))
+	if (queue_magic(c) || queue_time(c) || queue_run(c))
 		return true;
 	if (!c->ready)
 		return false;
@@ -492,6 +524,32 @@ static int credit_came(struct command *c, unsigned stream, uint32_t count)
 	return 0;
 }
 
+static int ready_came(struct command *c)
+{
+	if (c->ready || c->asked)
+		return -EPROTO;
+	log_note(c);
+	c->ready = true;
+	/* Its init was that in another mote; of the command it is to be heard.
+	 */
+	if (c->restored && !c->program)
+		platform_ready(c->platform);
+	if (c->tty)
+		take_command_terminal(c);
+	return 0;
+}
+
+/* Once more where it has lost its stream before it was told all of it. */
+static int run_came(struct command *c)
+{
+	if (!c->restored || c->ready)
+		return -EPROTO;
+	c->asked = true;
+	c->greet = c->link == &c->serial;
+	c->told = 0;
+	return 0;
+}
+
 static int frame_came(void *arg, unsigned type, const uint8_t *payload,
 		      size_t len)
 {
@@ -507,13 +565,9 @@ static int frame_came(void *arg, unsigned type, const uint8_t *payload,
 		note_came(c, (const char *)payload);
 		return 0;
 	case PROTOCOL_READY:
-		if (c->ready)
-			return -EPROTO;
-		log_note(c);
-		c->ready = true;
-		if (c->tty)
-			take_command_terminal(c);
-		return 0;
+		return ready_came(c);
+	case PROTOCOL_RUN:
+		return run_came(c);
 	case PROTOCOL_TIME:
 		c->time = true;
 		return 0;
@@ -667,6 +721,11 @@ int command_open(struct command *c, const struct command_options *options)
 
 	c->on = true;
 	c->tty = options->tty;
+	c->program = options->program;
+	c->restored = options->restored;
+	c->environment = options->environment;
+	if (c->restored)
+		orders_read_tty(c->terminal);
 	c->vsock_fd = c->serial_fd = -1;
 	c->vsock = c->serial = STREAM_NONE;
 	c->lost.source.fd = c->retry.source.fd = -1;
@@ -763,7 +822,79 @@ void command_close(struct command *c)
 		close(c->vsock_fd);
 	if (c->serial_fd >= 0)
 		close(c->serial_fd);
+	orders_free(&c->orders);
 	c->on = false;
+}
+
+/* -- snapshots ------------------------------------------------------------ */
+
+void command_take_orders(struct command *c, struct orders *orders)
+{
+	c->orders = *orders;
+	c->orders_len = (uint32_t)orders->len;
+	*orders = (struct orders){ .len = 0 };
+}
+
+static void check_saved(const struct command *c, struct state *s, bool runs,
+			bool tty)
+{
+	if (!runs)
+		return;
+	state_check(s, !c->program,
+		    "its command has said already that it is ready");
+	state_check(s, !c->environment,
+		    "its command runs already: --env and --workdir come too "
+		    "late");
+	state_check(s, tty || !c->tty,
+		    "its command runs already, without a terminal: --tty comes "
+		    "too late");
+}
+
+void command_state(struct command *c, struct state *s)
+{
+	bool serial = c->link == &c->serial, runs = c->program, tty = c->tty;
+	struct orders saved = { .len = 0 };
+
+	state_bool(s, &serial);
+	state_bool(s, &runs);
+	state_bool(s, &tty);
+	if (!s->loading) {
+		orders_state(&c->orders, c->orders_len, s);
+		return;
+	}
+	orders_state(&saved, 0, s);
+	state_check(s, !serial || c->serial.source.fd >= 0,
+		    "its command needs the serial port, which --serial gives "
+		    "to another");
+	check_saved(c, s, runs, tty);
+	if (runs || !c->orders.bytes)
+		c->tty = tty;
+	/* One that runs is told no more than its new arguments. */
+	if (!runs && !c->orders.bytes)
+		command_take_orders(c, &saved);
+	orders_free(&saved);
+}
+
+void command_tell_mac(struct command *c, const uint8_t was[6],
+		      const uint8_t is[6])
+{
+	if (c->on)
+		orders_add_mac(&c->orders, was, is);
+}
+
+int command_restored(struct command *c, const char *hostname)
+{
+	if (!c->on)
+		return 0;
+	orders_add_random(&c->orders);
+	if (hostname)
+		orders_add(&c->orders, RUN_HOSTNAME, hostname);
+	if (c->tty)
+		orders_add(&c->orders, RUN_TTY, c->terminal);
+	if (!c->orders.failed)
+		return 0;
+	errno = ENOMEM;
+	return log_errno("a command's orders");
 }
 
 /* -- the end -------------------------------------------------------------- */

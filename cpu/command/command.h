@@ -11,6 +11,7 @@
 #include <stdint.h>
 
 #include "cpu/command/frames.h"
+#include "cpu/command/orders.h"
 #include "cpu/console/stream.h"
 #include "cpu/console/tty.h"
 #include "cpu/loop/loop.h"
@@ -65,6 +66,17 @@ struct command {
 	bool winch;
 	bool time; /* the host's is to be told */
 
+	/* For snapshots: what init was told, or is to be told. */
+	struct orders orders;
+	uint32_t orders_len; /* of them, what any guest is told */
+	char terminal[ORDERS_TTY_BYTES];
+	bool program;	  /* it says by itself when one is to be taken */
+	bool restored;	  /* init asks what it is to run, */
+	bool environment; /* ... perhaps with one, or in a directory */
+	bool asked;	  /* it has, and was not told all yet, */
+	size_t told;	  /* bytes of its orders so far, */
+	bool greet;	  /* and not even the magic */
+
 	/* The last that the kernel said on the serial port. */
 	uint8_t tail[COMMAND_TAIL];
 	uint64_t tail_len; /* in all */
@@ -72,7 +84,11 @@ struct command {
 
 struct command_options {
 	bool tty;
-	bool serial; /* the serial port is free for it */
+	bool serial;  /* the serial port is free for it */
+	bool program; /* it says by itself when a snapshot is to be taken */
+	/* The guest is a snapshot's, where mote's init waits to be told. */
+	bool restored;
+	bool environment; /* --env or --workdir is given */
 };
 
 /*
@@ -85,6 +101,31 @@ int command_open(struct command *command,
 
 /* vsock_fd, which is not this command's own any more. */
 int command_take_vsock(struct command *command);
+
+/*
+ * What init was told, for a snapshot; or is to be told, in a guest that is
+ * restored: without any, what was said in the one that was saved.
+ */
+void command_take_orders(struct command *command, struct orders *orders);
+
+/*
+ * What a snapshot keeps of a command whose guest has just said that it is
+ * ready. Before command_start where it is loaded.
+ */
+void command_state(struct command *command, struct state *s);
+
+/*
+ * In a guest that was restored, after command_state: this interface has another
+ * address now.
+ */
+void command_tell_mac(struct command *command, const uint8_t was[6],
+		      const uint8_t is[6]);
+
+/*
+ * Then: whatever else init is to be told of who it is now. `hostname`: NULL
+ * where it stays as it was. 0 or -errno, logged.
+ */
+int command_restored(struct command *command, const char *hostname);
 
 /* What it needs of the host (cpu/loop/thread.h). After command_open. */
 unsigned command_features(const struct command *command);

@@ -27,6 +27,7 @@ static const struct {
 	[PROTOCOL_NOTE] = { 0, PROTOCOL_TEXT },
 	[PROTOCOL_EXIT] = { 8, 8 },
 	[PROTOCOL_TIME] = { 0, 0 },
+	[PROTOCOL_RUN] = { 0, 0 },
 };
 
 static int begin_frame(struct frames *f)

@@ -34,6 +34,9 @@ enum protocol_type {
 	PROTOCOL_EXIT,	 /* from the guest: status, flags; the last frame */
 	PROTOCOL_TIME,	 /* from the guest: what is the time? no payload; to
 			  * it: ns since 1970, low and high; unasked: ask */
+	PROTOCOL_RUN,	 /* from a guest that was restored: what am I to run?
+			  * no payload; to it: the strings of a RUN_FILE, in
+			  * pieces; no bytes at all: that was the last of them */
 	PROTOCOL_TYPES
 };
 
@@ -45,6 +48,8 @@ enum protocol_type {
 /*
  * Before its first frame on the serial port the guest says this, so that mote
  * can tell frames from the kernel's messages. The first byte is not repeated.
+ * So does mote before its answer to RUN: what a guest finds in front of it was
+ * for the one that it was restored from.
  */
 #define PROTOCOL_MAGIC "\001mote, one command\002"
 
@@ -60,5 +65,22 @@ enum protocol_type {
 #define RUN_WORKDIR   'w'
 #define RUN_TTY	      't' /* ROWS COLUMNS: it gets a terminal */
 #define RUN_NO_SERIAL 's' /* the serial port is somebody else's */
+#define RUN_PROGRAM   'p' /* the command says by itself when it is ready */
+
+/*
+ * How a command says so: it writes a byte to the first of these FIFOs, reads
+ * the other, and knows their names by its environment. There it finds nothing;
+ * or, in a guest that was restored from a snapshot of that moment, arguments
+ * that each end in NUL.
+ */
+#define RUN_READY_FIFO "/dev/mote-ready"
+#define RUN_ARGS_FIFO  "/dev/mote-args"
+#define RUN_READY_NAME "MOTE_READY"
+#define RUN_ARGS_NAME  "MOTE_ARGS"
+
+/* What a guest that was restored is told beside: who it is now. */
+#define RUN_RANDOM   'R' /* 64 hexadecimal digits, for its kernel's random */
+#define RUN_HOSTNAME 'H'
+#define RUN_MAC	     'M' /* "WAS IS", of an interface, in small digits */
 
 #endif

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* uses: cpu/command/command.c cpu/command/frames.c */
+/* uses: cpu/command/orders.c mem/state.c */
 /* uses: cpu/console/stream.c cpu/console/tty.c */
 /* uses: cpu/loop/loop.c mem/log.c */
 /* ldflags: -Wl,--wrap=stream_open */
 /*
  * The host's end of a command, and a guest that sends what the input says. The
- * first byte says by which link; then, again and again, a byte that says what
+ * first byte says by which link, and whether it was restored; then, again and again, a byte that says what
  * happens (modulo 5) and one that says how much:
  *
  *	0, 1 n bytes...		the guest sends them
@@ -44,6 +45,11 @@ void platform_end(struct platform *p, enum end_reason reason, unsigned status)
 		ended = (struct ending){ reason, status };
 }
 
+void platform_ready(struct platform *p)
+{
+	(void)p;
+}
+
 void report_stage(struct report *report, const char *name, uint64_t ns)
 {
 	(void)report, (void)name, (void)ns;
@@ -61,9 +67,10 @@ static void require(bool promise)
 		abort();
 }
 
-static void open_all(bool serial)
+static void open_all(bool restored)
 {
-	const struct command_options options = { .serial = serial };
+	const struct command_options options = { .serial = true,
+						 .restored = restored };
 
 	memset(&command, 0, sizeof(command));
 	ended = (struct ending){ END_NONE, 0 };
@@ -72,6 +79,7 @@ static void open_all(bool serial)
 		require(!pipe2(pipes[i], O_CLOEXEC | O_NONBLOCK));
 	require(!loop_create(&loop));
 	require(!command_open(&command, &options));
+	require(!restored || !command_restored(&command, "me"));
 	require(!command_start(&command, &loop, &platform, NULL));
 }
 
@@ -130,7 +138,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	int fd;
 
 	log_set_level(LOG_ERROR);
-	open_all(true);
+	open_all(size && data[0] & 2);
 	fd = serial ? command.serial_fd : command.vsock_fd;
 	for (size_t at = 1, len; at + 2 <= size; at += 2) {
 		const unsigned what = data[at] % 5, n = data[at + 1];

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* uses: boot/archive.c mem/log.c */
+/* uses: boot/archive.c cpu/command/orders.c mem/state.c mem/log.c */
 /*
  * The archive for a guest with a command: a cpio that cpio itself reads, and
  * what it says of the command.
@@ -18,7 +18,7 @@
 
 #include "boot/initrd.h"
 #include "boot/options/options.h"
-#include "cpu/command/protocol.h"
+#include "cpu/command/orders.h"
 
 /* In place of the guest's init: 9 bytes, so that something is filled up. */
 extern const char archive_init[];
@@ -27,15 +27,21 @@ const char archive_init[] = "the init\n";
 const uint32_t archive_init_len = sizeof(archive_init) - 1;
 
 static struct options options;
+static bool program;
 
 /* What a command of the host's makes of the archive; its length. */
 static size_t run(const char *command, char *to, size_t room, bool no_serial)
 {
-	const int fd = archive_create(&options, no_serial);
+	struct orders orders = { .len = 0 };
 	char line[256];
 	FILE *pipe;
 	size_t len;
+	int fd;
 
+	assert_int_equal(archive_orders(&orders, &options, no_serial, program),
+			 0);
+	fd = archive_create(&options, &orders);
+	orders_free(&orders);
 	assert_true(fd >= 0);
 	assert_int_equal(lseek(fd, 0, SEEK_END) % 4, 0);
 	snprintf(line, sizeof(line), "</proc/%d/fd/%d 2>&1 %s", (int)getpid(),
@@ -126,6 +132,25 @@ static void test_env(void **state)
 			    "ax|" PATH_WORDS "eHOME=/root|eTERM=dumb|t|");
 }
 
+/* A user's own -e does not hide how it says that it is ready. */
+static void test_program(void **state)
+{
+	char *command[] = { (char[]){ "x" }, NULL };
+
+	(void)state;
+	options = (struct options){
+		.command = command,
+		.env = { "MOTE_ARGS=1", "PATH=/p" },
+		.env_count = 2,
+	};
+	program = true;
+	assert_string_equal(command_file(false),
+			    "ax|p|eMOTE_READY=/dev/mote-ready|"
+			    "eMOTE_ARGS=/dev/mote-args|"
+			    "eHOME=/root|eMOTE_ARGS=1|ePATH=/p|");
+	program = false;
+}
+
 static void test_long(void **state)
 {
 	static char word[30000];
@@ -142,9 +167,8 @@ static void test_long(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_files),
-		cmocka_unit_test(test_command),
-		cmocka_unit_test(test_env),
+		cmocka_unit_test(test_files), cmocka_unit_test(test_command),
+		cmocka_unit_test(test_env),   cmocka_unit_test(test_program),
 		cmocka_unit_test(test_long),
 	};
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* uses: cpu/command/command.c cpu/command/frames.c */
+/* uses: cpu/command/orders.c mem/state.c */
 /* uses: cpu/console/stream.c cpu/console/tty.c cpu/loop/loop.c */
 /*
  * The host's end of a command, with a guest that is this test: what goes where,
@@ -31,6 +32,7 @@ static struct loop_timer tick;
 static struct command command;
 static struct platform platform;
 static struct ending ended;
+static int made_ready;
 static char logged[8192];
 static int pipes[3][2], saved[3] = { -1, -1, -1 }; /* [2] is not used here */
 static int link_fd;				   /* the guest's end */
@@ -42,6 +44,12 @@ void platform_end(struct platform *p, enum end_reason reason, unsigned status)
 	assert_ptr_equal(p, &platform);
 	if (ended.reason == END_NONE)
 		ended = (struct ending){ reason, status };
+}
+
+void platform_ready(struct platform *p)
+{
+	assert_ptr_equal(p, &platform);
+	made_ready++;
 }
 
 void report_stage(struct report *report, const char *name, uint64_t ns)
@@ -453,6 +461,7 @@ static void test_hostile(void **state)
 		{ PROTOCOL_TAKEN, { PROTOCOL_STDIN, UINT32_MAX } },
 		{ PROTOCOL_TAKEN, { PROTOCOL_STDOUT, 1 } },
 		{ PROTOCOL_CLOSED, { 77, 0 } },
+		{ PROTOCOL_RUN, { 0 } },
 		{ PROTOCOL_TYPES, { 0 } },
 	};
 
@@ -462,8 +471,9 @@ static void test_hostile(void **state)
 			setup(state);
 		}
 		start();
-		if (bad[i].type == PROTOCOL_READY)
-			say(PROTOCOL_READY, "", 0);
+		if (bad[i].type == PROTOCOL_READY ||
+		    bad[i].type == PROTOCOL_RUN)
+			say(bad[i].type, "", 0);
 		else
 			say_words(bad[i].type, bad[i].word[0], bad[i].word[1]);
 		assert_int_equal(ended.reason, END_CRASH);
@@ -556,6 +566,329 @@ static void test_tail(void **state)
 	assert_null(strstr(logged, "guest: line 100 "));
 }
 
+/* -- guests that were restored --------------------------------------------- */
+
+static const struct command_options restored_options = { .serial = true,
+							 .restored = true };
+
+static void restore_with(const struct command_options *options,
+			 const char *words, size_t len)
+{
+	struct orders orders = { .len = 0 };
+
+	made_ready = 0;
+	assert_int_equal(command_open(&command, options), 0);
+	for (size_t at = 0; at < len; at += strlen(words + at) + 1)
+		orders_add(&orders, words[at], words + at + 1);
+	if (len)
+		command_take_orders(&command, &orders);
+}
+#define RESTORE(options, words) restore_with(options, words, sizeof(words) - 1)
+
+static void start_restored(const char *hostname)
+{
+	assert_int_equal(command_restored(&command, hostname), 0);
+	assert_int_equal(command_start(&command, &loop, &platform, NULL), 0);
+	link_fd = command.vsock_fd;
+}
+
+/* All that init is told, a '|' for each NUL, without what is random. */
+static const char *hear_orders(void)
+{
+	static uint8_t got[PROTOCOL_CHUNK * 5];
+	size_t len = 0;
+	uint32_t piece = 1;
+	char *random;
+
+	while (piece) {
+		assert_true(len + PROTOCOL_CHUNK < sizeof(got));
+		assert_int_equal(hear(got + len, &piece), PROTOCOL_RUN);
+		assert_true(piece <= PROTOCOL_CHUNK);
+		len += piece;
+		if (piece == PROTOCOL_CHUNK)
+			spin();
+	}
+	got[len] = 0;
+	for (size_t i = 0; i < len; i++)
+		if (!got[i])
+			got[i] = '|';
+	random = strstr((char *)got, "|R");
+	assert_non_null(random);
+	assert_int_equal(strspn(random + 2, "0123456789abcdef"), 64);
+	memmove(random, random + 66, strlen(random + 66) + 1);
+	return (char *)got;
+}
+
+/* It asks, as often as it must, and is told; then all is as ever. */
+static void test_restored(void **state)
+{
+	(void)state;
+	RESTORE(&restored_options, "als\0eA=1\0");
+	command_tell_mac(&command, (const uint8_t[6]){ 2, 0, 0, 0, 0, 1 },
+			 (const uint8_t[6]){ 2, 0, 0, 0, 0, 2 });
+	start_restored("me");
+	expect_nothing();
+	say(PROTOCOL_RUN, "", 0);
+	assert_string_equal(
+		hear_orders(),
+		"als|eA=1|M02:00:00:00:00:01 02:00:00:00:00:02|Hme|");
+	expect_nothing();
+	say(PROTOCOL_RUN, "", 0);
+	hear_orders();
+	say(PROTOCOL_TIME, "", 0);
+	expect_time();
+	assert_int_equal(made_ready, 0);
+	say(PROTOCOL_READY, "", 0);
+	assert_int_equal(made_ready, 1);
+	say(PROTOCOL_STDOUT, "out", 3);
+	expect_output(1, "out");
+	say_words(PROTOCOL_EXIT, 42, 0);
+	assert_int_equal(ended.status, 42);
+	assert_string_equal(logged, "");
+}
+
+static void test_restored_long(void **state)
+{
+	static char word[3 * PROTOCOL_CHUNK];
+
+	(void)state;
+	memset(word, 'a', sizeof(word) - 1);
+	restore_with(&restored_options, word, sizeof(word));
+	start_restored(NULL);
+	say(PROTOCOL_RUN, "", 0);
+	assert_int_equal(strlen(hear_orders()), sizeof(word));
+}
+
+/* READY before it was told is nonsense. */
+static void test_restored_hostile(void **state)
+{
+	static uint8_t all[PROTOCOL_CHUNK];
+	static char word[20 * PROTOCOL_CHUNK];
+	static const uint8_t ask[PROTOCOL_HEADER] = { PROTOCOL_RUN };
+	uint32_t len;
+
+	(void)state;
+	memset(word, 'a', sizeof(word) - 1);
+	restore_with(&restored_options, word, sizeof(word));
+	start_restored(NULL);
+	/* Nobody takes it: no more is sent than the socket holds. */
+	for (int i = 0; i < 1000; i++) {
+		if (send(link_fd, ask, sizeof(ask), MSG_DONTWAIT) < 0)
+			spin();
+	}
+	spin();
+	assert_int_equal(ended.reason, END_NONE);
+	while (hear(all, &len) == PROTOCOL_RUN && len)
+		spin();
+	assert_int_equal(len, 0);
+	say(PROTOCOL_RUN, "", 0);
+	say(PROTOCOL_READY, "", 0);
+	assert_int_equal(ended.reason, END_CRASH);
+	assert_int_equal(made_ready, 0);
+}
+
+static void test_restored_asks_late(void **state)
+{
+	(void)state;
+	RESTORE(&restored_options, "als\0");
+	start_restored(NULL);
+	say(PROTOCOL_READY, "", 0);
+	assert_int_equal(ended.reason, END_NONE);
+	say(PROTOCOL_RUN, "", 0);
+	assert_int_equal(ended.reason, END_CRASH);
+}
+
+/* On the serial port mote says where what is for this guest begins. */
+static void test_restored_serial(void **state)
+{
+	char magic[sizeof(PROTOCOL_MAGIC)] = { 0 };
+
+	(void)state;
+	RESTORE(&restored_options, "als\0");
+	start_restored(NULL);
+	link_fd = command.serial_fd;
+	say_raw(PROTOCOL_MAGIC, sizeof(PROTOCOL_MAGIC) - 1);
+	say(PROTOCOL_RUN, "", 0);
+	assert_int_equal(recv(link_fd, magic, sizeof(magic) - 1, 0),
+			 sizeof(magic) - 1);
+	assert_string_equal(magic, PROTOCOL_MAGIC);
+	assert_string_equal(hear_orders(), "als|");
+	say(PROTOCOL_TIME, "", 0);
+	expect_time();
+}
+
+/* -- what a snapshot keeps ------------------------------------------------- */
+
+static uint8_t saved_state[512];
+
+static size_t save_command(void)
+{
+	struct state s = state_save(saved_state, sizeof(saved_state));
+
+	command_state(&command, &s);
+	assert_true(state_is_whole(&s));
+	return s.at;
+}
+
+/* What is wrong with it; NULL: nothing. */
+static const char *load_command(size_t len)
+{
+	struct state s = state_load(saved_state, len);
+
+	command_state(&command, &s);
+	state_is_whole(&s);
+	return s.wrong;
+}
+
+static void restart(void **state)
+{
+	teardown(state);
+	setup(state);
+}
+
+static void test_saved(void **state)
+{
+	const struct command_options options = { .tty = true, .serial = true };
+	size_t len;
+
+	RESTORE(&options, "acat\0w/d\0t1 2\0");
+	len = save_command();
+	restart(state);
+	/* Nothing is said here: it is what was said there. */
+	RESTORE(&restored_options, "");
+	assert_null(load_command(len));
+	assert_true(command.tty);
+	start_restored(NULL);
+	say(PROTOCOL_RUN, "", 0);
+	assert_string_equal(hear_orders(), "acat|w/d|t1 2|t|");
+	restart(state);
+	/* Here it is another one. */
+	RESTORE(&restored_options, "als\0");
+	assert_null(load_command(len));
+	assert_false(command.tty);
+	start_restored(NULL);
+	assert_int_equal(save_command(), 3 + 4 + 4);
+	say(PROTOCOL_RUN, "", 0);
+	assert_string_equal(hear_orders(), "als|");
+}
+
+/* A command that says by itself when it is ready, and goes on elsewhere. */
+static size_t save_program(void)
+{
+	const struct command_options options = { .serial = true,
+						 .program = true };
+
+	RESTORE(&options, "apython\0p\0");
+	assert_int_equal(command_start(&command, &loop, &platform, NULL), 0);
+	link_fd = command.vsock_fd;
+	assert_int_equal(write(pipes[0][1], "in", 2), 2);
+	say(PROTOCOL_READY, "", 0);
+	expect_nothing(); /* its input is another one's */
+	assert_int_equal(made_ready, 0);
+	return save_command();
+}
+
+static void test_program(void **state)
+{
+	uint8_t payload[PROTOCOL_CHUNK];
+	const size_t len = save_program();
+	uint32_t got;
+
+	restart(state);
+	RESTORE(&restored_options, "");
+	assert_null(load_command(len));
+	start_restored(NULL);
+	say(PROTOCOL_RUN, "", 0);
+	assert_int_equal(hear(payload, &got), PROTOCOL_RUN);
+	assert_int_equal(payload[0], RUN_RANDOM); /* no arguments */
+	restart(state);
+	RESTORE(&restored_options, "ax\0ay\0");
+	assert_null(load_command(len));
+	start_restored(NULL);
+	say(PROTOCOL_RUN, "", 0);
+	assert_string_equal(hear_orders(), "ax|ay|");
+	assert_int_equal(write(pipes[0][1], "in", 2), 2);
+	say(PROTOCOL_READY, "", 0);
+	assert_int_equal(made_ready, 1);
+	assert_int_equal(hear(payload, &got), PROTOCOL_STDIN);
+	assert_int_equal(got, 2);
+}
+
+static void test_program_runs_already(void **state)
+{
+	static const struct {
+		struct command_options options;
+		const char *wrong;
+	} bad[] = {
+		{ { .program = true },
+		  "its command has said already that it is ready" },
+		{ { .environment = true },
+		  "its command runs already: --env and --workdir come too "
+		  "late" },
+		{ { .tty = true },
+		  "its command runs already, without a terminal: --tty comes "
+		  "too late" },
+	};
+	const size_t len = save_program();
+
+	for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
+		restart(state);
+		RESTORE(&bad[i].options, "ax\0");
+		assert_string_equal(load_command(len), bad[i].wrong);
+	}
+}
+
+/* In one that is restored a program may be warmed, too. */
+static void test_program_restored(void **state)
+{
+	const struct command_options options = { .serial = true,
+						 .program = true,
+						 .restored = true };
+
+	(void)state;
+	RESTORE(&options, "apython\0p\0");
+	start_restored(NULL);
+	say(PROTOCOL_RUN, "", 0);
+	hear_orders();
+	assert_int_equal(write(pipes[0][1], "in", 2), 2);
+	say(PROTOCOL_READY, "", 0);
+	expect_nothing();
+	assert_int_equal(made_ready, 0); /* that it says by its port */
+}
+
+static void test_saved_is_judged(void **state)
+{
+	struct command_options options = { .serial = true };
+	size_t len;
+
+	RESTORE(&options, "acat\0");
+	assert_int_equal(command_start(&command, &loop, &platform, NULL), 0);
+	link_fd = command.serial_fd;
+	say_raw(PROTOCOL_MAGIC, sizeof(PROTOCOL_MAGIC) - 1);
+	say(PROTOCOL_READY, "", 0);
+	len = save_command();
+	assert_int_equal(saved_state[0], 1);
+	restart(state);
+	options = restored_options;
+	options.serial = false;
+	RESTORE(&options, "");
+	assert_string_equal(load_command(len),
+			    "its command needs the serial port, which --serial "
+			    "gives to another");
+	for (size_t i = 0; i < len; i++)
+		assert_non_null(load_command(i));
+	for (size_t i = 0; i < 3; i++) {
+		const uint8_t was = saved_state[i];
+
+		saved_state[i] = 2;
+		assert_string_equal(load_command(len),
+				    "a flag is neither 0 nor 1");
+		saved_state[i] = was;
+	}
+	saved_state[len - 1] = 'x';
+	assert_string_equal(load_command(len), "its command makes no sense");
+}
+
 /* -- other ends ------------------------------------------------------------ */
 
 static void test_no_status(void **state)
@@ -645,15 +978,33 @@ static void test_stalled_reader(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		test(test_null),	   test(test_streams),
-		test(test_input_credit),   test(test_output_stalls),
-		test(test_output_credit),  test(test_reader_gone),
-		test(test_signals),	   test(test_hostile),
-		test(test_too_much),	   test(test_before_ready),
-		test(test_serial),	   test(test_tail),
-		test(test_time),	   test(test_out_of_memory),
-		test(test_no_status),	   test(test_on_its_way),
+		test(test_null),
+		test(test_streams),
+		test(test_input_credit),
+		test(test_output_stalls),
+		test(test_output_credit),
+		test(test_reader_gone),
+		test(test_signals),
+		test(test_hostile),
+		test(test_too_much),
+		test(test_before_ready),
+		test(test_serial),
+		test(test_tail),
+		test(test_time),
+		test(test_out_of_memory),
+		test(test_no_status),
+		test(test_on_its_way),
 		test(test_stalled_reader),
+		test(test_restored),
+		test(test_restored_long),
+		test(test_restored_hostile),
+		test(test_restored_asks_late),
+		test(test_restored_serial),
+		test(test_saved),
+		test(test_saved_is_judged),
+		test(test_program),
+		test(test_program_runs_already),
+		test(test_program_restored),
 	};
 
 	signal(SIGPIPE, SIG_IGN);

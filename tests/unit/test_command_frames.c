@@ -117,6 +117,7 @@ static void test_refused(void **state)
 		{ PROTOCOL_READY, 1 },
 		{ PROTOCOL_NOTE, PROTOCOL_TEXT + 1 },
 		{ PROTOCOL_EXIT, 4 },
+		{ PROTOCOL_RUN, 1 },
 		{ PROTOCOL_TYPES, 0 },
 		{ UINT32_MAX, 8 },
 	};

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* uses: cpu/guest.c cpu/command/command.c cpu/command/frames.c */
+/* uses: cpu/command/orders.c mem/state.c */
 /* uses: cpu/console/console.c cpu/console/open.c cpu/console/stream.c */
 /* uses: cpu/console/tty.c cpu/console/uart.c mem/state.c */
 /* uses: cpu/loop/loop.c cpu/loop/report.c cpu/loop/unixsock.c */
@@ -47,6 +48,11 @@ struct ending platform_ending(const struct platform *platform)
 {
 	(void)platform;
 	return ended;
+}
+
+void platform_ready(struct platform *platform)
+{
+	(void)platform;
 }
 
 void platform_press_button(struct platform *platform)

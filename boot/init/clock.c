@@ -65,12 +65,19 @@ void clock_obey(const struct frame *frame)
 		clock_set(host);
 }
 
+bool clock_is_asked(void)
+{
+	return clock_asked_ns;
+}
+
 void clock_await(void)
 {
 	struct frame frame;
 
-	while (clock_asked_ns && stream_receive() >= 0)
+	/* It may have come already, behind another frame. */
+	do
 		while (stream_next(&frame))
 			if (frame.type == PROTOCOL_TIME)
 				clock_obey(&frame);
+	while (clock_asked_ns && stream_receive() >= 0);
 }

@@ -70,6 +70,8 @@ const char *text_after(const char *text, const char *start);
 
 /* Reads a decimal number, moves past it; a number too large wraps. */
 unsigned text_number(const char **text);
+/* Two small hexadecimal digits. */
+uint8_t text_hex(const char digit[2]);
 
 /* A string that is put together; what does not fit is left off. */
 struct text {
@@ -81,6 +83,9 @@ struct text *text_add_number(struct text *text, unsigned number);
 
 /* Zeroed memory that is never freed; NULL where there is no more. */
 void *text_alloc(size_t size);
+
+/* Moves the end of the heap to so far behind `text`; false: no more memory. */
+bool text_grow(char *text, size_t size);
 
 /* The bytes of a file, NUL at its end; -errno. Short for what fits in. */
 long text_read(const char *path, char *to, size_t room);
@@ -108,6 +113,14 @@ const char *names_next(struct names *names); /* NULL: closed, too */
 void stream_dial(bool no_serial);
 int stream_fd(void); /* 0: not open */
 
+/*
+ * Tells mote that the guest is ready: its port. True in a guest that was
+ * restored from a snapshot of that moment, whose stream leads nowhere.
+ */
+bool stream_ready(void);
+/* Then: by the same way, and asks with RUN. 0, or -errno: not yet. */
+long stream_redial(void);
+
 /* 0, or -errno: mote is gone. */
 long stream_send_bytes(unsigned type, const void *payload, size_t len);
 long stream_send_words(unsigned type, uint32_t a, uint32_t b);
@@ -127,9 +140,6 @@ bool stream_next(struct frame *frame);
 
 /* Tells mote's user. `what`: a name, or NULL; `error`: a -errno, or 0. */
 void stream_note(const char *why, const char *what, long error);
-
-/* Writes a byte to one of mote's I/O ports; best effort. */
-void stream_port(unsigned port, unsigned value);
 
 /*
  * Ends the guest: with a status, and what else EXIT says of it; or with a note
@@ -168,15 +178,18 @@ unsigned long root_operations(void);
 
 /* -- clock.c: the time ----------------------------------------------------- */
 
-void clock_ask(void);	/* mote, for the host's */
+void clock_ask(void); /* mote, for the host's */
+bool clock_is_asked(void);
 void clock_await(void); /* its answer, and sets the clock; so does: */
 void clock_obey(const struct frame *frame); /* a TIME that has come */
 
 /* -- net.c: lo and ip= ----------------------------------------------------- */
 
 void net_start(void);
+void net_set_name(const char *name);
+void net_set_mac(const char *order); /* see RUN_MAC */
 
-/* -- relay.c: the command -------------------------------------------------- */
+/* -- orders.c: what to run ------------------------------------------------- */
 
 /* Strings of RUN_FILE; argv and env end in NULL. */
 struct run {
@@ -184,7 +197,13 @@ struct run {
 	const char *workdir;
 	const char *tty; /* rows and columns; NULL: none */
 	bool no_serial;
+	bool program; /* it says by itself when it is ready */
 };
+
+void orders_load(struct run *run); /* from the initrd */
+void orders_ask(struct run *run);  /* mote, where stream_ready says so */
+
+/* -- relay.c: the command -------------------------------------------------- */
 
 /* How it went: its status; whether the kernel killed it, as memory was out; or
  * what reboot(2) is to do at its own wish, and then there is no status. */
@@ -192,8 +211,11 @@ struct outcome {
 	unsigned status, flags, power;
 };
 
-/* Runs the command to its end, and all that it wrote is sent. */
-void relay_run(const struct run *run, struct outcome *outcome);
+/*
+ * Runs the command to its end, and all that it wrote is sent. *run changes if
+ * the command says that it is ready, and goes on in a guest that was restored.
+ */
+void relay_run(struct run *run, struct outcome *outcome);
 
 /* root_leave, which no process that cannot be killed holds up for ever. */
 void relay_leave(void);

@@ -7,26 +7,33 @@
  * together with its orders, and the kernel's rdinit= starts it. From then on:
  *
  *	1. root_mount_kernel	/proc, /sys, /dev
- *	2. read_orders		RUN_FILE: arguments, environment, terminal
+ *	2. orders_load		RUN_FILE: arguments, environment, terminal
  *	3. root_load_drivers	for kernels that have virtio as modules
  *	4. stream_dial		connects to mote; from now on failures go there
  *	5. root_enter		makes the root disk /, if there is one
  *	6. net_start		lo, and the address that ip= gives
  *	7. clock_await		the time, which it has asked for meanwhile
- *	8. relay_run		starts the command, carries its bytes, reaps it
- *	9. relay_leave		everything is on the disks
- *	10. stream_end		the status, last of all; mote ends the guest
+ *	8. stream_ready		tells mote, which may take a snapshot of this
+ *	   orders_ask		moment: a guest restored from it is told anew
+ *				what to run
+ *	9. relay_run		starts the command, carries its bytes, reaps it
+ *	10. relay_leave		everything is on the disks
+ *	11. stream_end		the status, last of all; mote ends the guest
  *	    stream_power	no status: the command has asked for power-off
  *
- * Calls go one way: main -> net, relay -> clock, root -> disk -> stream -> text
+ * Nothing before 8 depends on the command, and nothing after it on what was
+ * said before: that is what makes one snapshot good for any command.
+ *
+ * Calls go one way: main -> relay -> orders -> net, clock, root -> disk ->
+ * stream -> text
  * (init.h declares all of it). So any stage may end the guest with stream_fail,
  * and none returns an error.
  *
  * For example `mote ... -- cat`: RUN_FILE holds the orders "acat" and, for each
  * variable of the environment, "eNAME=value". When the command is about to run,
- * relay sends READY and mote's port 0x507 is written; then STDIN frames come
- * and STDOUT frames go, until EXIT with cat's status. cpu/command/command.c has
- * the other side of it.
+ * mote's port 0x507 is read and relay sends READY; then STDIN frames come and
+ * STDOUT frames go, until EXIT with cat's status. cpu/command/command.c has the
+ * other side of it.
  *
  * Whom it trusts: mote, the kernel, and who made the disk and the initrd; all
  * of these may do with the guest as they like. The command is root here and may
@@ -36,70 +43,28 @@
  * as the guest.
  */
 #include "boot/init/init.h"
-#include "cpu/command/protocol.h"
-
-#define PORT_READY 0x507u /* cpu/platform.h */
-
-static void read_order(struct run *run, char *text)
-{
-	switch (*text++) {
-	case RUN_ARGUMENT:
-		*run->argv++ = text;
-		break;
-	case RUN_ENV:
-		*run->env++ = text;
-		break;
-	case RUN_WORKDIR:
-		run->workdir = text;
-		break;
-	case RUN_TTY:
-		run->tty = text;
-		break;
-	case RUN_NO_SERIAL:
-		run->no_serial = true;
-		break;
-	default:
-		break;
-	}
-}
-
-/* Each string may be in either list, and both end in a NULL: that is enough. */
-static void read_orders(struct run *run)
-{
-	size_t size;
-	char *text = text_load("/" RUN_FILE, &size);
-	char **argv = text_alloc((size / 2 + 1) * sizeof(*argv));
-	char **env = text_alloc((size / 2 + 1) * sizeof(*env));
-
-	run->argv = argv;
-	run->env = env;
-	for (char *at = text; at < text + size; at += text_len(at) + 1)
-		read_order(run, at);
-	run->argv = argv;
-	run->env = env;
-	/* It has what the command's environment has: not for others. */
-	SYS(unlink, "/" RUN_FILE);
-}
 
 void init_main(void) __attribute__((externally_visible));
 
 void init_main(void)
 {
-	struct run run = { .workdir = "/" };
+	struct run run;
 	struct outcome outcome;
 
 	/* Descriptors 0 to 2 are taken, whatever the kernel has opened. */
 	while (sys_open("/", O_PATH) < 3)
 		;
 	root_mount_kernel();
-	read_orders(&run);
+	orders_load(&run);
 	root_load_drivers();
 	stream_dial(run.no_serial);
 	root_enter();
 	clock_ask();
 	net_start();
 	clock_await();
-	stream_port(PORT_READY, 1);
+	/* In a guest that was restored what is to be run is something else. */
+	if (!run.program && stream_ready())
+		orders_ask(&run);
 	relay_run(&run, &outcome);
 	relay_leave();
 	if (outcome.power)

@@ -12,6 +12,7 @@
  */
 #include <errno.h>
 #include <net/if.h>
+#include <net/if_arp.h>
 #include <net/route.h>
 #include <netinet/in.h>
 #include <sys/ioctl.h>
@@ -20,7 +21,16 @@
 
 #include "boot/init/init.h"
 
+#define MAC_TEXT 17 /* characters */
+
 enum ip_field { CLIENT, SERVER, GATEWAY, NETMASK, HOSTNAME, DEVICE, FIELDS };
+
+static const char *net_field[FIELDS];
+
+static bool net_has_address(void)
+{
+	return *net_field[CLIENT] >= '0' && *net_field[CLIENT] <= '9';
+}
 
 static void net_copy_name(char to[IFNAMSIZ], const char *name)
 {
@@ -28,15 +38,19 @@ static void net_copy_name(char to[IFNAMSIZ], const char *name)
 		to[i] = name[i];
 }
 
-static long net_bring_up(int fd, const char *name)
+static long net_set_up(int fd, const char *name, bool up)
 {
 	struct ifreq request = { .ifr_flags = 0 };
+	short flags;
 	long result;
 
 	net_copy_name(request.ifr_name, name);
 	result = SYS(ioctl, fd, SIOCGIFFLAGS, &request);
-	request.ifr_flags |= IFF_UP;
-	return result ? result : SYS(ioctl, fd, SIOCSIFFLAGS, &request);
+	flags = request.ifr_flags;
+	request.ifr_flags = (short)(up ? flags | IFF_UP : flags & ~IFF_UP);
+	return result || request.ifr_flags == flags
+		       ? result
+		       : SYS(ioctl, fd, SIOCSIFFLAGS, &request);
 }
 
 /* "192.0.2.1"; false where it is nothing of the kind. */
@@ -58,20 +72,21 @@ static bool net_parse_address(const char *text, struct sockaddr *to)
 	return true;
 }
 
-static long net_set_address(int fd, const char *const field[FIELDS])
+static long net_set_address(int fd)
 {
 	struct ifreq request = { .ifr_flags = 0 };
 	struct rtentry route = { .rt_flags = RTF_UP | RTF_GATEWAY };
 	long result = -EINVAL;
 
-	net_copy_name(request.ifr_name, field[DEVICE]);
-	if (net_parse_address(field[CLIENT], &request.ifr_addr))
+	net_copy_name(request.ifr_name, net_field[DEVICE]);
+	if (net_parse_address(net_field[CLIENT], &request.ifr_addr))
 		result = SYS(ioctl, fd, SIOCSIFADDR, &request);
-	if (!result && net_parse_address(field[NETMASK], &request.ifr_netmask))
+	if (!result &&
+	    net_parse_address(net_field[NETMASK], &request.ifr_netmask))
 		result = SYS(ioctl, fd, SIOCSIFNETMASK, &request);
 	if (!result)
-		result = net_bring_up(fd, field[DEVICE]);
-	if (result || !net_parse_address(field[GATEWAY], &route.rt_gateway))
+		result = net_set_up(fd, net_field[DEVICE], true);
+	if (result || !net_parse_address(net_field[GATEWAY], &route.rt_gateway))
 		return result;
 	route.rt_dst.sa_family = route.rt_genmask.sa_family = AF_INET;
 	result = SYS(ioctl, fd, SIOCADDRT, &route);
@@ -126,40 +141,102 @@ static void net_resolve_name(const char *name, const char *address)
 	SYS(mount, path, target, NULL, MS_BIND, NULL);
 }
 
+void net_set_name(const char *name)
+{
+	SYS(sethostname, name, text_len(name));
+	/* Debian's address for a machine that has no fixed one of its own */
+	net_resolve_name(name,
+			 net_has_address() ? net_field[CLIENT] : "127.0.1.1");
+}
+
 void net_start(void)
 {
-	const char *ip = text_word("ip"), *field[FIELDS];
+	const char *ip = text_word("ip");
 	const char *name = text_word("hostname");
-	struct text fields = { .len = 0 };
+	static struct text fields;
 	char *at = fields.bytes;
 	int fd = (int)SYS(socket, AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-	bool has_address;
 	long result;
 
 	if (fd >= 0)
-		net_bring_up(fd, "lo");
+		net_set_up(fd, "lo", true);
 	text_add(&fields, ip ? ip : "");
 	for (int i = 0; i < FIELDS; i++) {
-		field[i] = at;
+		net_field[i] = at;
 		while (*at && *at != ':')
 			at++;
 		if (*at)
 			*at++ = 0;
 	}
-	if (!*field[DEVICE])
-		field[DEVICE] = "eth0";
-	if (!*field[HOSTNAME])
-		field[HOSTNAME] = name && *name ? name : "mote";
-	SYS(sethostname, field[HOSTNAME], text_len(field[HOSTNAME]));
-	has_address = *field[CLIENT] >= '0' && *field[CLIENT] <= '9';
-	/* Debian's address for a machine that has no fixed one of its own */
-	net_resolve_name(field[HOSTNAME],
-			 has_address ? field[CLIENT] : "127.0.1.1");
-	if (has_address) {
-		result = fd < 0 ? fd : net_set_address(fd, field);
+	if (!*net_field[DEVICE])
+		net_field[DEVICE] = "eth0";
+	if (!*net_field[HOSTNAME])
+		net_field[HOSTNAME] = name && *name ? name : "mote";
+	net_set_name(net_field[HOSTNAME]);
+	if (net_has_address()) {
+		result = fd < 0 ? fd : net_set_address(fd);
 		if (result)
 			stream_note("cannot set up the network as in ip=", ip,
 				    result);
 	}
+	SYS(close, fd);
+}
+
+/* -- another address ------------------------------------------------------ */
+
+/* The interface that has it: its name, in `names`; or NULL. */
+static const char *net_find(struct names *names, const char *mac)
+{
+	const char *name;
+	char has[32];
+
+	if (!names_open(names, "/sys/class/net"))
+		return NULL;
+	while ((name = names_next(names))) {
+		struct text path = { .len = 0 };
+
+		text_add(text_add(&path, "/sys/class/net/"), name);
+		text_read(text_add(&path, "/address")->bytes, has, sizeof(has));
+		if (!memcmp(has, mac, MAC_TEXT)) {
+			SYS(close, names->fd);
+			return name;
+		}
+	}
+	return NULL;
+}
+
+/*
+ * The interface is down meanwhile, where it was up: so what the kernel makes of
+ * the address (IPv6) is made anew. Routes by way of a gateway are gone then.
+ */
+void net_set_mac(const char *order)
+{
+	const char *mac = order + MAC_TEXT + 1;
+	struct names names;
+	const char *name = net_find(&names, order);
+	struct ifreq request = { .ifr_flags = 0 };
+	int fd = (int)SYS(socket, AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	bool was_up;
+	long result = -ENODEV;
+
+	if (name) {
+		net_copy_name(request.ifr_name, name);
+		SYS(ioctl, fd, SIOCGIFFLAGS, &request);
+		was_up = request.ifr_flags & IFF_UP;
+		net_set_up(fd, name, false);
+		request.ifr_hwaddr.sa_family = ARPHRD_ETHER;
+		for (int i = 0; i < 6; i++)
+			request.ifr_hwaddr.sa_data[i] =
+				(char)text_hex(mac + 3 * i);
+		result = SYS(ioctl, fd, SIOCSIFHWADDR, &request);
+		if (was_up)
+			net_set_up(fd, name, true);
+		if (!result && was_up && net_has_address() &&
+		    text_same(name, net_field[DEVICE]))
+			result = net_set_address(fd);
+	}
+	if (result)
+		stream_note("cannot give an interface another address", mac,
+			    result);
 	SYS(close, fd);
 }

@@ -52,6 +52,10 @@ static struct {
 	uint8_t ring[PROTOCOL_CREDIT];
 	uint32_t ring_at, ring_len;
 	uint32_t ring_read; /* by the command; mote does not know yet */
+
+	/* Where the command says by itself when it is ready; else -1 */
+	int ready_fifo;
+	enum { NOT_READY, SAID, ASKED, TOLD } ready;
 } relay;
 
 /* -- the command's start -------------------------------------------------- */
@@ -280,7 +284,11 @@ static void output_send(unsigned stream)
 	n = stream_send_from(stream, relay.out[stream], relay.credit[stream]);
 	if (n > 0)
 		relay.credit[stream] -= (uint32_t)n;
-	else if (n != -EINTR && n != -EAGAIN)
+	if (n > 0 && relay.ready == ASKED)
+		relay.ready = SAID;
+	if (n > 0)
+		return;
+	if (n != -EINTR && n != -EAGAIN)
 		/* EIO: a terminal that nobody has open any more */
 		relay_close(&relay.out[stream]);
 }
@@ -426,23 +434,108 @@ static void children_kill(void)
 			SYS(sched_yield, 0);
 }
 
+/* -- a command that says when it is ready --------------------------------- */
+
+/* Everybody may use them: the command need not be root. */
+static int fifo_make(const char *path, unsigned mode)
+{
+	SYS(mknod, path, S_IFIFO | mode, 0);
+	SYS(chmod, path, mode);
+	return sys_open(path, O_RDWR | O_NONBLOCK);
+}
+
+static void program_open(bool program)
+{
+	relay.ready_fifo = -1;
+	if (!program)
+		return;
+	relay.ready_fifo = fifo_make(RUN_READY_FIFO, 0622);
+	SYS(close, fifo_make(RUN_ARGS_FIFO, 0644));
+}
+
+static void program_said(void)
+{
+	char bytes[64];
+
+	if (SYS(read, relay.ready_fifo, bytes, sizeof(bytes)) > 0)
+		relay.ready = SAID;
+}
+
+/* Opening waits for the command to do so, which must not hold up init. */
+static void program_answer(char **argv)
+{
+	const long pid = SYS(fork, 0);
+	int fd;
+
+	if (pid < 0)
+		stream_note("cannot tell the command its arguments", NULL, pid);
+	if (pid)
+		return;
+	fd = sys_open(RUN_ARGS_FIFO, O_WRONLY);
+	for (; *argv; argv++)
+		SYS(write, fd, *argv, text_len(*argv) + 1);
+	sys_exit();
+}
+
+/*
+ * All that the command has written so far is with mote: it belongs to the guest
+ * that is saved. In one that is restored nothing is under way in any direction,
+ * as mote has sent no input before READY.
+ */
+static void program_ready(struct run *run)
+{
+	static char *none[1];
+	bool restored;
+
+	relay.ready = TOLD;
+	restored = stream_ready();
+	if (restored) {
+		orders_ask(run);
+		for (unsigned i = PROTOCOL_STDOUT; i < PROTOCOL_STREAMS; i++)
+			relay.credit[i] = PROTOCOL_CREDIT;
+		stream_send_bytes(PROTOCOL_READY, "", 0);
+		if (relay.input_closed)
+			stream_send_words(PROTOCOL_CLOSED, PROTOCOL_STDIN, 0);
+	}
+	program_answer(restored ? run->argv : none);
+}
+
+/*
+ * Nothing is left to do. What was sent is on its way, and mote answers what it
+ * is asked once all before that is there.
+ */
+static void program_is_quiet(struct run *run)
+{
+	if (relay.ready == SAID) {
+		clock_ask();
+		relay.ready = ASKED;
+	} else {
+		program_ready(run);
+	}
+}
+
 /* -- the loop ------------------------------------------------------------- */
 
 /*
  * Waits until there is something to do; does it. False where mote is gone, or
  * nothing more is to be waited for.
  */
-static bool relay_step(void)
+static bool relay_step(struct run *run)
 {
 	static const struct timespec at_once;
 	static const uint64_t none;
 	const bool input = relay.ring_len || !relay.tty;
-	struct pollfd fd[2 + PROTOCOL_STREAMS] = {
+	struct pollfd fd[3 + PROTOCOL_STREAMS] = {
 		{ stream_fd(), POLLIN, 0 },
 		{ input ? relay.in : -1, relay.ring_len ? POLLOUT : 0, 0 },
 		[1 + PROTOCOL_STREAMS] = { relay.initctl, POLLIN, 0 },
+		[2 + PROTOCOL_STREAMS] = { relay.ready ? -1 : relay.ready_fifo,
+					   POLLIN, 0 },
 	};
-	bool wait = !relay.unkillable;
+	const bool quiet =
+		!relay.exited && (relay.ready == SAID ||
+				  (relay.ready == ASKED && !clock_is_asked()));
+	bool wait = !relay.unkillable && !quiet;
 	struct frame frame;
 	long n;
 
@@ -452,9 +545,11 @@ static bool relay_step(void)
 		wait |= relay.out[i] >= 0 && !relay.credit[i];
 	}
 	/* After the end there is but what is in the pipes. */
-	n = SYS(ppoll, fd, 2 + PROTOCOL_STREAMS, wait ? NULL : &at_once,
+	n = SYS(ppoll, fd, 3 + PROTOCOL_STREAMS, wait ? NULL : &at_once,
 		relay.exited ? NULL : &none, sizeof(none));
-	if (!n)
+	if (!n && quiet)
+		program_is_quiet(run);
+	else if (!n)
 		return false;
 	if (n < 0)
 		return n == -EINTR || n == -EAGAIN;
@@ -472,6 +567,8 @@ static bool relay_step(void)
 			output_send(i);
 	if (fd[1 + PROTOCOL_STREAMS].revents)
 		initctl_obey();
+	if (fd[2 + PROTOCOL_STREAMS].revents)
+		program_said();
 	return true;
 }
 
@@ -512,7 +609,7 @@ static void relay_explain(struct outcome *outcome)
 			    NULL, 0);
 }
 
-void relay_run(const struct run *run, struct outcome *outcome)
+void relay_run(struct run *run, struct outcome *outcome)
 {
 	*outcome = (struct outcome){ .status = 0 };
 	relay.tty = run->tty != NULL;
@@ -520,16 +617,17 @@ void relay_run(const struct run *run, struct outcome *outcome)
 		relay.credit[i] = PROTOCOL_CREDIT;
 	signals_watch();
 	initctl_open();
+	program_open(run->program);
 	outcome->status = child_start(run);
 	if (outcome->status)
 		return;
 	stream_send_bytes(PROTOCOL_READY, "", 0);
-	while (!relay.exited && !relay.power && relay_step())
+	while (!relay.exited && !relay.power && relay_step(run))
 		children_reap();
 	children_kill();
 	while (relay.out[PROTOCOL_STDOUT] >= 0 ||
 	       relay.out[PROTOCOL_STDERR] >= 0)
-		if (!relay_step())
+		if (!relay_step(run))
 			break;
 	outcome->status = (unsigned)relay.status;
 	outcome->power = relay.power;

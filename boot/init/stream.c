@@ -20,6 +20,8 @@
 #include "cpu/command/protocol.h"
 
 #define PORT_EXIT     0x506u /* cpu/platform.h */
+#define PORT_READY    0x507u
+#define RESTORED      1u /* what it says in a guest that was restored */
 #define STATUS_FAILED 125u
 #define REBOOT_MAGIC1 0xfee1dead
 #define REBOOT_MAGIC2 672274793
@@ -110,6 +112,50 @@ void stream_dial(bool no_serial)
 	stream.fd = fd;
 	if (stream.is_serial)
 		stream_write_all(PROTOCOL_MAGIC, sizeof(PROTOCOL_MAGIC) - 1);
+}
+
+/* -- once more, in a guest that was restored ------------------------------ */
+
+/* What lies in the serial port may have been for the guest that was saved. */
+static long stream_find_magic(void)
+{
+	static const char magic[] = PROTOCOL_MAGIC;
+	size_t found = 0;
+	char byte;
+	long n;
+
+	while (found < sizeof(magic) - 1) {
+		n = SYS(read, stream.fd, &byte, 1);
+		if (n == -EINTR)
+			continue;
+		if (n <= 0)
+			return n ? n : -EPIPE;
+		found = byte == magic[found] ? found + 1 : byte == magic[0];
+	}
+	return 0;
+}
+
+long stream_redial(void)
+{
+	const uint32_t ask[2] = { PROTOCOL_RUN, 0 };
+	long error = 0;
+
+	SYS(close, stream.fd);
+	stream.in_len = stream.in_taken = 0;
+	stream.fd =
+		stream.is_serial ? stream_open_serial() : stream_open_vsock();
+	if (stream.fd < 0) {
+		stream.fd = 0;
+		return -EAGAIN;
+	}
+	if (stream.is_serial)
+		error = stream_write_all(PROTOCOL_MAGIC,
+					 sizeof(PROTOCOL_MAGIC) - 1);
+	if (!error)
+		error = stream_write_all(ask, sizeof(ask));
+	if (!error && stream.is_serial)
+		error = stream_find_magic();
+	return error;
 }
 
 /* -- frames --------------------------------------------------------------- */
@@ -238,20 +284,37 @@ void stream_note(const char *why, const char *what, long error)
 	SYS(close, fd);
 }
 
-/* ioperm may not be there: then /dev/port may be. */
-void stream_port(unsigned port, unsigned value)
+/* ioperm may not be there: then /dev/port may be. `out` -1: reads. */
+static uint8_t stream_port(unsigned port, int out)
 {
-	const uint8_t byte = (uint8_t)value;
+	uint8_t byte = (uint8_t)out;
 	int fd;
 
 	if (SYS(ioperm, port, 1, 1) == 0) {
-		__asm__ volatile("outb %b0, %w1" : : "a"(value), "d"(port));
+		if (out < 0)
+			__asm__ volatile("inb %w1, %b0"
+					 : "=a"(byte)
+					 : "d"(port)
+					 : "memory");
+		else
+			__asm__ volatile("outb %b0, %w1"
+					 :
+					 : "a"(out), "d"(port));
 		SYS(ioperm, port, 1, 0);
-		return;
+		return byte;
 	}
-	fd = sys_open("/dev/port", O_WRONLY);
-	SYS(pwrite64, fd, &byte, 1, port);
+	fd = sys_open("/dev/port", O_RDWR);
+	if (out < 0)
+		SYS(pread64, fd, &byte, 1, port);
+	else
+		SYS(pwrite64, fd, &byte, 1, port);
 	SYS(close, fd);
+	return byte;
+}
+
+bool stream_ready(void)
+{
+	return stream_port(PORT_READY, -1) == RESTORED;
 }
 
 void stream_power(unsigned how)
@@ -276,7 +339,7 @@ void stream_end(unsigned status, unsigned flags)
 			while (stream_next(&frame))
 				;
 	} else {
-		stream_port(PORT_EXIT, status);
+		stream_port(PORT_EXIT, (int)(status & 0xff));
 	}
 	stream_power(RB_POWER_OFF);
 }

@@ -73,6 +73,17 @@ unsigned text_number(const char **text)
 	return value;
 }
 
+uint8_t text_hex(const char digit[2])
+{
+	uint8_t value = 0;
+
+	for (int i = 0; i < 2; i++)
+		value = (uint8_t)(value << 4 |
+				  (digit[i] <= '9' ? digit[i] - '0'
+						   : digit[i] - 'a' + 10));
+	return value;
+}
+
 struct text *text_add(struct text *text, const char *more)
 {
 	while (*more && text->len < sizeof(text->bytes) - 1)
@@ -97,6 +108,13 @@ void *text_alloc(size_t size)
 	const long at = (SYS(brk, 0) + 15) & ~15L, end = at + (long)size;
 
 	return SYS(brk, end) < end ? NULL : (void *)at;
+}
+
+bool text_grow(char *text, size_t size)
+{
+	const long end = (long)text + (long)size;
+
+	return SYS(brk, end) >= end;
 }
 
 long text_read(const char *path, char *to, size_t room)

@@ -1,0 +1,143 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What is to be run, and who this guest is: strings that mote puts into the
+ * initrd (RUN_FILE), and says once more to a guest that was restored from a
+ * snapshot. The strings stay where they are: nothing is ever freed.
+ *
+ * A snapshot is taken while this program waits for the answer to its "ready"
+ * (stream_ready). Each guest that is restored from it goes on from there, all
+ * of them alike: the kernel's random numbers to come, its name, its interfaces'
+ * addresses. So all of that is changed before anything else runs. The stream
+ * that was open leads to a mote that is not this one's, and another is dialled.
+ */
+#include <linux/random.h>
+#include <sys/ioctl.h>
+
+#include "boot/init/init.h"
+#include "cpu/command/protocol.h"
+
+#define TRIES	200u
+#define STEP_MS 10
+
+/* Into the kernel's pool, and a new key out of it for all that it gives. */
+static void random_stir(const char *digits)
+{
+	struct {
+		int bits, size;
+		uint8_t bytes[32];
+	} add = { 256, sizeof(add.bytes), { 0 } };
+	int fd = sys_open("/dev/urandom", O_RDWR);
+
+	for (size_t i = 0; i < sizeof(add.bytes) && *digits; i++, digits += 2)
+		add.bytes[i] = text_hex(digits);
+	SYS(ioctl, fd, RNDADDENTROPY, &add);
+	SYS(ioctl, fd, RNDRESEEDCRNG, 0);
+	SYS(close, fd);
+}
+
+static void read_order(struct run *run, char *text)
+{
+	switch (*text++) {
+	case RUN_ARGUMENT:
+		*run->argv++ = text;
+		break;
+	case RUN_ENV:
+		*run->env++ = text;
+		break;
+	case RUN_WORKDIR:
+		run->workdir = text;
+		break;
+	case RUN_TTY:
+		run->tty = text;
+		break;
+	case RUN_NO_SERIAL:
+		run->no_serial = true;
+		break;
+	case RUN_PROGRAM:
+		run->program = true;
+		break;
+	case RUN_RANDOM:
+		random_stir(text);
+		break;
+	case RUN_HOSTNAME:
+		net_set_name(text);
+		break;
+	case RUN_MAC:
+		net_set_mac(text);
+		break;
+	default:
+		break;
+	}
+}
+
+/* Each string may be in either list, and both end in a NULL: that is enough. */
+static void read_orders(struct run *run, char *text, size_t size)
+{
+	char **argv = text_alloc((size / 2 + 1) * sizeof(*argv));
+	char **env = text_alloc((size / 2 + 1) * sizeof(*env));
+
+	*run = (struct run){ .argv = argv, .env = env, .workdir = "/" };
+	for (char *at = text; at < text + size; at += text_len(at) + 1)
+		read_order(run, at);
+	run->argv = argv;
+	run->env = env;
+}
+
+void orders_load(struct run *run)
+{
+	size_t size;
+	char *text = text_load("/" RUN_FILE, &size);
+
+	read_orders(run, text, size);
+	/* It has what the command's environment has: not for others. */
+	SYS(unlink, "/" RUN_FILE);
+}
+
+/* All of it, at the end of the heap: its length; or -errno. */
+static long receive_orders(char *to)
+{
+	struct frame frame;
+	long len = 0, error = stream_redial();
+
+	if (error)
+		return error;
+	clock_ask();
+	for (;;) {
+		error = stream_receive();
+		if (error)
+			return error;
+		while (stream_next(&frame)) {
+			if (frame.type == PROTOCOL_TIME)
+				clock_obey(&frame);
+			if (frame.type != PROTOCOL_RUN)
+				continue;
+			if (!frame.len)
+				return len;
+			if (!text_grow(to, (size_t)len + frame.len))
+				stream_fail("no memory for the command", NULL,
+					    0);
+			memcpy(to + len, frame.payload, frame.len);
+			len += frame.len;
+		}
+	}
+}
+
+/*
+ * A stream may be reset before there is an answer: where the vsock was given
+ * another CID, its driver drops what was connected before it knows of that.
+ */
+void orders_ask(struct run *run)
+{
+	char *text = text_alloc(0);
+	unsigned tries = 0;
+	long len;
+
+	while ((len = receive_orders(text)) < 0) {
+		if (++tries == TRIES)
+			stream_fail("mote does not say what is to be run", NULL,
+				    len);
+		sys_sleep_ms(STEP_MS);
+	}
+	read_orders(run, text, (size_t)len);
+	clock_await();
+}

@@ -50,41 +50,59 @@ static int open_console(struct mote *m)
 
 	options.check = m->options.check;
 	options.sealed = m->options.sandbox != SANDBOX_OFF;
-	if (m->options.command && options.kind == CONSOLE_STDIO) {
+	if (options_have_command(&m->options) &&
+	    options.kind == CONSOLE_STDIO) {
 		options.kind = CONSOLE_FD;
 		options.file.fd = m->guest.command.serial_fd;
 	}
 	return console_open(&m->guest.console, &options);
 }
 
+/* What mote's init is told: it is in an initrd, or waits for it. */
+static int give_orders(struct mote *m, bool no_serial, bool program)
+{
+	struct orders orders = { .len = 0 };
+	int error = 0, fd;
+
+	if (m->options.command)
+		error = archive_orders(&orders, &m->options, no_serial,
+				       program);
+	if (!error && !snapshot_restores(&m->snapshot)) {
+		fd = archive_create(&m->options, &orders);
+		if (fd < 0)
+			error = fd;
+		else
+			files_add_initrd(&m->files, fd, "of the command");
+	}
+	if (!error && snapshot_keeps_orders(&m->snapshot))
+		error = command_take_orders(&m->guest.command, &orders);
+	orders_free(&orders);
+	return error;
+}
+
 /* mote's standard streams are the command's, if there is one. */
 static int open_command(struct mote *m)
 {
+	const struct options *o = &m->options;
 	const struct command_options options = {
-		.tty = m->options.tty,
-		.serial = m->options.serial.kind == CONSOLE_STDIO,
+		.tty = o->tty,
+		.serial = o->serial.kind == CONSOLE_STDIO,
+		.program = o->snapshot.on == SNAPSHOT_ON_PROGRAM,
+		.restored = snapshot_restores(&m->snapshot),
+		.environment = o->env_count || o->workdir,
 	};
 	struct vsock_options *vsock = &m->options.devices.vsock;
-	struct orders orders = { .len = 0 };
-	int error, fd;
+	int error;
 
-	if (!m->options.command)
+	if (!options_have_command(o))
 		return 0;
 	error = command_open(&m->guest.command, &options);
-	if (!error)
-		error = archive_orders(&orders, &m->options, !options.serial,
-				       false);
 	if (error)
 		return error;
 	vsock->internal = true;
 	vsock->internal_port = PROTOCOL_PORT;
 	vsock->internal_fd = command_take_vsock(&m->guest.command);
-	fd = archive_create(&m->options, &orders);
-	orders_free(&orders);
-	if (fd < 0)
-		return fd;
-	files_add_initrd(&m->files, fd, "of the command");
-	return 0;
+	return give_orders(m, !options.serial, options.program);
 }
 
 /*
@@ -139,8 +157,7 @@ static unsigned features_in_use(const struct mote *m)
 {
 	return console_features(&m->guest.console) |
 	       command_features(&m->guest.command) |
-	       snapshot_features(&m->snapshot) |
-	       devices_features(&m->devices);
+	       snapshot_features(&m->snapshot) | devices_features(&m->devices);
 }
 
 /* Each thread calls this by itself, before the guest runs. */
@@ -284,11 +301,11 @@ static int open_everything(struct mote *m)
 	if (!error)
 		error = files_open(&m->files, o);
 	if (!error)
+		error = snapshot_open(&m->snapshot);
+	if (!error)
 		error = open_command(m);
 	if (!error)
 		error = open_console(m);
-	if (!error)
-		error = snapshot_open(&m->snapshot);
 	if (!error)
 		error = devices_open(&m->devices, &o->devices, o->cpus);
 	if (!error)
@@ -341,7 +358,7 @@ static int lock_in(struct mote *m)
 		.gid = o->user.gid,
 		.outputs = { STDERR_FILENO, m->files.events_fd,
 			     m->guest.console.host.out.source.fd,
-			     o->command ? STDOUT_FILENO : -1 },
+			     options_have_command(o) ? STDOUT_FILENO : -1 },
 		.largest = largest_file(m),
 		.own_cores = o->sandbox_cores == SANDBOX_CORES_OWN,
 		.files = vsock ? VSOCK_FILES_MAX : 0,
@@ -414,6 +431,7 @@ static int create_devices(struct mote *m)
 	const struct platform_options platform = {
 		.ram = &m->ram,
 		.tells_panic = m->machine.tells_panic,
+		.restored = snapshot_restores(&m->snapshot),
 		.reboot_status = m->options.reboot_status,
 	};
 	int error = platform_create(&m->guest.platform, &m->vm, &platform);

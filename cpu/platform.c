@@ -324,7 +324,9 @@ void platform_state(struct platform *p, struct state *s)
 	state_bool(s, &acpi);
 	state_bool(s, &ready);
 	state_u8(s, &events);
-	state_check(s, !(events & ~PLATFORM_EVENT_BUTTON),
+	state_check(s,
+		    !(events &
+		      ~(PLATFORM_EVENT_BUTTON | PLATFORM_EVENT_GENERATION)),
 		    "its events are not known");
 	if (!s->loading || s->wrong)
 		return;

@@ -846,3 +846,14 @@ void vcpu_state_events(struct vcpu *cpu, struct state *s)
 	if (s->loading && !s->wrong)
 		ioctl(cpu->fd, KVM_KVMCLOCK_CTRL, 0);
 }
+
+int vcpu_state_answer(struct vcpu *cpu, uint8_t al)
+{
+	struct kvm_regs regs;
+
+	if (ioctl(cpu->fd, KVM_GET_REGS, &regs))
+		return log_errno("KVM_GET_REGS");
+	regs.rax = (regs.rax & ~0xffULL) | al;
+	return ioctl(cpu->fd, KVM_SET_REGS, &regs) ? log_errno("KVM_SET_REGS")
+						   : 0;
+}

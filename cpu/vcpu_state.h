@@ -41,4 +41,10 @@ void vcpu_state_msrs(struct vcpu *cpu, struct state *s);
 /* What is pending, and whether it runs at all. */
 void vcpu_state_events(struct vcpu *cpu, struct state *s);
 
+/*
+ * Where it was saved behind an IN of a byte: that was answered with `al`. After
+ * vcpu_state_regs. 0 or -errno, logged.
+ */
+int vcpu_state_answer(struct vcpu *cpu, uint8_t al);
+
 #endif

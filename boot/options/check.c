@@ -194,7 +194,9 @@ static int check_stdio(struct options *options)
 {
 	static const char *const names[] = { "stdin", "stdout" };
 
-	if (options->serial.kind != CONSOLE_STDIO && !options->command)
+	const bool command = options_have_command(options);
+
+	if (options->serial.kind != CONSOLE_STDIO && !command)
 		return 0;
 	for (int fd = 0; fd < (int)ARRAY_LEN(names); fd++) {
 		const char *owner = optparse_fd_owner(&options->parsed, fd);
@@ -204,8 +206,7 @@ static int check_stdio(struct options *options)
 				NULL, NULL,
 				"--%s takes fd=%d, which is %s of the %s",
 				owner, fd, names[fd],
-				options->command
-					? "command: have it opened as another"
+				command ? "command: have it opened as another"
 					: "serial port: move the port, for "
 					  "example with --serial off");
 	}

@@ -57,6 +57,7 @@ struct snapshot_options {
 struct restore_options {
 	struct option_file file; /* not given: the guest boots */
 	bool copy, prefault, mergeable, learn, moved;
+	bool has_command; /* the snapshot has one, by its header */
 	enum restore_clock { RESTORE_CLOCK_HOST, RESTORE_CLOCK_KEEP } clock;
 };
 
@@ -98,6 +99,12 @@ struct options {
 };
 
 extern const struct option_set options_set;
+
+/* There is a command in the guest. */
+static inline bool options_have_command(const struct options *options)
+{
+	return options->command || options->restore.has_command;
+}
 
 /*
  * Strings point into argv and into *options, which therefore must not be

@@ -36,6 +36,7 @@
 #define SNAPSHOT_STATE_MAX	    (16u << 20)
 #define SNAPSHOT_ALIGN		    (2ULL << 20) /* of guest memory */
 #define SNAPSHOT_TAG_MAY_BE_SKIPPED 0x8000u
+#define SNAPSHOT_HAS_COMMAND	    4u /* of the header's flags */
 
 enum snapshot_area_kind {
 	SNAPSHOT_AREA_NONE,

@@ -145,13 +145,24 @@ static void clock_part(struct snapshot *s, unsigned index, struct state *state)
 	}
 VCPU_PART(cpuid)
 VCPU_PART(sregs)
-VCPU_PART(regs)
 VCPU_PART(xsave)
 VCPU_PART(debug)
 VCPU_PART(lapic)
 VCPU_PART(tsc)
 VCPU_PART(msrs)
 VCPU_PART(events)
+
+/* mote's init waits for the answer: it is to ask what it is to run. */
+static void regs_part(struct snapshot *s, unsigned index, struct state *state)
+{
+	struct vcpu *cpu = &s->on.guest->vcpus.cpu[index];
+
+	vcpu_state_regs(cpu, state);
+	if (state->loading && !state->wrong && s->on.guest->command.on &&
+	    (int)index == s->ready_vcpu)
+		state_check(state, !vcpu_state_answer(cpu, 1),
+			    "its init cannot be told to go on");
+}
 
 static void ioapic_part(struct snapshot *s, unsigned index, struct state *state)
 {
@@ -183,6 +194,16 @@ static void rtc_part(struct snapshot *s, unsigned index, struct state *state)
 	rtc_state(&s->on.guest->rtc, state);
 }
 
+static void command_part(struct snapshot *s, unsigned index,
+			 struct state *state)
+{
+	(void)index;
+	command_state(&s->on.guest->command, state);
+	state_check(state, s->ready_vcpu >= 0,
+		    "it was not taken when its init was ready: no command can "
+		    "be run in it");
+}
+
 static void slot_part(struct snapshot *s, unsigned index, struct state *state)
 {
 	mmio_state_slot(s->on.devices->slot[index].device, state);
@@ -198,7 +219,12 @@ static void queue_part(struct snapshot *s, unsigned index, struct state *state)
 
 static void net_part(struct snapshot *s, unsigned index, struct state *state)
 {
-	net_state(&s->on.devices->net[index], state);
+	struct net *net = &s->on.devices->net[index];
+
+	/* mote's init is there to give it to the interface. */
+	if (state->loading && s->on.guest->command.on)
+		net_renew_mac(net);
+	net_state(net, state);
 }
 
 static void vsock_part(struct snapshot *s, unsigned index, struct state *state)
@@ -216,6 +242,11 @@ static struct block *disk_of(const struct snapshot *s, unsigned index)
 static void disk_part(struct snapshot *s, unsigned index, struct state *state)
 {
 	block_state(disk_of(s, index), state);
+}
+
+static int command_index(const struct snapshot *s, unsigned n)
+{
+	return !n && s->on.guest->command.on ? 0 : -1;
 }
 
 /* The index of the n-th of a part; -1: there are no more. */
@@ -287,6 +318,7 @@ enum part_tag {
 	PART_SERIAL,
 	PART_PLATFORM,
 	PART_RTC,
+	PART_COMMAND,
 	PART_SLOT,
 	PART_QUEUE,
 	PART_NET,
@@ -320,6 +352,7 @@ static const struct part {
 	{ PART_SERIAL, "its serial port", one_index, serial_part },
 	{ PART_PLATFORM, "its event ports", one_index, platform_part },
 	{ PART_RTC, "its RTC", one_index, rtc_part },
+	{ PART_COMMAND, "its command", command_index, command_part },
 	{ PART_SLOT, "slot", slot_index, slot_part },
 	{ PART_QUEUE, "queue", queue_index, queue_part },
 	{ PART_NET, "network", net_index, net_part },
@@ -342,6 +375,12 @@ static const char *part_name(const struct part *part, unsigned index,
 bool snapshot_restores(const struct snapshot *s)
 {
 	return s->restore_fd >= 0;
+}
+
+bool snapshot_keeps_orders(const struct snapshot *s)
+{
+	return snapshot_restores(s) ||
+	       file_is_given(&s->on.options->snapshot.file);
 }
 
 static int refuse_part(const struct snapshot *s, const struct part *part,
@@ -484,6 +523,25 @@ static int load_layers(struct snapshot *s)
 	return error;
 }
 
+/* Who a guest with mote's init is from now on: no two of them are alike. */
+static int load_identity(struct snapshot *s)
+{
+	struct guest *g = s->on.guest;
+	const struct device_options *o = &s->on.devices->options;
+
+	if (!g->command.on)
+		return 0;
+	/* Its init was that; of its command it is to be heard. */
+	atomic_store(&g->platform.ready_ns, 0);
+	for (unsigned i = 0; i < o->net_count; i++) {
+		const struct net *net = &s->on.devices->net[i];
+
+		if (memcmp(net->saved_mac, net->mac, sizeof(net->mac)) != 0)
+			command_tell_mac(&g->command, net->saved_mac, net->mac);
+	}
+	return command_restored(&g->command, s->on.options->name);
+}
+
 int snapshot_load_rest(struct snapshot *s)
 {
 	int error = load_parts(s, true);
@@ -492,6 +550,10 @@ int snapshot_load_rest(struct snapshot *s)
 		error = check_all_loaded(s);
 	if (!error)
 		error = load_layers(s);
+	if (!error)
+		error = load_identity(s);
+	if (!error)
+		error = platform_new_generation(&s->on.guest->platform);
 	if (error)
 		return error;
 	devices_restored(s->on.devices);
@@ -627,6 +689,7 @@ static int write_file(struct snapshot *s)
 	if (getrandom(s->header.id, sizeof(s->header.id), 0) < 0)
 		return -errno;
 	plan_areas(s);
+	s->header.flags = s->on.guest->command.on ? SNAPSHOT_HAS_COMMAND : 0;
 	/* The last byte makes it as long as it is to be, all holes. */
 	if (!error)
 		error = snapshot_write(s->committer.fd, "", 1,
@@ -873,6 +936,20 @@ static int take_words(struct snapshot *s)
 	return error ? error : options_check(o);
 }
 
+/* Whose are mote's standard streams? A hostile header gains nothing by it. */
+static int look_for_command(struct snapshot *s)
+{
+	struct options *o = s->on.options;
+
+	o->restore.has_command = s->header.flags & SNAPSHOT_HAS_COMMAND;
+	if (!o->command || o->restore.has_command)
+		return options_check(o);
+	log_error("snapshot %s: it was not taken when mote's init was ready: "
+		  "no command can be run in it",
+		  s->name);
+	return -EINVAL;
+}
+
 static int open_restore(struct snapshot *s)
 {
 	const struct option_file *file = &s->on.options->restore.file;
@@ -885,6 +962,8 @@ static int open_restore(struct snapshot *s)
 	if (s->restore_fd < 0)
 		return s->restore_fd;
 	error = snapshot_header_read(&s->header, s->restore_fd, s->name);
+	if (!error)
+		error = look_for_command(s);
 	if (!error)
 		error = take_words(s);
 	for (unsigned i = 0; i < s->on.options->devices.disk_count; i++)

@@ -69,6 +69,10 @@ uint64_t snapshot_largest(const struct snapshot *s);
 
 bool snapshot_restores(const struct snapshot *s);
 
+/* What mote's init is told has to be kept: it goes into a snapshot, or it is
+ * told once more. */
+bool snapshot_keeps_orders(const struct snapshot *s);
+
 /* How much memory, how many vCPUs: into the options and the machine. */
 int snapshot_load_machine(struct snapshot *s);
 

@@ -828,11 +828,18 @@ void command_close(struct command *c)
 
 /* -- snapshots ------------------------------------------------------------ */
 
-void command_take_orders(struct command *c, struct orders *orders)
+int command_take_orders(struct command *c, struct orders *orders)
 {
+	if (orders->len > ORDERS_MAX) {
+		log_error("the command has %zu bytes with its environment, and "
+			  "a snapshot can have %u of them",
+			  orders->len, ORDERS_MAX);
+		return -E2BIG;
+	}
 	c->orders = *orders;
 	c->orders_len = (uint32_t)orders->len;
 	*orders = (struct orders){ .len = 0 };
+	return 0;
 }
 
 static void check_saved(const struct command *c, struct state *s, bool runs,
@@ -870,7 +877,7 @@ void command_state(struct command *c, struct state *s)
 	if (runs || !c->orders.bytes)
 		c->tty = tty;
 	/* One that runs is told no more than its new arguments. */
-	if (!runs && !c->orders.bytes)
+	if (!runs && !c->orders.bytes && !s->wrong)
 		command_take_orders(c, &saved);
 	orders_free(&saved);
 }

@@ -104,9 +104,10 @@ int command_take_vsock(struct command *command);
 
 /*
  * What init was told, for a snapshot; or is to be told, in a guest that is
- * restored: without any, what was said in the one that was saved.
+ * restored: without any, what was said in the one that was saved. 0; or -E2BIG,
+ * logged, where no snapshot could have it.
  */
-void command_take_orders(struct command *command, struct orders *orders);
+int command_take_orders(struct command *command, struct orders *orders);
 
 /*
  * What a snapshot keeps of a command whose guest has just said that it is

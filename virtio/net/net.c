@@ -478,19 +478,19 @@ static const struct device_ops net_device_ops = {
 
 void net_state(struct net *net, struct state *s)
 {
-	uint8_t *config = net->device.config, mac[NET_MAC_BYTES];
+	uint8_t *config = net->device.config, *mac = net->saved_mac;
 	uint16_t mtu = get_le16(config + CONFIG_MTU);
 
-	memcpy(mac, config + CONFIG_MAC, sizeof(mac));
-	state_bytes(s, mac, sizeof(mac));
+	memcpy(mac, config + CONFIG_MAC, NET_MAC_BYTES);
+	state_bytes(s, mac, NET_MAC_BYTES);
 	state_u16(s, &mtu);
 	if (!state_check(s, !(mac[0] & MAC_MULTICAST),
 			 "its address is not one of a single guest's") ||
 	    !s->loading)
 		return;
 	if (!net->own_mac)
-		memcpy(net->mac, mac, sizeof(mac));
-	memcpy(config + CONFIG_MAC, net->mac, sizeof(mac));
+		memcpy(net->mac, mac, NET_MAC_BYTES);
+	memcpy(config + CONFIG_MAC, net->mac, NET_MAC_BYTES);
 	if (!mtu)
 		return;
 	put_le16(config + CONFIG_MTU, mtu);

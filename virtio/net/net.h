@@ -57,7 +57,8 @@ struct net {
 	struct device device; /* first: the one is made of the other */
 	char name[NET_NAME_BYTES];
 	uint8_t mac[NET_MAC_BYTES];
-	bool own_mac; /* it stays, whatever a snapshot says */
+	bool own_mac; /* it stays, whatever a snapshot says; which was: */
+	uint8_t saved_mac[NET_MAC_BYTES];
 	struct loop *loop;
 	struct loop_source source; /* the back end's descriptor */
 	uint32_t watched;	   /* epoll's events for it */

@@ -649,6 +649,11 @@ static void test_state_vector_registers(void **state)
 	kvm.xsave_size = 4096;
 	expect_refused(vcpu_state_xsave, 0,
 		       "its XSAVE area has 8192 bytes, this host's 4096");
+	kvm.xsave_size = 8192;
+	len = 8 + 20000; /* more than there is room for anywhere */
+	expect_refused(vcpu_state_xsave, 0,
+		       "its XSAVE area has 20000 bytes, this host's 8192");
+	kvm.xsave_size = 4096;
 	/* one that has more: the rest is as at reset */
 	kvm.set_count = 0;
 	must_save(vcpu_state_xsave, 0);

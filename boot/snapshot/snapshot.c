@@ -451,6 +451,8 @@ int snapshot_load_machine(struct snapshot *s)
 		s->state = map_state(SNAPSHOT_STATE_MAX);
 	if (!s->state)
 		return log_errno("memory for a snapshot's state");
+	s->on.vm->keeps_clocks =
+		s->on.options->restore.clock == RESTORE_CLOCK_KEEP;
 	error = snapshot_state_read(&s->header, s->restore_fd, s->name,
 				    s->state);
 	s->records = state_load(s->state, s->header.state_len);
@@ -557,6 +559,7 @@ int snapshot_load_rest(struct snapshot *s)
 	if (error)
 		return error;
 	devices_restored(s->on.devices);
+	uart_restored(&s->on.guest->serial);
 	platform_restored(&s->on.guest->platform);
 	if (!file_is_given(&s->on.options->snapshot.file)) {
 		munmap(s->state, SNAPSHOT_STATE_MAX);

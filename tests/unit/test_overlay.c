@@ -11,6 +11,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/falloc.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -904,6 +905,20 @@ static void test_hostile_map(void **state)
 	end();
 }
 
+/* Is any file of the test's mapped? */
+static bool layer_is_mapped(void)
+{
+	FILE *maps = fopen("/proc/self/maps", "r");
+	char line[512];
+	bool found = false;
+
+	assert_non_null(maps);
+	while (fgets(line, sizeof(line), maps))
+		found |= strstr(line, "mote-test") != NULL;
+	fclose(maps);
+	return found;
+}
+
 static void test_hostile_places(void **state)
 {
 	static const struct {
@@ -916,6 +931,7 @@ static void test_hostile_places(void **state)
 		{ FILE_BYTES, CLUSTERS_AT },	 { 1ULL << 40, CLUSTERS_AT },
 		{ FILE_BYTES / 4096 * 4096, 0 },
 	};
+	const size_t wrapped = 8; /* or not at a page's border */
 	const char *wrong;
 	int fd;
 
@@ -926,17 +942,23 @@ static void test_hostile_places(void **state)
 		assert_int_equal(block_use_layer(t.block, fd, places[i].map,
 						 places[i].clusters, &wrong),
 				 -EINVAL);
-		assert_non_null(wrong);
+		assert_string_equal(wrong, i < wrapped ? "its layer is at an "
+							 "impossible place"
+						       : "its layer is "
+							 "incomplete");
 		assert_null(t.block->overlay.layer.bits);
 	}
 	/* Cut within the map. */
 	assert_int_equal(ftruncate(fd, MAP_AT + MAP_BYTES - 1), 0);
 	assert_string_equal(use_layer(fd), "its layer is incomplete");
 	assert_int_equal(ftruncate(fd, FILE_BYTES), 0);
+	assert_false(layer_is_mapped());
 	assert_null(use_layer(fd));
+	assert_true(layer_is_mapped());
 	assert_string_equal(use_layer(fd), "it has two layers");
 	check_all();
 	end();
+	assert_false(layer_is_mapped());
 	close(fd);
 }
 
@@ -1011,6 +1033,7 @@ static void test_pieces(void **state)
 	const uint64_t size = 64 * GIB, map_bytes = size / 4096 / 8;
 	struct block_options options = { .ephemeral = true,
 					 .engine = BLOCK_ENGINE_URING };
+	const char *wrong;
 	unsigned pieces = 0;
 	uint64_t at = 0;
 	struct stat st;
@@ -1047,6 +1070,18 @@ static void test_pieces(void **state)
 	assert_int_equal(left, 0);
 	assert_in_range(pieces, 4, 200);
 	assert_int_equal(st.st_blocks, (40 * MIB + map_bytes) / 512);
+	disk_destroy();
+	/* Its map is full to the last bit, and taken. */
+	mock_count = 0;
+	options.file.fd = memory_file(size);
+	disk_make(&options, FLUSH_FEATURE);
+	assert_int_equal(
+		block_use_layer(t.block, fd, 4096, CLUSTERS_AT * 1024, &wrong),
+		0);
+	put_request_on(0, BLOCK_IN, 16 * GIB / 512 + 77, DATA_AT, 4096);
+	kick_queue(0);
+	run_all(1);
+	assert_int_equal(*guest(DATA_AT, 1), 7);
 	disk_destroy();
 	close(fd);
 	expect_no_log();

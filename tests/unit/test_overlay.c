@@ -924,16 +924,11 @@ static void test_hostile_places(void **state)
 	static const struct {
 		uint64_t map, clusters;
 	} places[] = {
-		{ MAP_AT + 1, CLUSTERS_AT },
-		{ MAP_AT, CLUSTERS_AT + 512 },
-		{ 0, INT64_MAX - 4095 },
-		{ UINT64_MAX - 4095, 0 },
-		{ 0, UINT64_MAX - 4095 },
-		{ MAP_AT, 1ULL << 63 },
-		{ 1ULL << 63, CLUSTERS_AT },
-		{ INT64_MAX - 4095, 0 },
-		{ FILE_BYTES, CLUSTERS_AT },
-		{ 1ULL << 40, CLUSTERS_AT },
+		{ MAP_AT + 1, CLUSTERS_AT },	 { MAP_AT, CLUSTERS_AT + 512 },
+		{ 0, INT64_MAX - 4095 },	 { UINT64_MAX - 4095, 0 },
+		{ 0, UINT64_MAX - 4095 },	 { MAP_AT, 1ULL << 63 },
+		{ 1ULL << 63, CLUSTERS_AT },	 { INT64_MAX - 4095, 0 },
+		{ FILE_BYTES, CLUSTERS_AT },	 { 1ULL << 40, CLUSTERS_AT },
 		{ FILE_BYTES / 4096 * 4096, 0 },
 	};
 	const size_t wrapped = 7; /* or not at a page's border */

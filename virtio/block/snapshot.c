@@ -59,7 +59,7 @@ static struct disk_record record_of(const struct block *b)
 	return record;
 }
 
-static void record_fields(struct disk_record *record, struct state *s)
+static void disk_record_fields(struct disk_record *record, struct state *s)
 {
 	state_u64(s, &record->size);
 	state_u64(s, &record->base_size);
@@ -125,7 +125,7 @@ void block_state(struct block *b, struct state *s)
 	const struct disk_record is = record_of(b);
 	struct disk_record was = is;
 
-	record_fields(&was, s);
+	disk_record_fields(&was, s);
 	if (!s->loading)
 		return;
 	state_check(s, !(was.flags & ~DISK_FLAGS), "its flags are not known");
@@ -227,7 +227,7 @@ static enum block_file source_of(const struct overlay *o, uint64_t cluster)
 					      : BLOCK_FILE_BASE;
 }
 
-static bool is_zero(const uint8_t *bytes, size_t len)
+static bool is_all_zero(const uint8_t *bytes, size_t len)
 {
 	return !bytes[0] && !memcmp(bytes, bytes + 1, len - 1);
 }
@@ -256,7 +256,7 @@ static int write_sparse(struct layer_copy *c, const uint8_t *bytes, size_t len,
 		const size_t part =
 			len - i < OVERLAY_CLUSTER ? len - i : OVERLAY_CLUSTER;
 
-		if (is_zero(bytes + i, part))
+		if (is_all_zero(bytes + i, part))
 			continue;
 		error = write_whole(c, bytes + i, part, at + i);
 		written += (int)part;

@@ -642,6 +642,48 @@ static void test_config(void **state)
 	end();
 }
 
+/*
+ * Pauses in the midst of much: nothing is taken any more, all that was is given
+ * back before it is quiet, and each request is done in the end.
+ */
+static void test_pause(void **state)
+{
+	struct block_options options = options_of(state, SIZE);
+	unsigned quiet = 0;
+
+	options.queues = 2;
+	disk_make(&options, FLUSH_FEATURE | FEATURE_INDIRECT_DESC);
+	for (unsigned round = 0; round < 60; round++) {
+		for (unsigned i = 0; i < 30; i++)
+			put_request_on(i % 2,
+				       i % 7 == 6   ? BLOCK_FLUSH
+				       : i % 3 == 0 ? BLOCK_OUT
+						    : BLOCK_IN,
+				       8ULL * i, DATA_AT + 65536ULL * i,
+				       i % 7 == 6 ? 0 : 512 << i % 8);
+		kick_queue(0);
+		kick_queue(1);
+		for (unsigned i = round % 4; i; i--)
+			pump(0);
+		if (!disk_pause())
+			for (quiet++; t.quiet < quiet;)
+				pump(PATIENCE_MS);
+		assert_int_equal(t.block->disk.requests.taken, 0);
+		collect();
+		for (unsigned i = 0; i < 2; i++) {
+			const struct queue *queue = &t.device->queue[i];
+
+			assert_int_equal(queue->next_avail, queue->published);
+		}
+		disk_resume();
+		wait_back(30 * (round + 1));
+		for (unsigned i = 1; i <= 30; i++)
+			assert_int_equal(status_of(t.slots - i), BLOCK_OK);
+	}
+	assert_int_equal(t.quiet, quiet);
+	end();
+}
+
 /* What a disk had open is closed with it, and its lock is another's to take. */
 static void test_nothing_left_open(void **state)
 {
@@ -688,6 +730,7 @@ static const struct {
 	{ "event idx", test_event_idx, false },
 	{ "reset", test_reset, false },
 	{ "a reset at a FLUSH", test_reset_at_a_flush, true },
+	{ "pauses", test_pause, false },
 	{ "configuration", test_config, false },
 	{ "nothing is left open", test_nothing_left_open, false },
 };

@@ -5,6 +5,7 @@
  *
  * Each layer uses those below it:
  *
+ *	snapshot.c	what a snapshot keeps of it
  *	block.c		the device: its queues, which one is served when
  *	request.c	one request: judged, then carried out step by step
  *	file.c		the file: opened and locked; what is in the overlay

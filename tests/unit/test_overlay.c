@@ -616,7 +616,7 @@ static void test_last_cluster(void **state)
 /* The host says this to the so-manieth call that saving makes; 0: to none. */
 static unsigned fails_at, calls;
 static int fails_with;
-static bool no_seek;
+static bool no_seek, short_writes;
 
 ssize_t __real_pread(int fd, void *to, size_t len, off_t at);
 ssize_t __wrap_pread(int fd, void *to, size_t len, off_t at);
@@ -642,7 +642,8 @@ ssize_t __wrap_pread(int fd, void *to, size_t len, off_t at)
 ssize_t __wrap_pwrite(int fd, const void *from, size_t len, off_t at)
 {
 	if (!fails())
-		return __real_pwrite(fd, from, len, at);
+		return __real_pwrite(fd, from,
+				     short_writes && len > 512 ? 512 : len, at);
 	if (calls == fails_at && len > 512 && fails_with == ENOSPC)
 		return __real_pwrite(fd, from, 512, at);
 	return -1;
@@ -660,9 +661,11 @@ static int save_layer(int fd)
 	uint64_t at = 0;
 	int left;
 
+	short_writes = manner == SHORT;
 	do
 		left = block_save_layer(t.block, fd, MAP_AT, CLUSTERS_AT, &at);
 	while (left > 0);
+	short_writes = false;
 	return left;
 }
 

@@ -452,6 +452,21 @@ do_disk_threads() {
 	with threads disk_all
 }
 
+# A written disk and an ephemeral one; what was discarded there is a hole.
+do_disk_snapshot() {
+	truncate -s 64K "$tmp/written.img" "$tmp/below.img"
+	sguest generations_disk -a generations=4 -d "$tmp/written.img" \
+		-d "$tmp/below.img,ephemeral" \
+		--snapshot "$tmp/disk.snap,on=ready,then=exit" && well 0 ||
+		return 1
+	# shellcheck disable=SC2086 # words
+	mote --restore "$tmp/disk.snap" $FLAGS \
+		--snapshot "$tmp/disk.snap,on=ready,then=exit" && well 0 ||
+		return 1
+	# shellcheck disable=SC2086 # words
+	mote --restore "$tmp/disk.snap" $FLAGS && well 0 'generation 4'
+}
+
 disk_direct() {
 	sguest virtio_write -a 'byte=7 sector=5 sectors=3 askew=1' \
 		-d "$tmp/a.img,direct,engine=$engine" && well 0 'same 1536 of'

@@ -244,11 +244,6 @@ static void disk_part(struct snapshot *s, unsigned index, struct state *state)
 	block_state(disk_of(s, index), state);
 }
 
-static int command_index(const struct snapshot *s, unsigned n)
-{
-	return !n && s->on.guest->command.on ? 0 : -1;
-}
-
 /* The index of the n-th of a part; -1: there are no more. */
 static int one_index(const struct snapshot *s, unsigned n)
 {
@@ -288,6 +283,11 @@ static int queue_index(const struct snapshot *s, unsigned n)
 static int net_index(const struct snapshot *s, unsigned n)
 {
 	return n < s->on.devices->options.net_count ? (int)n : -1;
+}
+
+static int command_index(const struct snapshot *s, unsigned n)
+{
+	return !n && s->on.guest->command.on ? 0 : -1;
 }
 
 static int disk_index(const struct snapshot *s, unsigned n)
@@ -363,7 +363,8 @@ static const struct part {
 static const char *part_name(const struct part *part, unsigned index,
 			     char room[64])
 {
-	if (part->index == one_index || part->index == vsock_index)
+	if (part->index == one_index || part->index == vsock_index ||
+	    part->index == command_index)
 		return part->name;
 	snprintf(room, 64, "%s %u", part->name, index);
 	return room;

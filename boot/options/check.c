@@ -60,7 +60,13 @@ static int check_snapshot(struct options *options)
 		return optparse_fail(&on, "program",
 				     "is for a command, and there is none: it "
 				     "stands last, after --");
-	if (s->on == SNAPSHOT_ON_SIGNAL && options->command)
+	if (s->on == SNAPSHOT_ON_READY && options_have_command(options) &&
+	    file_is_given(&options->restore.file))
+		return optparse_fail(&on, "ready",
+				     "was when the guest was saved that is "
+				     "restored: its command can say that it is "
+				     "with on=program");
+	if (s->on == SNAPSHOT_ON_SIGNAL && options_have_command(options))
 		return optparse_fail(&on, "signal",
 				     "cannot be used with a command yet: its "
 				     "streams would be cut; use on=ready or "

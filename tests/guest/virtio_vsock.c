@@ -9,6 +9,9 @@
  *	command=STATUS	says what mote's init would of a command with that
  *			status, once mote has told it of the end of its input;
  *			with `lost=1` it closes the stream instead
+ *	clone=1		says that it is ready as mote's init does; in a guest
+ *			that was restored, writes out what it is told, and the
+ *			first argument but one is the status of its command
  *
  * and then closes it.
  */
@@ -27,6 +30,10 @@ enum { REQUEST = 1, RESPONSE, RST, SHUTDOWN, RW, CREDIT_UPDATE };
 #define CREDIT	 65536
 #define BOTH	 3 /* will neither send nor receive */
 
+#define PORT_BUTTON	 0x604 /* cpu/platform.h */
+#define EVENT_GENERATION 2
+#define GENERATION	 0xefff0
+
 /* virtio 1.2, 5.10.6 */
 struct header {
 	uint64_t src_cid, dst_cid;
@@ -41,7 +48,7 @@ static struct {
 	struct header header;
 	uint8_t data[PIECE];
 } out, got;
-static uint32_t forwarded, peer;
+static uint32_t forwarded, peer, our_port = OUR_PORT;
 
 static bool is_sent(void *arg)
 {
@@ -56,7 +63,7 @@ static void send_times(uint16_t op, uint32_t len, unsigned times)
 	out.header = (struct header){
 		.src_cid = reg_read(0, R_CONFIG),
 		.dst_cid = HOST,
-		.src_port = OUR_PORT,
+		.src_port = our_port,
 		.dst_port = peer,
 		.len = len,
 		.type = STREAM,
@@ -188,6 +195,99 @@ static void command(unsigned wanted)
 	halt_forever();
 }
 
+static void call_mote(void)
+{
+	peer = PROTOCOL_PORT;
+	forwarded = 0;
+	send(REQUEST, 0);
+	if (receive() != RESPONSE)
+		fail("mote does not answer");
+}
+
+/* All pieces of its orders, one behind the other: how long they are. */
+static uint32_t hear_orders(uint8_t *to)
+{
+	static uint8_t stream[PIECE];
+	uint32_t head[2], have = 0, len = 0;
+
+	for (;;) {
+		memcpy(head, stream, sizeof(head));
+		while (have >= sizeof(head) && have >= sizeof(head) + head[1]) {
+			if (head[0] != PROTOCOL_RUN)
+				fail("mote says something else");
+			if (!head[1])
+				return len;
+			memcpy(to + len, stream + sizeof(head), head[1]);
+			len += head[1];
+			have -= (uint32_t)sizeof(head) + head[1];
+			for (uint32_t i = 0; i < have; i++)
+				stream[i] = stream[sizeof(head) + head[1] + i];
+			memcpy(head, stream, sizeof(head));
+		}
+		if (receive() != RW)
+			fail("mote is gone");
+		memcpy(stream + have, got.data, got.header.len);
+		have += got.header.len;
+	}
+}
+
+/* "GHEX": what ACPI's VM_Gen_Counter has, and whether its event came. */
+static uint32_t add_generation(uint8_t *to)
+{
+	static const char digits[] = "0123456789abcdef";
+	const volatile uint8_t *from = (const void *)(uintptr_t)GENERATION;
+	uint32_t len = 0;
+
+	to[len++] = 'G';
+	for (int i = 0; i < 16; i++) {
+		to[len++] = (uint8_t)digits[from[i] >> 4];
+		to[len++] = (uint8_t)digits[from[i] & 15];
+	}
+	to[len++] = in8(PORT_BUTTON) & EVENT_GENERATION ? '+' : '-';
+	to[len++] = 0;
+	return len;
+}
+
+/* Of "aNAME\0aNUMBER\0...": the number. */
+static uint32_t second_argument(const uint8_t *orders)
+{
+	uint32_t value = 0;
+
+	while (*orders++)
+		;
+	for (orders++; *orders; orders++)
+		value = value * 10 + *orders - '0';
+	return value;
+}
+
+static void clone(void)
+{
+	uint8_t *orders = out.data + PROTOCOL_HEADER;
+	uint32_t len, status;
+	static uint8_t heard[PIECE];
+
+	call_mote();
+	if (in8(PORT_READY) != 1)
+		halt_forever();
+	/* The one that it had leads nowhere. */
+	while (receive() != RST || got.header.dst_port != our_port)
+		;
+	our_port++;
+	call_mote();
+	send_frame(PROTOCOL_RUN, "", 0);
+	len = hear_orders(heard);
+	status = second_argument(heard);
+	len += add_generation(heard + len);
+	send_frame(PROTOCOL_READY, NULL, 0);
+	for (uint32_t i = 0; i < len; i++)
+		orders[i] = heard[i] ? heard[i] : '\n';
+	memcpy(out.data, (const uint32_t[]){ PROTOCOL_STDOUT, len },
+	       PROTOCOL_HEADER);
+	send(RW, PROTOCOL_HEADER + len);
+	send_frame(PROTOCOL_EXIT, NULL, status);
+	halt_forever();
+}
+
 void guest_main(const uint8_t *boot_params)
 {
 	(void)boot_params;
@@ -197,7 +297,9 @@ void guest_main(const uint8_t *boot_params)
 	start();
 	peer = cmdline_number("connect", 0);
 	print("driving\n");
-	if (cmdline_number("command", 0))
+	if (cmdline_number("clone", 0))
+		clone();
+	else if (cmdline_number("command", 0))
 		command(cmdline_number("command", 0));
 	else if (peer)
 		talk(cmdline_number("kib", 1));

@@ -121,7 +121,7 @@ static long stream_find_magic(void)
 {
 	static const char magic[] = PROTOCOL_MAGIC;
 	size_t found = 0;
-	char byte;
+	char byte = 0;
 	long n;
 
 	while (found < sizeof(magic) - 1) {

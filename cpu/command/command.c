@@ -56,6 +56,13 @@
  * would stop mote. A reader that is gone is the command's to know: its own end
  * of the pipe is closed, and what is still on its way falls away.
  *
+ * Snapshots. Where one is taken as the guest is ready, init has not been heard
+ * of by READY, and what it was told to run is kept with it. In a guest that is
+ * restored from it init asks, by RUN, on a new connection: it is told that, or
+ * what this mote was given, and who the guest is now; then READY comes as ever.
+ * A command that says itself when it is ready runs already: then READY came
+ * before, to another mote, and comes once more. It had no input from that one.
+ *
  * The guest is hostile: it may send anything. The loop's thread. Owns its ends
  * of the links, and the others until they are taken.
  */

@@ -6,8 +6,8 @@
 /* ldflags: -Wl,--wrap=stream_open */
 /*
  * The host's end of a command, and a guest that sends what the input says. The
- * first byte says by which link, and whether it was restored; then, again and again, a byte that says what
- * happens (modulo 5) and one that says how much:
+ * first byte says by which link, and whether it was restored; then, again and
+ * again, a byte that says what happens (modulo 5) and one that says how much:
  *
  *	0, 1 n bytes...		the guest sends them
  *	2 n			a reader takes so much of stdout and stderr

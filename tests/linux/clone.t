@@ -26,12 +26,12 @@ clean_up() {
 trap 'clean_up; boot_end' EXIT
 clean_up
 
-# source NAME ARG...: boots a guest that leaves $tmp/NAME.snap
-source() {
-	source_name=$1
+# save NAME ARG...: boots a guest that leaves $tmp/NAME.snap
+save() {
+	save_name=$1
 	shift
 	# shellcheck disable=SC2086 # words
-	boot "$source_name" $modules --snapshot "$tmp/$source_name.snap$source_on" \
+	boot "$save_name" $modules --snapshot "$tmp/$save_name.snap$save_on" \
 		"$@"
 }
 
@@ -52,10 +52,10 @@ clone() {
 
 # Debian's kernel has no driver for the generation, and would go on for minutes
 # with the random numbers that it had: mote's init has it begin anew.
-source_on=
+save_on=
 debian
 ip tuntap add dev mote-c0 mode tap
-source ready -n tap=mote-c0,mac=02:00:00:00:00:77 \
+save ready -n tap=mote-c0,mac=02:00:00:00:00:77 \
 	-a ip=10.8.0.2::10.8.0.1:255.255.255.0:source:eth0:off \
 	-e WHO=source -- sh -c 'echo "$WHO"; busybox hostname; exit 3'
 ended ready
@@ -117,7 +117,7 @@ source" "with its environment, and the name of that machine"
 # -- by the serial port -------------------------------------------------------
 
 modules=
-source serial -- busybox true
+save serial -- busybox true
 ended serial
 head -c 20000 /dev/urandom >"$tmp/random"
 input=$tmp/random
@@ -152,10 +152,10 @@ esac
 exit "$line"
 '
 minimal
-source_on=,on=program
+save_on=,on=program
 echo 77 >"$tmp/77"
 input=$tmp/77
-source program -- sh -c "$program"
+save program -- sh -c "$program"
 ended program
 ends 0 snapshot "a program that says that it is ready is saved"
 is "$(cat "$out")" warm "what it wrote before is the output of the first mote"

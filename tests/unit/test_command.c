@@ -687,6 +687,15 @@ static void test_restored_hostile(void **state)
 	assert_int_equal(made_ready, 0);
 }
 
+/* Who was not restored knows what to run. */
+static void test_not_restored(void **state)
+{
+	(void)state;
+	start_with(false, false);
+	say(PROTOCOL_RUN, "", 0);
+	assert_int_equal(ended.reason, END_CRASH);
+}
+
 static void test_restored_asks_late(void **state)
 {
 	(void)state;
@@ -998,6 +1007,7 @@ int main(void)
 		test(test_restored),
 		test(test_restored_long),
 		test(test_restored_hostile),
+		test(test_not_restored),
 		test(test_restored_asks_late),
 		test(test_restored_serial),
 		test(test_saved),

@@ -8,13 +8,14 @@
 clones=${TEST_CLONES:-100}
 snap=$tmp/snap
 
-# save NAME ARG...: the guest ends as it is saved, or what follows is nothing
+# save NAME[,KEY...] ARG...: keys are those of --snapshot
 save() {
-	save_name=$1
+	save_name=${1%%,*}
+	save_keys=${1#"$save_name"}
 	shift
 	rm -f "$snap"
-	mote -k "$GUESTS/$save_name.elf" -m 64M --snapshot "$snap" "$@" \
-		</dev/null
+	mote -k "$GUESTS/$save_name.elf" -m 64M --snapshot "$snap$save_keys" \
+		"$@" </dev/null
 }
 
 restore() {
@@ -41,6 +42,13 @@ ends 42 exited "or another one"
 is "$(told a) $(told e | tail -n 1) $(told w) $(told H)" "other
 42 B=2 /src clone-x" "with an environment, a directory and a name of its own"
 like "$(cat "$events")" '"event":"ready"' "and that it is ready is said"
+
+# The one that is saved may go on, by the stream that it has.
+save virtio_vsock,then=continue -a 'clone=1 command=7' -- first 41
+ends 7 exited "a guest that is saved and goes on ends as it would have"
+is "$(cat "$out")" "words of a command" "with what its command says"
+restore -- other 43
+ends 43 exited "and its clones as theirs do"
 
 # All at once.
 i=0
@@ -94,7 +102,7 @@ restore --snapshot "$tmp/again"
 refused ".*cannot be used with a command" "a snapshot by a signal, of a command"
 restore --snapshot "$tmp/again" -- run 1
 refused "--snapshot on: 'ready' was when" "to be ready once more"
-save ready --snapshot "$snap,on=ready,then=exit"
+save ready,on=ready
 restore -- run 1
 refused "snapshot .*: it was not taken when mote's init was ready" \
 	"a command for a guest without mote's init"

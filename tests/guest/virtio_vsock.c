@@ -9,9 +9,10 @@
  *	command=STATUS	says what mote's init would of a command with that
  *			status, once mote has told it of the end of its input;
  *			with `lost=1` it closes the stream instead
- *	clone=1		says that it is ready as mote's init does; in a guest
- *			that was restored, writes out what it is told, and the
- *			first argument but one is the status of its command
+ *	clone=1		says that it is ready as mote's init does, and goes on
+ *			with `command=`; in a guest that was restored, writes
+ *			out what it is told, and the first argument but one is
+ *			the status of its command
  *
  * and then closes it.
  */
@@ -177,12 +178,17 @@ static void send_frame(uint32_t type, const char *text, uint32_t word)
 	send(RW, PROTOCOL_HEADER + words[1]);
 }
 
-static void command(unsigned wanted)
+static void call_mote(void)
 {
 	peer = PROTOCOL_PORT;
+	forwarded = 0;
 	send(REQUEST, 0);
 	if (receive() != RESPONSE)
 		fail("mote does not answer");
+}
+
+static void go_on(unsigned wanted)
+{
 	send_frame(PROTOCOL_READY, NULL, 0);
 	if (cmdline_number("lost", 0)) {
 		send(SHUTDOWN, 0);
@@ -195,13 +201,10 @@ static void command(unsigned wanted)
 	halt_forever();
 }
 
-static void call_mote(void)
+static void command(unsigned wanted)
 {
-	peer = PROTOCOL_PORT;
-	forwarded = 0;
-	send(REQUEST, 0);
-	if (receive() != RESPONSE)
-		fail("mote does not answer");
+	call_mote();
+	go_on(wanted);
 }
 
 /* All pieces of its orders, one behind the other: how long they are. */
@@ -268,7 +271,7 @@ static void clone(void)
 
 	call_mote();
 	if (in8(PORT_READY) != 1)
-		halt_forever();
+		go_on(cmdline_number("command", 0));
 	/* The one that it had leads nowhere. */
 	while (receive() != RST || got.header.dst_port != our_port)
 		;

@@ -206,8 +206,9 @@ static const char *net_find(struct names *names, const char *mac)
 }
 
 /*
- * The interface is down meanwhile, where it was up: so what the kernel makes of
- * the address (IPv6) is made anew. Routes by way of a gateway are gone then.
+ * There is none without its driver, and nothing to be done. It is down
+ * meanwhile, where it was up: so what the kernel makes of the address (IPv6) is
+ * made anew. Routes by way of a gateway are gone then.
  */
 void net_set_mac(const char *order)
 {
@@ -217,7 +218,7 @@ void net_set_mac(const char *order)
 	struct ifreq request = { .ifr_flags = 0 };
 	int fd = (int)SYS(socket, AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 	bool was_up;
-	long result = -ENODEV;
+	long result = 0;
 
 	if (name) {
 		net_copy_name(request.ifr_name, name);

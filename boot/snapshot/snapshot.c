@@ -527,22 +527,22 @@ static int load_layers(struct snapshot *s)
 }
 
 /* Who a guest with mote's init is from now on: no two of them are alike. */
-static int load_identity(struct snapshot *s)
+static void load_identity(struct snapshot *s)
 {
 	struct guest *g = s->on.guest;
 	const struct device_options *o = &s->on.devices->options;
 
 	if (!g->command.on)
-		return 0;
+		return;
 	/* Its init was that; of its command it is to be heard. */
 	atomic_store(&g->platform.ready_ns, 0);
+	command_restored(&g->command, s->on.options->name);
 	for (unsigned i = 0; i < o->net_count; i++) {
 		const struct net *net = &s->on.devices->net[i];
 
 		if (memcmp(net->saved_mac, net->mac, sizeof(net->mac)) != 0)
 			command_tell_mac(&g->command, net->saved_mac, net->mac);
 	}
-	return command_restored(&g->command, s->on.options->name);
 }
 
 int snapshot_load_rest(struct snapshot *s)
@@ -554,11 +554,10 @@ int snapshot_load_rest(struct snapshot *s)
 	if (!error)
 		error = load_layers(s);
 	if (!error)
-		error = load_identity(s);
-	if (!error)
 		error = platform_new_generation(&s->on.guest->platform);
 	if (error)
 		return error;
+	load_identity(s);
 	devices_restored(s->on.devices);
 	uart_restored(&s->on.guest->serial);
 	platform_restored(&s->on.guest->platform);

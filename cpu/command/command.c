@@ -756,6 +756,10 @@ int command_start(struct command *c, struct loop *loop,
 
 	if (!c->on)
 		return 0;
+	if (c->orders.failed) {
+		errno = ENOMEM;
+		return log_errno("the command's orders");
+	}
 	c->loop = loop;
 	c->platform = platform;
 	c->report = report;
@@ -889,26 +893,23 @@ void command_state(struct command *c, struct state *s)
 	orders_free(&saved);
 }
 
-void command_tell_mac(struct command *c, const uint8_t was[6],
-		      const uint8_t is[6])
-{
-	if (c->on)
-		orders_add_mac(&c->orders, was, is);
-}
-
-int command_restored(struct command *c, const char *hostname)
+/* The random bytes first: what follows may draw some. */
+void command_restored(struct command *c, const char *hostname)
 {
 	if (!c->on)
-		return 0;
+		return;
 	orders_add_random(&c->orders);
 	if (hostname)
 		orders_add(&c->orders, RUN_HOSTNAME, hostname);
 	if (c->tty)
 		orders_add(&c->orders, RUN_TTY, c->terminal);
-	if (!c->orders.failed)
-		return 0;
-	errno = ENOMEM;
-	return log_errno("a command's orders");
+}
+
+void command_tell_mac(struct command *c, const uint8_t was[6],
+		      const uint8_t is[6])
+{
+	if (c->on)
+		orders_add_mac(&c->orders, was, is);
 }
 
 /* -- the end -------------------------------------------------------------- */

@@ -116,17 +116,14 @@ int command_take_orders(struct command *command, struct orders *orders);
 void command_state(struct command *command, struct state *s);
 
 /*
- * In a guest that was restored, after command_state: this interface has another
- * address now.
+ * In a guest that was restored, after command_state and before command_start:
+ * init is to be told who it is now. `hostname`: NULL where it stays as it was.
  */
+void command_restored(struct command *command, const char *hostname);
+
+/* Then: this interface has another address now. */
 void command_tell_mac(struct command *command, const uint8_t was[6],
 		      const uint8_t is[6]);
-
-/*
- * Then: whatever else init is to be told of who it is now. `hostname`: NULL
- * where it stays as it was. 0 or -errno, logged.
- */
-int command_restored(struct command *command, const char *hostname);
 
 /* What it needs of the host (cpu/loop/thread.h). After command_open. */
 unsigned command_features(const struct command *command);

@@ -585,9 +585,9 @@ static void restore_with(const struct command_options *options,
 }
 #define RESTORE(options, words) restore_with(options, words, sizeof(words) - 1)
 
-static void start_restored(const char *hostname)
+static void start_restored(void)
 {
-	assert_int_equal(command_restored(&command, hostname), 0);
+	command_restored(&command, NULL);
 	assert_int_equal(command_start(&command, &loop, &platform, NULL), 0);
 	link_fd = command.vsock_fd;
 }
@@ -624,14 +624,16 @@ static void test_restored(void **state)
 {
 	(void)state;
 	RESTORE(&restored_options, "als\0eA=1\0");
+	command_restored(&command, "me");
 	command_tell_mac(&command, (const uint8_t[6]){ 2, 0, 0, 0, 0, 1 },
 			 (const uint8_t[6]){ 2, 0, 0, 0, 0, 2 });
-	start_restored("me");
+	assert_int_equal(command_start(&command, &loop, &platform, NULL), 0);
+	link_fd = command.vsock_fd;
 	expect_nothing();
 	say(PROTOCOL_RUN, "", 0);
 	assert_string_equal(
 		hear_orders(),
-		"als|eA=1|M02:00:00:00:00:01 02:00:00:00:00:02|Hme|");
+		"als|eA=1|Hme|M02:00:00:00:00:01 02:00:00:00:00:02|");
 	expect_nothing();
 	say(PROTOCOL_RUN, "", 0);
 	hear_orders();
@@ -654,7 +656,7 @@ static void test_restored_long(void **state)
 	(void)state;
 	memset(word, 'a', sizeof(word) - 1);
 	restore_with(&restored_options, word, sizeof(word));
-	start_restored(NULL);
+	start_restored();
 	say(PROTOCOL_RUN, "", 0);
 	assert_int_equal(strlen(hear_orders()), sizeof(word));
 }
@@ -670,7 +672,7 @@ static void test_restored_hostile(void **state)
 	(void)state;
 	memset(word, 'a', sizeof(word) - 1);
 	restore_with(&restored_options, word, sizeof(word));
-	start_restored(NULL);
+	start_restored();
 	/* Nobody takes it: no more is sent than the socket holds. */
 	for (int i = 0; i < 1000; i++) {
 		if (send(link_fd, ask, sizeof(ask), MSG_DONTWAIT) < 0)
@@ -700,7 +702,7 @@ static void test_restored_asks_late(void **state)
 {
 	(void)state;
 	RESTORE(&restored_options, "als\0");
-	start_restored(NULL);
+	start_restored();
 	say(PROTOCOL_READY, "", 0);
 	assert_int_equal(ended.reason, END_NONE);
 	say(PROTOCOL_RUN, "", 0);
@@ -714,7 +716,7 @@ static void test_restored_serial(void **state)
 
 	(void)state;
 	RESTORE(&restored_options, "als\0");
-	start_restored(NULL);
+	start_restored();
 	link_fd = command.serial_fd;
 	say_raw(PROTOCOL_MAGIC, sizeof(PROTOCOL_MAGIC) - 1);
 	say(PROTOCOL_RUN, "", 0);
@@ -767,7 +769,7 @@ static void test_saved(void **state)
 	RESTORE(&restored_options, "");
 	assert_null(load_command(len));
 	assert_true(command.tty);
-	start_restored(NULL);
+	start_restored();
 	say(PROTOCOL_RUN, "", 0);
 	assert_string_equal(hear_orders(), "acat|w/d|t1 2|t|");
 	restart(state);
@@ -775,7 +777,7 @@ static void test_saved(void **state)
 	RESTORE(&restored_options, "als\0");
 	assert_null(load_command(len));
 	assert_false(command.tty);
-	start_restored(NULL);
+	start_restored();
 	assert_int_equal(save_command(), 3 + 4 + 4);
 	say(PROTOCOL_RUN, "", 0);
 	assert_string_equal(hear_orders(), "als|");
@@ -806,14 +808,14 @@ static void test_program(void **state)
 	restart(state);
 	RESTORE(&restored_options, "");
 	assert_null(load_command(len));
-	start_restored(NULL);
+	start_restored();
 	say(PROTOCOL_RUN, "", 0);
 	assert_int_equal(hear(payload, &got), PROTOCOL_RUN);
 	assert_int_equal(payload[0], RUN_RANDOM); /* no arguments */
 	restart(state);
 	RESTORE(&restored_options, "ax\0ay\0");
 	assert_null(load_command(len));
-	start_restored(NULL);
+	start_restored();
 	say(PROTOCOL_RUN, "", 0);
 	assert_string_equal(hear_orders(), "ax|ay|");
 	assert_int_equal(write(pipes[0][1], "in", 2), 2);
@@ -856,7 +858,7 @@ static void test_program_restored(void **state)
 
 	(void)state;
 	RESTORE(&options, "apython\0p\0");
-	start_restored(NULL);
+	start_restored();
 	say(PROTOCOL_RUN, "", 0);
 	hear_orders();
 	assert_int_equal(write(pipes[0][1], "in", 2), 2);

@@ -143,6 +143,12 @@ busybox tr "\0" "|" <"$MOTE_ARGS" >/tmp/args
 echo token=$token
 echo starts=$(busybox wc -l </tmp/starts)
 echo args=$(busybox cat /tmp/args)
+tries=0
+until busybox dmesg | busybox grep -q "virtual machine fork" ||
+	[ $((tries += 1)) -gt 300 ]; do
+	busybox sleep 0.1
+done
+echo forked=$(busybox dmesg | busybox grep -c "virtual machine fork")
 read line
 echo line=$line
 echo "to stderr: $line" >&2
@@ -172,6 +178,8 @@ for i in 1 2 3 4 5; do
 	ended "program$i"
 	ends "$i" exited "clone $i of a program: its own input, and status"
 	is "$(got args)" "a$i|b $i||" "clone $i of a program: its own arguments"
+	is "$(got forked)" 1 \
+		"clone $i of a program: its kernel knows, by its generation"
 	is "$(got line) $(cat "$err")" "$i to stderr: $i" \
 		"clone $i of a program: its own stdout and stderr"
 	is "$(grep -c warm "$out")" 0 \

@@ -47,14 +47,19 @@ static const uint64_t gdt[] = {
 
 int entry_write_tables(const struct ram *ram)
 {
-	uint64_t table[3][ENTRIES] = { { 0 } };
-	uint64_t at = ENTRY_PAGE_TABLES.v;
+	uint64_t table[ENTRIES] = { 0 };
+	gpa at = ENTRY_PAGE_TABLES;
 
-	table[0][0] = (at + sizeof(table[0])) | PTE_PRESENT_RW;
-	table[1][0] = (at + 2 * sizeof(table[0])) | PTE_PRESENT_RW;
+	/* Two with one entry each, which leads to the next. */
+	for (unsigned level = 0; level < 2; level++) {
+		table[0] = (at.v + sizeof(table)) | PTE_PRESENT_RW;
+		if (ram_write(ram, at, table, sizeof(table)))
+			return -EFAULT;
+		at = gpa_add(at, sizeof(table));
+	}
 	for (uint64_t i = 0; i < ENTRIES; i++)
-		table[2][i] = i << 21 | PTE_LARGE | PTE_PRESENT_RW;
-	if (ram_write(ram, ENTRY_PAGE_TABLES, table, sizeof(table)))
+		table[i] = i << 21 | PTE_LARGE | PTE_PRESENT_RW;
+	if (ram_write(ram, at, table, sizeof(table)))
 		return -EFAULT;
 	return ram_write(ram, ENTRY_GDT, gdt, sizeof(gdt));
 }

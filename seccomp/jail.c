@@ -209,7 +209,9 @@ static int join_or_judge(const struct option_file *cgroup, int procs_fd,
 	return write(procs_fd, "0", 1) == 1 ? 0 : errno;
 }
 
-int jail_join_cgroup(const struct option_file *cgroup, bool check)
+/* Apart: its paths take four pages of the stack, which are touched on entry. */
+static __attribute__((noinline)) int
+join_given_cgroup(const struct option_file *cgroup, bool check)
 {
 	static const struct file_advice advice[] = {
 		{ ENOENT, "there is no cgroup: make it with mkdir" },
@@ -221,8 +223,6 @@ int jail_join_cgroup(const struct option_file *cgroup, bool check)
 	const char *help = "";
 	int fd, error;
 
-	if (!file_is_given(cgroup))
-		return 0;
 	if (cgroup->path) {
 		if (snprintf(path, sizeof(path), "%s/cgroup.procs",
 			     cgroup->path) >= (int)sizeof(path))
@@ -243,6 +243,11 @@ int jail_join_cgroup(const struct option_file *cgroup, bool check)
 		help = "; it gives its memory on to cgroups below it: name one "
 		       "of these";
 	return error ? fail_join("cgroup", cgroup, error, help) : 0;
+}
+
+int jail_join_cgroup(const struct option_file *cgroup, bool check)
+{
+	return file_is_given(cgroup) ? join_given_cgroup(cgroup, check) : 0;
 }
 
 /* -- namespaces ------------------------------------------------------------ */

@@ -116,10 +116,6 @@ GUESTFLAGS := -std=c11 $(WARN) -O1 -m64 -ffreestanding -nostdlib -static \
 	   -mno-red-zone -mgeneral-regs-only -fno-pie -no-pie \
 	   -fno-stack-protector -fno-asynchronous-unwind-tables \
 	   -fcf-protection=none -ffunction-sections -fdata-sections -I.
-# Only what is used is linked: libcap-ng from the day that the jail includes it.
-CAPNG	:= $(if $(wildcard seccomp/*.c),$(if $(shell \
-	   grep -ls '<cap-ng.h>' seccomp/*.c),-lcap-ng))
-LIBS	:= $(if $(CAPNG),$B/deps/lib/libcap-ng.a)
 
 # -- mote ---------------------------------------------------------------------
 
@@ -132,9 +128,9 @@ made_of	:= $(SRC) $(INIT) $(HOT) $(subst ',,$(MUSLFLAGS) $(HOSTCC) $(HOSTFLAGS) 
 $(shell mkdir -p $B; echo '$(made_of)' | cmp -s - $(MADE_OF) || \
 	echo '$(made_of)' >$(MADE_OF))
 
-$B/mote: $(OBJ) $(LIBS) Makefile $(MADE_OF)
+$B/mote: $(OBJ) Makefile $(MADE_OF)
 	$(call say,LD,$@)
-	$Q$(MUSLCC) $(LDSTART) $(LDHARD) $(LDPACK) $(LDFLAGS) -o $@ $(OBJ) $(LIBS) $(LDEND)
+	$Q$(MUSLCC) $(LDSTART) $(LDHARD) $(LDPACK) $(LDFLAGS) -o $@ $(OBJ) $(LDEND)
 	@size=$$(stat -c %s $@); [ $$size -le $(SIZE_LIMIT) ] || \
 	{ echo "$@: $$size bytes, more than $(SIZE_LIMIT)" >&2; exit 1; }
 
@@ -178,12 +174,9 @@ $(KERNEL_H): | tools-build
 	@mkdir -p $(@D)
 	$Qln -sfn /usr/include/$(if $(filter asm,$(@F)),x86_64-linux-gnu/)$(@F) $@
 
-$B/deps/lib/libcap-ng.a:
-	@echo "$@ is missing: run \`make deps\`" >&2; exit 1
-
 $B/debug/mote: $(SRC:%.c=$B/debug/%.o) $(ASM:%.S=$B/debug/%.o) Makefile $(MADE_OF)
 	$(call say,LD,$@)
-	$Q$(HOSTCC) $(HOSTFLAGS) -o $@ $(filter %.o,$^) $(CAPNG)
+	$Q$(HOSTCC) $(HOSTFLAGS) -o $@ $(filter %.o,$^)
 
 $B/debug/%.o: %.c Makefile $(MADE_OF) | tools-build
 	@mkdir -p $(@D)
@@ -222,7 +215,7 @@ $B/gen/seccomp/filter_table.h $B/gen/rows/seccomp/filter_table.h: $B/native/gen_
 	$Q$< $(TABLE) >$@
 
 $B/tests/mote-rows: $(filter-out $B/obj/seccomp/filter.o,$(OBJ)) \
-	$B/obj/rows/filter.o $B/obj/tests/strip/strip.o $(LIBS)
+	$B/obj/rows/filter.o $B/obj/tests/strip/strip.o
 	@mkdir -p $(@D)
 	$(call say,LD,$@)
 	$Q$(MUSLCC) $(LDSTART) $(LDHARD) -o $@ $^ $(LDEND)
@@ -384,7 +377,6 @@ tools-%:
 deps:
 	@tests/deps/packages install
 	@$(MAKE) -s $(KERNEL_H)
-	@tests/deps/build-lib libcap-ng
 
 # For the policy compiler: built when something asks for it.
 $B/deps/lib/libseccomp.a: | $(KERNEL_H)

@@ -31,9 +31,9 @@
  */
 #include "seccomp/jail.h"
 
-#include <cap-ng.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/capability.h>
 #include <linux/magic.h>
 #include <linux/securebits.h>
 #include <sched.h>
@@ -51,6 +51,7 @@
 
 #include "mem/log.h"
 #include "mem/util.h"
+#include "seccomp/caps.h"
 
 #define FILES_MAX  2048 /* with many CPUs, disks and queues */
 #define PATH_BYTES 4096
@@ -431,8 +432,7 @@ static int become_unprivileged(const struct jail_options *o)
 	bool groups;
 	int error;
 
-	capng_clear(CAPNG_SELECT_BOUNDS);
-	capng_apply(CAPNG_SELECT_BOUNDS);
+	caps_empty_bounding_set();
 	prctl(PR_SET_SECUREBITS, SECBIT_NO_SETUID_FIXUP, 0, 0, 0);
 	/* A container may refuse just that: the rest is worth having. */
 	groups = !syscall(SYS_setgroups, 0, NULL);
@@ -482,13 +482,15 @@ static bool bounding_set_is_empty(void)
  */
 static int drop_capabilities(bool user_namespace)
 {
-	capng_clear(CAPNG_SELECT_ALL);
+	int error;
+
 	if (user_namespace)
-		capng_apply(CAPNG_SELECT_BOUNDS);
-	if (capng_apply(CAPNG_SELECT_CAPS | CAPNG_SELECT_AMBIENT)) {
+		caps_empty_bounding_set();
+	error = caps_drop_all();
+	if (error) {
 		log_error("sandbox: the capabilities cannot be dropped: %s",
-			  strerror(errno));
-		return -EPERM;
+			  strerror(-error));
+		return error;
 	}
 	log_info(
 		"sandbox: no capabilities%s",

@@ -131,4 +131,4 @@ check 'make install installs four files' installs
 check 'the installed mote runs' runs_installed
 check 'mandoc finds nothing in the manual page' manual
 check 'bash accepts its completion' bash_completion
-check 'the libraries for musl are proven' test -e build/deps/libcap-ng.done
+check 'the library for musl is proven' test -e build/deps/libseccomp.done

@@ -15,10 +15,10 @@
 
 /* GDT and first page tables: cpu/entry.h */
 #define LAYOUT_BOOT_PARAMS  GPA(0x7000)
-#define LAYOUT_SETUP_DATA   GPA(0x8000)
 #define LAYOUT_CMDLINE	    GPA(0x20000)
-#define LAYOUT_LOW_END	    0x9fc00ULL /* RAM ends here, tables may begin */
-#define LAYOUT_ACPI_GPA	    0xe0000    /* its last bytes: cpu/platform.h */
+#define LAYOUT_SETUP_DATA   GPA(0x20800) /* in the same page */
+#define LAYOUT_LOW_END	    0x9fc00ULL	 /* RAM ends here, tables may begin */
+#define LAYOUT_ACPI_GPA	    0xe0000	 /* with cpu/platform.h's generation */
 #define LAYOUT_ACPI	    GPA(LAYOUT_ACPI_GPA)
 #define LAYOUT_ACPI_SIZE    0x10000ULL
 #define LAYOUT_MPTABLE	    GPA(0xf0000)

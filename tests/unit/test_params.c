@@ -111,6 +111,10 @@ static void test_elf(void **state)
 	assert_int_equal(get_le32(seen + 4), 32);
 	fill(seed, sizeof(seed));
 	expect_bytes(&ram, LAYOUT_SETUP_DATA.v + 16, seed, sizeof(seed));
+	/* One page for both; the longest line ends before the seed. */
+	assert_true(LAYOUT_SETUP_DATA.v >= LAYOUT_CMDLINE.v + CMDLINE_SIZE);
+	assert_int_equal(LAYOUT_SETUP_DATA.v / RAM_PAGE,
+			 LAYOUT_CMDLINE.v / RAM_PAGE);
 	ram_destroy(&ram);
 }
 

@@ -31,17 +31,21 @@
 #include "seccomp/jail.h"
 #include "virtio/devices.h"
 
+/*
+ * In this order, since a page that a start touches costs it as much as ten
+ * system calls: what is large and used seldom lies at the ends of these.
+ */
 static struct mote {
 	struct options options;
+	struct devices devices;
 	struct files files;
-	struct available available;
 	struct ram ram;
 	struct vm vm;
 	struct machine machine;
-	struct devices devices;
-	struct guest guest;
-	struct snapshot snapshot;
 	int broker_fd; /* -1: there is none */
+	struct guest guest;
+	struct available available;
+	struct snapshot snapshot;
 } mote; /* too large for the stack; the fault handler needs it as well */
 
 static int open_console(struct mote *m)
@@ -307,7 +311,7 @@ static int open_everything(struct mote *m)
 	if (!error)
 		error = open_console(m);
 	if (!error)
-		error = devices_open(&m->devices, &o->devices, o->cpus);
+		error = devices_open(&m->devices, &m->options.devices, o->cpus);
 	if (!error)
 		error = vm_open(&m->vm, &o->kvm);
 	if (!error && o->cpus > m->vm.cpus_max) {

@@ -210,11 +210,9 @@ static void put_rsdp(uint8_t *to, uint64_t xsdt)
 
 int acpi_write(const struct ram *ram, unsigned cpus, unsigned slots)
 {
-	static struct acpi_tables t;
+	struct acpi_tables t = { .len = RSDP_SIZE };
 	uint64_t dsdt, tables[2];
 
-	memset(&t, 0, sizeof(t));
-	t.len = RSDP_SIZE;
 	dsdt = append_dsdt(&t, slots);
 	tables[0] = append_fadt(&t, dsdt);
 	tables[1] = append_madt(&t, cpus);

@@ -89,14 +89,12 @@ static void finish_mp_table(struct mp_table *t, uint8_t *pointer)
 
 int mptable_write(const struct ram *ram, unsigned cpus)
 {
-	static struct mp_table t;
+	struct mp_table t = { .len = HEADER_SIZE };
 	const uint8_t ioapic_id = (uint8_t)cpus;
 	const uint8_t bus[8] = { ENTRY_BUS, 0, 'I', 'S', 'A', ' ', ' ', ' ' };
 	uint8_t ioapic[8] = { ENTRY_IOAPIC, ioapic_id, IOAPIC_VERSION, 1 };
 	uint8_t pointer[POINTER_SIZE] = { 0 };
 
-	memset(&t, 0, sizeof(t));
-	t.len = HEADER_SIZE;
 	put_le32(ioapic + 4, LAYOUT_IOAPIC);
 	append_mp_cpus(&t, cpus);
 	append_mp_entry(&t, bus, sizeof(bus));

@@ -37,10 +37,6 @@ struct guest {
 	struct platform platform;
 	struct rtc rtc;
 	int serial_irq_fd;
-	struct uart serial;
-	struct console console;
-	struct command command;
-	struct vcpus vcpus;
 	struct guest_snapshot snapshot;
 	struct thread_hook lock_in; /* of this thread, before the guest runs */
 	bool ready_reported;
@@ -49,6 +45,12 @@ struct guest {
 	bool stopped;	       /* by a signal: its output may be lost, */
 	uint64_t drained_ns;   /* from this time on; 0: not set */
 	struct ending ending;  /* once the loop has ended */
+	/* In this order what each start touches lies on as few pages as can
+	 * be: main.c says more. */
+	struct uart serial;
+	struct console console;
+	struct vcpus vcpus;
+	struct command command;
 };
 
 /* Zero is a descriptor: what is not open yet is -1. */

@@ -91,17 +91,26 @@ is "$status" 0 "start goes on where a command fails"
 is "$(sed -E 's/( [0-9]+\.[0-9]){3}$/ VALUES/' "$out")" "first us good VALUES
 end us good VALUES
 cpu us good VALUES
+faults n good VALUES
 first us bad ! wait status 0x100 and no byte of the guest
 end us bad ! wait status 0x100 and no byte of the guest
 cpu us bad ! wait status 0x100 and no byte of the guest
+faults n bad ! wait status 0x100 and no byte of the guest
 first us number VALUES
 end us number VALUES
-cpu us number VALUES" "start prints a value a turn, or why there is none"
+cpu us number VALUES
+faults n number VALUES" "start prints a value a turn, or why there is none"
 is "$(tr '\n' ' ' <"$tmp/turns")" "0 1 2 3 4 5 " "start numbers its turns"
 run build/bench/start 2 mote "$MOTE" -k build/bench/first.elf -m 64M -- \
 	limit build/bench/limit build/bench/first.elf 64
-is "$status $(grep -c '!' "$out") $(wc -l <"$out")" "0 0 6" \
+is "$status $(grep -c '!' "$out") $(wc -l <"$out")" "0 0 8" \
 	"mote and limit run the guest that starts are measured with"
+run build/bench/start 1 mote "$MOTE" -k build/bench/first.elf -m 64M \
+	--sandbox off -- limit build/bench/limit build/bench/first.elf 64
+ok "a start touches 26 pages at most that the barest monitor does not" \
+	awk '/^faults/ { n[$3] = $4 }
+		END { print n["mote"], n["limit"]
+			exit !(n["limit"] && n["mote"] <= n["limit"] + 26) }' "$out"
 "$MOTE" -k build/bench/first.elf -m 64M >"$out" 2>"$err"
 is "$? $(od -An -tx1 "$out")$(cat "$err")" "0  01" \
 	"that guest sends its byte and ends mote with status 0"
@@ -137,7 +146,7 @@ LIMIT=120
 run env BENCH_OUT="$tmp/made" PEERS="$tmp/peers" tests/bench/run 2 1 launch
 is "$status" 0 "a peer that fails does not end the measurements"
 is "$(json '[.rows[].row]')" \
-	'["first","cpu","end","first-user","sandbox","launches","size"]' \
+	'["first","cpu","end","faults","first-user","sandbox","launches","size"]' \
 	"a short run has all rows of a start"
 is "$(json '.rows[0].sides | map(.side)')" \
 	'["mote","no-sandbox","limit","qemu","lkvm"]' \

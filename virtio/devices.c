@@ -44,7 +44,7 @@ static unsigned disk_device_features(const struct devices *d,
 
 	if (slot->self)
 		features |= block_features(slot->self);
-	else if (d->options.disks[slot->number].engine != BLOCK_ENGINE_THREADS)
+	else if (d->options->disks[slot->number].engine != BLOCK_ENGINE_THREADS)
 		features |= FEATURE_URING;
 	if (b->ephemeral)
 		features |= FEATURE_EPHEMERAL;
@@ -56,14 +56,14 @@ static unsigned disk_device_features(const struct devices *d,
 
 static int open_disk_device(struct devices *d, unsigned number)
 {
-	return block_open(&d->disk[number], &d->options.disks[number], number);
+	return block_open(&d->disk[number], &d->options->disks[number], number);
 }
 
 static int create_disk_device(struct devices *d, struct device_slot *slot,
 			      struct loop *loop)
 {
 	struct block *block = block_create(
-		&d->disk[slot->number], &d->options.disks[slot->number], loop);
+		&d->disk[slot->number], &d->options->disks[slot->number], loop);
 
 	if (!block)
 		return -EIO;
@@ -91,7 +91,7 @@ static unsigned net_device_features(const struct devices *d,
 
 static int open_net_device(struct devices *d, unsigned number)
 {
-	return net_open(&d->net[number], &d->options.nets[number], number);
+	return net_open(&d->net[number], &d->options->nets[number], number);
 }
 
 static int create_net_device(struct devices *d, struct device_slot *slot,
@@ -118,16 +118,16 @@ static unsigned vsock_device_features(const struct devices *d,
 				      const struct device_slot *slot)
 {
 	(void)slot;
-	return (vsock_is_shared(&d->options.vsock) ? FEATURE_VSOCK : 0) |
+	return (vsock_is_shared(&d->options->vsock) ? FEATURE_VSOCK : 0) |
 	       (vsock_dials(d->vsock) ? FEATURE_VSOCK_DIAL : 0) |
 	       (unixsock_is_ours(vsock_file(d->vsock)) ? FEATURE_SOCKET_FILE
 						       : 0) |
-	       (d->options.vsock.internal ? FEATURE_COMMAND : 0);
+	       (d->options->vsock.internal ? FEATURE_COMMAND : 0);
 }
 
 static int open_vsock_device(struct devices *d, unsigned number)
 {
-	int error = vsock_open(&d->vsock, &d->options.vsock);
+	int error = vsock_open(&d->vsock, &d->options->vsock);
 
 	(void)number;
 	/* From now on there is a file that must not stay behind. */
@@ -160,7 +160,7 @@ static const struct device_type device_types[] = {
 static int open_devices_of_type(struct devices *d,
 				const struct device_type *type)
 {
-	const unsigned count = type->count(&d->options);
+	const unsigned count = type->count(d->options);
 	int error = 0;
 
 	for (unsigned i = 0; i < count && !error; i++) {
@@ -180,8 +180,8 @@ static int open_devices_of_type(struct devices *d,
 }
 
 /*
- * The first use of libc's heap takes brk(2), which no filter allows; and devices
- * are created behind one. Who has no device has no heap either.
+ * The first use of libc's heap takes brk(2), which no filter allows; and
+ * devices are created behind one. Who has no device has no heap either.
  */
 static void begin_heap(void)
 {
@@ -190,18 +190,18 @@ static void begin_heap(void)
 	free(first);
 }
 
-int devices_open(struct devices *d, const struct device_options *options,
+int devices_open(struct devices *d, struct device_options *options,
 		 unsigned cpus)
 {
 	const unsigned queues =
 		cpus < DEVICE_QUEUES_MAX ? cpus : DEVICE_QUEUES_MAX;
 	int error = 0;
 
-	d->options = *options;
+	d->options = options;
 	/* A queue for each CPU: they never wait for each other's lock. */
 	for (unsigned i = 0; i < options->disk_count; i++)
 		if (!options->disks[i].queues)
-			d->options.disks[i].queues = queues;
+			options->disks[i].queues = queues;
 	for (size_t i = 0; i < ARRAY_LEN(device_types) && !error; i++)
 		error = open_devices_of_type(d, &device_types[i]);
 	if (d->count)
@@ -213,8 +213,8 @@ int devices_create(struct devices *d, const struct devices_setup *setup)
 {
 	int error = 0;
 
-	for (unsigned i = 0; i < d->options.disk_count; i++)
-		d->options.disks[i].hook = setup->hook;
+	for (unsigned i = 0; i < d->options->disk_count; i++)
+		d->options->disks[i].hook = setup->hook;
 	for (unsigned i = 0; i < d->count && !error; i++) {
 		struct device_slot *slot = &d->slot[i];
 		const uint64_t offset = (uint64_t)i * MMIO_SLOT_SIZE;

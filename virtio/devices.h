@@ -36,7 +36,9 @@ struct device_type;
 
 /* Owned by main; zeroed before devices_open. */
 struct devices {
-	struct device_options options;
+	struct block_backing disk[DEVICES_MAX];
+	struct net net[NETS_MAX];
+	struct device_options *options; /* the caller's */
 	struct device_slot {
 		const struct device_type *type;
 		unsigned number;       /* among those of its type */
@@ -44,8 +46,6 @@ struct devices {
 		struct device *device; /* and the device in it */
 	} slot[DEVICES_MAX];
 	unsigned count; /* slots in use */
-	struct block_backing disk[DEVICES_MAX];
-	struct net net[NETS_MAX];
 	struct vsock *vsock;
 
 	unsigned busy;		  /* so many devices are not quiet yet: */
@@ -57,7 +57,7 @@ struct devices {
  * Opens what the devices stand for on the host, before the sandbox closes in.
  * 0 or -errno, logged; what is open then is closed when the process ends.
  */
-int devices_open(struct devices *devices, const struct device_options *options,
+int devices_open(struct devices *devices, struct device_options *options,
 		 unsigned cpus);
 
 struct devices_setup {

@@ -77,7 +77,6 @@ struct options {
 	struct device_options devices;
 	struct console_options serial;
 	char **command; /* with its arguments, up to a NULL; NULL: none */
-	const char *env[OPTIONS_ENVS_MAX];
 	unsigned env_count;
 	const char *workdir; /* NULL: not given */
 	bool tty;
@@ -95,7 +94,9 @@ struct options {
 	bool timing;
 	enum log_level log;
 	bool check;
+	/* From here on not cleared at start: large, and seldom used. */
 	struct option_parsed parsed;
+	const char *env[OPTIONS_ENVS_MAX];
 };
 
 extern const struct option_set options_set;

@@ -115,8 +115,6 @@ static inline bool option_takes_value(const struct option_field *field)
 
 /* What the parser keeps beside what it stores; all zero at first. */
 struct option_parsed {
-	/* Values that are not the end of an argument, or that hold ",,". */
-	char pool[OPTION_POOL_BYTES];
 	size_t pool_used;
 	/* Which option took which descriptor, the lowest first. */
 	struct option_fd {
@@ -130,6 +128,8 @@ struct option_parsed {
 		const char *text;
 	} given[OPTION_GIVEN_MAX];
 	unsigned given_count; /* those beyond the room are not there */
+	/* Values that are not the end of an argument, or that hold ",,". */
+	char pool[OPTION_POOL_BYTES]; /* the last: not cleared at start */
 };
 
 /*

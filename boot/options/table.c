@@ -20,6 +20,8 @@
  */
 #include "boot/options/options.h"
 
+#include <string.h>
+
 #include "cpu/vm.h"
 #include "mem/util.h"
 
@@ -605,7 +607,7 @@ int options_parse(struct options *options, int argc, char **argv)
 {
 	int done;
 
-	*options = (struct options){ 0 };
+	memset(options, 0, offsetof(struct options, parsed));
 	done = optparse_run(&options_set, options, &options->parsed, argc,
 			    argv);
 	return done ? done : options_check(options);

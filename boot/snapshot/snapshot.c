@@ -74,7 +74,7 @@ static const char *kinds_text(const unsigned counts[3], char room[80])
 /* The devices, which must be as many of each kind. */
 static void device_counts_state(struct snapshot *s, struct state *state)
 {
-	struct device_options *o = &s->on.devices->options;
+	struct device_options *o = s->on.devices->options;
 	const unsigned here[] = { o->disk_count, o->net_count,
 				  s->on.devices->vsock != NULL };
 	unsigned counts[] = { here[0], here[1], here[2] };
@@ -282,7 +282,7 @@ static int queue_index(const struct snapshot *s, unsigned n)
 
 static int net_index(const struct snapshot *s, unsigned n)
 {
-	return n < s->on.devices->options.net_count ? (int)n : -1;
+	return n < s->on.devices->options->net_count ? (int)n : -1;
 }
 
 static int command_index(const struct snapshot *s, unsigned n)
@@ -292,7 +292,7 @@ static int command_index(const struct snapshot *s, unsigned n)
 
 static int disk_index(const struct snapshot *s, unsigned n)
 {
-	return n < s->on.devices->options.disk_count ? (int)n : -1;
+	return n < s->on.devices->options->disk_count ? (int)n : -1;
 }
 
 static int vsock_index(const struct snapshot *s, unsigned n)
@@ -530,7 +530,7 @@ static int load_layers(struct snapshot *s)
 static void load_identity(struct snapshot *s)
 {
 	struct guest *g = s->on.guest;
-	const struct device_options *o = &s->on.devices->options;
+	const struct device_options *o = s->on.devices->options;
 
 	if (!g->command.on)
 		return;
@@ -1022,7 +1022,7 @@ uint64_t snapshot_largest(const struct snapshot *s)
 	if (snapshot_restores(s))
 		size = s->header.mem_len;
 	size += SNAPSHOT_STATE_MAX + 2 * SNAPSHOT_ALIGN;
-	for (unsigned i = 0; i < s->on.devices->options.disk_count; i++)
+	for (unsigned i = 0; i < s->on.devices->options->disk_count; i++)
 		size += s->on.devices->disk[i].ephemeral
 				? 2 * s->on.devices->disk[i].size
 				: 0;

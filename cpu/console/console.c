@@ -493,7 +493,8 @@ uint64_t console_drain(struct console *c, uint64_t timeout_ns, int stop_fd)
 
 int console_open(struct console *c, const struct console_options *options)
 {
-	memset(c, 0, sizeof(*c));
+	memset(&c->input_start, 0,
+	       sizeof(*c) - offsetof(struct console, input_start));
 	c->opened = true;
 	c->event.fd = c->wait.fd = c->flush.source.fd = -1;
 	return console_host_open(&c->host, options);

@@ -18,6 +18,9 @@
 #define CONSOLE_BUFFER 4096
 
 struct console {
+	/* The first: not cleared at start. */
+	uint8_t input[CONSOLE_BUFFER]; /* read, not yet taken by the guest */
+	size_t input_start, input_end;
 	bool opened; /* all zero is a console that was never opened */
 	struct console_host host;
 	struct loop *loop; /* NULL: not started, or stopped */
@@ -30,9 +33,6 @@ struct console {
 	bool input_over;     /* the client has sent all that it will */
 	bool background;     /* the terminal is somebody else's just now */
 	struct tty_escape escape;
-
-	uint8_t input[CONSOLE_BUFFER]; /* read, not yet taken by the guest */
-	size_t input_start, input_end;
 };
 
 /*

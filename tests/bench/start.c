@@ -7,8 +7,8 @@
  *	start TURNS NAME COMMAND [-- NAME COMMAND]...
  *
  * An argument that is `@` is the turn's number. Prints lines for tests/bench/
- * table: `first`, `end` and `cpu`, "us", NAME, a value a turn; or ! and why
- * there is none: a command that fails once is not run again.
+ * table: `first`, `end` and `cpu`, "us", NAME, a value a turn; `faults`, "n";
+ * or ! and why there is none: a command that fails once is not run again.
  *
  * The commands run a guest (first.S) that sends byte 1 to the serial port with
  * its first instructions. It comes out of the monitor on a pipe: the clock
@@ -16,8 +16,9 @@
  * here, so that no monitor needs a special build, and each pays for its own way
  * from the port to stdout. "end" stops when the child is reaped: the KVM
  * objects are gone; and "cpu" is what it has used of processors by then, in
- * user mode and in the kernel. A monitor that has not ended by itself a while
- * after the byte is killed.
+ * user mode and in the kernel; "faults" are the pages that it has touched for
+ * the first time. A monitor that has not ended by itself a while after the byte
+ * is killed.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -38,14 +39,19 @@
 #define END_MS	   2000 /* to end by itself */
 #define FIRST_BYTE 1
 
-enum { FIRST, END, CPU, FIGURES };
-static const char *const figures[FIGURES] = { "first", "end", "cpu" };
+enum { FIRST, END, CPU, FAULTS, FIGURES };
+static const char *const figures[FIGURES] = {
+	"first us",
+	"end us",
+	"cpu us",
+	"faults n",
+};
 
 struct side {
 	const char *name;
 	char **argv;
 	char failed[64]; /* how; empty: not */
-	double us[FIGURES][TURNS_MAX];
+	double value[FIGURES][TURNS_MAX];
 };
 
 static struct side sides[SIDES_MAX];
@@ -146,29 +152,30 @@ static void measure(struct side *side, unsigned n)
 		late = await_end(pid);
 	if (wait4(pid, &status, 0, &use) != pid)
 		die("wait4");
-	side->us[FIRST][n] = first - exec_us;
-	side->us[END][n] = now_us() - exec_us;
-	side->us[CPU][n] =
+	side->value[FIRST][n] = first - exec_us;
+	side->value[END][n] = now_us() - exec_us;
+	side->value[CPU][n] =
 		timeval_us(&use.ru_utime) + timeval_us(&use.ru_stime);
+	side->value[FAULTS][n] = (double)use.ru_minflt;
 	close(out[0]);
 	if (missing)
 		snprintf(side->failed, sizeof(side->failed),
 			 "wait status 0x%x and no byte of the guest", status);
 	else if (late)
-		side->us[END][n] = 0;
+		side->value[END][n] = 0;
 }
 
 static void report(const struct side *side, unsigned turns)
 {
 	for (unsigned f = 0; f < FIGURES; f++) {
-		printf("%s us %s", figures[f], side->name);
+		printf("%s %s", figures[f], side->name);
 		if (*side->failed)
 			printf(" ! %s", side->failed);
-		else if (!side->us[f][0])
+		else if (!side->value[f][0])
 			printf(" ! does not end by itself");
 		else
 			for (unsigned n = 0; n < turns; n++)
-				printf(" %.1f", side->us[f][n]);
+				printf(" %.1f", side->value[f][n]);
 		printf("\n");
 	}
 }

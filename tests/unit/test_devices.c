@@ -65,7 +65,7 @@ struct block *block_create(const struct block_backing *backing,
 {
 	struct block *block = &disks[backing->index];
 
-	assert_ptr_equal(options, &devices.options.disks[backing->index]);
+	assert_ptr_equal(options, &devices.options->disks[backing->index]);
 	assert_ptr_equal(loop, &the_loop);
 	block->backing = *backing;
 	return note(created, "disk", backing->index) ? NULL : block;
@@ -124,13 +124,13 @@ int vsock_create(struct vsock *vsock, struct loop *loop)
 {
 	assert_ptr_equal(vsock, &the_vsock);
 	assert_ptr_equal(loop, &the_loop);
-	return note(created, "vsock", devices.options.vsock.cid);
+	return note(created, "vsock", devices.options->vsock.cid);
 }
 
 void vsock_destroy(struct vsock *vsock)
 {
 	assert_ptr_equal(vsock, &the_vsock);
-	note(destroyed, "vsock", devices.options.vsock.cid);
+	note(destroyed, "vsock", devices.options->vsock.cid);
 }
 
 bool unixsock_is_ours(const struct unixsock *file)
@@ -255,8 +255,8 @@ static void test_devices_in_order(void **state)
 	assert_ptr_equal(attached[1], &disks[1].device);
 	assert_ptr_equal(attached[3], &devices.net[1].device);
 	assert_ptr_equal(attached[4], &the_vsock.device);
-	assert_ptr_equal(devices.options.disks[0].hook.arg, &the_vm);
-	assert_ptr_equal(devices.options.disks[1].hook.arg, &the_vm);
+	assert_ptr_equal(devices.options->disks[0].hook.arg, &the_vm);
+	assert_ptr_equal(devices.options->disks[1].hook.arg, &the_vm);
 	devices_destroy(&devices);
 	assert_string_equal(detached, "slot 0, slot 1, slot 2, slot 3, slot 4");
 	assert_string_equal(destroyed, "disk 0, disk 1, net 0, net 1, vsock 3");
@@ -298,9 +298,9 @@ static void test_devices_queues(void **state)
 		the_options.disks[2].queues = 3;
 		assert_int_equal(
 			devices_open(&devices, &the_options, cpus[i][0]), 0);
-		assert_int_equal(devices.options.disks[0].queues, cpus[i][1]);
-		assert_int_equal(devices.options.disks[1].queues, cpus[i][1]);
-		assert_int_equal(devices.options.disks[2].queues, 3);
+		assert_int_equal(devices.options->disks[0].queues, cpus[i][1]);
+		assert_int_equal(devices.options->disks[1].queues, cpus[i][1]);
+		assert_int_equal(devices.options->disks[2].queues, 3);
 	}
 }
 

@@ -19,7 +19,9 @@
  * The instructions that can still be reached make up the new program, which is
  * built from its last one to its first. Where a target is too far for the eight
  * bits of a conditional jump, a copy of the return, or an unconditional jump to
- * the target, is put within reach.
+ * the target, is put within reach. A return that both ways of a jump would have
+ * to jump far to is copied, too: the kernel compiles in passes until no jump
+ * gets shorter any more, and is through with near ones at once.
  *
  * Trusts its caller. Owns nothing. Any thread.
  */
@@ -90,6 +92,22 @@ static unsigned end_of_jumps(const struct shortening *s, unsigned i,
 	return i;
 }
 
+/* The same with all values from `least` on; it may be a comparison that tells
+ * these apart. */
+static unsigned end_from(const struct shortening *s, unsigned i, uint32_t least)
+{
+	while (is_comparison(s, i)) {
+		const struct sock_filter *jump = &s->code[i];
+		const bool larger = BPF_OP(jump->code) != BPF_JEQ;
+
+		if (jump->k > least ||
+		    (jump->k == least && BPF_OP(jump->code) != BPF_JGE))
+			break;
+		i = way_if(s, i, larger);
+	}
+	return i;
+}
+
 static unsigned replace_return(struct shortening *s, unsigned i)
 {
 	for (unsigned r = 0; r < s->return_count; r++)
@@ -108,9 +126,18 @@ static unsigned replace_jump(const struct shortening *s, unsigned i)
 	if (yes == no)
 		return no;
 	/* Only returns: to try all would take longer than it spares. */
-	if (BPF_OP(s->code[i].code) == BPF_JEQ && yes == s->returns[0] &&
-	    end_of_jumps(s, no, k) == yes)
-		return no;
+	switch (BPF_OP(s->code[i].code)) {
+	case BPF_JEQ:
+		if (yes == s->returns[0] && end_of_jumps(s, no, k) == yes)
+			return no;
+		if (class_of(s, no) == BPF_RET && end_of_jumps(s, yes, k) == no)
+			return no;
+		break;
+	case BPF_JGE:
+		if (class_of(s, yes) == BPF_RET && end_from(s, no, k) == yes)
+			return no;
+		break;
+	}
 	return i;
 }
 
@@ -172,11 +199,23 @@ static void bring_near(struct shortening *s, unsigned target)
 	s->at[target] = (uint16_t)s->first;
 }
 
+static bool is_far_return(const struct shortening *s, unsigned i)
+{
+	return class_of(s, i) == BPF_RET && s->at[i] - s->first > SHORTEN_NEAR;
+}
+
 static void put_jump(struct shortening *s, unsigned i)
 {
 	const unsigned yes = way_if(s, i, true), no = way_if(s, i, false);
 	struct sock_filter jump = s->code[i];
 
+	/* Where one of both follows, nothing is put between. */
+	if (s->at[yes] != s->first && s->at[no] != s->first) {
+		if (is_far_return(s, yes))
+			bring_near(s, yes);
+		if (is_far_return(s, no))
+			bring_near(s, no);
+	}
 	/* One of both may push the other away. */
 	if (s->at[yes] - s->first > REACH - 1)
 		bring_near(s, yes);

@@ -7,8 +7,14 @@
 
 #include <linux/filter.h>
 
-/* Instructions at most. */
+/*
+ * Instructions at most; and how far one byte of an x86 jump reaches about. The
+ * compiler of the policy, which has what it makes shortened again, says more.
+ */
+#ifndef SHORTEN_ROOM
 #define SHORTEN_ROOM 512
+#define SHORTEN_NEAR 10
+#endif
 
 /*
  * Changes the `count` instructions at `code` (1 to SHORTEN_ROOM, classic BPF as

@@ -163,12 +163,64 @@ static void test_nothing_useless(void **state)
 	assert_int_equal(code[1].k, 2);
 }
 
+/* libseccomp asks of each number whether it is x32's, to refuse it then. */
+static void test_refused_anyhow(void **state)
+{
+	struct sock_filter code[] = {
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, 0),
+		BPF_JUMP(BPF_JMP | BPF_JGE | BPF_K, 9, 0, 1),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, 99, 0, 3),
+		BPF_JUMP(BPF_JMP | BPF_JGT | BPF_K, 5, 2, 0),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, 1, 0, 1),
+		BPF_STMT(BPF_RET | BPF_K, 1),
+		BPF_STMT(BPF_RET | BPF_K, 0),
+	};
+
+	(void)state;
+	assert_int_equal(shorten_program(code, ARRAY_LEN(code)), 5);
+	assert_int_equal(code[1].k, 5);
+}
+
+/* Of a jump both of whose ways are far, they are brought near. */
+static void test_near(void **state)
+{
+	struct sock_filter code[64];
+	unsigned count = 0, left;
+	uint32_t data[WORDS] = { 0 };
+
+	(void)state;
+	while (count < 3) /* two of which are good for nothing */
+		code[count++] = (struct sock_filter)BPF_STMT(
+			BPF_LD | BPF_W | BPF_ABS, 0);
+	code[count++] = (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JGT | BPF_K,
+						     40, 1, 0);
+	code[count++] = (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K,
+						     7, 32, 33);
+	for (unsigned i = 0; i < 32; i++)
+		code[count++] = (struct sock_filter)BPF_JUMP(
+			BPF_JMP | BPF_JEQ | BPF_K, 50 + i, (uint8_t)(31 - i),
+			i == 31);
+	code[count++] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, 1);
+	code[count++] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, 0);
+	left = shorten_program(code, count);
+	assert_int_equal(left, count);
+	assert_int_equal(code[2].k, 7);
+	assert_int_equal(code[2].jt, 1);
+	assert_int_equal(code[2].jf, 0);
+	for (data[0] = 0; data[0] < 100; data[0]++)
+		assert_int_equal(run_program(code, left, data),
+				 data[0] == 7 ||
+					 (data[0] >= 50 && data[0] < 82));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_same_decisions),
 		cmocka_unit_test(test_far),
 		cmocka_unit_test(test_nothing_useless),
+		cmocka_unit_test(test_refused_anyhow),
+		cmocka_unit_test(test_near),
 	};
 
 	return cmocka_run_group_tests_name("shorten", tests, NULL, NULL);

@@ -39,7 +39,7 @@ DIRS	:= mem cpu cpu/loop cpu/console cpu/command boot boot/options \
 ASM	:= boot/archive_init.S
 INIT	:= $(wildcard boot/init/*.c)
 GEN	:= $(wildcard boot/options/docs.c)
-POLICY	:= seccomp/policy.c seccomp/gen_filter.c
+POLICY	:= seccomp/policy.c seccomp/dispatch.c seccomp/gen_filter.c
 SRC	:= $(wildcard main.c) \
 	   $(filter-out $(GEN) $(POLICY),$(wildcard $(DIRS:%=%/*.c)))
 UNIT	:= $(wildcard tests/unit/test_*.c)
@@ -202,7 +202,15 @@ $B/native/%.o: %.c Makefile $(MADE_OF) | tools-build
 
 # The system call filters: the policy, compiled by libseccomp, which is built for
 # musl; so is its compiler. The second one is for a test (tests/guest/rules.t).
-$B/native/gen_filter: $(POLICY:%.c=$B/obj/%.o) $B/deps/lib/libseccomp.a
+# It shortens programs for all features.
+$B/obj/seccomp/gen_shorten.o: seccomp/shorten.c Makefile
+	@mkdir -p $(@D)
+	$(call say,CC,$<)
+	$Q$(MUSLCC) $(MUSLFLAGS) -DSHORTEN_ROOM=2048 \
+		-DSHORTEN_NEAR=255 $(DEP) -c -o $@ $<
+
+$B/native/gen_filter: $(POLICY:%.c=$B/obj/%.o) $B/obj/seccomp/gen_shorten.o \
+	$B/deps/lib/libseccomp.a
 	@mkdir -p $(@D)
 	$(call say,LD,$@)
 	$Q$(MUSLCC) $(LDSTART) $(LDHARD) -o $@ $^ $(LDEND)

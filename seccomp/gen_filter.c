@@ -17,7 +17,7 @@
  *
  * Any mistake in the table ends the build. Runs on the build machine.
  */
-/* uses: seccomp/policy.c */
+/* uses: seccomp/policy.c seccomp/dispatch.c seccomp/shorten.c */
 #include <errno.h>
 #include <linux/filter.h>
 #include <seccomp.h>
@@ -28,9 +28,10 @@
 #include <unistd.h>
 
 #include "mem/util.h"
+#include "seccomp/dispatch.h"
 #include "seccomp/policy.h"
 
-#define INSTRUCTIONS_MAX 1024
+#define INSTRUCTIONS_MAX DISPATCH_ROOM
 #define PRIORITY_MAX	 255
 #define SETS_MAX	 256
 
@@ -238,18 +239,20 @@ static size_t compile_program(unsigned thread, struct sock_filter *code)
 	must_succeed(seccomp_attr_set(filter, SCMP_FLTATR_ACT_BADARCH,
 				      SCMP_ACT_TRAP),
 		     "SCMP_FLTATR_ACT_BADARCH");
-	/* The kernel tries all numbers on the first filter that is loaded, and
-	 * on the others those that it allows: there a tree is quicker. */
-	if (thread >= FILTER_LOAD)
-		must_succeed(
-			seccomp_attr_set(filter, SCMP_FLTATR_CTL_OPTIMIZE, 2),
-			"SCMP_FLTATR_CTL_OPTIMIZE");
 	for (size_t i = 0; i < policy_count; i++)
 		if (rule_holds(&policy_rules[i], thread) &&
 		    first_same_row(i, thread) == i)
 			add_rule(filter, i, thread);
 	count = export_program(filter, code);
 	seccomp_release(filter);
+	/* The kernel tries all numbers on the first filter that is loaded, and
+	 * on the others those that it allows: there a tree is quicker. */
+	if (thread >= FILTER_LOAD) {
+		count = dispatch_rebuild(code, (unsigned)count);
+		if (!count)
+			fail_build("%s: no tree can be made of it",
+				   thread_words[thread]);
+	}
 	return count;
 }
 

@@ -48,7 +48,7 @@ void tty_restore(void)
 static char gate[1]; /* an address that nothing else has */
 
 static struct sock_filter code[FILTER_PROGRAM_ROOM];
-static unsigned count;
+static unsigned count, steps;
 
 static void make(enum filter_thread thread, unsigned features, bool log)
 {
@@ -65,6 +65,7 @@ static uint32_t run(const struct seccomp_data *data)
 	for (unsigned pc = 0; pc < count; pc++) {
 		const struct sock_filter *i = &code[pc];
 
+		steps++;
 		switch (i->code) {
 		case BPF_LD | BPF_W | BPF_ABS:
 			assert_true(i->k + sizeof(a) <= sizeof(*data));
@@ -437,6 +438,25 @@ static void test_vcpu_has_few(void **state)
 	assert_in_range(calls, 1, 9);
 }
 
+/* The kernel tries each number on the first filter that is loaded. */
+static void test_few_steps(void **state)
+{
+	struct seccomp_data data = { .arch = NATIVE };
+
+	(void)state;
+	make(FILTER_LOAD, 0, false);
+	steps = 0;
+	for (data.nr = 0; data.nr < CALLS; data.nr++)
+		run(&data);
+	assert_in_range(steps / CALLS, 4, 8);
+	/* Those of the x32 ABI are refused as what is unknown. */
+	for (unsigned t = 0; t < FILTER_THREADS; t++) {
+		make((enum filter_thread)t, 0, false);
+		for (unsigned i = 0; i < count; i++)
+			assert_int_not_equal(code[i].k, 0x40000000);
+	}
+}
+
 static void test_names(void **state)
 {
 	static const struct {
@@ -478,6 +498,7 @@ int main(void)
 		cmocka_unit_test(test_arguments),
 		cmocka_unit_test(test_ring_flags),
 		cmocka_unit_test(test_short),
+		cmocka_unit_test(test_few_steps),
 		cmocka_unit_test(test_vcpu_has_few),
 		cmocka_unit_test(test_names),
 	};

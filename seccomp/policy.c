@@ -41,6 +41,7 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/time.h>
@@ -355,6 +356,11 @@ const struct policy_rule policy_rules[] = {
 	  SYS_seccomp,
 	  { ARG(0, SECCOMP_SET_MODE_FILTER) },
 	  "... and its own filter" },
+	{ LOAD,
+	  TAP | STREAM,
+	  SYS_setpriority,
+	  { ARG(0, PRIO_PROCESS), ARG(1, 0), ARG(2, FILTER_LOOP_NICE) },
+	  "the loop comes behind the vCPUs" },
 
 	/* The broker. */
 	{ BROKER,

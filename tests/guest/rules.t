@@ -102,7 +102,8 @@ needed_by() {
 }
 needed_by broker vsock_guest vsock_client unix >>"$tmp/calls"
 # Of the filter that lies under all others nothing was taken out.
-needed_by load hello disk_uring tty memory pipe device_kernel >>"$tmp/calls"
+needed_by load hello disk_uring tty memory pipe device_kernel \
+	stream tap >>"$tmp/calls"
 for thread in loop vcpu worker; do
 	echo "0 disk_threads $thread $(number write)"
 	echo "1 fault_disk $thread $(number write)"

@@ -3,7 +3,7 @@
 /* uses: virtio/net/rx_buffers.c virtio/lazy.c virtio/limiter.c */
 /* uses: virtio/queue.c cpu/loop/loop.c mem/ram.c mem/pool.c */
 /* uses: tests/unit/net_help.c tests/unit/net_peer.c */
-/* ldflags: -Wl,--wrap=writev,--wrap=recv */
+/* ldflags: -Wl,--wrap=writev,--wrap=recv,--wrap=readv */
 /*
  * The virtio-net device: what it says of itself, how it is opened, what it does
  * when the other end goes or the driver breaks the rules, limits and budgets.
@@ -549,6 +549,85 @@ static void test_net_destroyed_while_deferred(void **state)
 	end_host();
 }
 
+/* -- buffers that lie together --------------------------------------------- */
+
+#define PIECE  4096u
+#define PIECES 64u
+
+static unsigned readv_entries; /* of the last one */
+
+ssize_t __real_readv(int fd, const struct iovec *iov, int count);
+ssize_t __wrap_readv(int fd, const struct iovec *iov, int count);
+ssize_t __wrap_readv(int fd, const struct iovec *iov, int count)
+{
+	readv_entries = (unsigned)count;
+	return __real_readv(fd, iov, count);
+}
+
+/* As Linux has them: one behind the other, and back to the first. */
+static void put_piece(void)
+{
+	struct ring *ring = &t.ring[NET_RX];
+	const struct ring_buffer buffer = {
+		GPA(RX_DATA + (uint64_t)ring->next_desc * PIECE), PIECE, true
+	};
+
+	ring_add_chain(ring, &buffer, 1);
+}
+
+static void give_packet(size_t len, unsigned number)
+{
+	uint8_t bytes[NET_HEADER + PIECE * 6] = { 0 };
+
+	make_frame(bytes + NET_HEADER, len, number);
+	peer_write(bytes, NET_HEADER + len);
+	run_loop();
+}
+
+/* The next packet is this one; its buffers are given back. */
+static void take_packet(size_t len, unsigned number)
+{
+	uint8_t got[NET_HEADER + PIECE * 6], wanted[PIECE * 6];
+	uint32_t head = 0, written = 0;
+	size_t have = 0;
+	unsigned chains = 0;
+
+	for (; have < NET_HEADER + len; have += written, chains++) {
+		assert_true(ring_used(&t.ring[NET_RX], &head, &written));
+		assert_true(written && have + written <= sizeof(got));
+		ram_read(&t.ram, got + have,
+			 GPA(RX_DATA + (uint64_t)head * PIECE), written);
+		put_piece();
+	}
+	make_frame(wanted, len, number);
+	assert_int_equal(have, NET_HEADER + len);
+	assert_int_equal(get_le16(got + NET_HEADER_NUM_BUFFERS), chains);
+	assert_memory_equal(got + NET_HEADER, wanted, len);
+	driver_kick(NET_RX);
+}
+
+/*
+ * A system call looks at each entry of its vector, for a small packet, too: so
+ * what lies together is one entry, whosever buffers it is.
+ */
+static void test_net_buffers_together(void **state)
+{
+	(void)state;
+	make_packet_tap(NET_F_MRG_RXBUF | NET_F_GUEST_CSUM | NET_F_GUEST_TSO4);
+	for (unsigned i = 0; i < PIECES; i++)
+		put_piece();
+	driver_kick(NET_RX);
+	for (unsigned i = 0; i < 1000; i++) {
+		const size_t len = 60 + i * 397 % (PIECE * 6 - 60);
+
+		give_packet(len, i);
+		take_packet(len, i);
+		/* Back to the first piece, and for a byte too many. */
+		assert_true(readv_entries <= 3);
+	}
+	end_host();
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -571,6 +650,7 @@ int main(void)
 		cmocka_unit_test(test_net_receive_budget),
 		cmocka_unit_test(test_net_budget_of_bytes),
 		cmocka_unit_test(test_net_destroyed_while_deferred),
+		cmocka_unit_test(test_net_buffers_together),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -42,16 +42,21 @@ struct rx_chain {
 	uint16_t head, segments;
 };
 
-/* Two rings: the segments of all chains in order, and the chains. */
+/*
+ * A ring of the chains, and where their bytes lie, in order. Linux cuts its
+ * buffers from large pieces: what lies together is one part, of whichever
+ * chains it is, so that a system call has few entries to look at.
+ */
 struct rx_buffers {
 	struct queue *queue;
 	bool mergeable; /* MRG_RXBUF is negotiated */
 	const char
-		*broken; /* how the driver broke the queue's rules, or NULL */
-	size_t bytes;	 /* of all chains */
-	unsigned first_segment, segments; /* index and number */
+		*broken;   /* how the driver broke the queue's rules, or NULL */
+	size_t bytes;	   /* of all chains */
+	unsigned segments; /* of all chains; no fewer than parts */
+	unsigned first_part, parts; /* index and number, not around the end */
 	unsigned first_chain, chains;
-	struct iovec segment[RX_SEGMENTS];
+	struct iovec part[RX_SEGMENTS];
 	struct rx_chain chain[RX_CHAINS];
 	struct chain popped; /* the last that came off the queue */
 };

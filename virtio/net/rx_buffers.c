@@ -18,7 +18,7 @@
 void rx_buffers_start(struct rx_buffers *rx, struct queue *queue,
 		      bool mergeable)
 {
-	memset(rx, 0, offsetof(struct rx_buffers, segment));
+	memset(rx, 0, offsetof(struct rx_buffers, part));
 	rx->queue = queue;
 	rx->mergeable = mergeable;
 }
@@ -32,19 +32,38 @@ static bool rx_has_room(const struct rx_buffers *rx)
 	       rx->segments <= RX_SEGMENTS - QUEUE_SIZE_MAX;
 }
 
+/* Behind the last part, or as more of it. */
+static void rx_add_segment(struct rx_buffers *rx, const struct iovec *segment)
+{
+	struct iovec *end = &rx->part[rx->first_part + rx->parts];
+
+	if (rx->parts && (uint8_t *)end[-1].iov_base + end[-1].iov_len ==
+				 segment->iov_base) {
+		end[-1].iov_len += segment->iov_len;
+	} else if (segment->iov_len) {
+		*end = *segment;
+		rx->parts++;
+	}
+}
+
 static void rx_add_chain(struct rx_buffers *rx, const struct chain *chain)
 {
-	unsigned end = rx->first_segment + rx->segments;
-	unsigned index = rx->first_chain + rx->chains++;
+	unsigned index = (rx->first_chain + rx->chains++) % RX_CHAINS;
 
-	rx->chain[index % RX_CHAINS] = (struct rx_chain){
+	rx->chain[index] = (struct rx_chain){
 		.bytes = chain->write_len,
 		.head = chain->head,
 		.segments = (uint16_t)(chain->count - chain->readable),
 	};
+	/* There is room for any chain behind the parts, or in front of them. */
+	if (rx->first_part + rx->parts > RX_SEGMENTS - QUEUE_SIZE_MAX) {
+		memmove(rx->part, rx->part + rx->first_part,
+			rx->parts * sizeof(*rx->part));
+		rx->first_part = 0;
+	}
 	for (unsigned i = chain->readable; i < chain->count; i++)
-		rx->segment[end++ % RX_SEGMENTS] = chain->segment[i];
-	rx->segments = end - rx->first_segment;
+		rx_add_segment(rx, &chain->segment[i]);
+	rx->segments += rx->chain[index].segments;
 	rx->bytes += chain->write_len;
 }
 
@@ -110,9 +129,8 @@ unsigned rx_buffers_iov(const struct rx_buffers *rx, size_t skip, size_t len,
 
 		len = len < room ? len : room;
 	}
-	for (unsigned i = 0; i < rx->segments && len && count < max; i++) {
-		const unsigned index = rx->first_segment + i;
-		struct iovec part = rx->segment[index % RX_SEGMENTS];
+	for (unsigned i = 0; i < rx->parts && len && count < max; i++) {
+		struct iovec part = rx->part[rx->first_part + i];
 
 		if (skip >= part.iov_len) {
 			skip -= part.iov_len;
@@ -132,6 +150,23 @@ unsigned rx_buffers_iov(const struct rx_buffers *rx, size_t skip, size_t len,
 
 /* -- giving them back ------------------------------------------------------ */
 
+/* The first so many bytes are not here any more. */
+static void rx_drop_bytes(struct rx_buffers *rx, size_t bytes)
+{
+	struct iovec *first = &rx->part[rx->first_part];
+
+	rx->bytes -= bytes;
+	while (rx->parts && bytes >= first->iov_len) {
+		bytes -= first++->iov_len;
+		rx->first_part++;
+		rx->parts--;
+	}
+	if (!bytes)
+		return;
+	first->iov_base = (uint8_t *)first->iov_base + bytes;
+	first->iov_len -= bytes;
+}
+
 /* Gives back the first chain, with up to `bytes` of it written; how many. */
 static size_t rx_push_chain(struct rx_buffers *rx, size_t bytes)
 {
@@ -139,9 +174,8 @@ static size_t rx_push_chain(struct rx_buffers *rx, size_t bytes)
 	const size_t written = bytes < chain->bytes ? bytes : chain->bytes;
 
 	queue_push(rx->queue, chain->head, (uint32_t)written);
-	rx->bytes -= chain->bytes;
+	rx_drop_bytes(rx, chain->bytes);
 	rx->segments -= chain->segments;
-	rx->first_segment = (rx->first_segment + chain->segments) % RX_SEGMENTS;
 	rx->chains--;
 	rx->first_chain = (rx->first_chain + 1) % RX_CHAINS;
 	return written;

@@ -46,8 +46,11 @@ int filter_load(enum filter_thread thread, unsigned number,
 
 /* -- for tests, too ------------------------------------------------------- */
 
-/* Instructions; a program that logs is a little longer than the longest. */
-#define FILTER_PROGRAM_ROOM 512
+/*
+ * Instructions; a program that logs is a little longer than the longest. Each
+ * thread dirties that much of its stack for good.
+ */
+#define FILTER_PROGRAM_ROOM 288
 
 /*
  * Writes the program of `thread` to `to`: the number of its instructions. In

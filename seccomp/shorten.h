@@ -8,8 +8,9 @@
 #include <linux/filter.h>
 
 /*
- * Instructions at most, each of which has 13 bytes of the caller's stack; and how far one byte of an x86 jump reaches about. The
- * compiler of the policy, which has what it makes shortened again, says more.
+ * Instructions at most, each of which has 13 bytes of the caller's stack; and
+ * how far one byte of an x86 jump reaches about. The compiler of the policy,
+ * which has what it makes shortened again, says more.
  */
 #ifndef SHORTEN_ROOM
 #define SHORTEN_ROOM 352

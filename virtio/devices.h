@@ -18,7 +18,7 @@
 #include "virtio/vsock/vsock.h"
 
 /* One interrupt line each. */
-#define DEVICES_MAX (VM_GSI_COUNT - VM_GSI_VIRTIO)
+#define DEVICES_MAX MMIO_SLOTS_MAX
 
 /*
  * Slots are given out in this order: disks, networks, the vsock; of one type as

@@ -188,11 +188,11 @@ struct transport {
 	struct transport_queue queue[DEVICE_QUEUES_MAX];
 };
 
-/* One mapping, which the end takes down without a call that frees memory. */
-struct transport_memory {
-	struct transport_page page;
-	struct transport transport;
-};
+/*
+ * Those without a device are free. They lie close together, since what a page
+ * of the guest's leaves of another one is memory that nobody else can use.
+ */
+static struct transport transports[MMIO_SLOTS_MAX];
 
 /* -- the page that the guest reads ----------------------------------------- */
 
@@ -1035,21 +1035,28 @@ static int add_interrupt(struct transport *t, struct vm *vm,
 			     INTERRUPT_USED);
 }
 
-/* NULL and logged where there is no memory. */
+/* NULL and logged where there is no room. */
 static struct transport *create_transport(struct device *device,
 					  struct loop *loop,
 					  const struct ram *ram)
 {
-	struct transport_memory *memory =
-		mmap(NULL, sizeof(*memory), PROT_READ | PROT_WRITE,
-		     MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	struct transport *t = transports;
+	void *page;
 
-	if (memory == MAP_FAILED) {
+	while (t < transports + MMIO_SLOTS_MAX && t->device)
+		t++;
+	if (t == transports + MMIO_SLOTS_MAX) {
+		log_error("%s: too many devices", device->name);
+		return NULL;
+	}
+	page = mmap(NULL, sizeof(*t->page), PROT_READ | PROT_WRITE,
+		    MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (page == MAP_FAILED) {
 		log_errno("memory of a device");
 		return NULL;
 	}
-	transport_init(&memory->transport, device, loop, ram, &memory->page);
-	return &memory->transport;
+	transport_init(t, device, loop, ram, page);
+	return t;
 }
 
 int mmio_attach(struct device *device, struct vm *vm, struct loop *loop,
@@ -1090,5 +1097,6 @@ void mmio_detach(struct device *device)
 	if (t->ack_fd >= 0)
 		close(t->ack_fd);
 	device->transport = NULL;
-	munmap(t->page, sizeof(struct transport_memory));
+	munmap(t->page, sizeof(*t->page));
+	t->device = NULL;
 }

@@ -26,6 +26,7 @@
 
 #define DEVICE_QUEUES_MAX 16
 #define DEVICE_CONFIG_MAX 64
+#define MMIO_SLOTS_MAX	  (VM_GSI_COUNT - VM_GSI_VIRTIO) /* a line for each */
 #define DEVICE_ALL_QUEUES UINT32_MAX
 
 /*

@@ -607,6 +607,7 @@ int options_parse(struct options *options, int argc, char **argv)
 {
 	int done;
 
+	/* But for the room for texts, which would be 16 KiB of memory. */
 	memset(options, 0, offsetof(struct options, parsed));
 	done = optparse_run(&options_set, options, &options->parsed, argc,
 			    argv);

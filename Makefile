@@ -101,9 +101,11 @@ LDSTART	= -static -nostartfiles $(MUSL)/rcrt1.o $(MUSL)/crti.o \
 	  $(call crt,crtbeginS.o)
 LDEND	= $(call crt,crtendS.o) $(MUSL)/crtn.o
 LDFLAGS	?=
+# Sorted, what is large lies together, and so do the small variables: in two
+# pages, not between large ones in five.
 LDHARD	:= -Wl,-pie,--no-dynamic-linker,-z,text,-z,relro,-z,now \
 	   -Wl,-z,noexecstack,-z,separate-code,--gc-sections,--build-id=none \
-	   -Wl,--fatal-warnings -s
+	   -Wl,--sort-section=alignment,--fatal-warnings -s
 # mote's own: see mem/relocate.c.
 LDPACK	:= -Wl,-z,pack-relative-relocs,-e,mote_start
 

@@ -10,6 +10,8 @@
  */
 #include <errno.h>
 #include <signal.h>
+#include <stdint.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -165,16 +167,21 @@ static unsigned features_in_use(const struct mote *m)
 	       snapshot_features(&m->snapshot) | devices_features(&m->devices);
 }
 
-/* Each thread calls this by itself, before the guest runs. */
-static int filter_thread(struct mote *m, enum filter_thread thread,
-			 unsigned number)
+static struct filter_options filter_options_of(const struct mote *m)
 {
-	const struct filter_options options = {
+	return (struct filter_options){
 		.features = features_in_use(m),
 		.log = m->options.sandbox == SANDBOX_LOG,
 		.broker_fd = m->broker_fd,
 		.committer_fd = m->snapshot.committer.channel,
 	};
+}
+
+/* Each thread calls this by itself, before the guest runs. */
+static int filter_thread(struct mote *m, enum filter_thread thread,
+			 unsigned number)
+{
+	const struct filter_options options = filter_options_of(m);
 
 	if (m->options.sandbox == SANDBOX_OFF)
 		return 0;
@@ -211,8 +218,8 @@ static int filter_worker(void *arg, unsigned number)
 /* -- the broker ----------------------------------------------------------- */
 
 struct broker_setup {
-	struct mote *mote;
 	const struct jail_options *jail;
+	struct filter_options filter;
 	unsigned files; /* its user for these */
 };
 
@@ -220,8 +227,12 @@ static int enter_broker(void *arg, unsigned number)
 {
 	const struct broker_setup *s = arg;
 	const int error = jail_enter_broker(s->jail, s->files);
+	const uintptr_t from = ((uintptr_t)&mote | (RAM_PAGE - 1)) + 1;
+	const uintptr_t to = (uintptr_t)(&mote + 1) & ~(RAM_PAGE - 1);
 
-	return error ? error : filter_thread(s->mote, FILTER_BROKER, number);
+	/* Each page would be here twice as soon as mote writes to it. */
+	madvise((void *)from, to - from, MADV_DONTNEED);
+	return error ? error : filter_load(FILTER_BROKER, number, &s->filter);
 }
 
 /* It gets the sockets' directories; without these there is none. */
@@ -230,7 +241,7 @@ static int start_broker(struct mote *m, const struct jail_options *jail)
 	const enum sandbox_mode sandbox = m->options.sandbox;
 	struct vsock *vsock = m->devices.vsock;
 	struct unixsock *serial = &m->guest.console.host.socket;
-	struct broker_setup setup = { .mote = m, .jail = jail };
+	struct broker_setup setup = { jail, filter_options_of(m), 0 };
 	const struct broker_options options = {
 		.file = { vsock ? vsock_file(vsock) : NULL, serial },
 		.dials = vsock && vsock_dials(vsock),
@@ -257,14 +268,15 @@ static int enter_committer(void *arg, unsigned number)
 	const struct broker_setup *s = arg;
 	const int error = jail_enter_broker(s->jail, s->files);
 
-	return error ? error : filter_thread(s->mote, FILTER_COMMITTER, number);
+	return error ? error
+		     : filter_load(FILTER_COMMITTER, number, &s->filter);
 }
 
 static int start_committer(struct mote *m, const struct jail_options *jail)
 {
 	struct committer *c = &m->snapshot.committer;
 	const enum sandbox_mode sandbox = m->options.sandbox;
-	struct broker_setup setup = { .mote = m, .jail = jail };
+	struct broker_setup setup = { jail, filter_options_of(m), 0 };
 	const struct thread_hook hook = {
 		sandbox == SANDBOX_OFF ? NULL : enter_committer, &setup
 	};

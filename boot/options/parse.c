@@ -990,7 +990,7 @@ int optparse_run(const struct option_set *set, void *target,
 	};
 	int done = 0;
 
-	parsed->pool_used = parsed->fd_count = 0;
+	parsed->pool_used = parsed->fd_count = parsed->given_count = 0;
 	for (const struct option_entry *at = set->entries; at < end; at++) {
 		if (at->max)
 			*element_count(at, target) = 0;

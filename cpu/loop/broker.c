@@ -189,13 +189,28 @@ static bool lock_broker_in(const struct broker_options *o)
 	       !(o->hook.enter && o->hook.enter(o->hook.arg, 0));
 }
 
+/* The options with copies of what they point to. */
+static struct broker_options own_options(const struct broker_options *o,
+					 struct unixsock file[BROKER_FILES])
+{
+	struct broker_options own = *o;
+
+	for (unsigned i = 0; i < BROKER_FILES; i++)
+		if (o->file[i]) {
+			file[i] = *o->file[i];
+			own.file[i] = &file[i];
+		}
+	return own;
+}
+
 /*
  * Where it cannot be locked in it serves nobody, which mote sees by the end of
  * what it says, and waits for mote's end all the same.
  */
 static void run_broker(const void *arg, int channel)
 {
-	const struct broker_options *o = arg;
+	struct unixsock file[BROKER_FILES];
+	const struct broker_options own = own_options(arg, file), *o = &own;
 	bool well;
 	char last[2];
 

@@ -25,7 +25,8 @@ struct broker_options {
 	struct unixsock *file[BROKER_FILES];
 	bool dials;	   /* connects to PATH_<port> of the first */
 	bool keeps_stderr; /* or nobody hears of it */
-	/* Its jail and its filter, entered in the broker. */
+	/* Its jail and its filter, entered in the broker, which needs no memory
+	 * of mote's any more. */
 	struct thread_hook hook;
 };
 

@@ -9,7 +9,7 @@ for suite in tests/guest/*.t; do
 	case ${suite##*/} in
 	user.t) ;;
 	flip.t) ;;			  # looks at files, and starts no guest
-	filter.t | rules.t | poor.t) ;; # look into mote, which takes root
+	filter.t | rules.t | poor.t | memory.t) ;; # look into mote as root
 	*) user_suites "$suite" ;;
 	esac
 done

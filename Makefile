@@ -418,11 +418,11 @@ test:
 
 # Minutes each in the nested host, hours in all: disks, networks and streams as in
 # tests/linux, but with more; a thousand commands; all tests of guests once more,
-# as an ordinary user; and a whole Debian from its own disk.
+# as an ordinary user; a whole Debian from its own disk; and Debian's other kernels.
 soak:
 	+@$(again) deps
 	+@$(again) test-bins
-	@tests/host/fetch generic && tests/host/debian-root
+	@tests/host/fetch generic && tests/host/debian-root && tests/host/kernels
 	@tests/deps/packages install kernel && tests/deps/build-kernel
 	@TEST_TIMEOUT=$${TEST_TIMEOUT:-3600} tests/run tests/soak/*.t
 test-bins: $B/mote $B/debug/mote $(DOCS) unit-bins guest-bins fuzz-bins \
@@ -478,7 +478,7 @@ make check        style, layers, static analysis; make format mends style
 make fuzz         each fuzzer and the race harness for FUZZ_TIME=seconds
 make race         the race harness alone, as long
 make bench        all measurements, next to QEMU's and those of PEERS=DIR
-make soak         the long tests: commands, disks, network, vsock, users, Debian
+make soak         the long tests: commands, disks, network, vsock, users, kernels
 make install      to PREFIX=/usr/local, below DESTDIR=
 make clean        remove what was built; distclean: also libraries and kernels
 V=1 shows the commands.

@@ -28,6 +28,8 @@ broker() {
 	done
 }
 
+# A program that was just written is dirty itself, until the disk has it.
+sync "$MOTE"
 truncate -s 1M "$tmp/disk"
 guest_start hang -m 64M,mergeable -d "$tmp/disk" --vsock "$tmp/v"
 await says hanging

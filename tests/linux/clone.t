@@ -26,6 +26,19 @@ clean_up() {
 trap 'clean_up; boot_end' EXIT
 clean_up
 
+# tap NAME
+tap() {
+	ip tuntap add dev "$1" mode tap
+	ip link set "$1" up
+}
+
+# directory NUMBER: another one for the next number
+directory() {
+	set -- "$(($1 % 4))" /proc /sys /dev /run
+	shift $(($1 + 1))
+	echo "$1"
+}
+
 # save NAME ARG...: boots a guest that leaves $tmp/NAME.snap
 save() {
 	save_name=$1
@@ -54,7 +67,7 @@ clone() {
 # with the random numbers that it had: mote's init has it begin anew.
 save_on=
 debian
-ip tuntap add dev mote-c0 mode tap
+tap mote-c0
 save ready -n tap=mote-c0,mac=02:00:00:00:00:77 \
 	-a ip=10.8.0.2::10.8.0.1:255.255.255.0:source:eth0:off \
 	-e WHO=source -- sh -c 'echo "$WHO"; busybox hostname; exit 3'
@@ -75,9 +88,9 @@ i=1
 while [ "$i" -le "$clones" ]; do
 	for j in $(seq "$i" $((i + at_once - 1))); do
 		[ "$j" -le "$clones" ] || continue
-		ip tuntap add dev "mote-c$j" mode tap
+		tap "mote-c$j"
 		clone "ready$j" ready -n "tap=mote-c$j" --name "clone-$j" \
-			-e "WHO=number $j" --workdir "/proc/$((j % 2))" \
+			-e "WHO=number $j" --workdir "$(directory "$j")" \
 			-- sh -c "$look
 			exit $j"
 	done
@@ -87,7 +100,7 @@ while [ "$i" -le "$clones" ]; do
 		ends "$j" exited "clone $j has its own status"
 		is "$(got name)" "clone-$j 10.8.0.2" \
 			"clone $j has its own name, which resolves"
-		is "$(got who)" "number $j in /proc/$((j % 2))" \
+		is "$(got who)" "number $j in $(directory "$j")" \
 			"clone $j has its own environment and directory"
 		is "$(got route)" "default via 10.8.0.1 dev eth0 10.8.0.0/24 dev eth0 scope link src 10.8.0.2" \
 			"clone $j has the routes of ip="
@@ -107,7 +120,6 @@ is "$(cat "$tmp"/ready[0-9]*.out | grep -c ^mac=02:00:00:00:00:77)" 0 \
 	"and none has that of the guest that was saved"
 
 # The command that was given when it was saved.
-ip tuntap add dev mote-c0 mode tap
 clone same ready -n tap=mote-c0,mac=02:00:00:00:00:78
 ended same
 ends 3 exited "a clone without a command runs the one that it was saved with"

@@ -30,6 +30,7 @@
 
 #include "cpu/console/tty.h"
 #include "cpu/loop/broker.h"
+#include "cpu/loop/committer.h"
 #include "cpu/loop/thread.h"
 #include "mem/util.h"
 #include "seccomp/policy.h"
@@ -38,7 +39,8 @@
 #define FEATURES 32
 #define NATIVE	 AUDIT_ARCH_X86_64
 
-#define BROKER_FD 17 /* of mote's, as filters are told */
+#define BROKER_FD    17 /* of mote's, as filters are told */
+#define COMMITTER_FD 18
 
 /* In place of cpu/console/tty.c: a call that traps is none of these tests'. */
 void tty_restore(void)
@@ -52,7 +54,8 @@ static unsigned count, steps;
 
 static void make(enum filter_thread thread, unsigned features, bool log)
 {
-	const struct filter_options options = { features, log, BROKER_FD };
+	const struct filter_options options = { features, log, BROKER_FD,
+						COMMITTER_FD };
 
 	count = filter_program(thread, &options, gate, code);
 	assert_in_range(count, 1, FILTER_PROGRAM_ROOM);
@@ -100,6 +103,8 @@ static uint64_t value_of(const struct policy_arg *arg)
 {
 	if (arg->value == POLICY_BROKER)
 		return BROKER_FD;
+	if (arg->value == POLICY_COMMITTER)
+		return COMMITTER_FD;
 	return arg->value == POLICY_SELF ? (uint32_t)getpid() : arg->value;
 }
 
@@ -263,6 +268,12 @@ static void test_connections(void **state)
 			assert_false(may_at(SYS_socket, family, type, 0));
 		assert_false(
 			may_at(SYS_unlinkat, BROKER_DIR, BROKER_NAME(0), 0));
+		assert_false(may_at(SYS_unlinkat, COMMITTER_DIR,
+				    COMMITTER_TEMPORARY, 0));
+		assert_false(may_at(SYS_renameat, COMMITTER_DIR,
+				    COMMITTER_TEMPORARY, COMMITTER_DIR));
+		assert_false(may_at(SYS_openat, COMMITTER_DIR,
+				    COMMITTER_TEMPORARY, COMMITTER_FLAGS));
 	}
 }
 
@@ -304,6 +315,48 @@ static void test_broker(void **state)
 	assert_false(may_at(SYS_unlinkat, BROKER_DIR, BROKER_NAME(1), 0));
 	assert_false(may_at(SYS_unlinkat, BROKER_DIR + 1, BROKER_NAME(0), 0));
 	assert_true(may_at(SYS_unlinkat, BROKER_DIR + 1, BROKER_NAME(1), 0));
+}
+
+/*
+ * The committer knows two names, whatever else a run uses, and opens new files
+ * only.
+ */
+static void test_committer(void **state)
+{
+	struct seccomp_data rename = {
+		.nr = SYS_renameat,
+		.arch = NATIVE,
+		.args = { 0, COMMITTER_TEMPORARY, 0, COMMITTER_NAME },
+	};
+
+	(void)state;
+	make(FILTER_COMMITTER, UINT32_MAX, false);
+	assert_int_equal(run(&rename), SECCOMP_RET_ALLOW);
+	for (unsigned bit = 0; bit < 64; bit++) {
+		rename.args[1] ^= 1ULL << bit;
+		assert_int_equal(run(&rename), SECCOMP_RET_TRAP);
+		rename.args[1] ^= 1ULL << bit;
+		rename.args[3] ^= 1ULL << bit;
+		assert_int_equal(run(&rename), SECCOMP_RET_TRAP);
+		rename.args[3] ^= 1ULL << bit;
+		assert_false(may_at(SYS_unlinkat, COMMITTER_DIR,
+				    COMMITTER_TEMPORARY ^ 1ULL << bit, 0));
+		assert_false(may_at(SYS_openat, COMMITTER_DIR,
+				    COMMITTER_TEMPORARY ^ 1ULL << bit,
+				    COMMITTER_FLAGS));
+	}
+	assert_true(
+		may_at(SYS_unlinkat, COMMITTER_DIR, COMMITTER_TEMPORARY, 0));
+	assert_false(may_at(SYS_unlinkat, COMMITTER_DIR, COMMITTER_TEMPORARY,
+			    AT_REMOVEDIR));
+	for (unsigned bit = 0; bit < 32; bit++)
+		assert_int_equal(may_at(SYS_openat, COMMITTER_DIR,
+					COMMITTER_TEMPORARY,
+					COMMITTER_FLAGS ^ 1u << bit),
+				 1u << bit == COMMITTER_LARGEFILE);
+	assert_false(may_at(SYS_read, COMMITTER_FILE, 0, 0));
+	assert_false(may_at(SYS_sendmsg, COMMITTER_FILE, 0, 0));
+	assert_false(may_at(SYS_write, COMMITTER_FILE, 0, 0));
 }
 
 /* What would undo it all is not there from the first filter on. */
@@ -353,7 +406,13 @@ static void test_arguments(void **state)
 		{ FILTER_LOOP, SYS_fcntl, 2, { 0, F_DUPFD_CLOEXEC } },
 		{ FILTER_LOOP, SYS_fcntl, 6, { 0, F_SETFD, FD_CLOEXEC } },
 		{ FILTER_LOOP, SYS_madvise, 4, { 0, 0, MADV_DONTNEED } },
+		{ FILTER_LOOP, SYS_ftruncate, 2, { 0 } },
 		{ FILTER_LOOP, SYS_recvmsg, 1, { BROKER_FD } },
+		{ FILTER_LOOP, SYS_recvmsg, 1, { COMMITTER_FD } },
+		{ FILTER_LOOP, SYS_ioctl, 2, { 0, (uint32_t)KVM_GET_SREGS } },
+		{ FILTER_LOOP, SYS_ioctl, 2, { 0, (uint32_t)KVM_GET_MSRS } },
+		{ FILTER_COMMITTER, SYS_read, 1, { COMMITTER_CHANNEL } },
+		{ FILTER_COMMITTER, SYS_sendmsg, 1, { COMMITTER_CHANNEL } },
 		{ FILTER_LOOP,
 		  SYS_setsockopt,
 		  6,
@@ -416,6 +475,12 @@ static void test_short(void **state)
 		make((enum filter_thread)t, UINT32_MAX, false);
 		all = count;
 		make((enum filter_thread)t, 0, false);
+		/* All that it does is always the same. */
+		if (t == FILTER_COMMITTER) {
+			/* Whatever is used, it does the same. */
+			assert_in_range(count, all, 40);
+			continue;
+		}
 		assert_in_range(count, 1, t == FILTER_VCPU ? all : all - 1);
 		assert_in_range(count, 1, t == FILTER_LOAD ? 100 : 30);
 	}
@@ -494,6 +559,7 @@ int main(void)
 		cmocka_unit_test(test_log),
 		cmocka_unit_test(test_connections),
 		cmocka_unit_test(test_broker),
+		cmocka_unit_test(test_committer),
 		cmocka_unit_test(test_never),
 		cmocka_unit_test(test_arguments),
 		cmocka_unit_test(test_ring_flags),

@@ -751,18 +751,6 @@ static void finish_commit(struct snapshot *s, int error)
 		platform_end(&s->on.guest->platform, END_SNAPSHOT, 0);
 }
 
-static void commit_answered(void *arg, uint32_t events)
-{
-	struct snapshot *s = arg;
-	const int error = committer_answer(&s->committer);
-
-	(void)events;
-	if (error == -EPIPE)
-		loop_remove(&s->on.guest->loop, &s->committed);
-	if (s->phase == SNAPSHOT_COMMITS)
-		finish_commit(s, error);
-}
-
 /* What the guest has written is on its disks before they are described. */
 static int sync_disks(struct snapshot *s)
 {
@@ -844,10 +832,10 @@ static void take_snapshot(struct snapshot *s)
 {
 	uint64_t count;
 
-	if (s->phase != SNAPSHOT_IDLE) {
-		log_warn("--snapshot: one is being taken already");
+	/* What is saved is not behind this moment, unless it has left mote. */
+	s->again = s->phase == SNAPSHOT_COMMITS;
+	if (s->phase != SNAPSHOT_IDLE)
 		return;
-	}
 	if (s->committer.fd < 0) {
 		warn_none(s, "a file for it could not be made", "");
 		return;
@@ -862,6 +850,20 @@ static void take_snapshot(struct snapshot *s)
 	vcpus_pause(&s->on.guest->vcpus, s->parked_fd);
 	s->devices_quiet = devices_pause(s->on.devices, devices_are_quiet, s);
 	take_if_still(s);
+}
+
+static void commit_answered(void *arg, uint32_t events)
+{
+	struct snapshot *s = arg;
+	const int error = committer_answer(&s->committer);
+
+	(void)events;
+	if (error == -EPIPE)
+		loop_remove(&s->on.guest->loop, &s->committed);
+	if (s->phase == SNAPSHOT_COMMITS)
+		finish_commit(s, error);
+	if (s->again && !is_ending(s))
+		take_snapshot(s);
 }
 
 static void take_by_signal(void *arg)

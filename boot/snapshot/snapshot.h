@@ -33,6 +33,7 @@ struct snapshot {
 	struct loop_timer patience;
 	enum { SNAPSHOT_IDLE, SNAPSHOT_PAUSES, SNAPSHOT_COMMITS } phase;
 	bool vcpus_parked, devices_quiet;
+	bool again; /* asked for once more while the file got its name */
 	uint64_t began_ns;
 	bool ready_seen;
 	int32_t ready_vcpu; /* was in the IN that said so; -1: none */

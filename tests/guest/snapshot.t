@@ -179,19 +179,74 @@ is "$status $(reason) $(grep -c FAIL "$out") $(cat "$err")" \
 
 # -- clones ------------------------------------------------------------------------
 
-# Of a snapshot that was taken while the guest went on each clone is as good.
-start_generations guest_start 30 --snapshot "$x,on=ready,then=continue"
-guest_end
-is "$status $(reason) $(last_line)" \
-	"0 poweroff lived through 30, with 2 disks, 1 net, 1 vsock" \
-	"the first one lives on"
-restore
-is "$status $(reason)" "125 error" \
-	"with a written disk it cannot be had twice"
-ok "... which is said" grep -q 'disk 1: .*b.img was written' "$err"
+# clone NUMBER FILE ARG...: in the background; its status and last words are kept
+clone() {
+	clone_number=$1 clone_file=$2
+	shift 2
+	{
+		timeout -s KILL 300 "$MOTE" --restore "$clone_file" "$@" \
+			>"$tmp/said.$clone_number" 2>&1
+		echo "$? $(tail -n 1 "$tmp/said.$clone_number")" \
+			>"$tmp/clone.$clone_number"
+	} &
+	clones="$clones $!"
+}
 
-clones=100
+# clones_end: how they ended, and how many so
+clones_end() {
+	# shellcheck disable=SC2086 # words
+	wait $clones
+	cat "$tmp"/clone.* | sort | uniq -c | sed 's/^ *//'
+}
+
+half=50 clones=
+for i in $(seq $half); do
+	set -- "$@" "$tmp/v${i}_1234"
+done
+kill "$peer"
+tests/tools/echo "$tmp/net" "$tmp/v_1234" "$@" &
+peer=$!
+await test -S "$tmp/v${half}_1234"
+
+# Those of the one name devices of their own, those of the other have its.
 image "$tmp/b.img"
-guest generations -c 2 -m 32M -a 'cpus=2 generations=2' \
-	-d "$tmp/a.img,ephemeral" -d "$tmp/b.img,ro" -d "$tmp/c.img,ephemeral" \
-	-n "unix=$tmp/net" --vsock "$tmp/v" --snapshot "$x,on=ready"
+guest generations -m 32M -a 'generations=3' -d "$tmp/a.img,ephemeral" \
+	-d "$tmp/b.img" -n "unix=$tmp/net" --vsock "$tmp/v" \
+	--snapshot "$tmp/own.snap,on=ready"
+guest generations -m 32M -a 'generations=3' -d "$tmp/a.img,ephemeral" \
+	-d "$tmp/c.img,ephemeral" -n "unix=$tmp/net" \
+	--snapshot "$tmp/shared.snap,on=ready"
+for i in $(seq $half); do
+	cp "$tmp/b.img" "$tmp/b$i.img"
+done
+for i in $(seq $half); do
+	clone "$i" "$tmp/own.snap,moved" -d "$tmp/a.img,ephemeral" \
+		-d "$tmp/b$i.img" --vsock "$tmp/v$i"
+	clone "shared.$i" "$tmp/shared.snap"
+done
+clones_end >"$tmp/ends"
+is "$(cat "$tmp/ends")" \
+	"$half 0 lived through 3, with 2 disks, 1 net, 0 vsock
+$half 0 lived through 3, with 2 disks, 1 net, 1 vsock" \
+	"a hundred clones at once, half of them with disks and sockets of their own"
+image "$tmp/as-it-was"
+cp "$tmp/b$half.img" "$tmp/last.img"
+restore_own() {
+	mote --restore "$tmp/own.snap" -d "$tmp/a.img,ephemeral" \
+		-d "$tmp/b.img" --vsock "$tmp/v"
+}
+restore_own
+is "$status $(last_line) $(cmp "$tmp/a.img" "$tmp/as-it-was") $(cmp \
+	"$tmp/b.img" "$tmp/last.img")" \
+	"0 lived through 3, with 2 disks, 1 net, 1 vsock  " \
+	"... and to the source's own disk, where the same is written"
+restore_own
+is "$status $(reason)" "125 error" "once it was written it fits no more"
+ok "... which is said" grep -q "snapshot $tmp/own.snap: disk 1: its file was written or replaced" \
+	"$err"
+kill "$peer"
+wait "$peer" 2>/dev/null
+peer=
+
+is "$(ls "$tmp" | grep -c '^\.')" 0 "no file that was begun is left"
+done_testing

@@ -226,7 +226,7 @@ static void test_another_block_size(void **state)
 /* -- when it was written -------------------------------------------------- */
 
 #define WRITTEN                                                                \
-	"disk 0 (x.img) was written or replaced since the snapshot: the "      \
+	"its file was written or replaced since the snapshot: the "            \
 	"guest's memory does not fit it; restore it from the copy made with "  \
 	"the snapshot, or say ,moved"
 

@@ -109,11 +109,10 @@ static void check_file(const struct block *b, struct state *s,
 		return;
 	if (!backing->ro && !backing->ephemeral)
 		state_refuse(s,
-			     "%s was written or replaced since the snapshot: "
-			     "the guest's memory does not fit it; restore it "
-			     "from the copy made with the snapshot, or say "
-			     ",moved",
-			     backing->name);
+			     "its file was written or replaced since the "
+			     "snapshot: the guest's memory does not fit it; "
+			     "restore it from the copy made with the snapshot, "
+			     "or say ,moved");
 	else if (was->mtime_ns != backing->identity.mtime_ns)
 		log_warn("%s was written or replaced since the snapshot: the "
 			 "guest's memory may not fit it",

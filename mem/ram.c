@@ -334,6 +334,37 @@ int ram_load(struct ram *ram, gpa at, int fd, uint64_t offset, uint64_t len,
 	return error;
 }
 
+/*
+ * Copies what there is of `len` bytes: a hole, which costs its file nothing,
+ * must cost no memory, either. `offset` is a page's, and RAM still untouched.
+ */
+static int copy_data(struct ram *ram, gpa at, int fd, uint64_t offset,
+		     uint64_t len)
+{
+	const uint64_t last = offset + len;
+	uint64_t from = offset, to;
+	bool may;
+	int error = may_map_file(fd, offset, len, &may);
+
+	for (; from < last && !error; from = to) {
+		off_t data = lseek(fd, (off_t)from, SEEK_DATA), hole;
+
+		if (data < 0 && errno == ENXIO) /* holes only */
+			break;
+		if (data < 0) /* nobody knows */
+			data = (off_t)from;
+		hole = lseek(fd, data, SEEK_HOLE);
+		to = hole > data ? round_up((uint64_t)hole, RAM_PAGE) : last;
+		if (to > last)
+			to = last;
+		from = (uint64_t)data & ~(RAM_PAGE - 1);
+		if (from < to)
+			error = ram_load(ram, gpa_add(at, from - offset), fd,
+					 from, to - from, true);
+	}
+	return error;
+}
+
 int ram_load_all(struct ram *ram, int fd, uint64_t offset, bool copy,
 		 const struct ram_options *options)
 {
@@ -342,8 +373,10 @@ int ram_load_all(struct ram *ram, int fd, uint64_t offset, bool copy,
 	for (unsigned i = 0; i < ARRAY_LEN(ram->region) && !error; i++) {
 		const struct ram_region *region = &ram->region[i];
 
-		error = ram_load(ram, region->start, fd, offset, region->size,
-				 copy);
+		error = copy ? copy_data(ram, region->start, fd, offset,
+					 region->size)
+			     : ram_load(ram, region->start, fd, offset,
+					region->size, false);
 		offset += region->size;
 	}
 	if (!error && options->mergeable)

@@ -39,6 +39,7 @@ static inline gpa gpa_add(gpa at, uint64_t bytes)
 #define RAM_HIGH_START 0x100000000ULL /* start of high RAM: 4 GiB */
 #define RAM_PAGE       4096ULL
 #define RAM_MIN_SIZE   (32ULL << 20)
+#define RAM_MAX_SIZE   (4ULL << 40)
 
 enum ram_pages { RAM_PAGES_OFF, RAM_PAGES_THP, RAM_PAGES_2M, RAM_PAGES_1G };
 

@@ -47,14 +47,18 @@ union committer_rights {
 /* -- in the committer -------------------------------------------------------
  */
 
-/* 0 or -errno. */
+/* 0 or -errno: then it has no name yet. */
 static int rename_finished(int fd)
 {
-	if (fsync(fd) ||
-	    renameat(COMMITTER_DIR, (char *)COMMITTER_TEMPORARY, COMMITTER_DIR,
-		     (char *)COMMITTER_NAME) ||
-	    fsync(COMMITTER_DIR))
+	if (fsync(fd) || renameat(COMMITTER_DIR, (char *)COMMITTER_TEMPORARY,
+				  COMMITTER_DIR, (char *)COMMITTER_NAME))
 		return -errno;
+	/*
+	 * From here on it is done, and must not be written to any more. Where
+	 * the directory is not synced a crash of the host leaves the one file
+	 * or the other, and both are whole.
+	 */
+	fsync(COMMITTER_DIR);
 	return 0;
 }
 
@@ -74,6 +78,11 @@ static void answer_commit(int32_t result, int fd)
 		};
 		memcpy(CMSG_DATA(&rights.header), &fd, sizeof(fd));
 	}
+	if (sendmsg(COMMITTER_CHANNEL, &message, MSG_NOSIGNAL) >= 0 || fd < 0)
+		return;
+	/* This user has too many descriptors on their way (ETOOMANYREFS). */
+	message.msg_control = NULL;
+	message.msg_controllen = 0;
 	sendmsg(COMMITTER_CHANNEL, &message, MSG_NOSIGNAL);
 }
 
@@ -168,7 +177,9 @@ static int open_beside_path(struct committer *c)
 	char dir[4096];
 	struct stat status;
 
-	if (!*name || strlen(name) > 240 || len >= sizeof(dir))
+	if (!*name)
+		return -EISDIR;
+	if (strlen(name) > 240 || len >= sizeof(dir))
 		return -ENAMETOOLONG;
 	snprintf(dir, sizeof(dir), "%.*s", len ? (int)len : 1,
 		 len ? path : ".");
@@ -188,9 +199,14 @@ static int take_file(struct committer *c)
 	c->fd = file_open(&c->file, c->option, O_RDWR, 0, NULL);
 	if (c->fd < 0)
 		return c->fd;
-	if (!fstat(c->fd, &status) && S_ISREG(status.st_mode))
+	if (fstat(c->fd, &status) || !S_ISREG(status.st_mode)) {
+		log_error("%sfd=%d: it is not a file", c->option, c->fd);
+		return -EINVAL;
+	}
+	/* Such a one is not written at an offset (pwrite(2), BUGS). */
+	if (!(fcntl(c->fd, F_GETFL) & O_APPEND))
 		return 0;
-	log_error("%sfd=%d: it is not a file", c->option, c->fd);
+	log_error("%sfd=%d: it is open for appending", c->option, c->fd);
 	return -EINVAL;
 }
 

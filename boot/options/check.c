@@ -50,23 +50,25 @@ static int check_snapshot(struct options *options)
 					 then = { .option = "snapshot",
 						  .key = "then" };
 	struct snapshot_options *s = &options->snapshot;
+	const bool command = options_have_command(options);
 
-	if (!file_is_given(&s->file))
+	/* A snapshot that is restored may have a command. */
+	if (!file_is_given(&s->file) ||
+	    (file_is_given(&options->restore.file) && !options->restore.known))
 		return 0;
 	if (s->on == SNAPSHOT_ON_ANY)
-		s->on = options->command ? SNAPSHOT_ON_READY
-					 : SNAPSHOT_ON_SIGNAL;
-	if (s->on == SNAPSHOT_ON_PROGRAM && !options->command)
+		s->on = command ? SNAPSHOT_ON_READY : SNAPSHOT_ON_SIGNAL;
+	if (s->on == SNAPSHOT_ON_PROGRAM && !command)
 		return optparse_fail(&on, "program",
 				     "is for a command, and there is none: it "
 				     "stands last, after --");
-	if (s->on == SNAPSHOT_ON_READY && options_have_command(options) &&
+	if (s->on == SNAPSHOT_ON_READY && command &&
 	    file_is_given(&options->restore.file))
 		return optparse_fail(&on, "ready",
 				     "was when the guest was saved that is "
 				     "restored: its command can say that it is "
 				     "with on=program");
-	if (s->on == SNAPSHOT_ON_SIGNAL && options_have_command(options))
+	if (s->on == SNAPSHOT_ON_SIGNAL && command)
 		return optparse_fail(&on, "signal",
 				     "cannot be used with a command yet: its "
 				     "streams would be cut; use on=ready or "

@@ -57,7 +57,8 @@ struct snapshot_options {
 struct restore_options {
 	struct option_file file; /* not given: the guest boots */
 	bool copy, prefault, mergeable, learn, moved;
-	bool has_command; /* the snapshot has one, by its header */
+	bool known;	  /* the header was read: */
+	bool has_command; /* the snapshot has one */
 	enum restore_clock { RESTORE_CLOCK_HOST, RESTORE_CLOCK_KEEP } clock;
 };
 

@@ -720,12 +720,16 @@ static unsigned *element_count(const struct option_entry *entry, char *target)
 	return at;
 }
 
-static void note_given(struct option_parsed *parsed, const char *option,
-		       const char *text)
+static int note_given(struct option_parsed *parsed, const char *option,
+		      const char *text)
 {
-	if (parsed->given_count < OPTION_GIVEN_MAX)
-		parsed->given[parsed->given_count++] =
-			(struct option_given){ option, text };
+	if (parsed->given_count == OPTION_GIVEN_MAX)
+		return optparse_fail(NULL, NULL,
+				     "more than %u options are given",
+				     OPTION_GIVEN_MAX);
+	parsed->given[parsed->given_count++] =
+		(struct option_given){ option, text };
+	return 0;
 }
 
 static int set_option(struct parse *parse, const struct option_entry *entry,
@@ -740,7 +744,8 @@ static int set_option(struct parse *parse, const struct option_entry *entry,
 
 		return error ? error : 1;
 	}
-	note_given(parse->parsed, entry->own.name, text);
+	if (note_given(parse->parsed, entry->own.name, text))
+		return -EINVAL;
 	if (entry->max) {
 		unsigned *count = element_count(entry, parse->target);
 

@@ -127,7 +127,7 @@ struct option_parsed {
 		const char *option; /* its long name */
 		const char *text;
 	} given[OPTION_GIVEN_MAX];
-	unsigned given_count; /* those beyond the room are not there */
+	unsigned given_count;
 	/* Values that are not the end of an argument, or that hold ",,". */
 	char pool[OPTION_POOL_BYTES]; /* the last: not cleared at start */
 };

@@ -134,6 +134,33 @@ bool options_want_words(const struct options *options, const char *words,
 	return false;
 }
 
+/* What the last of a kind names. */
+static const struct option_file *last_file(const struct options *options,
+					   const char *option)
+{
+	const struct device_options *d = &options->devices;
+
+	if (!strcmp(option, "disk"))
+		return &d->disks[d->disk_count - 1].file;
+	if (!strcmp(option, "net"))
+		return &d->nets[d->net_count - 1].file;
+	return &d->vsock.file;
+}
+
+/* A descriptor was the saved one's caller's, however it was named. */
+static int take_device(struct options *options, const char *option,
+		       const char *text, const char *whose)
+{
+	int error = optparse_add_option(&options_set, options, &options->parsed,
+					option, text);
+
+	if (error || last_file(options, option)->fd < 0)
+		return error;
+	log_error("snapshot %s: its --%s was given as %s: name it again", whose,
+		  option, text);
+	return -EINVAL;
+}
+
 int options_take_words(struct options *options, const char *words, size_t len,
 		       const char *whose)
 {
@@ -143,16 +170,17 @@ int options_take_words(struct options *options, const char *words, size_t len,
 	int error = 0;
 
 	while (!error && next_pair(&words, &len, &option, &text)) {
-		if (!is_wanted(options, given, option))
-			continue;
-		if (!strncmp(text, "fd=", 3)) {
-			log_error("snapshot %s: its --%s was given as %s: "
-				  "name it again",
-				  whose, option, text);
+		if (!is_device(option)) {
+			log_error("snapshot %s: --%s is no device's: a newer "
+				  "mote made it",
+				  whose, option);
 			return -EINVAL;
 		}
-		error = optparse_add_option(&options_set, options,
-					    &options->parsed, option, text);
+		if (is_wanted(options, given, option))
+			error = take_device(options, option, text, whose);
 	}
-	return error;
+	if (error || !len)
+		return error;
+	log_error("snapshot %s: the words of its devices are damaged", whose);
+	return -EINVAL;
 }

@@ -166,38 +166,47 @@ static bool overlaps(uint64_t a, uint64_t a_len, uint64_t b, uint64_t b_len)
 	return a_len && b_len && a < b + b_len && b < a + a_len;
 }
 
-/* Areas against one another, the state and memory: each was judged before. */
-static bool areas_overlap(const struct snapshot_header *h)
+/* One area against those before it, the state and memory. */
+static const char *find_area_fault(const struct snapshot_header *h, unsigned i)
 {
-	if (overlaps(h->state_off, h->state_len, h->mem_off, h->mem_len))
-		return true;
-	for (unsigned i = 0; i < SNAPSHOT_AREAS; i++) {
-		const struct snapshot_area *a = &h->area[i];
+	static const char overlap[] = "two of its areas overlap";
+	const struct snapshot_area *a = &h->area[i], *b = h->area;
 
-		if (overlaps(a->off, a->len, h->state_off, h->state_len) ||
-		    overlaps(a->off, a->len, h->mem_off, h->mem_len))
-			return true;
-		for (unsigned j = 0; j < i; j++)
-			if (overlaps(a->off, a->len, h->area[j].off,
-				     h->area[j].len))
-				return true;
+	if (!a->len)
+		return NULL;
+	if (a->kind == SNAPSHOT_AREA_NONE || a->kind >= SNAPSHOT_AREA_KINDS)
+		return "an area is of a kind that is not known";
+	if (!lies_in_file(h, a->off, a->len))
+		return "the place of an area is impossible";
+	if (overlaps(a->off, a->len, h->state_off, h->state_len) ||
+	    overlaps(a->off, a->len, h->mem_off, h->mem_len))
+		return overlap;
+	for (; b < a; b++) {
+		if (overlaps(a->off, a->len, b->off, b->len))
+			return overlap;
+		if (b->len && a->kind == b->kind && a->device == b->device)
+			return "an area is there twice";
 	}
-	return false;
+	return NULL;
 }
 
 static const char *find_header_fault(const struct snapshot_header *h)
 {
+	const char *fault = NULL;
+
+	if (h->flags & ~SNAPSHOT_FLAGS)
+		return "it has flags that are not known: a newer mote made it";
 	if (!lies_in_file(h, h->state_off, h->state_len) ||
 	    h->state_len > SNAPSHOT_STATE_MAX)
 		return "the place of its state is impossible";
 	if (!lies_in_file(h, h->mem_off, h->mem_len) ||
 	    h->mem_off % SNAPSHOT_ALIGN || h->mem_len % RAM_PAGE)
 		return "the place of its memory is impossible";
-	for (unsigned i = 0; i < SNAPSHOT_AREAS; i++)
-		if (h->area[i].len &&
-		    !lies_in_file(h, h->area[i].off, h->area[i].len))
-			return "the place of an area is impossible";
-	return areas_overlap(h) ? "two of its areas overlap" : NULL;
+	if (overlaps(h->state_off, h->state_len, h->mem_off, h->mem_len))
+		return "its state and its memory overlap";
+	for (unsigned i = 0; i < SNAPSHOT_AREAS && !fault; i++)
+		fault = find_area_fault(h, i);
+	return fault;
 }
 
 static int check_version(const struct snapshot_header *h, const char *name)
@@ -252,7 +261,9 @@ int snapshot_state_read(const struct snapshot_header *h, int fd,
 	const int error = read_exactly(fd, bytes, h->state_len, h->state_off);
 
 	if (error)
-		return refuse_file(name, strerror(-error));
+		return refuse_file(name, error == -ENODATA
+						 ? "it became shorter just now"
+						 : strerror(-error));
 	if (h->state_crc != crc32c(bytes, h->state_len))
 		return refuse_file(name, "its state is damaged (check sum)");
 	return 0;

@@ -36,13 +36,18 @@
 #define SNAPSHOT_STATE_MAX	    (16u << 20)
 #define SNAPSHOT_ALIGN		    (2ULL << 20) /* of guest memory */
 #define SNAPSHOT_TAG_MAY_BE_SKIPPED 0x8000u
-#define SNAPSHOT_HAS_COMMAND	    4u /* of the header's flags */
+
+/* The header's flags; 1 is a stream's, which is no file. */
+#define SNAPSHOT_LEARNED     2u
+#define SNAPSHOT_HAS_COMMAND 4u
+#define SNAPSHOT_FLAGS	     (SNAPSHOT_LEARNED | SNAPSHOT_HAS_COMMAND)
 
 enum snapshot_area_kind {
 	SNAPSHOT_AREA_NONE,
 	SNAPSHOT_AREA_WORDS,
 	SNAPSHOT_AREA_BITMAP,
-	SNAPSHOT_AREA_CLUSTERS
+	SNAPSHOT_AREA_CLUSTERS,
+	SNAPSHOT_AREA_KINDS
 };
 
 struct snapshot_area {
@@ -83,9 +88,9 @@ int snapshot_write(int fd, const void *bytes, size_t len, uint64_t off);
  */
 
 /*
- * Reads and judges the header: areas lie in the file, page-aligned, and none
- * covers another. 0, or -EINVAL (-errno) and one line, which begins with
- * "snapshot NAME: ".
+ * Reads and judges the header: areas lie in the file, page-aligned, none covers
+ * another, and there is one of a kind and device. 0, or -EINVAL (-errno) and
+ * one line, which begins with "snapshot NAME: ".
  */
 int snapshot_header_read(struct snapshot_header *header, int fd,
 			 const char *name);

@@ -104,6 +104,7 @@ static void machine_state(struct snapshot *s, unsigned index,
 	state_u64(state, &o->ram.size);
 	state_check(state,
 		    o->ram.size >= RAM_MIN_SIZE &&
+			    o->ram.size <= RAM_MAX_SIZE &&
 			    o->ram.size % RAM_PAGE == 0 &&
 			    o->ram.size == s->header.mem_len,
 		    "the size of its memory is impossible");
@@ -523,6 +524,18 @@ static int load_layers(struct snapshot *s)
 	for (unsigned i = 0; disk_index(s, i) >= 0 && !error; i++)
 		if (block_has_layer(disk_of(s, i)))
 			error = load_layer(s, i);
+	for (unsigned i = 0; i < SNAPSHOT_AREAS && !error; i++) {
+		const struct snapshot_area *a = &s->header.area[i];
+
+		if (!a->len || a->kind == SNAPSHOT_AREA_WORDS ||
+		    (disk_index(s, a->device) >= 0 &&
+		     block_has_layer(disk_of(s, a->device))))
+			continue;
+		log_error("snapshot %s: it has what was written to disk %u, "
+			  "which is no ephemeral one",
+			  s->name, a->device);
+		error = -EINVAL;
+	}
 	return error;
 }
 
@@ -918,8 +931,13 @@ static int take_words(struct snapshot *s)
 		snapshot_area(&s->header, SNAPSHOT_AREA_WORDS, 0);
 	int error;
 
-	if (!area || area->len > OPTIONS_WORDS_MAX)
+	if (!area)
 		return 0;
+	if (area->len > OPTIONS_WORDS_MAX) {
+		log_error("snapshot %s: the words of its devices are too long",
+			  s->name);
+		return -EINVAL;
+	}
 	s->words = map_state(OPTIONS_WORDS_MAX);
 	if (!s->words)
 		return log_errno("memory for a snapshot's words");
@@ -947,6 +965,7 @@ static int look_for_command(struct snapshot *s)
 	struct options *o = s->on.options;
 
 	o->restore.has_command = s->header.flags & SNAPSHOT_HAS_COMMAND;
+	o->restore.known = true;
 	if (!o->command || o->restore.has_command)
 		return options_check(o);
 	log_error("snapshot %s: it was not taken when mote's init was ready: "
@@ -963,7 +982,9 @@ static int open_restore(struct snapshot *s)
 	if (!file_is_given(file))
 		return 0;
 	s->name = file_name(file, s->name_room);
-	s->restore_fd = file_open(file, "--restore ", O_RDONLY, 0, NULL);
+	/* A FIFO, which is refused, is not waited for. */
+	s->restore_fd =
+		file_open(file, "--restore ", O_RDONLY | O_NONBLOCK, 0, NULL);
 	if (s->restore_fd < 0)
 		return s->restore_fd;
 	error = snapshot_header_read(&s->header, s->restore_fd, s->name);
@@ -992,6 +1013,20 @@ static int keep_words(struct snapshot *s)
 	return 0;
 }
 
+/* What is written in place is lost while memory comes from it. */
+static int check_two_files(const struct snapshot *s)
+{
+	struct stat from, to;
+
+	if (!snapshot_restores(s) || s->on.options->snapshot.file.path ||
+	    fstat(s->restore_fd, &from) || fstat(s->committer.fd, &to) ||
+	    from.st_dev != to.st_dev || from.st_ino != to.st_ino)
+		return 0;
+	log_error("--snapshot fd=%d: it is the file that is restored",
+		  s->committer.fd);
+	return -EINVAL;
+}
+
 int snapshot_open(struct snapshot *s)
 {
 	const struct option_file *file = &s->on.options->snapshot.file;
@@ -1006,7 +1041,8 @@ int snapshot_open(struct snapshot *s)
 	s->state = map_state(SNAPSHOT_STATE_MAX);
 	if (!s->state)
 		return log_errno("memory for a snapshot's state");
-	return committer_open(&s->committer, "--snapshot ", file);
+	error = committer_open(&s->committer, "--snapshot ", file);
+	return error ? error : check_two_files(s);
 }
 
 unsigned snapshot_features(const struct snapshot *s)

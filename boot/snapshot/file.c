@@ -314,7 +314,7 @@ void snapshot_record_end(struct state *s, struct snapshot_record *r)
 		return;
 	r->len = (uint32_t)(s->at - r->at);
 	put_le32(s->bytes + r->at - sizeof(r->len), r->len);
-	while (s->at % RECORD_ALIGN)
+	while (s->at % RECORD_ALIGN && !s->wrong)
 		state_u8(s, &zero);
 }
 

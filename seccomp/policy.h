@@ -30,8 +30,8 @@ struct policy_arg {
  * As values, which are put there at run time: the number of the process, and of
  * the descriptor that leads to the broker.
  */
-#define POLICY_SELF   0x7051d0ffu
-#define POLICY_BROKER 0x7051d0feu
+#define POLICY_SELF	 0x7051d0ffu
+#define POLICY_BROKER	 0x7051d0feu
 #define POLICY_COMMITTER 0x7051d0fdu
 
 struct policy_rule {

@@ -375,8 +375,8 @@ static const struct option_entry options_table[] = {
 		    "pvpanic driver shows a panic by that.")),
 
 	OPTION('m', MACHINE,
-	       SIZE("memory", ram.size, RAM_MIN_SIZE, RAM_MAX_SIZE, MIB, 256 * MIB,
-		    "512M"),
+	       SIZE("memory", ram.size, RAM_MIN_SIZE, RAM_MAX_SIZE, MIB,
+		    256 * MIB, "512M"),
 	       "the guest's memory", .keys = memory_keys),
 	OPTION('c', MACHINE, NUMBER("cpus", cpus, 1, VM_CPUS_MAX, 1, "N", "2"),
 	       "the number of CPUs", .keys = cpus_keys),

@@ -30,12 +30,16 @@
 #define XSDT_SIZE   (HEADER_SIZE + 2 * 8)
 #define SLOT_SIZE   (sizeof(ssdt_aml_code) - HEADER_SIZE)
 #define DSDT_MAX    (sizeof(dsdt_aml_code) + DEVICES_MAX * SLOT_SIZE)
-#define TABLES_MAX  (RSDP_SIZE + DSDT_MAX + FADT_SIZE + MADT_MAX + XSDT_SIZE)
+#define TABLES_MAX  (FIRST_AT + DSDT_MAX + FADT_SIZE + MADT_MAX + XSDT_SIZE)
 
-_Static_assert(LAYOUT_ACPI_GPA + TABLES_MAX <= PLATFORM_GENERATION &&
+/* Between the RSDP and the first table is room for cpu/platform.c's bytes. */
+#define FIRST_AT 64
+
+_Static_assert(LAYOUT_ACPI_GPA + RSDP_SIZE <= PLATFORM_GENERATION &&
 		       PLATFORM_GENERATION + PLATFORM_GENERATION_BYTES <=
-			       LAYOUT_ACPI_GPA + LAYOUT_ACPI_SIZE,
-	       "the tables fit, and the generation behind them");
+			       LAYOUT_ACPI_GPA + FIRST_AT &&
+		       TABLES_MAX <= LAYOUT_ACPI_SIZE,
+	       "all of that has its place");
 
 /* Offsets in the FADT: ACPI 6.4, table 5.9. */
 enum fadt {
@@ -210,7 +214,7 @@ static void put_rsdp(uint8_t *to, uint64_t xsdt)
 
 int acpi_write(const struct ram *ram, unsigned cpus, unsigned slots)
 {
-	struct acpi_tables t = { .len = RSDP_SIZE };
+	struct acpi_tables t = { .len = FIRST_AT };
 	uint64_t dsdt, tables[2];
 
 	dsdt = append_dsdt(&t, slots);

@@ -35,7 +35,7 @@
  * Where the guest finds 16 bytes that no other run of a machine has: Microsoft,
  * "Virtual Machine Generation ID". The device in boot/dsdt.asl says so.
  */
-#define PLATFORM_GENERATION	  0xefff0
+#define PLATFORM_GENERATION	  0xe0030 /* in the ACPI tables' page */
 #define PLATFORM_GENERATION_BYTES 16
 
 #define PLATFORM_PORTS 9

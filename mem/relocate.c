@@ -7,10 +7,18 @@
  * in the file, and in pages that each start would read. musl 1.2.3 does not
  * know that form; so this comes before its own start, which finds nothing left.
  *
- * There is no thread pointer yet, hence no stack protector.
+ * Then the pages with these pointers, tables of functions among them, become
+ * read-only (PT_GNU_RELRO), which nobody else would do: musl leaves that to the
+ * dynamic linker, and there is none.
+ *
+ * There is no thread pointer yet, hence no stack protector and no errno.
  */
 #include <elf.h>
 #include <stdint.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+
+#include "mem/ram.h"
 
 #ifndef DT_RELR
 #define DT_RELRSZ 35
@@ -40,6 +48,33 @@ __asm__(".pushsection .text.mote_start, \"ax\", @progbits\n"
 	".hidden _DYNAMIC\n"
 	".popsection\n");
 
+/* The system call itself; one that fails leaves things as they were. */
+static void make_readonly(uintptr_t from, uintptr_t to)
+{
+	long result;
+	register long protection __asm__("rdx") = PROT_READ;
+
+	__asm__ volatile("syscall"
+			 : "=a"(result)
+			 : "a"(SYS_mprotect), "D"(from), "S"(to - from),
+			   "r"(protection)
+			 : "rcx", "r11", "memory");
+}
+
+__attribute__((no_stack_protector)) static void
+protect_relocated(uintptr_t base)
+{
+	const Elf64_Ehdr *header = (const void *)base;
+	const Elf64_Phdr *part = (const void *)(base + header->e_phoff);
+
+	for (unsigned i = 0; i < header->e_phnum; i++)
+		if (part[i].p_type == PT_GNU_RELRO)
+			make_readonly(
+				(base + part[i].p_vaddr) & ~(RAM_PAGE - 1),
+				(base + part[i].p_vaddr + part[i].p_memsz) &
+					~(RAM_PAGE - 1));
+}
+
 /* Called by the lines above, and by nobody else. */
 __attribute__((no_stack_protector, used)) void
 relocate_itself(uintptr_t base, const Elf64_Dyn *dynamic)
@@ -66,4 +101,5 @@ relocate_itself(uintptr_t base, const Elf64_Dyn *dynamic)
 			where[__builtin_ctzll(bits)] += base;
 		where += BITMAP_WORDS;
 	}
+	protect_relocated(base);
 }

@@ -48,13 +48,14 @@ save() {
 		"$@"
 }
 
-# clone NAME SNAPSHOT ARG...: as boot, but restored
+# clone NAME SNAPSHOT[,KEY...] ARG...: as boot, but restored
 clone() {
 	clone_name=$1
-	clone_of=$2
+	clone_of=${2%%,*}
+	clone_keys=${2#"$clone_of"}
 	shift 2
 	rm -f "$tmp/$clone_name.events"
-	"$MOTE" --restore "$tmp/$clone_of.snap" --timeout "${LIMIT}s" \
+	"$MOTE" --restore "$tmp/$clone_of.snap$clone_keys" --timeout "${LIMIT}s" \
 		--events "$tmp/$clone_name.events" "$@" \
 		<"${input:-/dev/null}" >"$tmp/$clone_name.out" \
 		2>"$tmp/$clone_name.err" &
@@ -63,8 +64,9 @@ clone() {
 
 # -- one command each ---------------------------------------------------------
 
-# Debian's kernel has no driver for the generation, and would go on for minutes
-# with the random numbers that it had: mote's init has it begin anew.
+# Debian's kernel has no driver for the generation, and where no time seems to
+# have passed it goes on with the random numbers that it had: without mote's init,
+# which has it begin anew, most of these clones read the same.
 save_on=
 debian
 tap mote-c0
@@ -89,7 +91,7 @@ while [ "$i" -le "$clones" ]; do
 	for j in $(seq "$i" $((i + at_once - 1))); do
 		[ "$j" -le "$clones" ] || continue
 		tap "mote-c$j"
-		clone "ready$j" ready -n "tap=mote-c$j" --name "clone-$j" \
+		clone "ready$j" ready,clock=keep -n "tap=mote-c$j" --name "clone-$j" \
 			-e "WHO=number $j" --workdir "$(directory "$j")" \
 			-- sh -c "$look
 			exit $j"

@@ -98,7 +98,7 @@ refused() {
 restore --events fd=1 -- run 1
 refused '--events takes fd=1, which is stdout of the command' \
 	"events where the command's output goes"
-restore --snapshot "$tmp/again"
+restore --snapshot "$tmp/again,on=signal"
 refused ".*cannot be used with a command" "a snapshot by a signal, of a command"
 restore --snapshot "$tmp/again" -- run 1
 refused "--snapshot on: 'ready' was when" "to be ready once more"

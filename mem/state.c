@@ -31,6 +31,8 @@ static void state_blame(struct state *s, const char *wrong)
 
 void state_bytes(struct state *s, void *value, size_t len)
 {
+	if (!len) /* nothing, which may be nowhere */
+		return;
 	if (len > s->len - s->at)
 		state_blame(s, s->loading ? "it is too short"
 					  : "there is no room for it");

@@ -100,17 +100,17 @@ long options_save_words(const struct options *options,
 static bool next_pair(const char **at, size_t *left, const char **option,
 		      const char **text)
 {
-	const char **to[] = { option, text };
+	const char *last = *at + *left;
+	const char *middle = memchr(*at, 0, *left), *end;
 
-	for (size_t i = 0; i < ARRAY_LEN(to); i++) {
-		const char *end = memchr(*at, 0, *left);
-
-		if (!end)
-			return false;
-		*to[i] = *at;
-		*left -= (size_t)(end + 1 - *at);
-		*at = end + 1;
-	}
+	end = middle ? memchr(middle + 1, 0, (size_t)(last - middle - 1))
+		     : NULL;
+	if (!end)
+		return false;
+	*option = *at;
+	*text = middle + 1;
+	*at = end + 1;
+	*left = (size_t)(last - *at);
 	return true;
 }
 

@@ -4,6 +4,7 @@
 /* Guest RAM: the gap, bounds, and files put into it. */
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -641,6 +642,191 @@ static void test_ram_load_refuses(void **state)
 	close(directory);
 }
 
+/* -- ram_load_all -----------------------------------------------------------
+ */
+
+#define OFFSET (2 * MIB)
+
+static const struct ram_options plain;
+
+/* A sparse file of so much memory from OFFSET on, with some pages in it. */
+static int file_of_ram(uint64_t size)
+{
+	int fd = file_of("", 1);
+
+	assert_int_equal(ftruncate(fd, (off_t)(OFFSET + size)), 0);
+	for (unsigned i = 0; i < 3; i++)
+		assert_int_equal(pwrite(fd, file_bytes, 4096,
+					(off_t)(i < 2 ? OFFSET + i * MIB
+						      : OFFSET + size - 4096)),
+				 4096);
+	return fd;
+}
+
+static void expect_ram(const struct ram *ram, uint64_t end)
+{
+	expect_bytes(ram, 0, file_bytes, 4096);
+	expect_bytes(ram, MIB, file_bytes, 4096);
+	expect_bytes(ram, end - 4096, file_bytes, 4096);
+	expect_zero(ram, 4096, MIB - 4096);
+	expect_zero(ram, end - MIB, MIB - 4096);
+}
+
+static void test_ram_load_all_maps(void **state)
+{
+	/* Around the gap there are two mappings, of one file. */
+	static const uint64_t sizes[] = { 32 * MIB, 5 * GIB };
+
+	(void)state;
+	for (unsigned i = 0; i < ARRAY_LEN(sizes); i++) {
+		const uint64_t size = sizes[i];
+		const uint64_t end = size + (i ? GIB : 0);
+		int fd = file_of_ram(size);
+		uint8_t byte = 1;
+		struct ram ram;
+
+		make_ram(&ram, size);
+		advised.count = 0;
+		assert_int_equal(ram_load_all(&ram, fd, OFFSET, false, &plain),
+				 0);
+		assert_int_equal(advised.count, 0);
+		assert_true(is_mapped(&ram, 0) && is_mapped(&ram, end - 4096));
+		expect_ram(&ram, end);
+		assert_int_equal(ram.mapping_count, i + 1);
+		assert_int_equal(ram.mapping[0].start, 0);
+		assert_int_equal(ram.mapping[i].end, size);
+		if (i)
+			assert_int_equal(ram.mapping[0].end,
+					 ram.mapping[1].start);
+		/* What the guest writes stays its own. */
+		memset(ram_span(&ram, GPA(MIB), 1), 0xee, 1);
+		assert_int_equal(pread(fd, &byte, 1, OFFSET + MIB), 1);
+		assert_int_equal(byte, file_bytes[0]);
+		ram_destroy(&ram);
+		close(fd);
+	}
+}
+
+static unsigned long resident_pages(void)
+{
+	unsigned long size, resident = 0;
+	FILE *f = fopen("/proc/self/statm", "r");
+
+	assert_int_equal(fscanf(f, "%lu %lu", &size, &resident), 2);
+	fclose(f);
+	return resident;
+}
+
+/* What is a hole in the file costs no memory when it is copied. */
+static void test_ram_load_all_copies(void **state)
+{
+	int fd = file_of_ram(5 * GIB);
+	unsigned long before;
+	struct ram ram;
+
+	(void)state;
+	make_ram(&ram, 5 * GIB);
+	before = resident_pages();
+	assert_int_equal(ram_load_all(&ram, fd, OFFSET, true, &plain), 0);
+	assert_in_range(resident_pages() - before, 0, 4096);
+	assert_int_equal(ram.mapping_count, 0);
+	close(fd); /* nothing of it is needed any more */
+	assert_false(is_mapped(&ram, 0) || is_mapped(&ram, 6 * GIB - 4096));
+	expect_ram(&ram, 6 * GIB);
+	ram_destroy(&ram);
+	/* All of it is data; of a part of a page there is all. */
+	fd = file_of(file_bytes, sizeof(file_bytes));
+	assert_int_equal(ftruncate(fd, 32 * MIB), 0);
+	make_ram(&ram, 32 * MIB);
+	assert_int_equal(ram_load_all(&ram, fd, 0, true, &plain), 0);
+	expect_bytes(&ram, 0, file_bytes, sizeof(file_bytes));
+	expect_zero(&ram, sizeof(file_bytes), MIB);
+	ram_destroy(&ram);
+	close(fd);
+}
+
+static void test_ram_load_all_takes_options(void **state)
+{
+	static const struct ram_options both = { .prefault = true,
+						 .mergeable = true };
+	int fd = file_of_ram(32 * MIB);
+	struct ram ram;
+
+	(void)state;
+	for (unsigned copy = 0; copy < 2; copy++) {
+		make_ram(&ram, 32 * MIB);
+		advised.count = 0;
+		advised.error = 0;
+		assert_int_equal(ram_load_all(&ram, fd, OFFSET, copy, &both),
+				 0);
+		assert_int_equal(advised.count, 3); /* two pieces of 16 MiB */
+		expect_ram(&ram, 32 * MIB);
+		ram_destroy(&ram);
+	}
+	make_ram(&ram, 32 * MIB);
+	advised.error = ENOMEM;
+	assert_int_equal(
+		ram_load_all(&ram, fd, OFFSET, false,
+			     &(struct ram_options){ .prefault = true }),
+		-ENOMEM);
+	advised.error = 0;
+	expect_log("cannot prefault 32 MiB");
+	ram_destroy(&ram);
+	close(fd);
+}
+
+static void test_ram_load_all_refuses(void **state)
+{
+	int fd = file_of_ram(32 * MIB), pipe = pipe_of("x", 1);
+	struct ram ram;
+
+	(void)state;
+	assert_int_equal(ftruncate(fd, OFFSET + 32 * MIB - 1), 0);
+	make_ram(&ram, 32 * MIB);
+	for (unsigned copy = 0; copy < 2; copy++) {
+		assert_int_equal(ram_load_all(&ram, fd, OFFSET, copy, &plain),
+				 -ENODATA);
+		assert_int_equal(ram_load_all(&ram, -1, OFFSET, copy, &plain),
+				 -EBADF);
+		assert_int_equal(ram_load_all(&ram, pipe, 0, copy, &plain),
+				 -ESPIPE);
+	}
+	expect_no_log();
+	ram_destroy(&ram);
+	close(fd);
+	close(pipe);
+}
+
+/* Where there is no room for one more the last grows over what is between. */
+static void test_ram_notes_mappings(void **state)
+{
+	int fd = file_of(file_bytes, 4096);
+	struct ram ram;
+
+	(void)state;
+	make_ram(&ram, 32 * MIB);
+	for (uint64_t i = 0; i < RAM_MAPPINGS_MAX; i++)
+		assert_int_equal(
+			ram_load(&ram, GPA(MIB + i * 8192), fd, 0, 4096, false),
+			0);
+	assert_int_equal(ram.mapping_count, RAM_MAPPINGS_MAX);
+	for (unsigned i = 0; i < RAM_MAPPINGS_MAX; i++) {
+		assert_int_equal(ram.mapping[i].start, MIB + i * 8192);
+		assert_int_equal(ram.mapping[i].end, MIB + i * 8192 + 4096);
+	}
+	assert_int_equal(ram_load(&ram, GPA(20 * MIB), fd, 0, 4096, false), 0);
+	assert_int_equal(ram_load(&ram, GPA(8192), fd, 0, 4096, false), 0);
+	assert_int_equal(ram.mapping_count, RAM_MAPPINGS_MAX);
+	assert_int_equal(ram.mapping[RAM_MAPPINGS_MAX - 1].start, 8192);
+	assert_int_equal(ram.mapping[RAM_MAPPINGS_MAX - 1].end,
+			 20 * MIB + 4096);
+	/* What is read is none. */
+	assert_int_equal(ram_load(&ram, GPA(4096), fd, 0, 4096, true), 0);
+	assert_int_equal(ram.mapping[RAM_MAPPINGS_MAX - 1].start, 8192);
+	ram_destroy(&ram);
+	close(fd);
+}
+
 static int fill_file(void **state)
 {
 	(void)state;
@@ -670,6 +856,11 @@ int main(void)
 		cmocka_unit_test(test_ram_load_reads_on),
 		cmocka_unit_test(test_ram_load_reads_in_pieces),
 		cmocka_unit_test(test_ram_load_refuses),
+		cmocka_unit_test(test_ram_load_all_maps),
+		cmocka_unit_test(test_ram_load_all_copies),
+		cmocka_unit_test(test_ram_load_all_takes_options),
+		cmocka_unit_test(test_ram_load_all_refuses),
+		cmocka_unit_test(test_ram_notes_mappings),
 	};
 
 	return cmocka_run_group_tests(tests, fill_file, NULL);

@@ -289,7 +289,7 @@ int snapshot_area_read(const struct snapshot_area *area, int fd, void *bytes)
 
 #define RECORD_ALIGN 8u
 
-static void record_fields(struct snapshot_record *r, struct state *s)
+static void record_head(struct snapshot_record *r, struct state *s)
 {
 	state_u16(s, &r->tag);
 	state_u16(s, &r->index);
@@ -301,7 +301,7 @@ struct snapshot_record snapshot_record_begin(struct state *s, uint16_t tag,
 {
 	struct snapshot_record r = { .tag = tag, .index = index };
 
-	record_fields(&r, s);
+	record_head(&r, s);
 	r.at = s->at;
 	return r;
 }
@@ -322,7 +322,7 @@ bool snapshot_record_next(struct state *s, struct snapshot_record *r)
 {
 	if (s->wrong || s->at == s->len)
 		return false;
-	record_fields(r, s);
+	record_head(r, s);
 	r->at = s->at;
 	if (!state_check(s, r->len <= s->len - s->at, "it is too short"))
 		return false;

@@ -37,7 +37,7 @@ static bool is_mapped(const struct ram *ram, uint64_t at)
 	return false;
 }
 
-static bool is_zero(const uint8_t *page)
+static bool page_is_zero(const uint8_t *page)
 {
 	static uint8_t zeros[RAM_PAGE]; /* never written */
 
@@ -70,7 +70,7 @@ static int write_runs(const struct ram *ram, const uint64_t *entries,
 		const bool kept = i < count &&
 				  (entries[i] & PAGEMAP_HAS ||
 				   is_mapped(ram, at + i * RAM_PAGE)) &&
-				  !is_zero(host + i * RAM_PAGE);
+				  !page_is_zero(host + i * RAM_PAGE);
 
 		if (kept)
 			continue;

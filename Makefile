@@ -361,17 +361,17 @@ $B/tests/%: $B/obj/tests/linux/%.o
 
 # What `make bench` measures against, built as mote is; and its guests.
 bench-bins: $(patsubst tests/bench/%.c,$B/bench/%,$(wildcard tests/bench/*.c)) \
-	$B/bench/first.elf $B/bench/first.bin
+	$(addprefix $B/bench/,first.elf first.bin clone.elf)
 
 $B/bench/%: $B/obj/tests/bench/%.o
 	@mkdir -p $(@D)
 	$(call say,LD,$@)
 	$Q$(MUSLCC) $(LDSTART) $(LDHARD) $(LDFLAGS) -o $@ $< $(LDEND)
 
-$B/bench/%.elf: $B/guest-obj/tests/bench/%.o tests/bench/%.ld
+$B/bench/%.elf: $B/guest-obj/tests/bench/%.o tests/bench/first.ld
 	@mkdir -p $(@D)
 	$(call say,LD,$@)
-	$Q$(HOSTCC) $(GUESTFLAGS) -T tests/bench/$*.ld -Wl,--build-id=none \
+	$Q$(HOSTCC) $(GUESTFLAGS) -T tests/bench/first.ld -Wl,--build-id=none \
 		-Wl,-z,noexecstack,--no-warn-rwx-segments -o $@ $<
 
 $B/bench/%.bin: $B/bench/%.elf

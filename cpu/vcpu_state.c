@@ -224,15 +224,10 @@ static bool shows_nested(const struct cpuid *cpuid)
 	       leaf_values(cpuid, 0x80000001, 0).reg[ECX] & BIT(2);
 }
 
+/* What is before its padding has no gaps. */
 static void cpuid_entry_state(entry *e, struct state *s)
 {
-	state_u32(s, &e->function);
-	state_u32(s, &e->index);
-	state_u32(s, &e->flags);
-	state_u32(s, &e->eax);
-	state_u32(s, &e->ebx);
-	state_u32(s, &e->ecx);
-	state_u32(s, &e->edx);
+	state_bytes(s, e, CPUID_ENTRY_BYTES);
 }
 
 /*
@@ -273,7 +268,7 @@ void vcpu_state_cpuid(struct vcpu *cpu, struct state *s)
 	cpuid_set_id(cpuid, cpu->id);
 	if (shows_nested(cpuid))
 		state_refuse(s, "nested guests cannot be saved yet");
-	if (s->loading && !cpu->id)
+	if (s->loading && !cpu->id && !cpu->all->vm->same_host)
 		check_host(cpu->all->vm, cpuid, s);
 	vm_state_set(s, cpu->fd, KVM_SET_CPUID2, &cpuid->header, "CPUID");
 }
@@ -609,14 +604,10 @@ static bool msr_is_in_ram(const msr *m, const struct ram *ram)
 	return true;
 }
 
+/* It has no gaps. */
 static void msr_state(msr *m, struct state *s)
 {
-	uint64_t value = m->data;
-
-	state_u32(s, &m->index);
-	state_u32(s, &m->reserved);
-	state_u64(s, &value);
-	m->data = value;
+	state_bytes(s, m, MSR_BYTES);
 }
 
 /*
@@ -662,7 +653,9 @@ static size_t load_msrs(msr *list, size_t n, msr *known, size_t known_count,
 		state_check(s, !m.reserved, "its MSRs are impossible");
 		state_check(s, msr_is_in_ram(&m, ram),
 			    "it has KVM write where no memory is");
-		if (find_msr(known, known_count, m.index))
+		/* on the same host they are in the same order */
+		if ((i < known_count && known[i].index == m.index) ||
+		    find_msr(known, known_count, m.index))
 			list[kept++] = m;
 		else if (m.data)
 			state_refuse(s,

@@ -28,22 +28,49 @@
 
 #define CRC_POLYNOMIAL 0x82f63b78u /* reflected */
 
+/*
+ * Eight bytes at a time, by a table for each (Kounavis and Berry, "A Systematic
+ * Approach to Building High Performance Software-Based CRC Generators"): by
+ * single bytes it is the longest part of reading a snapshot. The processor's
+ * own instruction is not there on all, and asking for it costs a guest of
+ * another host's as much as it saves.
+ */
+static void make_tables(uint32_t table[8 * 256])
+{
+	uint32_t crc = 1;
+
+	for (uint32_t i = 128; i; i /= 2) {
+		crc = crc >> 1 ^ (crc & 1 ? CRC_POLYNOMIAL : 0);
+		table[i] = crc;
+	}
+	for (uint32_t i = 1; i < 256; i++)
+		table[i] = table[i & (i - 1)] ^ table[i & -i];
+	for (uint32_t i = 256; i < 8 * 256; i++)
+		table[i] = table[i - 256] >> 8 ^ table[table[i - 256] & 0xff];
+}
+
 static uint32_t crc32c(const void *bytes, size_t len)
 {
-	static uint32_t table[256];
+	static uint32_t table[8 * 256];
 	const uint8_t *at = bytes;
-	uint32_t crc = UINT32_MAX;
+	uint64_t crc = UINT32_MAX;
 
-	for (uint32_t i = 0; i < 256 && !table[255]; i++) {
-		uint32_t value = i;
+	if (!table[1])
+		make_tables(table);
+	for (; len >= 8; len -= 8, at += 8) {
+		const uint64_t x = crc ^ get_le64(at);
 
-		for (unsigned bit = 0; bit < 8; bit++)
-			value = value >> 1 ^ (value & 1 ? CRC_POLYNOMIAL : 0);
-		table[i] = value;
+		crc = table[0x700 + (x & 0xff)] ^
+		      table[0x600 + (x >> 8 & 0xff)] ^
+		      table[0x500 + (x >> 16 & 0xff)] ^
+		      table[0x400 + (x >> 24 & 0xff)] ^
+		      table[0x300 + (x >> 32 & 0xff)] ^
+		      table[0x200 + (x >> 40 & 0xff)] ^
+		      table[0x100 + (x >> 48 & 0xff)] ^ table[x >> 56];
 	}
 	while (len--)
 		crc = crc >> 8 ^ table[(crc ^ *at++) & 0xff];
-	return ~crc;
+	return (uint32_t)~crc;
 }
 
 /* -- the header ------------------------------------------------------------ */
@@ -196,7 +223,7 @@ static const char *find_header_fault(const struct snapshot_header *h)
 
 	if (h->flags & ~SNAPSHOT_FLAGS)
 		return "it has flags that are not known: a newer mote made it";
-	if (!lies_in_file(h, h->state_off, h->state_len) ||
+	if (!h->state_len || !lies_in_file(h, h->state_off, h->state_len) ||
 	    h->state_len > SNAPSHOT_STATE_MAX)
 		return "the place of its state is impossible";
 	if (!lies_in_file(h, h->mem_off, h->mem_len) ||

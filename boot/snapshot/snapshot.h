@@ -45,8 +45,9 @@ struct snapshot {
 	struct snapshot_header header;
 	struct state records; /* those that are not loaded yet */
 
-	uint8_t *state; /* SNAPSHOT_STATE_MAX bytes, or what was loaded */
-	char *words;	/* of the devices: to be saved, or taken */
+	uint8_t *state;	  /* SNAPSHOT_STATE_MAX bytes, to be saved to */
+	char boot_id[36]; /* this host's, until it boots again; or zeros */
+	char *words;	  /* of the devices: to be saved, or taken */
 	size_t words_len;
 };
 

@@ -111,6 +111,12 @@ ok "a start touches 26 pages at most that the barest monitor does not" \
 	awk '/^faults/ { n[$3] = $4 }
 		END { print n["mote"], n["limit"]
 			exit !(n["limit"] && n["mote"] <= n["limit"] + 26) }' "$out"
+"$MOTE" -k build/bench/clone.elf -m 64M --snapshot "$tmp/snap,on=ready" >"$out" 2>"$err"
+is "$? $(cat "$out" "$err")" "0 " "the guest that restores are measured with is saved"
+run build/bench/start 2 mote "$MOTE" --restore "$tmp/snap" -- \
+	limit build/bench/limit_restore "$tmp/snap"
+is "$status $(grep -c '!' "$out") $(wc -l <"$out")" "0 0 8" \
+	"mote and limit_restore restore it"
 "$MOTE" -k build/bench/first.elf -m 64M >"$out" 2>"$err"
 is "$? $(od -An -tx1 "$out")$(cat "$err")" "0  01" \
 	"that guest sends its byte and ends mote with status 0"
@@ -146,7 +152,7 @@ LIMIT=120
 run env BENCH_OUT="$tmp/made" PEERS="$tmp/peers" tests/bench/run 2 1 launch
 is "$status" 0 "a peer that fails does not end the measurements"
 is "$(json '[.rows[].row]')" \
-	'["first","cpu","end","faults","first-user","sandbox","launches","size"]' \
+	'["first","cpu","end","faults","restore-128m","restore-4g","first-user","sandbox","launches","size"]' \
 	"a short run has all rows of a start"
 is "$(json '.rows[0].sides | map(.side)')" \
 	'["mote","no-sandbox","limit","qemu","lkvm"]' \

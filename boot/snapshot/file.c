@@ -39,6 +39,7 @@ static void make_tables(uint32_t table[8 * 256])
 {
 	uint32_t crc = 1;
 
+	table[0] = 0;
 	for (uint32_t i = 128; i; i /= 2) {
 		crc = crc >> 1 ^ (crc & 1 ? CRC_POLYNOMIAL : 0);
 		table[i] = crc;
@@ -51,12 +52,11 @@ static void make_tables(uint32_t table[8 * 256])
 
 static uint32_t crc32c(const void *bytes, size_t len)
 {
-	static uint32_t table[8 * 256];
+	uint32_t table[8 * 256];
 	const uint8_t *at = bytes;
 	uint64_t crc = UINT32_MAX;
 
-	if (!table[1])
-		make_tables(table);
+	make_tables(table);
 	for (; len >= 8; len -= 8, at += 8) {
 		const uint64_t x = crc ^ get_le64(at);
 

@@ -556,6 +556,8 @@ static struct ending run_stages(struct mote *m)
 		return ending;
 	if (!error && guest_run(&m->guest, &ending))
 		ending = (struct ending){ END_ERROR, STATUS_ERROR };
+	else if (!error)
+		snapshot_learn(&m->snapshot);
 	if (may_lack_root(&ending))
 		options_explain_root(&m->options);
 	return ending;

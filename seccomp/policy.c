@@ -82,6 +82,7 @@
 #define FILE_LEFT  FEATURE_SOCKET_FILE
 #define MAX	   FEATURE_OUTPUT_MAX
 #define SNAPSHOT   FEATURE_SNAPSHOT
+#define LEARN	   FEATURE_LEARN
 
 #define MASKED(index, mask, value)                                             \
 	{                                                                      \
@@ -309,17 +310,20 @@ const struct policy_rule policy_rules[] = {
 	  "saves the machine" },
 	{ ONLY_LOOP, SNAPSHOT, SYS_ioctl, IOCTL(KVM_GET_DEVICE_ATTR),
 	  "saves the machine" },
-	{ ONLY_LOOP, SNAPSHOT, SYS_pread64, ANY, "which memory the guest has" },
-	{ LOOP, SNAPSHOT, SYS_pwrite64, ANY,
+	{ ONLY_LOOP, SNAPSHOT | LEARN, SYS_pread64, ANY,
+	  "which memory the guest has" },
+	{ LOOP, SNAPSHOT | LEARN, SYS_pwrite64, ANY,
 	  "memory and all else, to the file" },
 	{ LOOP, SNAPSHOT, SYS_fdatasync, ANY,
 	  "fd=N; disks, before they are named" },
 	{ LOOP, SNAPSHOT, SYS_fstat, ANY, "when a disk was written last" },
-	{ LOOP, SNAPSHOT, SYS_lseek, ANY, "holes of an overlay" },
+	{ LOOP, SNAPSHOT | LEARN, SYS_lseek, ANY,
+	  "holes of an overlay, or of a snapshot" },
 	{ ONLY_LOOP, SNAPSHOT, SYS_getrandom, ANY,
 	  "what tells snapshots apart" },
+	{ LOOP, LEARN, SYS_copy_file_range, ANY, "a snapshot, that learns" },
 	{ LOOP,
-	  SNAPSHOT,
+	  SNAPSHOT | LEARN,
 	  SYS_recvmsg,
 	  { ARG(0, POLICY_COMMITTER) },
 	  "the next file, from the committer" },

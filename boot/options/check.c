@@ -16,6 +16,27 @@
 
 #include "mem/util.h"
 
+/* The file is replaced by one that mote makes, from what the guest writes. */
+static int check_learn(const struct options *options)
+{
+	static const struct option_where where = { .option = "restore",
+						   .key = "learn" };
+	const struct restore_options *r = &options->restore;
+
+	if (r->learn && !r->file.path)
+		return optparse_fail(&where, NULL,
+				     "it needs a PATH that it can replace");
+	if (r->learn && (r->copy || r->prefault))
+		return optparse_fail(&where, NULL,
+				     "with copy or prefault all pages are "
+				     "there, whether the guest writes them or "
+				     "not");
+	if (r->learn && file_is_given(&options->snapshot.file))
+		return optparse_fail(&where, NULL,
+				     "it cannot be used with --snapshot");
+	return 0;
+}
+
 /* What a snapshot says, and what is said in another way. */
 static int check_restore(struct options *options)
 {
@@ -40,7 +61,7 @@ static int check_restore(struct options *options)
 					     "--restore: %s",
 					     settled[i].option,
 					     settled[i].mend);
-	return 0;
+	return check_learn(options);
 }
 
 static int check_snapshot(struct options *options)

@@ -19,10 +19,12 @@
 #include <unistd.h>
 
 #include "boot/snapshot/file.h"
+#include "boot/snapshot/learn.h"
 #include "mem/util.h"
 
-#define PAGEMAP_HAS (3ULL << 62) /* present, swapped */
-#define ENTRIES	    512u	 /* of pagemap, at once: 2 MiB of memory */
+#define PAGEMAP_HAS  (3ULL << 62) /* present, swapped */
+#define PAGEMAP_FILE (1ULL << 61) /* and a file's, or shared */
+#define ENTRIES	     512u	  /* of pagemap, at once: 2 MiB of memory */
 
 int snapshot_memory_open(void)
 {
@@ -103,4 +105,31 @@ int snapshot_memory_write(const struct ram *ram, int pagemap_fd, int fd,
 			*at += count * RAM_PAGE;
 	}
 	return error;
+}
+
+void snapshot_memory_written(const struct ram *ram, int pagemap_fd,
+			     struct state *s)
+{
+	static uint64_t entries[ENTRIES];
+	const uint64_t pages = ram->size / RAM_PAGE;
+	uint32_t first = 0, runs = 0;
+
+	for (uint64_t i = 0; i <= pages && runs < LEARN_RUNS_MAX; i++) {
+		const uint64_t left = pages - i;
+		uint64_t *entry = &entries[i % ENTRIES];
+		uint32_t count;
+
+		if (left && entry == entries)
+			read_entries(ram, pagemap_fd, i * RAM_PAGE, entries,
+				     left < ENTRIES ? (size_t)left : ENTRIES);
+		if (left && *entry & PAGEMAP_HAS && !(*entry & PAGEMAP_FILE))
+			continue;
+		count = (uint32_t)i - first;
+		if (count) {
+			state_u32(s, &first);
+			state_u32(s, &count);
+			runs++;
+		}
+		first = (uint32_t)i + 1;
+	}
 }

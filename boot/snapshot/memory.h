@@ -9,6 +9,7 @@
 #include <stdint.h>
 
 #include "mem/ram.h"
+#include "mem/state.h"
 
 /* So much is looked at in one call. */
 #define SNAPSHOT_MEMORY_STEP (16ULL << 20)
@@ -26,5 +27,12 @@ int snapshot_memory_open(void);
  */
 int snapshot_memory_write(const struct ram *ram, int pagemap_fd, int fd,
 			  uint64_t off, uint64_t *at);
+
+/*
+ * Which pages this process has for itself, since they were written: runs of
+ * them (boot/snapshot/learn.h). Without /proc there is none.
+ */
+void snapshot_memory_written(const struct ram *ram, int pagemap_fd,
+			     struct state *s);
 
 #endif

@@ -4,6 +4,7 @@
  *
  *	snapshot.c	the table of parts, taking and restoring
  *	memory.c	guest memory into the file
+ *	learn.c		pages that are written anyway, ahead
  *	file.c		the file: header, records
  *
  * Taking one is asynchronous until all stands still, and then done in one go by
@@ -31,6 +32,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -46,6 +48,9 @@
 #include "mem/log.h"
 #include "mem/util.h"
 #include "virtio/block/block.h"
+
+/* A file that is not whole in that time is not learned from. */
+#define LEARN_NS 60000000000ULL
 
 /* A disk that does not answer in that time has no snapshot. */
 #define PATIENCE_NS 10000000000ULL
@@ -140,6 +145,12 @@ static void host_state(struct snapshot *s, unsigned index, struct state *state)
 	log_debug("it was made by mote %s", version);
 	s->on.vm->same_host =
 		*boot_id && !memcmp(boot_id, s->boot_id, sizeof(boot_id));
+}
+
+static void pages_part(struct snapshot *s, unsigned index, struct state *state)
+{
+	(void)index;
+	learned_load(&s->learned, s->header.mem_len, state);
 }
 
 static void clock_part(struct snapshot *s, unsigned index, struct state *state)
@@ -312,6 +323,7 @@ static int vsock_index(const struct snapshot *s, unsigned n)
 }
 
 enum part_tag {
+	PART_PAGES = SNAPSHOT_TAG_MAY_BE_SKIPPED,
 	PART_MACHINE = 1,
 	PART_HOST,
 	PART_CLOCK,
@@ -337,6 +349,18 @@ enum part_tag {
 	PART_DISK,
 };
 
+/* Few snapshots have them; saved they are only by snapshot_learn. */
+static int pages_index(const struct snapshot *s, unsigned n)
+{
+	struct state ahead = s->records;
+	struct snapshot_record record;
+
+	return !n && snapshot_record_next(&ahead, &record) &&
+			       record.tag == PART_PAGES
+		       ? 0
+		       : -1;
+}
+
 /* The first of those that want a machine to be loaded into. */
 #define FIRST_OF_REST PART_CLOCK
 
@@ -348,6 +372,7 @@ static const struct part {
 } parts[] = {
 	{ PART_MACHINE, "its machine", one_index, machine_state },
 	{ PART_HOST, "its host", one_index, host_state },
+	{ PART_PAGES, "its learned pages", pages_index, pages_part },
 	{ PART_CLOCK, "its clock", one_index, clock_part },
 	{ PART_CPUID, "CPUID of vCPU", vcpu_index, cpuid_part },
 	{ PART_SREGS, "segments of vCPU", vcpu_index, sregs_part },
@@ -374,8 +399,8 @@ static const struct part {
 static const char *part_name(const struct part *part, unsigned index,
 			     char room[64])
 {
-	if (part->index == one_index || part->index == vsock_index ||
-	    part->index == command_index)
+	if (part->index == one_index || part->index == pages_index ||
+	    part->index == vsock_index || part->index == command_index)
 		return part->name;
 	snprintf(room, 64, "%s %u", part->name, index);
 	return room;
@@ -446,7 +471,8 @@ static int load_parts(struct snapshot *s, bool rest)
 	int error = 0, index;
 
 	for (size_t i = 0; i < ARRAY_LEN(parts) && !error; i++) {
-		if ((parts[i].tag >= FIRST_OF_REST) != rest)
+		if (((parts[i].tag & ~SNAPSHOT_TAG_MAY_BE_SKIPPED) >=
+		     FIRST_OF_REST) != rest)
 			continue;
 		for (unsigned n = 0;
 		     !error && (index = parts[i].index(s, n)) >= 0; n++)
@@ -482,6 +508,9 @@ int snapshot_load_memory(struct snapshot *s)
 	if (error)
 		log_error("snapshot %s: its memory cannot be read: %s", s->name,
 			  strerror(-error));
+	/* To learn is to see what the guest writes by itself. */
+	else if (!o->learn)
+		learned_begin(&s->learned, s->on.ram);
 	return error;
 }
 
@@ -582,7 +611,9 @@ int snapshot_load_rest(struct snapshot *s)
 	devices_restored(s->on.devices);
 	uart_restored(&s->on.guest->serial);
 	platform_restored(&s->on.guest->platform);
-	munmap(s->records.bytes, s->records.len);
+	learned_end(&s->learned);
+	if (!s->on.options->restore.learn)
+		munmap(s->records.bytes, s->records.len);
 	return 0;
 }
 
@@ -904,6 +935,71 @@ static void take_when_ready(void *arg, int vcpu)
 	take_snapshot(s);
 }
 
+/* -- learning ----------------------------------------------------------------
+ */
+
+/* The state again, with the pages behind what the machine is. */
+static bool save_learned(struct snapshot *s)
+{
+	struct state old = state_load(s->records.bytes, s->records.len);
+	struct state state = state_save(s->state, SNAPSHOT_STATE_MAX);
+	struct snapshot_record record, pages;
+
+	for (size_t at = 0; snapshot_record_next(&old, &record); at = old.at) {
+		if (record.tag == FIRST_OF_REST) {
+			pages = snapshot_record_begin(&state, PART_PAGES, 0);
+			snapshot_memory_written(s->on.ram, s->pagemap_fd,
+						&state);
+			snapshot_record_end(&state, &pages);
+		}
+		if (record.tag != PART_PAGES)
+			state_bytes(&state, old.bytes + at, old.at - at);
+	}
+	s->header.state_len = state.at;
+	return !state.wrong;
+}
+
+static int write_learned(struct snapshot *s)
+{
+	const struct snapshot_header old = s->header;
+	const int fd = s->committer.fd;
+	int error;
+
+	if (!save_learned(s))
+		return -ENOBUFS;
+	snapshot_header_place(&s->header);
+	/* The last byte makes it as long as it is to be, all holes. */
+	error = snapshot_write(fd, "", 1, s->header.file_len - 1);
+	for (unsigned i = 0; i < SNAPSHOT_AREAS && !error; i++)
+		error = learn_copy(s->restore_fd, old.area[i].off, fd,
+				   s->header.area[i].off, old.area[i].len);
+	if (!error)
+		error = learn_copy(s->restore_fd, old.mem_off, fd,
+				   s->header.mem_off, old.mem_len);
+	return error ? error
+		     : snapshot_header_write(&s->header, s->state, fd, false);
+}
+
+void snapshot_learn(struct snapshot *s)
+{
+	struct pollfd answer = { s->committer.channel, POLLIN, 0 };
+	int error;
+
+	if (!s->on.options->restore.learn)
+		return;
+	signals_last_resort(LEARN_NS);
+	error = write_learned(s);
+	if (!error)
+		error = committer_commit(&s->committer, true);
+	if (!error) {
+		poll(&answer, 1, -1);
+		error = committer_answer(&s->committer);
+	}
+	if (error)
+		log_warn("snapshot %s: nothing was learned: %s", s->name,
+			 strerror(-error));
+}
+
 /* -- opening and closing
  * -------------------------------------------------------- */
 
@@ -1051,29 +1147,38 @@ int snapshot_open(struct snapshot *s)
 
 	if (!error && snapshot_keeps_orders(s))
 		read_boot_id(s);
+	if (s->on.options->restore.learn)
+		file = &s->on.options->restore.file;
+	else if (!error && file_is_given(file))
+		error = keep_words(s);
 	if (error || !file_is_given(file))
-		return error;
-	error = keep_words(s);
-	if (error)
 		return error;
 	s->pagemap_fd = snapshot_memory_open();
 	s->state = map_state(SNAPSHOT_STATE_MAX);
 	if (!s->state)
 		return log_errno("memory for a snapshot's state");
-	error = committer_open(&s->committer, "--snapshot ", file);
+	error = committer_open(&s->committer,
+			       s->on.options->restore.learn ? "--restore "
+							    : "--snapshot ",
+			       file);
 	return error ? error : check_two_files(s);
 }
 
 unsigned snapshot_features(const struct snapshot *s)
 {
-	return file_is_given(&s->on.options->snapshot.file) ? FEATURE_SNAPSHOT
-							    : 0;
+	const struct options *o = s->on.options;
+
+	return (file_is_given(&o->snapshot.file) ? FEATURE_SNAPSHOT : 0) |
+	       (o->restore.learn ? FEATURE_LEARN : 0);
 }
 
 uint64_t snapshot_largest(const struct snapshot *s)
 {
 	uint64_t size = s->on.options->ram.size;
 
+	if (s->on.options->restore.learn)
+		return s->header.file_len + SNAPSHOT_STATE_MAX +
+		       2 * SNAPSHOT_ALIGN;
 	if (!file_is_given(&s->on.options->snapshot.file))
 		return 0;
 	if (snapshot_restores(s))

@@ -9,6 +9,7 @@
 #include "boot/machine.h"
 #include "boot/options/options.h"
 #include "boot/snapshot/file.h"
+#include "boot/snapshot/learn.h"
 #include "cpu/guest.h"
 #include "cpu/loop/committer.h"
 #include "virtio/devices.h"
@@ -44,6 +45,7 @@ struct snapshot {
 	char name_room[FILE_NAME_BYTES];
 	struct snapshot_header header;
 	struct state records; /* those that are not loaded yet */
+	struct learned learned;
 
 	uint8_t *state;	  /* SNAPSHOT_STATE_MAX bytes, to be saved to */
 	char boot_id[36]; /* this host's, until it boots again; or zeros */
@@ -90,6 +92,12 @@ int snapshot_load_rest(struct snapshot *s);
 /* From now on the guest's signal, or its word, takes one: 0 or -errno, logged.
  */
 int snapshot_attach(struct snapshot *s);
+
+/*
+ * With --restore PATH,learn, when no vCPU runs any more: a new PATH that says
+ * besides which pages the guest has written. What fails is logged.
+ */
+void snapshot_learn(struct snapshot *s);
 
 void snapshot_close(struct snapshot *s);
 

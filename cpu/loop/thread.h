@@ -89,6 +89,7 @@ enum feature {
 	FEATURE_SOCKET_FILE = 1 << 15, /* for the broker to remove */
 	FEATURE_OUTPUT_MAX = 1 << 16,  /* a serial output file with max= */
 	FEATURE_SNAPSHOT = 1 << 17,    /* --snapshot */
+	FEATURE_LEARN = 1 << 18,       /* --restore PATH,learn */
 };
 
 #endif

@@ -467,6 +467,13 @@ do_disk_snapshot() {
 	mote --restore "$tmp/disk.snap" $FLAGS && well 0 'generation 4'
 }
 
+# A clone that learns.
+do_learn() {
+	sguest learn --snapshot "$tmp/learn.snap,on=ready" && well 0 || return 1
+	# shellcheck disable=SC2086 # words
+	mote --restore "$tmp/learn.snap,learn" $FLAGS && well 0 written
+}
+
 disk_direct() {
 	sguest virtio_write -a 'byte=7 sector=5 sectors=3 askew=1' \
 		-d "$tmp/a.img,direct,engine=$engine" && well 0 'same 1536 of'

@@ -7,7 +7,7 @@
 /* uses: cpu/command/command.c cpu/command/frames.c cpu/command/orders.c */
 /* uses: cpu/loop/file.c cpu/loop/format.c cpu/loop/unixsock.c */
 /* uses: cpu/loop/committer.c cpu/loop/helper.c */
-/* uses: mem/ram.c mem/log.c mem/pool.c mem/state.c */
+/* uses: mem/ram.c mem/log.c mem/pool.c mem/state.c boot/snapshot/learn.c */
 /* uses: virtio/devices.c virtio/mmio.c virtio/queue.c virtio/lazy.c */
 /* uses: virtio/limiter.c virtio/block/block.c virtio/block/request.c */
 /* uses: virtio/block/file.c virtio/block/io.c */
@@ -350,6 +350,23 @@ void loop_timer_destroy(struct loop *loop, struct loop_timer *timer)
 unsigned thread_number(void)
 {
 	return 0;
+}
+
+/* Pages are copied ahead by a thread: not here. */
+int thread_start(struct thread *thread)
+{
+	(void)thread;
+	return -EAGAIN;
+}
+
+void thread_join(struct thread *thread)
+{
+	(void)thread;
+}
+
+void signals_last_resort(uint64_t ns)
+{
+	(void)ns;
 }
 
 unsigned signals_take(struct signals *signals)

@@ -307,11 +307,47 @@ void uart_restored(struct uart *uart)
 	call("uart");
 }
 
-int command_restored(struct command *command, const char *hostname)
+void command_restored(struct command *command, const char *hostname)
 {
 	(void)command;
 	assert_string_equal(hostname, "name");
-	return result("command");
+	call("command");
+}
+
+/* -- and of learning, of which test_learn.c has the tests ------------------- */
+
+void learned_load(struct learned *learned, uint64_t size, struct state *state)
+{
+	(void)learned, (void)size;
+	state->at = state->len;
+}
+
+void learned_begin(struct learned *learned, const struct ram *memory)
+{
+	(void)learned, (void)memory;
+}
+
+void learned_end(struct learned *learned)
+{
+	(void)learned;
+}
+
+int learn_copy(int from, uint64_t from_off, int to, uint64_t to_off,
+	       uint64_t len)
+{
+	(void)from, (void)from_off, (void)to, (void)to_off, (void)len;
+	return -EIO;
+}
+
+void snapshot_memory_written(const struct ram *memory, int pagemap_fd,
+			     struct state *state)
+{
+	(void)memory, (void)pagemap_fd, (void)state;
+}
+
+void signals_last_resort(uint64_t ns)
+{
+	(void)ns;
 }
 
 void command_tell_mac(struct command *command, const uint8_t was[6],
@@ -506,9 +542,10 @@ static void make_guest(bool command)
 		guest.vcpus.cpu[i].id = i;
 	guest.command.on = command;
 	devices.count = SLOTS;
-	devices.options.disk_count = 2;
-	devices.options.disks[0].queues = devices.options.disks[1].queues = 1;
-	devices.options.net_count = 1;
+	devices.options = &options.devices;
+	devices.options->disk_count = 2;
+	devices.options->disks[0].queues = devices.options->disks[1].queues = 1;
+	devices.options->net_count = 1;
 	devices.vsock = (void *)disk;
 	for (unsigned i = 0; i < SLOTS; i++) {
 		device[i].queue_count = i < 2 ? 1 : 2;
@@ -1236,7 +1273,7 @@ static void test_machines(void **state)
 	record(1, 0, &len)[8 + 13] = 1;
 	put_file();
 	assert_int_equal(restore(), 0);
-	assert_int_equal(devices.options.disks[1].queues, DEVICE_QUEUES_MAX);
+	assert_int_equal(devices.options->disks[1].queues, DEVICE_QUEUES_MAX);
 	assert_true(machine.tells_panic && !machine.names_virtio);
 	lose();
 	machine.tells_panic = false;
@@ -1352,11 +1389,6 @@ static void test_other_failures(void **state)
 		assert_null(strstr(calls, "devices"));
 		lose();
 	}
-	take_one(true);
-	fails = "command";
-	assert_int_equal(restore(), -EIO);
-	fails = NULL;
-	lose();
 }
 
 static void test_what_cannot_be_opened(void **state)

@@ -941,7 +941,7 @@ static void test_state_deadline_that_has_passed(void **state)
 		{ 0x200ec, 0, 0 },			    /* periodic */
 		{ 0x000ec, 0, 0 },			    /* one-shot */
 	};
-	uint64_t value;
+	uint64_t value = 0;
 
 	(void)state;
 	give_msr(0x6e0, 0, true);

@@ -32,6 +32,7 @@
  *	6 at16 bits8		of the areas, which are words, a map, clusters
  *	7 at12 bits8		of the header, after its check sum was made
  *	8 bytes...		the state is this
+ *	9 at16 value32		guest memory at `at` * 4: a part of a ring
  *
  * What is unchanged must load; and whatever was loaded, the devices must then
  * be able to end. Nothing is allocated that the file does not have bytes for.
@@ -64,6 +65,7 @@
 #define KVM_FD	   1000
 #define VM_FD	   1001
 #define VCPU_FD	   1002
+#define GUEST_USED (4 << 16)  /* of its memory */
 #define LARGEST	   (1u << 20) /* of what the state has bytes for */
 
 int LLVMFuzzerInitialize(int *argc, char ***argv);
@@ -818,6 +820,10 @@ static void change(unsigned how)
 		memcpy(changed + STATE_AT, input, state_len);
 		input_left = 0;
 		break;
+	case 9:
+		at = take(2) * 4;
+		put_le32(ram.region[0].host + at, (uint32_t)take(4));
+		break;
 	default:
 		change_record(how);
 	}
@@ -833,7 +839,7 @@ static bool write_file(void)
 	memcpy(changed, taken, sizeof(changed));
 	state_len = get_le64(taken + 40);
 	while (input_left) {
-		const unsigned how = (unsigned)take(1) % 9;
+		const unsigned how = (unsigned)take(1) % 10;
 
 		if (how != 7) {
 			change(how);
@@ -900,7 +906,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	input = data;
 	input_left = size;
-	memset(ram.region[0].host, 0, 0x50000);
+	memset(ram.region[0].host, 0, GUEST_USED);
 	restore_it(write_file());
 	return 0;
 }

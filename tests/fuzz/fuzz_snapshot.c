@@ -34,8 +34,9 @@
  *	8 bytes...		the state is this
  *	9 at16 value32		guest memory at `at` * 4: a part of a ring
  *
- * What is unchanged must load; and whatever was loaded, the devices must then
- * be able to end. Nothing is allocated that the file does not have bytes for.
+ * What is unchanged must load; what was loaded can be saved, and loaded again;
+ * and whatever was loaded, the devices must then be able to end. Nothing is
+ *allocated that the file does not have bytes for.
  */
 #include <fcntl.h>
 #include <linux/kvm.h>
@@ -460,9 +461,10 @@ static struct vm vm;
 static struct devices devices;
 static struct guest guest;
 static struct snapshot snapshot;
-static int file_fd, disk_fd, peer_fd;
+static int file_fd, again_fd, disk_fd, peer_fd;
 
-static void parse(bool restore)
+/* `restore`: 0 none, 1 the first, 2 the one that was taken of its clone. */
+static void parse(unsigned restore)
 {
 	static char word[2][48], disk[] = "--disk=x/y,ro",
 				 vsock[] = "--vsock=/v";
@@ -470,7 +472,8 @@ static void parse(bool restore)
 
 	snprintf(word[0], sizeof(word[0]), restore ? "--restore" : "-kx");
 	snprintf(word[1], sizeof(word[1]),
-		 restore ? "fd=%d" : "--snapshot=fd=%d,then=continue", file_fd);
+		 restore ? "fd=%d" : "--snapshot=fd=%d,then=continue",
+		 restore == 2 ? again_fd : file_fd);
 	if (restore)
 		line[3] = NULL;
 	must(!options_parse(&options, restore ? 3 : 5, line), "a command line");
@@ -636,7 +639,7 @@ static uint32_t crc32c(const uint8_t *at, size_t len)
 
 static void take_first(void)
 {
-	parse(false);
+	parse(0);
 	make_machine(false);
 	options.cpus = CPUS;
 	options.ram.size = RAM_SIZE;
@@ -688,7 +691,8 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 	log_set_level(LOG_ERROR);
 	file_fd = memfd_create("snapshot", MFD_CLOEXEC);
 	disk_fd = memfd_create("disk", MFD_CLOEXEC);
-	must(!fchmod(file_fd, 0600), "its mode");
+	again_fd = memfd_create("again", MFD_CLOEXEC);
+	must(!fchmod(file_fd, 0600) && !fchmod(again_fd, 0600), "its mode");
 	must(!ftruncate(disk_fd, DISK_SIZE), "a disk");
 	must(!ram_create(&ram, &small), "RAM");
 	take_first();
@@ -880,18 +884,48 @@ static int restore(void)
 	return snapshot_load_rest(&snapshot);
 }
 
-static void restore_it(bool same)
+/* Of the clone; false: a disk is not quiet. */
+static bool take_again(void)
+{
+	static struct snapshot again;
+	char magic[8] = "";
+	bool waits;
+
+	snapshot_init(&again, &snapshot.on);
+	options.restore.file = (struct option_file){ .fd = -1 };
+	options.snapshot = (struct snapshot_options){
+		.file = { .fd = again_fd },
+		.on = SNAPSHOT_ON_READY,
+		.then = SNAPSHOT_CONTINUES,
+	};
+	must(!snapshot_open(&again) && !snapshot_attach(&again), "another");
+	guest.platform.on_ready.call(guest.platform.on_ready.arg, 1);
+	parked->ready(parked->arg, 1);
+	waits = again.phase != SNAPSHOT_IDLE;
+	if (waits)
+		again.patience.expired(again.patience.arg);
+	must(again.phase == SNAPSHOT_IDLE, "it goes on");
+	must(waits || (pread(again_fd, magic, 8, 0) == 8 &&
+		       !memcmp(magic, "MOTESNAP", 8)),
+	     "what was restored can be saved");
+	snapshot_close(&again);
+	munmap(again.state, SNAPSHOT_STATE_MAX);
+	munmap(again.words, OPTIONS_WORDS_MAX);
+	return !waits;
+}
+
+/* 0 or an error; `saves`: and, where there is none, it is saved. */
+static int restore_it(unsigned which, bool *saves)
 {
 	int error;
 
-	parse(true);
+	parse(which);
 	make_machine(true);
 	init_snapshot();
-	snapshot.on.options = &options;
 	loading = true;
 	error = restore();
+	*saves = *saves && !error && take_again();
 	loading = false;
-	must(!same || !error, "what was taken can be restored");
 	if (snapshot.state)
 		munmap(snapshot.state, SNAPSHOT_STATE_MAX);
 	if (snapshot.words)
@@ -900,13 +934,21 @@ static void restore_it(bool same)
 	for (unsigned i = 0; i < devices.count; i++)
 		write_reg(i, 0x70, 0);
 	lose_machine();
+	return error;
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
+	bool same, saves = size % 4 == 0; /* which takes its time */
+
 	input = data;
 	input_left = size;
 	memset(ram.region[0].host, 0, GUEST_USED);
-	restore_it(write_file());
+	same = write_file();
+	must(!restore_it(1, &saves) || !same, "what was taken can be restored");
+	if (!saves)
+		return 0;
+	saves = false;
+	must(!restore_it(2, &saves), "what was restored and saved can be");
 	return 0;
 }

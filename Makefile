@@ -361,7 +361,7 @@ $B/tests/%: $B/obj/tests/linux/%.o
 
 # What `make bench` measures against, built as mote is; and its guests.
 bench-bins: $(patsubst tests/bench/%.c,$B/bench/%,$(wildcard tests/bench/*.c)) \
-	$(addprefix $B/bench/,first.elf first.bin clone.elf)
+	$(addprefix $B/bench/,first.elf first.bin clone.elf idle.elf)
 
 $B/bench/%: $B/obj/tests/bench/%.o
 	@mkdir -p $(@D)

@@ -152,7 +152,7 @@ LIMIT=120
 run env BENCH_OUT="$tmp/made" PEERS="$tmp/peers" tests/bench/run 2 1 launch
 is "$status" 0 "a peer that fails does not end the measurements"
 is "$(json '[.rows[].row]')" \
-	'["first","cpu","end","faults","restore-128m","restore-4g","first-user","sandbox","launches","size"]' \
+	'["first","cpu","end","faults","restore-128m","restore-4g","first-user","sandbox","launches","size","memory-clone"]' \
 	"a short run has all rows of a start"
 is "$(json '.rows[0].sides | map(.side)')" \
 	'["mote","no-sandbox","limit","qemu","lkvm"]' \

@@ -322,6 +322,15 @@ static void drain_output(struct guest *g, const struct ending *ending)
 		;
 }
 
+/* A snapshot that is whole has its name before the status is known, too. */
+static void finish_snapshot(struct guest *g)
+{
+	if (!g->snapshot.finish || g->stopped)
+		return;
+	set_drain_alarm(g);
+	g->snapshot.finish(g->snapshot.arg, drain_time_left(g));
+}
+
 int guest_run(struct guest *g, struct ending *ending)
 {
 	int error;
@@ -341,6 +350,7 @@ int guest_run(struct guest *g, struct ending *ending)
 	command_listen(&g->command);
 	drain_output(g, &g->ending);
 	command_finish(&g->command, &g->ending);
+	finish_snapshot(g);
 	*ending = g->ending;
 	signals_last_resort(LAST_RESORT_NS);
 	return 0;

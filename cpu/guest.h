@@ -18,9 +18,13 @@
 #include "cpu/rtc.h"
 #include "cpu/vcpu.h"
 
-/* Who takes a snapshot on SIGUSR1; NULL: nobody. */
+/*
+ * Who takes a snapshot on SIGUSR1, and who waits for one that is not there yet,
+ * for at most `ns`, once the guest has ended by itself; NULL: nobody.
+ */
 struct guest_snapshot {
 	void (*take)(void *arg);
+	void (*finish)(void *arg, uint64_t ns);
 	void *arg;
 };
 

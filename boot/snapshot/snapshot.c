@@ -32,6 +32,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <poll.h>
 #include <stdio.h>
 #include <string.h>
@@ -915,6 +916,27 @@ static void commit_answered(void *arg, uint32_t events)
 		take_snapshot(s);
 }
 
+/*
+ * The guest that went on has ended by itself, in at most `ns`: its snapshot is
+ * there when mote ends, or why not has been said.
+ */
+static void await_commit(void *arg, uint64_t ns)
+{
+	struct snapshot *s = arg;
+	struct guest *g = s->on.guest;
+	struct pollfd fds[] = { { s->committer.channel, POLLIN, 0 },
+				{ g->signals.source.fd, POLLIN, 0 } };
+	const int ms = ns / 1000000 < INT_MAX ? (int)(ns / 1000000) : -1;
+
+	while (s->phase == SNAPSHOT_COMMITS && !exits(s) && !g->stopped &&
+	       poll(fds, ARRAY_LEN(fds), ms) > 0) {
+		if (fds[0].revents)
+			finish_commit(s, committer_answer(&s->committer));
+		else
+			signals_take(&g->signals);
+	}
+}
+
 static void take_by_signal(void *arg)
 {
 	struct snapshot *s = arg;
@@ -1219,8 +1241,10 @@ int snapshot_attach(struct snapshot *s)
 
 	if (!file_is_given(&s->on.options->snapshot.file))
 		return 0;
+	g->snapshot =
+		(struct guest_snapshot){ .finish = await_commit, .arg = s };
 	if (when == SNAPSHOT_ON_SIGNAL)
-		g->snapshot = (struct guest_snapshot){ take_by_signal, s };
+		g->snapshot.take = take_by_signal;
 	else
 		g->platform.on_ready =
 			(struct platform_ready){ &g->loop, take_when_ready, s };

@@ -82,6 +82,7 @@ static void offer(struct vring *ring, unsigned at, void *data, uint32_t len,
 
 static struct disk {
 	unsigned slot, number;
+	bool ro;
 	struct vring ring;
 	uint32_t version[BLOCKS]; /* 0: as the image has it */
 	struct disk_request {
@@ -108,6 +109,7 @@ static uint64_t word_of(const struct disk *d, unsigned block, unsigned i)
 
 static void start_disk(struct disk *d)
 {
+	d->ro = virtio_offered(d->slot) & BLK_F_RO;
 	virtio_start(d->slot, F_VERSION_1 | F_EVENT_IDX | BLK_F_FLUSH,
 		     &d->ring);
 }
@@ -127,7 +129,7 @@ static void kick_disk(struct disk *d, uint16_t before)
 static void ask_disk(struct disk *d, unsigned i)
 {
 	struct disk_request *r = &d->request[i];
-	const bool write = random() & 1;
+	const bool write = random() & 1 && !d->ro;
 	const unsigned at = 3 * i;
 
 	/* No two requests that are under way have the same block. */

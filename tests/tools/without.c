@@ -4,11 +4,12 @@
  *
  *	without CALL[:ERROR][,...] COMMAND...
  *
- * Each call named fails, with ENOSYS (as on an older kernel), EPERM, EINVAL or
- * ENODEV, or does nothing and says that it has (`done`). `capbset` stands for
- * PR_CAPBSET_DROP of prctl(2), `core` for PR_SCHED_CORE of it, `netns` for an
- * unshare(2) that has CLONE_NEWNET among its flags, `readonly` for the question
- * whether KVM has read-only memory. The command's own filters come on top.
+ * Each call named fails, with ENOSYS (as on an older kernel), EPERM, EINVAL,
+ * ENODEV or EIO, or does nothing and says that it has (`done`). `capbset`
+ * stands for PR_CAPBSET_DROP of prctl(2), `core` for PR_SCHED_CORE of it,
+ * `netns` for an unshare(2) that has CLONE_NEWNET among its flags, `readonly`
+ * for the question whether KVM has read-only memory. The command's own filters
+ * come on top.
  */
 #include <errno.h>
 #include <linux/audit.h>
@@ -39,13 +40,16 @@ static const struct call {
 	{ "chroot", SYS_chroot, -1, false, 0 },
 	{ "close_range", SYS_close_range, -1, false, 0 },
 	{ "core", SYS_prctl, 62, false, 0 },
+	{ "fsync", SYS_fsync, -1, false, 0 },
 	{ "io_uring_setup", SYS_io_uring_setup, -1, false, 0 },
 	{ "landlock_create_ruleset", 444, -1, false, 0 },
 	{ "mount", SYS_mount, -1, false, 0 },
 	{ "netns", SYS_unshare, CLONE_NEWNET, true, 0 },
 	{ "open_tree", SYS_open_tree, -1, false, 0 },
 	{ "pivot_root", SYS_pivot_root, -1, false, 0 },
+	{ "pwrite64", SYS_pwrite64, -1, false, 0 },
 	{ "readonly", SYS_ioctl, KVM_CAP_READONLY_MEM, false, 2 },
+	{ "renameat", SYS_renameat, -1, false, 0 },
 	{ "setfsuid", SYS_setfsuid, -1, false, 0 },
 	{ "setgroups", SYS_setgroups, -1, false, 0 },
 	{ "setresuid", SYS_setresuid, -1, false, 0 },
@@ -57,7 +61,7 @@ static const struct error {
 	int number;
 } errors[] = {
 	{ "ENOSYS", ENOSYS }, { "EPERM", EPERM }, { "EINVAL", EINVAL },
-	{ "ENODEV", ENODEV }, { "done", 0 },
+	{ "ENODEV", ENODEV }, { "EIO", EIO },	  { "done", 0 },
 };
 
 static struct sock_filter code[4 + 4 * CALLS];

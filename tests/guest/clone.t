@@ -50,7 +50,9 @@ is "$(cat "$out")" "words of a command" "with what its command says"
 restore -- other 43
 ends 43 exited "and its clones as theirs do"
 
-# All at once.
+# All at once. A host that takes down so many machines may be slower at that than
+# mote likes, and mote then says so.
+slow='the host does not finish what the guest had begun'
 i=0
 while [ "$i" -lt "$clones" ]; do
 	(
@@ -69,9 +71,11 @@ while [ "$i" -lt "$clones" ]; do
 	err=$tmp/err$i
 	if [ "$(cat "$tmp/status$i")" = "$i" ] &&
 		[ "$(told a) $(told H)" = "run
-$i c$i" ] && grep -qx "eWHO=$i" "$out" && [ ! -s "$err" ]; then
+$i c$i" ] && grep -qx "eWHO=$i" "$out" && ! grep -v "$slow" "$err"; then
 		good=$((good + 1))
 	else
+		echo "# clone $i: status $(cat "$tmp/status$i"), it says:"
+		tap_note <"$out"
 		tap_diagnose
 	fi
 	i=$((i + 1))

@@ -186,6 +186,26 @@ attempt_all <<-'END'
 	mote 425 io_uring_setup 1 0|with a serial socket: has a ring do it
 	vCPU_0 288 accept4 -1 0 0 0|a client in a vCPU
 END
+with="--snapshot $tmp/x.snap"
+attempt_all <<-'END'
+	mote 264 ? -100 0 -100 0|with --snapshot: renames, as the committer does
+	mote 82 ? 0 0|with --snapshot: renames by paths
+	mote 316 ? -100 0 -100 0 0|with --snapshot: renames in the newest way
+	mote 263 unlinkat -100 0 0|with --snapshot: removes, as the committer does
+	mote 257 openat -100 0 194 384|with --snapshot: makes a file, as it does
+	mote 74 ? 0|with --snapshot: waits for a disk, as it does
+	mote 77 ? 0 4096|with --snapshot: another length for a file
+	mote 46 sendmsg -1 0 0|with --snapshot: passes descriptors
+	mote 47 recvmsg -1 0 0|with --snapshot: takes descriptors from others
+	mote 16 ioctl -1 0x4138ae84 0|with --snapshot: KVM_SET_SREGS
+	mote 16 ioctl -1 0x4008ae89 0|with --snapshot: KVM_SET_MSRS
+	mote 16 ioctl -1 0x4020ae46 0|with --snapshot: maps memory
+	vCPU_0 16 ioctl -1 0x8138ae83 0|with --snapshot: KVM_GET_SREGS in a vCPU
+	vCPU_0 17 pread64 0 0 0 0|with --snapshot: reads in a vCPU
+	vCPU_0 18 pwrite64 0 0 0 0|with --snapshot: writes in a vCPU
+	disk_0 18 pwrite64 0 0 0 0|with --snapshot: the file in a worker
+END
+rm -f "$tmp/x.snap"
 # A program that serves a network.
 socat -u "UNIX-LISTEN:$tmp/n,fork" "OPEN:/dev/null,append" &
 server=$!
@@ -213,7 +233,8 @@ is "$(cat "$tmp/injected") $status" "trapped 159" \
 name0=$((0x20000000)) name1=$((0x20000080)) port=$((0x20001000))
 address=$((port - 100))
 
-# start_broker OPTION...: $broker is the number of the process
+# start_broker OPTION...: $broker is the number of the process; of the committer,
+# too, where the options have one start
 start_broker() {
 	with="$*"
 	start
@@ -221,16 +242,18 @@ start_broker() {
 	await grep -q '^Seccomp:.2' "/proc/$broker/status"
 }
 
-# broker_attempt NUMBER NAME ARGUMENT...|WHAT
-broker_attempts() {
+# beside_attempts NAME OPTION VALUE: of the process that has that name and comes
+# with the option; its input has lines NUMBER NAME ARGUMENT...|WHAT
+beside_attempts() {
+	beside=$1 beside_option=$2 beside_value=$3
 	while IFS='|' read -r call what; do
 		# shellcheck disable=SC2086 # words
 		set -- $call
 		broker_number=$1 broker_call=$2
 		shift 2
-		start_broker --vsock "$tmp/v" </dev/null
+		start_broker "$beside_option" "$beside_value" </dev/null
 		is "$("$TOOLS/inject" "$broker" "$broker_number" "$@")" trapped \
-			"$broker_call is the end of the broker: $what"
+			"$broker_call is the end of the $beside: $what"
 		until_gone "$broker"
 		ok "mote goes on without it: $broker_call, $what" \
 			kill -9 "$pid"
@@ -243,7 +266,7 @@ until_gone() {
 	await sh -c '! grep -q "^State:.[^Z]" "/proc/$1/status"' sh "$1"
 }
 
-broker_attempts <<-END
+beside_attempts broker --vsock "$tmp/v" <<-END
 	41 socket 2 526337 0|a socket of the network
 	41 socket 1 526338 0|a datagram socket
 	41 socket 1 1 0|a socket that would wait
@@ -306,6 +329,68 @@ is "$("$TOOLS/inject" "$broker" 263 4 "$name1" 0)" "returned 0" \
 kill -9 "$pid"
 guest_end
 ok "another file in the directory is left" test -e "$tmp/victim"
+
+# -- the committer: the process that has the directory of snapshots ---------------
+
+# In its memory and its numbers: see cpu/loop/committer.h.
+begun=$((0x20000000)) named=$((0x20000200)) elsewhere=$((0x20000400))
+flags=$((0302 | 02000000))
+beside_attempts committer --snapshot "$tmp/x.snap" <<-END
+	264 renameat 3 $elsewhere 3 $named|gives another file the name
+	264 renameat 3 $begun 3 $elsewhere|gives the file another name
+	264 renameat 3 $((begun + 1)) 3 $named|gives it to a file with the end of that name
+	264 renameat 3 $named 3 $begun|the other way round
+	316 renameat2 3 $begun 3 $named 2|exchanges them
+	263 unlinkat 3 $named 0|removes what is there
+	263 unlinkat 3 $((begun + 1)) 0|removes a file with the end of that name
+	263 unlinkat 3 $begun 512|removes a directory
+	257 openat 3 $named $flags 384|makes a file of the other name
+	257 openat 3 $begun $((flags & ~0200)) 384|opens a file that is there
+	257 openat 3 $begun 2|opens it to be written
+	257 openat 3 $begun $((flags | 01000)) 384|empties a file
+	2 open $begun 0|opens a file by its path
+	10 mprotect $begun 4096 3|makes its names writable
+	11 munmap $begun 4096|unmaps its names
+	9 mmap $begun 4096 3 50 -1 0|maps others over them
+	0 read 3 $elsewhere 1|reads from elsewhere than from mote
+	0 read 4 $elsewhere 1|reads what mote has written
+	1 write 4 $elsewhere 1|writes to the file
+	17 pread64 4 $elsewhere 1 0|reads it at a place
+	46 sendmsg 4 $elsewhere 0|sends elsewhere than to mote
+	47 recvmsg 0 $elsewhere 0|takes descriptors from mote
+	77 ftruncate 4 0|empties the file
+	91 fchmod 4 511|who may read it
+	81 fchdir 3|another directory
+	41 socket 1 526337 0|a socket
+	59 execve 0 0 0|runs a program
+	56 clone 17 0 0 0 0|forks
+	62 kill 1 0|signals another process
+	101 ptrace 0 0 0 0|asks to be traced
+	105 setuid 0|becomes root
+	272 unshare 0x10000000|a new user namespace
+	39 getpid|its own number
+END
+
+start_broker --snapshot "$tmp/x.snap"
+is "$(sed -n 's/^20000000-20001000 \([rwxps-]*\) .*/\1/p' "/proc/$broker/maps")" \
+	r--p "the committer's names cannot be written to"
+is "$(sed -n 's/^Seccomp:.//p; s/^NoNewPrivs:.//p; s/^CapEff:.//p
+	s/^CapBnd:.//p' "/proc/$broker/status" | sort -u | tr '\n' ' ')" \
+	"$([ "$(id -u)" -eq 0 ] && echo '0000000000000000 1 2 ' ||
+		grep '^CapBnd' "/proc/$broker/status" | sed 's/.*:.//
+			s/^/0000000000000000 1 2 /')" \
+	"the committer is filtered and has no capability"
+is "$("$TOOLS/inject" "$broker" 264 3 "$begun" 3 "$named")" "returned 0" \
+	"the committer can rename the file itself"
+ok "... which is there then" test -e "$tmp/x.snap"
+is "$("$TOOLS/inject" "$broker" 257 3 "$begun" "$flags" 384)" "returned 1" \
+	"... and make the next one"
+kill -9 "$pid"
+guest_end
+ok "the committer removes it when mote is gone" \
+	unlinked "$(echo "$tmp"/.x.snap.*)"
+
+# -- again the broker ----------------------------------------------------------------
 
 # What mote writes to it is a request, or its end.
 channel_of() {

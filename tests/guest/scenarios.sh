@@ -754,6 +754,94 @@ do_command_flood() {
 	well 123 'makes no sense'
 }
 
+# -- --snapshot --------------------------------------------------------------------
+
+# snapshot_disks: what the guest writes, whole and as a layer
+snapshot_disks() {
+	for snapshot_image in a b; do
+		perl -e 'print "M" x (1 << 20)' >"$tmp/$snapshot_image.img"
+	done
+}
+
+# srestore ARG...: a snapshot goes on
+srestore() {
+	rm -f "$events"
+	# shellcheck disable=SC2086 # words
+	run "$MOTE" --restore "$tmp/x.snap" --events "$events" "$@" $FLAGS
+}
+
+# A clone is saved, too: what it has written and what it was restored with.
+do_snapshot() {
+	snapshot_disks
+	sguest generations -a generations=3 -d "$tmp/a.img,ephemeral" \
+		-d "$tmp/b.img" --snapshot "$tmp/x.snap,on=ready"
+	well 0 'generation 1' && [ "$(reason)" = snapshot ] || return
+	srestore --snapshot "$tmp/x.snap,on=ready"
+	well 0 'generation 2' && [ "$(reason)" = snapshot ] || return
+	srestore
+	well 0 'lived through 3'
+}
+
+# Of zeros there are holes, which the clone of a clone has, too.
+do_snapshot_zeros() {
+	snapshot_disks
+	sguest snapshot -a case=zeros -d "$tmp/a.img,ephemeral" \
+		--snapshot "$tmp/x.snap,on=ready"
+	well 0 saved && [ "$(reason)" = snapshot ] || return
+	srestore --snapshot "$tmp/x.snap,on=ready"
+	well 0 saved && [ "$(reason)" = snapshot ] || return
+	srestore
+	well 0 'zeros are zeros'
+}
+
+snapshot_is_another() {
+	snapshot_new=$(stat -c %i "$tmp/x.snap") &&
+		[ "$snapshot_new" != "$snapshot_old" ]
+}
+
+# Those that were begun are removed.
+snapshots_removed() {
+	for snapshot_begun in "$tmp"/.x.snap.*; do
+		unlinked "$snapshot_begun" || return
+	done
+}
+
+# Twice, by a signal; the file of a third one is begun.
+do_snapshot_signal() {
+	rm -f "$tmp/x.snap" "$tmp"/.x.snap.*
+	snapshot_old=none snapshot_count=0
+	sguest_start hang --snapshot "$tmp/x.snap"
+	await says hanging
+	for _ in 1 2; do
+		kill -USR1 "$pid"
+		await snapshot_is_another || break
+		snapshot_old=$snapshot_new
+		snapshot_count=$((snapshot_count + 1))
+		guest_heard
+	done
+	kill -INT "$pid"
+	guest_end
+	well 130 && [ $snapshot_count = 2 ] && snapshots_removed
+}
+
+do_snapshot_fd() {
+	: >"$tmp/x.snap"
+	# shellcheck disable=SC2086 # words
+	run sh -c 'exec "$@" 3<>"$0"' "$tmp/x.snap" "$MOTE" \
+		-k "$GUESTS/snapshot.elf" -m 64M -a case=string \
+		--snapshot fd=3,on=ready $FLAGS
+	well 0 saved || return
+	srestore
+	well 0 'eight bytes came'
+}
+
+# The guest goes on, ends at once, and mote waits for its file.
+do_snapshot_continue() {
+	sguest snapshot -a case=string \
+		--snapshot "$tmp/x.snap,on=ready,then=continue"
+	well 0 'eight bytes came'
+}
+
 # The names of all scenarios.
 scenarios() {
 	sed -n 's/^do_\([a-z_]*\)() {$/\1/p' tests/guest/scenarios.sh

@@ -299,6 +299,24 @@ static void do_flush(void)
 	print("all was written\n");
 }
 
+/* Zeros over what the image has; of them a snapshot has no more than a hole. */
+static void do_zeros(void)
+{
+	start_disk(0);
+	if (block_request(0, &ring, BLK_WRITE, 64, data, sizeof(data)))
+		fail("a write");
+	for (unsigned i = 0; i < 2; i++) {
+		say_ready();
+		memset(data, 0xee, sizeof(data));
+		if (block_request(0, &ring, BLK_READ, 64, data, sizeof(data)))
+			fail("a read");
+		for (unsigned n = 0; n < 16; n++)
+			if (data[n][0] || data[n][SECTOR - 1])
+				fail("sector %u has %x", n, data[n][0]);
+	}
+	print("zeros are zeros\n");
+}
+
 /* The device is not told: it looks, or nobody does. */
 static void do_stale(void)
 {
@@ -383,8 +401,9 @@ static const struct {
 	{ "deadline", do_deadline }, { "later", do_later },
 	{ "pending", do_pending },   { "halted", do_halted },
 	{ "clock", do_clock },	     { "flush", do_flush },
-	{ "stale", do_stale },	     { "broken", do_broken },
-	{ "string", do_string },     { "memory", do_memory },
+	{ "zeros", do_zeros },	     { "stale", do_stale },
+	{ "broken", do_broken },     { "string", do_string },
+	{ "memory", do_memory },
 };
 
 void guest_main(const uint8_t *boot_params)

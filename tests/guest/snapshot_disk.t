@@ -61,7 +61,7 @@ restore "$snap" -d "$disk" -d "$base,ephemeral"
 is "$status $(last_line)" "0 generation 3" "a guest goes on with its disks"
 restore "$snap"
 refused "a disk that was written since is refused" \
-	'disk 0 (disk.img) was written or replaced since the snapshot'
+	'disk 0: its file was written or replaced since the snapshot'
 restore "$snap" -d "$tmp/copy" -d "$base,ephemeral"
 refused "so is a copy of it" 'or say ,moved'
 restore "$snap,moved" -d "$tmp/copy" -d "$base,ephemeral"

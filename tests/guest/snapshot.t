@@ -60,6 +60,8 @@ case_of clock ephemeral 'the time goes on' \
 	"four CPUs agree on the time, which never goes back"
 case_of flush iops=40 'all was written' \
 	"requests that a slow disk holds, a FLUSH behind them, come to their end"
+case_of zeros ephemeral 'zeros are zeros' \
+	"zeros over an image are zeros, and not the image"
 case_of stale ephemeral 'it was found' \
 	"what the device was not told of is found"
 case_of broken ephemeral 'a reset mends it' \

@@ -101,6 +101,18 @@ static void do_deadline(void)
 	print("the deadline was heard of\n");
 }
 
+/* It is over while nobody runs: the CPU waits for what its IN says. */
+static void do_soon(void)
+{
+	if (!has_deadline())
+		return;
+	print("saved\n");
+	set_deadline(rdtsc() + 20000);
+	in8(PORT_READY);
+	await_deadline(1);
+	print("the deadline was heard of\n");
+}
+
 /* It comes later, and not before. */
 static void do_later(void)
 {
@@ -398,12 +410,12 @@ static const struct {
 	const char *name;
 	void (*run)(void);
 } cases[] = {
-	{ "deadline", do_deadline }, { "later", do_later },
-	{ "pending", do_pending },   { "halted", do_halted },
-	{ "clock", do_clock },	     { "flush", do_flush },
-	{ "zeros", do_zeros },	     { "stale", do_stale },
-	{ "broken", do_broken },     { "string", do_string },
-	{ "memory", do_memory },
+	{ "deadline", do_deadline }, { "soon", do_soon },
+	{ "later", do_later },	     { "pending", do_pending },
+	{ "halted", do_halted },     { "clock", do_clock },
+	{ "flush", do_flush },	     { "zeros", do_zeros },
+	{ "stale", do_stale },	     { "broken", do_broken },
+	{ "string", do_string },     { "memory", do_memory },
 };
 
 void guest_main(const uint8_t *boot_params)

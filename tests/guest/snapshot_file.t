@@ -25,7 +25,8 @@ done
 
 # left FILE...: what else is in the directory of snapshots
 left() {
-	ls -A "$dir" | grep -vxF "$(printf '%s\n' "$@")"
+	find "$dir" -mindepth 1 -printf '%f\n' |
+		grep -vxF "$(printf '%s\n' "$@")"
 }
 
 # nothing_left FILE...: now, or soon: the committer removes it

@@ -367,9 +367,8 @@ ends_meanwhile() {
 		sleep 0.01
 	done
 	# Two that come before the first is seen are one.
-	until_over=100
-	while [ "$until_over" -gt 0 ] && kill "-$signal" "$pid" 2>/dev/null; do
-		until_over=$((until_over - 1))
+	until guest_gone; do
+		kill "-$signal" "$pid" 2>/dev/null
 		sleep 0.1
 	done
 	guest_end

@@ -71,6 +71,18 @@ static void offer(struct vring *ring, unsigned at, void *data, uint32_t len,
 	vring_offer(ring, (uint16_t)at);
 }
 
+/* These devices use buffers in order: one that is missed has been lost. */
+static bool next_used(struct vring *ring, uint32_t *id, uint32_t *len)
+{
+	const uint16_t wanted = ring->avail.ring[ring->used_idx % ring->size];
+
+	if (!vring_used(ring, id, len))
+		return false;
+	if (*id != wanted)
+		fail("buffer %u comes back, and %u was lost", *id, wanted);
+	return true;
+}
+
 /* -- disks ------------------------------------------------------------------
  */
 
@@ -278,7 +290,7 @@ static void begin_net(void)
 
 	if (!net.here)
 		return;
-	if (vring_used(&net.tx, &id, &len))
+	if (next_used(&net.tx, &id, &len))
 		net.sending = false;
 	if (net.sending)
 		return;
@@ -310,7 +322,7 @@ static bool net_is_done(void *arg)
 	uint32_t id, len;
 
 	(void)arg;
-	while (vring_used(&net.rx, &id, &len)) {
+	while (next_used(&net.rx, &id, &len)) {
 		take_frame(net.in[id % SIZE] + NET_HEADER, len);
 		offer(&net.rx, id % SIZE, net.in[id % SIZE], NET_BUFFER,
 		      D_WRITE);
@@ -457,9 +469,9 @@ static bool vsock_is_done(void *arg)
 	uint32_t id, len;
 
 	(void)arg;
-	while (vring_used(&vsock.tx, &id, &len))
+	while (next_used(&vsock.tx, &id, &len))
 		vsock.sending = false;
-	while (vring_used(&vsock.rx, &id, &len)) {
+	while (next_used(&vsock.rx, &id, &len)) {
 		take_packet(vsock.in[id % SIZE]);
 		offer(&vsock.rx, id % SIZE, vsock.in[id % SIZE], VSOCK_BUFFER,
 		      D_WRITE);

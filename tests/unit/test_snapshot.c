@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* uses: boot/snapshot/snapshot.c boot/snapshot/file.c mem/state.c */
 /* uses: cpu/loop/file.c tests/unit/kept_log.c */
+/* ldflags: -Wl,--wrap=poll */
 /*
  * When a snapshot is taken, what happens where one cannot be, and which
  * records are restored in which order; over parts that are a number each.
  */
 #include <fcntl.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
@@ -149,6 +151,7 @@ static char disk[2];
 static bool layered; /* disk 1 is ephemeral */
 static char path[64];
 static int file_fd; /* of what is taken, and restored */
+static int learned_fd;
 
 static unsigned slot_of(const struct device *d)
 {
@@ -173,6 +176,8 @@ void mmio_state_queue(struct device *d, unsigned queue, struct state *state)
 void net_state(struct net *net, struct state *state)
 {
 	assert_ptr_equal(net, &devices.net[0]);
+	/* Of which net_state makes something: it is known before. */
+	assert_int_equal(net->own_mac, state->loading && guest.command.on);
 	part(NET, 0, state);
 }
 
@@ -286,6 +291,7 @@ void platform_end(struct platform *platform, enum end_reason reason,
 	(void)platform;
 	assert_int_equal(reason, END_SNAPSHOT);
 	assert_int_equal(status, 0);
+	ends = reason;
 	call("end");
 }
 
@@ -314,40 +320,82 @@ void command_restored(struct command *command, const char *hostname)
 	call("command");
 }
 
-/* -- and of learning, of which test_learn.c has the tests ------------------- */
+/* -- what was learned, of which test_learn.c has the tests ----------------- */
+
+#define RUN 0x1234u
+
+static unsigned copied; /* bytes, in all */
 
 void learned_load(struct learned *learned, uint64_t size, struct state *state)
 {
-	(void)learned, (void)size;
-	state->at = state->len;
+	uint32_t run[2] = { 0 };
+
+	assert_int_equal(size, RAM_SIZE);
+	learned->count = (state->len - state->at) / LEARN_RUN_BYTES;
+	state_u32(state, &run[0]);
+	state_u32(state, &run[1]);
+	state_check(state, run[0] == RUN, "they are in no order");
 }
 
 void learned_begin(struct learned *learned, const struct ram *memory)
 {
-	(void)learned, (void)memory;
+	assert_ptr_equal(learned, &s.learned);
+	assert_ptr_equal(memory, &ram);
+	call("ahead");
 }
 
 void learned_end(struct learned *learned)
 {
-	(void)learned;
+	assert_ptr_equal(learned, &s.learned);
+	call("join");
 }
 
+/* Of a large one its beginning only. */
 int learn_copy(int from, uint64_t from_off, int to, uint64_t to_off,
 	       uint64_t len)
 {
-	(void)from, (void)from_off, (void)to, (void)to_off, (void)len;
-	return -EIO;
+	char some[8192];
+	const size_t n = len < sizeof(some) ? (size_t)len : sizeof(some);
+
+	assert_int_equal(from, s.restore_fd);
+	assert_int_equal(to, s.committer.fd);
+	if (!len)
+		return 0;
+	copied += (unsigned)len;
+	assert_int_equal(pread(from, some, n, (off_t)from_off), n);
+	assert_int_equal(pwrite(to, some, n, (off_t)to_off), n);
+	return result("copy");
 }
 
 void snapshot_memory_written(const struct ram *memory, int pagemap_fd,
 			     struct state *state)
 {
-	(void)memory, (void)pagemap_fd, (void)state;
+	uint32_t run[2] = { RUN, 1 };
+
+	assert_ptr_equal(memory, &ram);
+	assert_int_equal(pagemap_fd, s.pagemap_fd);
+	state_u32(state, &run[0]);
+	state_u32(state, &run[1]);
+	if (result("written"))
+		state->wrong = "there is no room for it";
 }
 
 void signals_last_resort(uint64_t ns)
 {
-	(void)ns;
+	assert_true(ns > 0);
+	call("last");
+}
+
+int __wrap_poll(struct pollfd *fds, nfds_t count, int timeout);
+
+int __wrap_poll(struct pollfd *fds, nfds_t count, int timeout)
+{
+	assert_int_equal(count, 1);
+	assert_int_equal(fds->fd, s.committer.channel);
+	assert_int_equal(fds->events, POLLIN);
+	assert_int_equal(timeout, -1);
+	call("poll");
+	return 1;
 }
 
 void command_tell_mac(struct command *command, const uint8_t was[6],
@@ -357,13 +405,16 @@ void command_tell_mac(struct command *command, const uint8_t was[6],
 	call("mac");
 }
 
-static bool ends_at_signal;
+/* What comes while it is written: the end, or the signal that takes one. */
+static bool ends_at_signal, asks_at_signal;
 
 unsigned signals_take(struct signals *signals)
 {
 	assert_ptr_equal(signals, &guest.signals);
 	if (ends_at_signal)
 		ends = END_SIGNAL;
+	if (asks_at_signal)
+		guest.snapshot.take(guest.snapshot.arg);
 	return 0;
 }
 
@@ -450,10 +501,11 @@ static int channel, committed_last, commit_answer;
 int committer_open(struct committer *c, const char *option,
 		   const struct option_file *file)
 {
-	assert_string_equal(option, "--snapshot ");
-	(void)file;
+	assert_string_equal(option, options.restore.learn ? "--restore "
+							  : "--snapshot ");
+	assert_string_equal(file->path ? file->path : path, path);
 	*c = COMMITTER_NONE;
-	c->fd = dup(file_fd);
+	c->fd = dup(options.restore.learn ? learned_fd : file_fd);
 	c->channel = channel;
 	return 0;
 }
@@ -536,7 +588,8 @@ static void make_guest(bool command)
 	options.cpus = CPUS;
 	options.ram.size = ram.size = RAM_SIZE;
 	options.name = "name";
-	vm.cpus_max = 4;
+	vm = (struct vm){ .cpus_max = 4 };
+	ends = END_NONE;
 	guest.vcpus.count = CPUS;
 	for (unsigned i = 0; i < VM_CPUS_MAX; i++)
 		guest.vcpus.cpu[i].id = i;
@@ -610,8 +663,8 @@ static int setup(void **state)
 	broken = -1;
 	channel = 77;
 	layered = devices_are_quiet = true;
-	wants_words = ends_at_signal = false;
-	ends = END_NONE;
+	wants_words = ends_at_signal = asks_at_signal = false;
+	logged.count = copied = 0;
 	make_guest(false);
 	return file_fd < 0;
 }
@@ -746,18 +799,88 @@ static void test_one_at_a_time(void **state)
 	taker(SNAPSHOT_ON_SIGNAL, SNAPSHOT_CONTINUES);
 	ask();
 	called("park pause");
+	/* What is saved is no older than this. */
 	ask();
 	called("");
-	expect_log("--snapshot: one is being taken already");
+	asks_at_signal = true;
+	park();
+	asks_at_signal = false;
+	called(WRITTEN " go run");
+	answer(0);
+	called("");
+	assert_int_equal(s.phase, SNAPSHOT_IDLE);
+	/* What gets its name is older: one more, however often it is asked. */
+	ask();
+	park();
+	called("park pause " WRITTEN " go run");
+	ask();
+	ask();
+	called("");
+	answer(0);
+	called("park pause");
 	park();
 	called(WRITTEN " go run");
-	/* The file has no name yet. */
-	ask();
-	called("");
-	expect_log("--snapshot: one is being taken already");
 	answer(0);
+	called("");
+	assert_int_equal(s.phase, SNAPSHOT_IDLE);
 	ask();
 	called("park pause");
+	lose();
+}
+
+/* Once more, while a file got its name, and then there is no such. */
+static void test_once_more(void **state)
+{
+	(void)state;
+	/* The guest has ended since. */
+	taker(SNAPSHOT_ON_SIGNAL, SNAPSHOT_CONTINUES);
+	ask();
+	park();
+	called("park pause " WRITTEN " go run");
+	ask();
+	ends = END_POWEROFF;
+	answer(0);
+	called("");
+	lose();
+	/* It ends by it; or has to go on. */
+	for (unsigned i = 0; i < 2; i++) {
+		make_guest(false);
+		taker(SNAPSHOT_ON_SIGNAL, SNAPSHOT_EXITS);
+		ask();
+		park();
+		called("park pause " WRITTEN);
+		ask();
+		called("");
+		answer(i ? -ENOSPC : 0);
+		called(i ? "empty go run park pause" : "end");
+		if (i)
+			expect_log("its file: No space left on device");
+		lose();
+	}
+	/* There is no file for it. */
+	make_guest(false);
+	taker(SNAPSHOT_ON_SIGNAL, SNAPSHOT_CONTINUES);
+	ask();
+	park();
+	called("park pause " WRITTEN " go run");
+	ask();
+	close(s.committer.fd);
+	s.committer.fd = -1;
+	answer(0);
+	called("");
+	expect_log("a file for it could not be made");
+	assert_int_equal(s.phase, SNAPSHOT_IDLE);
+	lose();
+	/* Nor who gives it its name. */
+	make_guest(false);
+	taker(SNAPSHOT_ON_SIGNAL, SNAPSHOT_CONTINUES);
+	ask();
+	park();
+	called("park pause " WRITTEN " go run");
+	ask();
+	answer(-EPIPE);
+	called("unwatch park pause");
+	expect_log("its file: Broken pipe");
 	lose();
 }
 
@@ -812,7 +935,6 @@ static void test_ending(void **state)
 	called(""); /* who ends it stops the vCPUs */
 	lose();
 	make_guest(false);
-	ends = END_NONE;
 	ends_at_signal = true;
 	taker(SNAPSHOT_ON_SIGNAL, SNAPSHOT_EXITS);
 	ask();
@@ -820,7 +942,6 @@ static void test_ending(void **state)
 	called("park pause sync0 sync1 before0 before1 empty layer");
 	lose();
 	make_guest(false);
-	ends = END_NONE;
 	layered = false;
 	taker(SNAPSHOT_ON_SIGNAL, SNAPSHOT_EXITS);
 	ask();
@@ -1046,14 +1167,15 @@ static void test_all_comes_back(void **state)
 	take_one(false);
 	options.restore.prefault = options.restore.moved = true;
 	options.restore.clock = RESTORE_CLOCK_KEEP;
-	options.devices.disk_count = 1;
 	options.cpus = 1;
 	options.ram.size = 0;
 	assert_int_equal(restore(), 0);
-	called("check ram use_layer generation devices uart platform");
+	called("check ram ahead use_layer generation devices uart platform "
+	       "join");
 	assert_int_equal(options.cpus, CPUS);
 	assert_int_equal(options.ram.size, RAM_SIZE);
-	assert_true(vm.keeps_clocks && options.devices.disks[0].moved);
+	assert_true(vm.keeps_clocks && options.devices.disks[0].moved &&
+		    options.devices.disks[1].moved);
 	assert_true(snapshot_restores(&s) && snapshot_keeps_orders(&s));
 	assert_null(s.state);
 	for (unsigned p = 0; p < PARTS; p++) {
@@ -1090,8 +1212,8 @@ static void test_of_a_command(void **state)
 	devices.net[0].saved_mac[0] = 6;
 	guest.platform.ready_ns = 5;
 	assert_int_equal(restore(), 0);
-	called("check ram answer1 use_layer mac command generation devices "
-	       "uart platform");
+	called("check ram ahead answer1 use_layer generation command mac "
+	       "devices uart platform join");
 	assert_true(options.restore.has_command && options.restore.known);
 	assert_true(devices.net[0].own_mac);
 	assert_int_equal(guest.platform.ready_ns, 0);
@@ -1138,6 +1260,11 @@ static void test_records_that_do_not_fit(void **state)
 	refuses("disk 1: it is missing");
 	take_one(false);
 	header.state_len = 0;
+	refuses("the place of its state is impossible");
+	take_one(false);
+	other[1] = 0x80; /* and all that is there may be skipped */
+	memcpy(bytes, other, header.state_len = sizeof(other));
+	other[1] = 0;
 	refuses("its machine: it is missing");
 	/* Twice, out of order, of another index. */
 	take_one(false);
@@ -1324,8 +1451,8 @@ static void test_words_of_devices(void **state)
 	take_one(false);
 	wants_words = true;
 	assert_int_equal(restore(), 0);
-	called("check take_words check ram use_layer generation devices uart "
-	       "platform");
+	called("check take_words check ram ahead use_layer generation devices "
+	       "uart platform join");
 	lose();
 	fails = "take_words";
 	make_guest(false);
@@ -1425,6 +1552,7 @@ int main(void)
 		CASE(test_no_name),
 		CASE(test_committer_is_gone),
 		CASE(test_one_at_a_time),
+		CASE(test_once_more),
 		CASE(test_patience),
 		CASE(test_ending),
 		CASE(test_each_step_may_fail),

@@ -42,22 +42,41 @@ static void test_of_a_guest_that_is_restored(void **state)
 		enum snapshot_on on;
 		enum snapshot_then then;
 	} cases[] = {
-		{ "--restore r --snapshot s", true, SNAPSHOT_ON_READY,
-		  SNAPSHOT_EXITS },
 		{ "--restore r --snapshot s", false, SNAPSHOT_ON_SIGNAL,
 		  SNAPSHOT_CONTINUES },
 		{ "--restore r --snapshot s,on=program", true,
 		  SNAPSHOT_ON_PROGRAM, SNAPSHOT_EXITS },
+		{ "--restore r --snapshot s,on=ready", false, SNAPSHOT_ON_READY,
+		  SNAPSHOT_EXITS },
 		{ "--restore r --snapshot s,then=exit", false,
 		  SNAPSHOT_ON_SIGNAL, SNAPSHOT_EXITS },
+	};
+	static const struct {
+		const char *line;
+		bool has_command;
+		const char *says;
+	} refused[] = {
+		{ "--restore r --snapshot s", true,
+		  "--snapshot on: 'ready' was when the guest was saved that is "
+		  "restored: its command can say that it is with on=program" },
+		{ "--restore r --snapshot s,on=ready", true,
+		  "--snapshot on: 'ready' was when the guest was saved" },
+		{ "--restore r --snapshot s,on=signal", true,
+		  "--snapshot on: 'signal' cannot be used with a command yet" },
+		{ "--restore r --snapshot s,on=program", false,
+		  "--snapshot on: 'program' is for a command" },
+		{ "--restore r --snapshot s,on=program,then=continue", true,
+		  "--snapshot then: 'continue' cannot be used with "
+		  "on=program" },
 	};
 	struct capture capture;
 
 	(void)state;
 	for (unsigned i = 0; i < ARRAY_LEN(cases); i++) {
 		is(cases[i].line,
-		   strstr(cases[i].line, "program") ? SNAPSHOT_ON_PROGRAM
-						    : SNAPSHOT_ON_ANY,
+		   strchr(cases[i].line, '=') && !strstr(cases[i].line, "then")
+			   ? cases[i].on
+			   : SNAPSHOT_ON_ANY,
 		   strstr(cases[i].line, "exit") ? SNAPSHOT_EXITS
 						 : SNAPSHOT_THEN_ANY);
 		options.restore.known = true;
@@ -66,21 +85,16 @@ static void test_of_a_guest_that_is_restored(void **state)
 		assert_int_equal(options.snapshot.on, cases[i].on);
 		assert_int_equal(options.snapshot.then, cases[i].then);
 	}
-	/* A command that the snapshot brings. */
-	accepts("--restore r --snapshot s,on=signal");
-	options.restore.known = options.restore.has_command = true;
-	capture_start(&capture, STDERR_FILENO);
-	assert_int_equal(options_check(&options), -EINVAL);
-	capture_end(&capture);
-	assert_non_null(strstr(output, "--snapshot on: 'signal' cannot be "
-				       "used with a command yet"));
-	accepts("--restore r --snapshot s,on=program");
-	options.restore.known = true;
-	capture_start(&capture, STDERR_FILENO);
-	assert_int_equal(options_check(&options), -EINVAL);
-	capture_end(&capture);
-	assert_non_null(strstr(output, "--snapshot on: 'program' is for a "
-				       "command"));
+	/* A command that the snapshot brings, or does not. */
+	for (unsigned i = 0; i < ARRAY_LEN(refused); i++) {
+		accepts(refused[i].line);
+		options.restore.known = true;
+		options.restore.has_command = refused[i].has_command;
+		capture_start(&capture, STDERR_FILENO);
+		assert_int_equal(options_check(&options), -EINVAL);
+		capture_end(&capture);
+		assert_non_null(strstr(output, refused[i].says));
+	}
 }
 
 static void test_what_is_refused(void **state)
@@ -114,6 +128,15 @@ static void test_what_is_refused(void **state)
 		{ "--restore _", "--restore: the path is empty" },
 		{ "-k k --snapshot s,on=later", "'later' is not one of" },
 		{ "--restore s,clock=off", "--restore clock: 'off' is not" },
+		{ "--restore fd=3,learn",
+		  "--restore learn: it needs a PATH that it can replace" },
+		{ "--restore s,learn,copy",
+		  "--restore learn: with copy or prefault all pages are there, "
+		  "whether the guest writes them or not" },
+		{ "--restore s,prefault,learn",
+		  "--restore learn: with copy or prefault" },
+		{ "--restore s,learn --snapshot t",
+		  "--restore learn: it cannot be used with --snapshot" },
 		{ "--restore fd=3 --snapshot fd=3",
 		  "--snapshot and --restore both take fd=3" },
 	};
@@ -126,13 +149,15 @@ static void test_what_is_refused(void **state)
 static void test_keys_of_restore(void **state)
 {
 	(void)state;
-	accepts("--restore s,copy,prefault,mergeable,learn,moved,clock=keep");
+	accepts("--restore s,copy,prefault,mergeable,moved,clock=keep");
 	assert_string_equal(options.restore.file.path, "s");
 	assert_true(options.restore.copy && options.restore.prefault);
-	assert_true(options.restore.mergeable && options.restore.learn);
-	assert_true(options.restore.moved);
+	assert_true(options.restore.mergeable && options.restore.moved);
+	assert_false(options.restore.learn);
 	assert_int_equal(options.restore.clock, RESTORE_CLOCK_KEEP);
 	assert_false(options.restore.known || options.restore.has_command);
+	accepts("--restore s,mergeable,learn,moved");
+	assert_true(options.restore.mergeable && options.restore.learn);
 	accepts("--restore fd=9 -d a --serial off --timeout 5s");
 	assert_int_equal(options.restore.file.fd, 9);
 	assert_int_equal(options.restore.clock, RESTORE_CLOCK_HOST);

@@ -656,9 +656,13 @@ static void lose(void)
 
 static int setup(void **state)
 {
+	char name[80];
+
 	(void)state;
 	snprintf(path, sizeof(path), "/tmp/mote-test-XXXXXX");
 	file_fd = mkstemp(path);
+	snprintf(name, sizeof(name), "%s.learned", path);
+	learned_fd = open(name, O_RDWR | O_CREAT | O_EXCL, 0600);
 	fails = awaited = NULL;
 	broken = -1;
 	channel = 77;
@@ -666,13 +670,16 @@ static int setup(void **state)
 	wants_words = ends_at_signal = asks_at_signal = false;
 	logged.count = copied = 0;
 	make_guest(false);
-	return file_fd < 0;
+	return file_fd < 0 || learned_fd < 0;
 }
 
 static int teardown(void **state)
 {
 	(void)state;
 	close(file_fd);
+	close(learned_fd);
+	unlink(path);
+	strcat(path, ".learned");
 	return unlink(path);
 }
 
@@ -1075,6 +1082,13 @@ static void test_nobody_asks_for_one(void **state)
 static struct snapshot_header header;
 static uint8_t bytes[8192];
 
+static void read_file(void)
+{
+	assert_int_equal(snapshot_header_read(&header, file_fd, "x"), 0);
+	assert_true(header.state_len < sizeof(bytes));
+	assert_int_equal(snapshot_state_read(&header, file_fd, "x", bytes), 0);
+}
+
 static void take_one(bool command)
 {
 	make_guest(command);
@@ -1087,9 +1101,7 @@ static void take_one(bool command)
 		ask();
 	park();
 	lose();
-	assert_int_equal(snapshot_header_read(&header, file_fd, "x"), 0);
-	assert_true(header.state_len < sizeof(bytes));
-	assert_int_equal(snapshot_state_read(&header, file_fd, "x", bytes), 0);
+	read_file();
 	make_guest(command);
 	for (unsigned p = 0; p < PARTS; p++)
 		memset(value[p], 0, sizeof(value[p]));
@@ -1174,6 +1186,7 @@ static void test_all_comes_back(void **state)
 	       "join");
 	assert_int_equal(options.cpus, CPUS);
 	assert_int_equal(options.ram.size, RAM_SIZE);
+	assert_false(devices.net[0].own_mac);
 	assert_true(vm.keeps_clocks && options.devices.disks[0].moved &&
 		    options.devices.disks[1].moved);
 	assert_true(snapshot_restores(&s) && snapshot_keeps_orders(&s));
@@ -1199,6 +1212,240 @@ static void test_all_comes_back(void **state)
 	assert_non_null(s.state);
 	assert_int_equal(snapshot_largest(&s),
 			 RAM_SIZE + SNAPSHOT_STATE_MAX + 2 * SNAPSHOT_ALIGN);
+	lose();
+}
+
+/* Each record, in its order, as tag.index. */
+static const char *records(void)
+{
+	struct state st = state_load(bytes, header.state_len);
+	static char text[512];
+	struct snapshot_record r;
+	size_t n = 0;
+
+	*text = 0;
+	while (snapshot_record_next(&st, &r))
+		n += (size_t)snprintf(text + n, sizeof(text) - n, "%x.%x ",
+				      r.tag, r.index);
+	assert_null(st.wrong);
+	return text;
+}
+
+#define ON_VCPUS "4.0 4.1 5.0 5.1 6.0 6.1 7.0 7.1 8.0 8.1 9.0 9.1 a.0 a.1 "
+#define VCPUS	 ON_VCPUS "b.0 b.1 c.0 c.1 "
+#define CHIPS	 "d.0 e.0 e.1 f.0 10.0 11.0 "
+#define DEVICES                                                                \
+	"13.0 13.1 13.2 13.3 14.0 14.10 14.20 14.21 14.30 14.31 15.0 16.0 "    \
+	"17.0 17.1 "
+
+/* What is in a file stays where it is, or its version is another. */
+static void test_order(void **state)
+{
+	(void)state;
+	take_one(false);
+	assert_string_equal(records(), "1.0 2.0 3.0 " VCPUS CHIPS DEVICES);
+	take_one(true);
+	assert_string_equal(records(),
+			    "1.0 2.0 3.0 " VCPUS CHIPS "12.0 " DEVICES);
+	lose();
+}
+
+/* Its KVM is asked what it can do, but where it has been asked by then. */
+static void test_hosts(void **state)
+{
+	static const struct {
+		unsigned at, len;
+		uint8_t fill;
+		bool same;
+	} cases[] = {
+		{ 0, 0, 0, true },     { 0, 32, 'x', true },
+		{ 32, 1, '-', false }, { 67, 1, '-', false },
+		{ 32, 36, 0, false },
+	};
+	size_t len;
+
+	(void)state;
+	for (unsigned i = 0; i < ARRAY_LEN(cases); i++) {
+		uint8_t *at;
+
+		take_one(false);
+		at = record(2, 0, &len) + 8;
+		assert_int_equal(len, 8 + 72);
+		assert_true(at[0] && at[32]);
+		memset(at + cases[i].at, cases[i].fill, cases[i].len);
+		put_file();
+		assert_int_equal(restore(), 0);
+		assert_int_equal(vm.same_host, cases[i].same);
+		lose();
+	}
+	/* Neither knows who it is. */
+	take_one(false);
+	memset(record(2, 0, &len) + 8 + 32, 0, 36);
+	put_file();
+	assert_int_equal(open_it(), 0);
+	memset(s.boot_id, 0, sizeof(s.boot_id));
+	assert_int_equal(snapshot_load_machine(&s), 0);
+	assert_false(vm.same_host);
+	lose();
+	take_one(false);
+	put_le32(record(2, 0, &len) + 4, 67);
+	refuses("its host: it is too short");
+}
+
+/* -- learning -------------------------------------------------------------- */
+
+static void learn_it(void)
+{
+	options.restore.learn = true;
+	assert_int_equal(restore(), 0);
+	/* It would not see what the guest itself writes. */
+	called("check ram use_layer generation devices uart platform join");
+	assert_int_equal(snapshot_features(&s), FEATURE_LEARN);
+	assert_int_equal(snapshot_largest(&s), header.file_len +
+						       SNAPSHOT_STATE_MAX +
+						       2 * SNAPSHOT_ALIGN);
+	assert_int_equal(s.words_len, 0);
+	assert_int_equal(snapshot_attach(&s), 0);
+	assert_true(!guest.snapshot.take && !sources[0]);
+}
+
+/* A committer's work. */
+static void name_learned(void)
+{
+	char name[80];
+
+	snprintf(name, sizeof(name), "%s.learned", path);
+	assert_int_equal(rename(name, path), 0);
+	close(file_fd);
+	file_fd = learned_fd;
+	learned_fd = open(name, O_RDWR | O_CREAT | O_EXCL, 0600);
+	assert_true(learned_fd >= 0);
+}
+
+static void test_learning(void **state)
+{
+	static uint8_t before[sizeof(bytes)];
+	struct snapshot_header old;
+	size_t len;
+
+	(void)state;
+	take_one(false);
+	old = header;
+	memcpy(before, bytes, sizeof(bytes));
+	for (unsigned i = 0; i < 2; i++) {
+		make_guest(false);
+		learn_it();
+		copied = 0;
+		commit_answer = 0;
+		snapshot_learn(&s);
+		called("last written copy copy copy copy commit poll");
+		assert_true(committed_last);
+		assert_int_equal(copied, sizeof(words) + 8 + 8192 + RAM_SIZE);
+		lose();
+		name_learned();
+		read_file();
+		/* Once, behind what the machine is; all else is as it was. */
+		assert_string_equal(records(),
+				    "1.0 2.0 8000.0 3.0 " VCPUS CHIPS DEVICES);
+		assert_int_equal(header.mem_len, RAM_SIZE);
+		assert_memory_equal(header.id, old.id, sizeof(old.id));
+		assert_int_equal(get_le32(record(0x8000, 0, &len) + 8), RUN);
+		assert_int_equal(len, 8 + 8);
+		cut(record(0x8000, 0, &len), 16);
+		assert_int_equal(header.state_len, old.state_len);
+		assert_memory_equal(bytes, before, old.state_len);
+	}
+	/* Who does not learn has them ahead. */
+	make_guest(false);
+	assert_int_equal(restore(), 0);
+	called("check ram ahead use_layer generation devices uart platform "
+	       "join");
+	assert_int_equal(s.learned.count, 1);
+	snapshot_learn(&s);
+	called("");
+	/* What is taken of that one has none. */
+	lose();
+	read_file();
+	make_guest(false);
+	channel = -1;
+	options.snapshot.file = (struct option_file){ .path = path, .fd = -1 };
+	options.snapshot.on = SNAPSHOT_ON_SIGNAL;
+	options.snapshot.then = SNAPSHOT_CONTINUES;
+	assert_int_equal(restore(), 0);
+	calls[0] = 0;
+	assert_int_equal(snapshot_attach(&s), 0);
+	ask();
+	park();
+	lose();
+	read_file();
+	assert_string_equal(records(), "1.0 2.0 3.0 " VCPUS CHIPS DEVICES);
+}
+
+static void test_what_cannot_be_learned(void **state)
+{
+	static const struct {
+		const char *step, *calls;
+		int answer;
+		const char *words;
+	} cases[] = {
+		{ "written", "last written", 0,
+		  "nothing was learned: No buffer space available" },
+		{ "copy", "last written copy", 0,
+		  "nothing was learned: Input/output error" },
+		{ "commit", "last written copy copy copy copy commit", 0,
+		  "nothing was learned: Input/output error" },
+		{ "", "last written copy copy copy copy commit poll", -ENOSPC,
+		  "nothing was learned: No space left on device" },
+	};
+
+	(void)state;
+	for (unsigned i = 0; i < ARRAY_LEN(cases); i++) {
+		take_one(false);
+		learn_it();
+		fails = cases[i].step;
+		commit_answer = cases[i].answer;
+		snapshot_learn(&s);
+		fails = NULL;
+		called(cases[i].calls);
+		assert_non_null(strstr(logged.last, path));
+		expect_log(cases[i].words);
+		lose();
+	}
+}
+
+static void test_learned_pages(void **state)
+{
+	uint8_t pages[16] = { 0, 0x80, 0, 0, 8, 0, 0, 0, RUN & 0xff, RUN >> 8 };
+	size_t len;
+
+	(void)state;
+	take_one(false);
+	insert(record(3, 0, &len), pages, sizeof(pages));
+	put_file();
+	assert_int_equal(restore(), 0);
+	assert_int_equal(s.learned.count, 1);
+	lose();
+	take_one(false);
+	pages[8]++;
+	insert(record(3, 0, &len), pages, sizeof(pages));
+	refuses("its learned pages: they are in no order");
+	pages[8]--;
+	take_one(false);
+	pages[2] = 1;
+	insert(record(3, 0, &len), pages, sizeof(pages));
+	refuses("a part 0x8000 (1) is where 0x8000 (0) should be");
+	pages[2] = 0;
+	take_one(false);
+	pages[4] = 7;
+	insert(record(3, 0, &len), pages, sizeof(pages));
+	refuses("its learned pages: it is too short");
+	pages[4] = 8;
+	/* Elsewhere they are what may be skipped. */
+	take_one(false);
+	insert(record(4, 0, &len), pages, sizeof(pages));
+	put_file();
+	assert_int_equal(restore(), 0);
+	assert_int_equal(s.learned.count, 0);
 	lose();
 }
 
@@ -1561,6 +1808,11 @@ int main(void)
 		CASE(test_descriptor),
 		CASE(test_nobody_asks_for_one),
 		CASE(test_all_comes_back),
+		CASE(test_order),
+		CASE(test_hosts),
+		CASE(test_learning),
+		CASE(test_what_cannot_be_learned),
+		CASE(test_learned_pages),
 		CASE(test_of_a_command),
 		CASE(test_records_that_do_not_fit),
 		CASE(test_records_that_may_be_skipped),

@@ -926,6 +926,10 @@ static int restore_it(unsigned which, bool *saves)
 	error = restore();
 	*saves = *saves && !error && take_again();
 	loading = false;
+	/* What mote's end does away with. */
+	learned_end(&snapshot.learned);
+	if (error && snapshot.records.bytes)
+		munmap(snapshot.records.bytes, snapshot.records.len);
 	if (snapshot.state)
 		munmap(snapshot.state, SNAPSHOT_STATE_MAX);
 	if (snapshot.words)

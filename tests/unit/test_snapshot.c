@@ -33,9 +33,10 @@ static char calls[1024];
 
 static void call(const char *name)
 {
-	if (calls[0])
-		strcat(calls, " ");
-	strcat(calls, name);
+	const size_t len = strlen(calls);
+
+	snprintf(calls + len, sizeof(calls) - len, "%s%s", len ? " " : "",
+		 name);
 }
 
 static void called(const char *expected)
@@ -115,19 +116,47 @@ int vcpu_state_answer(struct vcpu *cpu, uint8_t al)
 	return result(cpu->id ? "answer1" : "answer0");
 }
 
-#define ONE_PART(function, type, which)                                        \
-	void function(struct type *of, struct state *s)                        \
-	{                                                                      \
-		(void)of;                                                      \
-		part(which, 0, s);                                             \
-	}
-ONE_PART(vm_state_clock, vm, CLOCK)
-ONE_PART(vm_state_ioapic, vm, IOAPIC)
-ONE_PART(uart_state, uart, SERIAL)
-ONE_PART(platform_state, platform, PLATFORM)
-ONE_PART(rtc_state, rtc, RTC)
-ONE_PART(command_state, command, COMMAND)
-ONE_PART(vsock_state, vsock, VSOCK)
+void vm_state_clock(struct vm *vm, struct state *s)
+{
+	(void)vm;
+	part(CLOCK, 0, s);
+}
+
+void vm_state_ioapic(struct vm *vm, struct state *s)
+{
+	(void)vm;
+	part(IOAPIC, 0, s);
+}
+
+void uart_state(struct uart *uart, struct state *s)
+{
+	(void)uart;
+	part(SERIAL, 0, s);
+}
+
+void platform_state(struct platform *platform, struct state *s)
+{
+	(void)platform;
+	part(PLATFORM, 0, s);
+}
+
+void rtc_state(struct rtc *rtc, struct state *s)
+{
+	(void)rtc;
+	part(RTC, 0, s);
+}
+
+void command_state(struct command *command, struct state *s)
+{
+	(void)command;
+	part(COMMAND, 0, s);
+}
+
+void vsock_state(struct vsock *vsock, struct state *s)
+{
+	(void)vsock;
+	part(VSOCK, 0, s);
+}
 
 void vm_state_pic(struct vm *vm, unsigned chip, struct state *s)
 {
@@ -141,7 +170,7 @@ void vm_state_pic(struct vm *vm, unsigned chip, struct state *s)
 
 static struct options options;
 static struct machine machine;
-static struct ram ram;
+static struct ram memory;
 static struct vm vm;
 static struct devices devices;
 static struct guest guest;
@@ -149,7 +178,7 @@ static struct snapshot s;
 static struct device device[SLOTS];
 static char disk[2];
 static bool layered; /* disk 1 is ephemeral */
-static char path[64];
+static char path[64], learned_path[80];
 static int file_fd; /* of what is taken, and restored */
 static int learned_fd;
 
@@ -340,10 +369,10 @@ void learned_load(struct learned *learned, uint64_t size, struct state *state)
 	} while (!state->wrong && state->at < state->len);
 }
 
-void learned_begin(struct learned *learned, const struct ram *memory)
+void learned_begin(struct learned *learned, const struct ram *ram)
 {
 	assert_ptr_equal(learned, &s.learned);
-	assert_ptr_equal(memory, &ram);
+	assert_ptr_equal(ram, &memory);
 	call("ahead");
 }
 
@@ -370,12 +399,12 @@ int learn_copy(int from, uint64_t from_off, int to, uint64_t to_off,
 	return result("copy");
 }
 
-void snapshot_memory_written(const struct ram *memory, int pagemap_fd,
+void snapshot_memory_written(const struct ram *ram, int pagemap_fd,
 			     struct state *state)
 {
 	uint32_t run[2] = { RUN, 1 };
 
-	assert_ptr_equal(memory, &ram);
+	assert_ptr_equal(ram, &memory);
 	assert_int_equal(pagemap_fd, s.pagemap_fd);
 	for (unsigned i = 0; i < written; i++) {
 		state_u32(state, &run[0]);
@@ -423,10 +452,10 @@ unsigned signals_take(struct signals *signals)
 	return 0;
 }
 
-int ram_load_all(struct ram *r, int fd, uint64_t offset, bool copy,
+int ram_load_all(struct ram *ram, int fd, uint64_t offset, bool copy,
 		 const struct ram_options *o)
 {
-	assert_ptr_equal(r, &ram);
+	assert_ptr_equal(ram, &memory);
 	assert_int_equal(fd, s.restore_fd);
 	assert_int_equal(offset, s.header.mem_off);
 	assert_int_equal(copy, options.restore.copy);
@@ -440,13 +469,13 @@ int snapshot_memory_open(void)
 	return -1;
 }
 
-int snapshot_memory_write(const struct ram *r, int pagemap_fd, int fd,
+int snapshot_memory_write(const struct ram *ram, int pagemap_fd, int fd,
 			  uint64_t off, uint64_t *at)
 {
 	assert_int_equal(pagemap_fd, -1);
 	assert_int_equal(off, s.header.mem_off);
 	assert_int_equal(fd, s.committer.fd);
-	*at += r->size / 2;
+	*at += ram->size / 2;
 	return result("memory");
 }
 
@@ -545,28 +574,28 @@ void committer_close(struct committer *c)
 /* -- options --------------------------------------------------------------- */
 
 static bool wants_words;
-static const char words[] = "disk\0/a";
+static const char saved_words[] = "disk\0/a";
 
-long options_save_words(const struct options *o, char to[OPTIONS_WORDS_MAX])
+long options_save_words(const struct options *o, char words[OPTIONS_WORDS_MAX])
 {
 	(void)o;
-	memcpy(to, words, sizeof(words));
-	return sizeof(words);
+	memcpy(words, saved_words, sizeof(saved_words));
+	return sizeof(saved_words);
 }
 
-bool options_want_words(const struct options *o, const char *from, size_t len)
+bool options_want_words(const struct options *o, const char *words, size_t len)
 {
 	(void)o;
-	assert_int_equal(len, sizeof(words));
-	assert_memory_equal(from, words, len);
+	assert_int_equal(len, sizeof(saved_words));
+	assert_memory_equal(words, saved_words, len);
 	return wants_words;
 }
 
-int options_take_words(struct options *o, const char *from, size_t len,
+int options_take_words(struct options *o, const char *words, size_t len,
 		       const char *whose)
 {
 	(void)o;
-	assert_memory_equal(from, words, len);
+	assert_memory_equal(words, saved_words, len);
 	assert_string_equal(whose, path);
 	return result("take_words");
 }
@@ -581,7 +610,7 @@ int options_check(struct options *o)
 
 static void make_guest(bool command)
 {
-	const struct snapshot_machine on = { &options, &machine, &ram,
+	const struct snapshot_machine on = { &options, &machine, &memory,
 					     &vm,      &devices, &guest };
 
 	memset(&guest, 0, sizeof(guest));
@@ -591,7 +620,7 @@ static void make_guest(bool command)
 	options.snapshot.file = options.restore.file =
 		(struct option_file){ .fd = -1 };
 	options.cpus = CPUS;
-	options.ram.size = ram.size = RAM_SIZE;
+	options.ram.size = memory.size = RAM_SIZE;
 	options.name = "name";
 	vm = (struct vm){ .cpus_max = 4 };
 	ends = END_NONE;
@@ -663,13 +692,11 @@ static void lose(void)
 
 static int setup(void **state)
 {
-	char name[80];
-
 	(void)state;
 	snprintf(path, sizeof(path), "/tmp/mote-test-XXXXXX");
 	file_fd = mkstemp(path);
-	snprintf(name, sizeof(name), "%s.learned", path);
-	learned_fd = open(name, O_RDWR | O_CREAT | O_EXCL, 0600);
+	snprintf(learned_path, sizeof(learned_path), "%s.learned", path);
+	learned_fd = open(learned_path, O_RDWR | O_CREAT | O_EXCL, 0600);
 	fails = awaited = NULL;
 	broken = -1;
 	channel = 77;
@@ -687,8 +714,7 @@ static int teardown(void **state)
 	close(file_fd);
 	close(learned_fd);
 	unlink(path);
-	strcat(path, ".learned");
-	return unlink(path);
+	return unlink(learned_path);
 }
 
 /* What follows of one that is taken. */
@@ -1161,6 +1187,7 @@ static uint8_t *record(uint16_t tag, unsigned nth, size_t *len)
 			return bytes + r.at - 8;
 		}
 	fail_msg("no record %u", tag);
+	*len = 0;
 	return NULL;
 }
 
@@ -1320,13 +1347,10 @@ static void learn_it(void)
 /* A committer's work. */
 static void name_learned(void)
 {
-	char name[80];
-
-	snprintf(name, sizeof(name), "%s.learned", path);
-	assert_int_equal(rename(name, path), 0);
+	assert_int_equal(rename(learned_path, path), 0);
 	close(file_fd);
 	file_fd = learned_fd;
-	learned_fd = open(name, O_RDWR | O_CREAT | O_EXCL, 0600);
+	learned_fd = open(learned_path, O_RDWR | O_CREAT | O_EXCL, 0600);
 	assert_true(learned_fd >= 0);
 }
 
@@ -1349,7 +1373,8 @@ static void test_learning(void **state)
 		snapshot_learn(&s);
 		called("last written copy copy copy copy commit poll");
 		assert_true(committed_last);
-		assert_int_equal(copied, sizeof(words) + 8 + 8192 + RAM_SIZE);
+		assert_int_equal(copied,
+				 sizeof(saved_words) + 8 + 8192 + RAM_SIZE);
 		lose();
 		name_learned();
 		read_file();

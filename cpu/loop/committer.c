@@ -170,7 +170,7 @@ static int make_temporary(struct committer *c)
 }
 
 /* A name that is there must be a file's, which is what will be replaced. */
-static int open_beside_path(struct committer *c)
+static int open_directory(struct committer *c)
 {
 	const char *path = c->file.path, *name = name_in_path(path);
 	const size_t len = (size_t)(name - path);
@@ -189,7 +189,16 @@ static int open_beside_path(struct committer *c)
 	if (!fstatat(c->dir_fd, name, &status, AT_SYMLINK_NOFOLLOW) &&
 	    !S_ISREG(status.st_mode))
 		return -EEXIST;
-	return make_temporary(c);
+	return 0;
+}
+
+static int log_no_file(const struct committer *c, int error)
+{
+	log_error("%s%s: a file there cannot be made: %s", c->option,
+		  c->file.path,
+		  error == -EEXIST ? "what has this name is no file"
+				   : strerror(-error));
+	return error;
 }
 
 static int take_file(struct committer *c)
@@ -220,13 +229,8 @@ int committer_open(struct committer *c, const char *option,
 	c->file = *file;
 	if (!file->path)
 		return take_file(c);
-	error = open_beside_path(c);
-	if (error)
-		log_error("%s%s: a file there cannot be made: %s", option,
-			  file->path,
-			  error == -EEXIST ? "what has this name is no file"
-					   : strerror(-error));
-	return error;
+	error = open_directory(c);
+	return error ? log_no_file(c, error) : 0;
 }
 
 int committer_start(struct committer *c, bool keeps_stderr,
@@ -239,10 +243,14 @@ int committer_start(struct committer *c, bool keeps_stderr,
 		.run = run_committer,
 		.arg = &setup,
 	};
-	int child;
+	int child, error;
 
 	if (!c->file.path)
 		return 0;
+	/* Not before: a signal ends mote at once, and nobody would remove it */
+	error = make_temporary(c);
+	if (error)
+		return log_no_file(c, error);
 	child = helper_start(&helper, &c->channel);
 	if (child < 0)
 		return child;

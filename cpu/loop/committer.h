@@ -18,7 +18,7 @@
 struct committer {
 	const char *option; /* for messages: "--snapshot " */
 	struct option_file file;
-	int fd;	     /* what is to be written next; -1: there is none */
+	int fd;	     /* what is to be written next; -1: none, or not yet */
 	int dir_fd;  /* until committer_start */
 	int channel; /* to the committer; -1: fd=N has none */
 	char temporary[256];
@@ -29,17 +29,17 @@ struct committer {
 	((struct committer){ .fd = -1, .dir_fd = -1, .channel = -1 })
 
 /*
- * Opens what is to be written: a new file (mode 0600) beside the path, or fd=N,
- * which must be a regular file, open for reading and writing. 0 or -errno,
- * logged; committer_close also then.
+ * Opens where a file is to be written: the path's directory; or fd=N, which
+ * must be a regular file, open for reading and writing. 0 or -errno, logged;
+ * committer_close also then.
  */
 int committer_open(struct committer *c, const char *option,
 		   const struct option_file *file);
 
 /*
- * Starts the process, where there is a path, before the sandbox closes in and
- * while there is one thread. `hook`: its jail and its filter, in the process.
- * 0 or -errno, logged.
+ * Where there is a path: makes the file (mode 0600), and starts the process,
+ * before the sandbox closes in and while there is one thread. `hook`: its jail
+ * and its filter, in the process. 0 or -errno, logged.
  */
 int committer_start(struct committer *c, bool keeps_stderr,
 		    const struct thread_hook *hook);

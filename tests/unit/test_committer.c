@@ -2,6 +2,7 @@
 /* uses: cpu/loop/committer.c cpu/loop/helper.c cpu/loop/file.c */
 /* uses: tests/unit/kept_log.c */
 /* ldflags: -Wl,--wrap=renameat,--wrap=fsync,--wrap=sendmsg,--wrap=openat */
+/* ldflags: -Wl,--wrap=fork */
 /*
  * The committer as a process, without a jail and a filter: a file has its name
  * only once it is told so, and one that is not finished is gone with whoever
@@ -32,6 +33,7 @@ static const struct thread_hook no_hook;
 /* Which: shared with it, and how often. */
 static struct faults {
 	int rename_error, file_error, dir_error, open_error, send_error;
+	int fork_error;
 } * faults;
 
 static bool fails(int *error)
@@ -66,6 +68,13 @@ int __wrap_openat(int at, const char *name, int flags, mode_t mode)
 	return fails(&faults->open_error)
 		       ? -1
 		       : __real_openat(at, name, flags, mode);
+}
+
+pid_t __real_fork(void);
+pid_t __wrap_fork(void);
+pid_t __wrap_fork(void)
+{
+	return fails(&faults->fork_error) ? -1 : __real_fork();
 }
 
 ssize_t __real_sendmsg(int fd, const struct msghdr *message, int flags);
@@ -242,6 +251,8 @@ static void test_next_file(void **state)
 /* However mote ends: before it is written, and in the middle. */
 static void test_nothing_is_left(void **state)
 {
+	struct option_file file;
+
 	(void)state;
 	for (unsigned written = 0; written < 2; written++) {
 		open_and_start("s");
@@ -256,14 +267,20 @@ static void test_nothing_is_left(void **state)
 		committer_close(&c);
 	}
 	/* Nor where there never was a committer. */
-	{
-		const struct option_file file = in_dir("s");
-
+	file = in_dir("s");
+	assert_int_equal(committer_open(&c, "--x ", &file), 0);
+	assert_int_equal(files(), 0);
+	committer_close(&c);
+	committer_close(&c); /* harmless twice */
+	for (unsigned i = 0; i < 2; i++) {
 		assert_int_equal(committer_open(&c, "--x ", &file), 0);
-		assert_int_equal(files(), 1);
+		*(i ? &faults->open_error : &faults->fork_error) =
+			i ? EACCES : EAGAIN;
+		assert_true(committer_start(&c, false, &no_hook) < 0);
+		expect_log(i ? "a file there cannot be made: Permission denied"
+			     : "fork, for a process beside mote");
 		committer_close(&c);
 		assert_int_equal(files(), 0);
-		committer_close(&c); /* harmless twice */
 	}
 }
 
@@ -415,10 +432,13 @@ static void test_names(void **state)
 	/* Without a directory: the one that mote is in. */
 	assert_int_equal(chdir(dir), 0);
 	assert_int_equal(committer_open(&c, "--x ", &bare), 0);
+	assert_int_equal(committer_start(&c, false, &no_hook), 0);
 	assert_int_equal(files(), 2);
 	assert_int_equal(memcmp(c.temporary, ".bare.", 6), 0);
 	assert_int_equal(strlen(c.temporary), 12);
+	assert_int_equal(access(c.temporary, F_OK), 0);
 	committer_close(&c);
+	assert_int_equal(ended(), 0);
 	assert_int_equal(files(), 1);
 	assert_int_equal(fchdir(here), 0);
 	close(here);

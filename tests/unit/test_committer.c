@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* uses: cpu/loop/committer.c cpu/loop/helper.c cpu/loop/file.c */
-/* uses: tests/unit/kept_log.c */
+/* uses: tests/unit/kept_log.c tests/unit/sample_file.c */
 /* ldflags: -Wl,--wrap=renameat,--wrap=fsync,--wrap=sendmsg,--wrap=openat */
 /* ldflags: -Wl,--wrap=fork */
 /*
@@ -22,11 +22,13 @@
 
 #include "cpu/loop/committer.h"
 #include "tests/unit/kept_log.h"
+#include "tests/unit/sample_file.h"
 #include "tests/unit/unit.h"
 
 static char dir[32], path[300];
 static struct committer c;
 static const struct thread_hook no_hook;
+static unsigned fds; /* that were open before */
 
 /* -- calls that fail, in the committer ------------------------------------- */
 
@@ -182,6 +184,7 @@ static int setup(void **state)
 		faults = mmap(NULL, sizeof(*faults), PROT_READ | PROT_WRITE,
 			      MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	memset(faults, 0, sizeof(*faults));
+	fds = count_fds();
 	return !mkdtemp(dir);
 }
 
@@ -191,6 +194,7 @@ static int teardown(void **state)
 
 	(void)state;
 	expect_no_log();
+	assert_int_equal(count_fds(), fds);
 	snprintf(command, sizeof(command), "rm -rf %s", dir);
 	return system(command);
 }

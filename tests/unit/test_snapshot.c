@@ -483,6 +483,7 @@ int snapshot_memory_write(const struct ram *ram, int pagemap_fd, int fd,
 
 static struct loop_source *sources[4];
 static uint64_t patience;
+static unsigned timers; /* that there are */
 
 int loop_add(struct loop *loop, struct loop_source *source, uint32_t events)
 {
@@ -511,6 +512,7 @@ int loop_timer_create(struct loop *loop, struct loop_timer *timer,
 		      void (*expired)(void *arg), void *arg)
 {
 	(void)loop;
+	timers++;
 	*timer = (struct loop_timer){ .source.fd = 0,
 				      .expired = expired,
 				      .arg = arg };
@@ -525,7 +527,9 @@ void loop_timer_set(struct loop_timer *timer, uint64_t ns)
 
 void loop_timer_destroy(struct loop *loop, struct loop_timer *timer)
 {
-	(void)loop, (void)timer;
+	(void)loop;
+	assert_ptr_equal(timer, &s.patience);
+	timers--;
 }
 
 /* -- the committer --------------------------------------------------------- */
@@ -681,6 +685,7 @@ static void answer(int error)
 static void lose(void)
 {
 	snapshot_close(&s);
+	assert_int_equal(timers, 0);
 	if (s.restore_fd >= 0)
 		close(s.restore_fd);
 	if (s.state)

@@ -351,17 +351,17 @@ void vcpu_state_sregs(struct vcpu *cpu, struct state *s)
 void vcpu_state_xsave(struct vcpu *cpu, struct state *s)
 {
 	/* with AMX's tiles it is 11,008 bytes; it grows by features */
-	static _Alignas(64) uint8_t area[16384];
+	static _Alignas(64) uint8_t room[16384];
+	uint8_t *area = room;
 	struct kvm_xcrs xcrs = { .nr_xcrs = 1 };
 	const int here =
 		ioctl(cpu->all->vm->fd, KVM_CHECK_EXTENSION, KVM_CAP_XSAVE2);
 	uint64_t xcr0 = 0;
 	size_t len = here > 0 ? (size_t)here : 0;
 
-	if (len < sizeof(struct kvm_xsave) || len > sizeof(area))
+	if (len < sizeof(struct kvm_xsave) || len > sizeof(room))
 		state_refuse(s, "this host's KVM has no vector registers to "
 				"save (that takes Linux 5.17)");
-	memset(area, 0, sizeof(area));
 	vm_state_get(s, cpu->fd, KVM_GET_XSAVE2, area, "vector registers");
 	vm_state_get(s, cpu->fd, KVM_GET_XCRS, &xcrs, "XCR0");
 	/* a host without XSAVE has none */
@@ -380,7 +380,15 @@ void vcpu_state_xsave(struct vcpu *cpu, struct state *s)
 	}
 	if (s->wrong)
 		return;
-	state_bytes(s, area, len);
+	/* As a rule KVM takes as much as there is. */
+	if (s->loading && len == (size_t)here) {
+		area = s->bytes + s->at;
+		s->at += len;
+	} else {
+		if (s->loading)
+			memset(room, 0, sizeof(room));
+		state_bytes(s, area, len);
+	}
 	vm_state_set(s, cpu->fd, KVM_SET_XSAVE, area, "vector registers");
 	xcrs = (struct kvm_xcrs){ .nr_xcrs = 1, .xcrs = { { .value = xcr0 } } };
 	if (xcr0)
@@ -443,11 +451,11 @@ static const struct msr_range msrs_dropped[] = {
 
 typedef struct kvm_msr_entry msr;
 
-static bool msr_is_dropped(uint32_t index)
+static bool msr_is_in(uint32_t index, const struct msr_range *range,
+		      size_t count)
 {
-	for (size_t i = 0; i < ARRAY_LEN(msrs_dropped); i++)
-		if (index >= msrs_dropped[i].first &&
-		    index <= msrs_dropped[i].last)
+	for (size_t i = 0; i < count; i++)
+		if (index >= range[i].first && index <= range[i].last)
 			return true;
 	return false;
 }
@@ -462,7 +470,7 @@ static msr *find_msr(msr *list, size_t n, uint32_t index)
 
 static size_t add_msr(msr *list, size_t n, uint32_t index)
 {
-	if (n == MSRS_MAX || msr_is_dropped(index) || find_msr(list, n, index))
+	if (n == MSRS_MAX)
 		return n;
 	list[n] = (msr){ .index = index };
 	return n + 1;
@@ -484,7 +492,11 @@ static size_t list_msrs(int kvm_fd, msr list[MSRS_MAX], struct state *s)
 		return 0;
 	}
 	for (uint32_t i = 0; i < known.header.nmsrs; i++)
-		n = add_msr(list, n, known.index[i]);
+		if (!msr_is_in(known.index[i], msrs_dropped,
+			       ARRAY_LEN(msrs_dropped)) &&
+		    !msr_is_in(known.index[i], msrs_unlisted,
+			       ARRAY_LEN(msrs_unlisted)))
+			n = add_msr(list, n, known.index[i]);
 	for (size_t i = 0; i < ARRAY_LEN(msrs_unlisted); i++)
 		for (uint32_t index = msrs_unlisted[i].first;
 		     index <= msrs_unlisted[i].last; index++)

@@ -8,6 +8,7 @@
  */
 #include "boot/snapshot/file.h"
 
+#include <cpuid.h>
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -27,50 +28,35 @@
 /* -- CRC-32C --------------------------------------------------------------- */
 
 #define CRC_POLYNOMIAL 0x82f63b78u /* reflected */
+#define HAS_CRC	       (1u << 20)  /* CPUID 1, ECX: SSE4.2 */
 
-/*
- * Eight bytes at a time, by a table for each (Kounavis and Berry, "A Systematic
- * Approach to Building High Performance Software-Based CRC Generators"): by
- * single bytes it is the longest part of reading a snapshot. The processor's
- * own instruction is not there on all, and asking for it costs a guest of
- * another host's as much as it saves.
- */
-static void make_tables(uint32_t table[8 * 256])
+__attribute__((target("sse4.2"))) static uint64_t
+crc_by_instruction(uint64_t crc, const uint8_t *at, size_t len)
 {
-	uint32_t crc = 1;
-
-	table[0] = 0;
-	for (uint32_t i = 128; i; i /= 2) {
-		crc = crc >> 1 ^ (crc & 1 ? CRC_POLYNOMIAL : 0);
-		table[i] = crc;
-	}
-	for (uint32_t i = 1; i < 256; i++)
-		table[i] = table[i & (i - 1)] ^ table[i & -i];
-	for (uint32_t i = 256; i < 8 * 256; i++)
-		table[i] = table[i - 256] >> 8 ^ table[table[i - 256] & 0xff];
+	for (; len >= 8; len -= 8, at += 8)
+		crc = __builtin_ia32_crc32di(crc, get_le64(at));
+	while (len--)
+		crc = __builtin_ia32_crc32qi((uint32_t)crc, *at++);
+	return crc;
 }
 
+/*
+ * By a table the sums would be the longest part of reading a snapshot. Few
+ * processors that have KVM lack the instruction, and there this takes 0.1 ms.
+ */
 static uint32_t crc32c(const void *bytes, size_t len)
 {
-	uint32_t table[8 * 256];
+	uint32_t eax, ebx, ecx, edx, crc = UINT32_MAX;
 	const uint8_t *at = bytes;
-	uint64_t crc = UINT32_MAX;
 
-	make_tables(table);
-	for (; len >= 8; len -= 8, at += 8) {
-		const uint64_t x = crc ^ get_le64(at);
-
-		crc = table[0x700 + (x & 0xff)] ^
-		      table[0x600 + (x >> 8 & 0xff)] ^
-		      table[0x500 + (x >> 16 & 0xff)] ^
-		      table[0x400 + (x >> 24 & 0xff)] ^
-		      table[0x300 + (x >> 32 & 0xff)] ^
-		      table[0x200 + (x >> 40 & 0xff)] ^
-		      table[0x100 + (x >> 48 & 0xff)] ^ table[x >> 56];
+	__cpuid(1, eax, ebx, ecx, edx);
+	if (ecx & HAS_CRC)
+		return ~(uint32_t)crc_by_instruction(crc, at, len);
+	for (size_t i = 0; i < len * 8; i++) {
+		crc ^= i % 8 ? 0 : *at++;
+		crc = crc >> 1 ^ (crc & 1 ? CRC_POLYNOMIAL : 0);
 	}
-	while (len--)
-		crc = crc >> 8 ^ table[(crc ^ *at++) & 0xff];
-	return (uint32_t)~crc;
+	return ~crc;
 }
 
 /* -- the header ------------------------------------------------------------ */
@@ -248,8 +234,8 @@ static int check_version(const struct snapshot_header *h, const char *name)
 
 int snapshot_header_read(struct snapshot_header *h, int fd, const char *name)
 {
-	static uint8_t bytes[SNAPSHOT_HEADER];
-	struct state s = state_load(bytes, sizeof(bytes));
+	uint8_t bytes[SNAPSHOT_HEADER];
+	struct state s;
 	struct stat status;
 	const char *fault;
 	int error;
@@ -259,11 +245,12 @@ int snapshot_header_read(struct snapshot_header *h, int fd, const char *name)
 	if (!S_ISREG(status.st_mode))
 		return refuse_file(name, "it is no file");
 	error = read_exactly(fd, bytes, sizeof(bytes), 0);
-	if (error == -ENODATA || memcmp(bytes, MAGIC, 8) != 0)
+	if (error && error != -ENODATA)
+		return refuse_file(name, strerror(-error));
+	if (error || memcmp(bytes, MAGIC, 8) != 0)
 		return refuse_file(name, "it is no snapshot of mote's, or one "
 					 "that was never finished");
-	if (error)
-		return refuse_file(name, strerror(-error));
+	s = state_load(bytes, sizeof(bytes));
 	s.at = 8;
 	header_fields(h, &s);
 	error = check_version(h, name);

@@ -56,10 +56,12 @@
 /* A disk that does not answer in that time has no snapshot. */
 #define PATIENCE_NS 10000000000ULL
 
-static void *map_state(size_t len)
+/* `flags`: MAP_POPULATE where all of it will be used, or 0. */
+static void *map_state(size_t len, int flags)
 {
 	void *at = mmap(NULL, len, PROT_READ | PROT_WRITE,
-			MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+			MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | flags, -1,
+			0);
 
 	return at == MAP_FAILED ? NULL : at;
 }
@@ -484,7 +486,7 @@ static int load_parts(struct snapshot *s, bool rest)
 
 int snapshot_load_machine(struct snapshot *s)
 {
-	void *state = map_state(s->header.state_len);
+	void *state = map_state(s->header.state_len, MAP_POPULATE);
 	int error;
 
 	if (!state)
@@ -1061,7 +1063,7 @@ static int take_words(struct snapshot *s)
 			  s->name);
 		return -EINVAL;
 	}
-	s->words = map_state(OPTIONS_WORDS_MAX);
+	s->words = map_state(OPTIONS_WORDS_MAX, 0);
 	if (!s->words)
 		return log_errno("memory for a snapshot's words");
 	error = snapshot_area_read(area, s->restore_fd, s->words);
@@ -1126,7 +1128,7 @@ static int keep_words(struct snapshot *s)
 {
 	long len;
 
-	s->words = map_state(OPTIONS_WORDS_MAX);
+	s->words = map_state(OPTIONS_WORDS_MAX, 0);
 	if (!s->words)
 		return log_errno("memory for a snapshot's words");
 	len = options_save_words(s->on.options, s->words);
@@ -1176,7 +1178,7 @@ int snapshot_open(struct snapshot *s)
 	if (error || !file_is_given(file))
 		return error;
 	s->pagemap_fd = snapshot_memory_open();
-	s->state = map_state(SNAPSHOT_STATE_MAX);
+	s->state = map_state(SNAPSHOT_STATE_MAX, 0);
 	if (!s->state)
 		return log_errno("memory for a snapshot's state");
 	error = committer_open(&s->committer,

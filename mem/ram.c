@@ -303,24 +303,22 @@ static int map_pages(struct ram *ram, uint8_t *host, int fd, uint64_t offset,
 	return 0;
 }
 
-int ram_load(struct ram *ram, gpa at, int fd, uint64_t offset, uint64_t len,
-	     bool copy)
+/* ram_load's work, from a host address on: both have the same pages. */
+static int load_host(struct ram *ram, uint8_t *host, int fd, uint64_t offset,
+		     uint64_t len, bool copy)
 {
-	uint8_t *host = ram_span(ram, at, len);
-	uint64_t head, body;
+	const uint64_t head = -(uintptr_t)host & (RAM_PAGE - 1);
+	uint64_t body;
 	bool may = false;
 	int error;
 
-	if (!host)
-		return len ? -EFAULT : 0;
 	if (offset > INT64_MAX - len)
 		return -ENODATA;
 	error = may_map_file(fd, offset, len, &may);
 	if (error)
 		return error;
-	head = -at.v & (RAM_PAGE - 1);
 	if (copy || !may || ram->page != RAM_PAGE ||
-	    (at.v ^ offset) % RAM_PAGE || len < head + RAM_PAGE)
+	    ((uintptr_t)host ^ offset) % RAM_PAGE || len < head + RAM_PAGE)
 		return read_file_part(fd, host, offset, len);
 	body = (len - head) & ~(RAM_PAGE - 1);
 	error = read_file_part(fd, host, offset, head);
@@ -334,11 +332,21 @@ int ram_load(struct ram *ram, gpa at, int fd, uint64_t offset, uint64_t len,
 	return error;
 }
 
+int ram_load(struct ram *ram, gpa at, int fd, uint64_t offset, uint64_t len,
+	     bool copy)
+{
+	uint8_t *host = ram_span(ram, at, len);
+
+	if (!host)
+		return len ? -EFAULT : 0;
+	return load_host(ram, host, fd, offset, len, copy);
+}
+
 /*
  * Copies what there is of `len` bytes: a hole, which costs its file nothing,
  * must cost no memory, either. `offset` is a page's, and RAM still untouched.
  */
-static int copy_data(struct ram *ram, gpa at, int fd, uint64_t offset,
+static int copy_data(struct ram *ram, uint8_t *host, int fd, uint64_t offset,
 		     uint64_t len)
 {
 	const uint64_t last = offset + len;
@@ -359,8 +367,8 @@ static int copy_data(struct ram *ram, gpa at, int fd, uint64_t offset,
 			to = last;
 		from = (uint64_t)data & ~(RAM_PAGE - 1);
 		if (from < to)
-			error = ram_load(ram, gpa_add(at, from - offset), fd,
-					 from, to - from, true);
+			error = load_host(ram, host + (from - offset), fd, from,
+					  to - from, true);
 	}
 	return error;
 }
@@ -368,17 +376,10 @@ static int copy_data(struct ram *ram, gpa at, int fd, uint64_t offset,
 int ram_load_all(struct ram *ram, int fd, uint64_t offset, bool copy,
 		 const struct ram_options *options)
 {
-	int error = 0;
+	uint8_t *host = ram->region[0].host; /* of both regions */
+	int error = copy ? copy_data(ram, host, fd, offset, ram->size)
+			 : load_host(ram, host, fd, offset, ram->size, false);
 
-	for (unsigned i = 0; i < ARRAY_LEN(ram->region) && !error; i++) {
-		const struct ram_region *region = &ram->region[i];
-
-		error = copy ? copy_data(ram, region->start, fd, offset,
-					 region->size)
-			     : ram_load(ram, region->start, fd, offset,
-					region->size, false);
-		offset += region->size;
-	}
 	if (!error && options->mergeable)
 		advise_pages(ram->region[0].host, ram->size, MADV_MERGEABLE,
 			     "mergeable");

@@ -557,7 +557,7 @@ static struct ending run_stages(struct mote *m)
 	if (!error && guest_run(&m->guest, &ending))
 		ending = (struct ending){ END_ERROR, STATUS_ERROR };
 	else if (!error)
-		snapshot_learn(&m->snapshot);
+		snapshot_end(&m->snapshot);
 	if (may_lack_root(&ending))
 		options_explain_root(&m->options);
 	return ending;

@@ -203,7 +203,18 @@ static void timeout_expired(void *arg)
 {
 	struct guest *g = arg;
 
+	g->stopped = true;
 	platform_end(&g->platform, END_TIMEOUT, STATUS_TIMEOUT);
+}
+
+bool guest_answer(struct guest *g)
+{
+	signals_take(&g->signals);
+	if (g->grace_end_ns && g->grace_end_ns <= loop_now())
+		grace_expired(g);
+	if (guest_time_left(g) == 1)
+		timeout_expired(g);
+	return platform_ending(&g->platform).reason != END_NONE;
 }
 
 static void platform_changed(void *arg, uint32_t events)

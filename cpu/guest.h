@@ -46,7 +46,7 @@ struct guest {
 	bool ready_reported;
 	unsigned terms;	       /* SIGTERMs received */
 	uint64_t grace_end_ns; /* 0: there was none, or no --grace */
-	bool stopped;	       /* by a signal: its output may be lost, */
+	bool stopped;	       /* by a signal, --timeout: output may be lost, */
 	uint64_t drained_ns;   /* from this time on; 0: not set */
 	struct ending ending;  /* once the loop has ended */
 	/* In this order what each start touches lies on as few pages as can
@@ -68,6 +68,13 @@ int guest_create_serial(struct guest *guest, struct vm *vm);
 
 /* Nanoseconds until --timeout passes; 1 where it has, UINT64_MAX without. */
 uint64_t guest_time_left(const struct guest *guest);
+
+/*
+ * For who keeps the loop's thread for longer than a moment: signals and time
+ * limits are answered. True: the guest is to end, or has ended; `stopped` says
+ * whether that is to be at once.
+ */
+bool guest_answer(struct guest *guest);
 
 /* The stage `name` ends now. */
 void guest_stage(struct guest *guest, const char *name);

@@ -18,8 +18,8 @@
  *	COMMITS	the file has its name		mote ends, or the guest has
  *						gone on since
  *
- * While it is written signals are answered between pieces, so that nobody waits
- * for a large memory or a slow disk.
+ * While it is written signals and time limits are answered between pieces, so
+ * that nobody waits for a large memory or a slow disk.
  *
  * A part of the machine is saved and loaded by one function, which lists its
  * fields (mem/state.h); its place in the table below is the order in which it
@@ -51,7 +51,8 @@
 #include "virtio/block/block.h"
 
 /* A file that is not whole in that time is not learned from. */
-#define LEARN_NS 60000000000ULL
+#define LEARN_NS      60000000000ULL
+#define LEARN_LOOK_MS 50 /* so often is looked who may have had enough */
 
 /* A disk that does not answer in that time has no snapshot. */
 #define PATIENCE_NS 10000000000ULL
@@ -352,7 +353,7 @@ enum part_tag {
 	PART_DISK,
 };
 
-/* Few snapshots have them; saved they are only by snapshot_learn. */
+/* Few snapshots have them; saved they are only by snapshot_end. */
 static int pages_index(const struct snapshot *s, unsigned n)
 {
 	struct state ahead = s->records;
@@ -674,8 +675,7 @@ static int write_memory(struct snapshot *s)
 		error = snapshot_memory_write(s->on.ram, s->pagemap_fd,
 					      s->committer.fd,
 					      s->header.mem_off, &at);
-		signals_take(&s->on.guest->signals);
-		if (!error && is_ending(s))
+		if (guest_answer(s->on.guest) && !error)
 			error = -ECANCELED;
 	}
 	return error;
@@ -719,8 +719,7 @@ static int write_layer(struct snapshot *s, unsigned disk)
 	do {
 		more = block_save_layer(disk_of(s, disk), s->committer.fd,
 					map->off, clusters->off, &at);
-		signals_take(&s->on.guest->signals);
-		if (is_ending(s))
+		if (guest_answer(s->on.guest))
 			return -ECANCELED;
 	} while (more > 0);
 	return more;
@@ -876,7 +875,7 @@ static void patience_is_over(void *arg)
 	struct snapshot *s = arg;
 	const char *name = devices_awaited(s->on.devices);
 
-	if (s->phase == SNAPSHOT_PAUSES)
+	if (s->phase == SNAPSHOT_PAUSES && !is_ending(s))
 		give_up(s, name ? name : "a vCPU", " does not answer");
 }
 
@@ -954,6 +953,9 @@ static void take_when_ready(void *arg, int vcpu)
 	/* Of those that go on the first is what was asked for. */
 	if (s->ready_seen)
 		return;
+	/* mote's init asks for an answer: who only says so is not it. */
+	if (vcpu < 0 && s->on.guest->command.on)
+		return;
 	s->ready_seen = true;
 	s->ready_vcpu = vcpu;
 	take_snapshot(s);
@@ -983,6 +985,44 @@ static bool save_learned(struct snapshot *s)
 	return !state.wrong;
 }
 
+/* Who has told mote to stop, or set a limit, does not wait for it. */
+static int learning_error(struct snapshot *s)
+{
+	guest_answer(s->on.guest);
+	if (s->on.guest->stopped)
+		return -ECANCELED;
+	return loop_now() - s->began_ns < LEARN_NS ? 0 : -ETIMEDOUT;
+}
+
+static int copy_part(struct snapshot *s, uint64_t from, uint64_t to,
+		     uint64_t len)
+{
+	uint64_t at = 0, step;
+	int error = 0;
+
+	for (; at < len && !error; at += step) {
+		step = len - at;
+		if (step > SNAPSHOT_MEMORY_STEP)
+			step = SNAPSHOT_MEMORY_STEP;
+		error = learning_error(s);
+		if (!error)
+			error = learn_copy(s->restore_fd, from + at,
+					   s->committer.fd, to + at, step);
+	}
+	return error;
+}
+
+/*
+ * The new file is its maker's: there words that were not to be trusted would
+ * be.
+ */
+static void drop_strange_words(struct snapshot *s)
+{
+	for (unsigned i = 0; i < SNAPSHOT_AREAS && !s->words_are_ours; i++)
+		if (s->header.area[i].kind == SNAPSHOT_AREA_WORDS)
+			s->header.area[i].len = 0;
+}
+
 static int write_learned(struct snapshot *s)
 {
 	const struct snapshot_header old = s->header;
@@ -991,37 +1031,67 @@ static int write_learned(struct snapshot *s)
 
 	if (!save_learned(s))
 		return -ENOBUFS;
+	drop_strange_words(s);
 	snapshot_header_place(&s->header);
 	/* The last byte makes it as long as it is to be, all holes. */
 	error = snapshot_write(fd, "", 1, s->header.file_len - 1);
 	for (unsigned i = 0; i < SNAPSHOT_AREAS && !error; i++)
-		error = learn_copy(s->restore_fd, old.area[i].off, fd,
-				   s->header.area[i].off, old.area[i].len);
+		error = copy_part(s, old.area[i].off, s->header.area[i].off,
+				  s->header.area[i].len);
 	if (!error)
-		error = learn_copy(s->restore_fd, old.mem_off, fd,
-				   s->header.mem_off, old.mem_len);
+		error = copy_part(s, old.mem_off, s->header.mem_off,
+				  old.mem_len);
 	return error ? error
 		     : snapshot_header_write(&s->header, s->state, fd, false);
 }
 
-void snapshot_learn(struct snapshot *s)
+static int await_committed(struct snapshot *s)
 {
 	struct pollfd answer = { s->committer.channel, POLLIN, 0 };
 	int error;
 
-	if (!s->on.options->restore.learn)
-		return;
-	signals_last_resort(LEARN_NS);
-	error = write_learned(s);
+	do
+		error = learning_error(s);
+	while (!error && !poll(&answer, 1, LEARN_LOOK_MS));
+	return error ? error : committer_answer(&s->committer);
+}
+
+static void learn(struct snapshot *s)
+{
+	int error;
+
+	signals_last_resort(LEARN_NS + PATIENCE_NS);
+	s->began_ns = loop_now();
+	error = learning_error(s);
+	if (!error)
+		error = write_learned(s);
 	if (!error)
 		error = committer_commit(&s->committer, true);
-	if (!error) {
-		poll(&answer, 1, -1);
-		error = committer_answer(&s->committer);
-	}
+	if (!error)
+		error = await_committed(s);
 	if (error)
 		log_warn("snapshot %s: nothing was learned: %s", s->name,
 			 strerror(-error));
+}
+
+/* Its status may be the guest's, which says nothing of a snapshot. */
+static void warn_without(const struct snapshot *s)
+{
+	char room[FILE_NAME_BYTES];
+
+	log_warn("--snapshot %s: none was taken: the guest ended %s",
+		 file_name(&s->on.options->snapshot.file, room),
+		 s->phase == SNAPSHOT_PAUSES ? "meanwhile"
+					     : "before it was ready");
+}
+
+void snapshot_end(struct snapshot *s)
+{
+	if (s->on.options->restore.learn)
+		learn(s);
+	if (s->phase == SNAPSHOT_PAUSES ||
+	    (s->on.guest->platform.on_ready.call && !s->ready_seen))
+		warn_without(s);
 }
 
 /* -- opening and closing
@@ -1181,6 +1251,7 @@ int snapshot_open(struct snapshot *s)
 	s->state = map_state(SNAPSHOT_STATE_MAX, 0);
 	if (!s->state)
 		return log_errno("memory for a snapshot's state");
+	s->words_are_ours = words_are_trusted(s);
 	error = committer_open(&s->committer,
 			       s->on.options->restore.learn ? "--restore "
 							    : "--snapshot ",

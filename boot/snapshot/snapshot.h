@@ -51,6 +51,7 @@ struct snapshot {
 	char boot_id[36]; /* this host's, until it boots again; or zeros */
 	char *words;	  /* of the devices: to be saved, or taken */
 	size_t words_len;
+	bool words_are_ours; /* in what is restored: they may be taken */
 };
 
 /* Nothing is open: before the options are parsed. */
@@ -94,10 +95,11 @@ int snapshot_load_rest(struct snapshot *s);
 int snapshot_attach(struct snapshot *s);
 
 /*
- * With --restore PATH,learn, when no vCPU runs any more: a new PATH that says
- * besides which pages the guest has written. What fails is logged.
+ * When no vCPU runs any more. With --restore PATH,learn: a new PATH that says
+ * besides which pages the guest has written, unless mote was told to stop. What
+ * fails is logged; and where none was taken since the guest has ended, that.
  */
-void snapshot_learn(struct snapshot *s);
+void snapshot_end(struct snapshot *s);
 
 void snapshot_close(struct snapshot *s);
 

@@ -36,7 +36,7 @@
  *
  * What is unchanged must load; what was loaded can be saved, and loaded again;
  * and whatever was loaded, the devices must then be able to end. Nothing is
- *allocated that the file does not have bytes for.
+ * allocated that the file does not have bytes for.
  */
 #include <fcntl.h>
 #include <linux/kvm.h>
@@ -372,10 +372,10 @@ void signals_last_resort(uint64_t ns)
 	(void)ns;
 }
 
-unsigned signals_take(struct signals *signals)
+bool guest_answer(struct guest *guest)
 {
-	(void)signals;
-	return 0;
+	(void)guest;
+	return false;
 }
 
 void report_ready(const struct report *report, uint64_t ns)

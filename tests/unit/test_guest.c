@@ -18,6 +18,7 @@
 #include <cmocka.h>
 
 #include <fcntl.h>
+#include <signal.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
@@ -91,10 +92,17 @@ int signals_start(struct signals *signals, struct loop *loop)
 	return 0;
 }
 
+static int signal_waits;
+
 unsigned signals_take(struct signals *signals)
 {
+	const int number = signal_waits;
+
 	(void)signals;
-	return 0;
+	signal_waits = 0;
+	if (number)
+		guest_signal(&guest, number);
+	return number != 0;
 }
 
 static uint64_t alarms[4];
@@ -289,15 +297,49 @@ static void test_stopped(void **state)
 		    guest.drained_ns - before >= 200000000);
 }
 
+static void must_end(enum end_reason reason, unsigned status, bool stopped)
+{
+	assert_int_equal(guest_answer(&guest), reason != END_NONE);
+	assert_int_equal(ended.reason, reason);
+	assert_int_equal(ended.status, status);
+	assert_int_equal(guest.stopped, stopped);
+	ended.reason = END_NONE;
+	ended.status = 0;
+	guest.stopped = false;
+}
+
+/* Who keeps the loop from its timers is told when a time has passed. */
+static void test_answers(void **state)
+{
+	(void)state;
+	guest.command.on = false;
+	must_end(END_NONE, 0, false);
+	guest.timeout_ns = 1;
+	must_end(END_TIMEOUT, STATUS_TIMEOUT, true);
+	guest.timeout_ns = 0;
+	must_end(END_NONE, 0, false);
+	guest.grace_end_ns = loop_now() + TIMEOUT_NS;
+	must_end(END_NONE, 0, false);
+	guest.grace_end_ns = loop_now();
+	must_end(END_SIGNAL, STATUS_SIGNAL + SIGTERM, true);
+	guest.grace_end_ns = 0;
+	signal_waits = SIGINT;
+	must_end(END_SIGNAL, STATUS_SIGNAL + SIGINT, true);
+	/* The guest has ended: of what comes then the first one counts. */
+	ended = (struct ending){ END_POWEROFF, 0 };
+	signal_waits = SIGINT;
+	must_end(END_POWEROFF, 0, true);
+	guest.command.on = true;
+}
+
 int main(void)
 {
 #define TEST(function)                                                         \
 	cmocka_unit_test_setup_teardown(function, setup, teardown)
 	const struct CMUnitTest tests[] = {
-		TEST(test_last_words),
-		TEST(test_status_on_its_way),
-		TEST(test_alarms),
-		TEST(test_stopped),
+		TEST(test_last_words), TEST(test_status_on_its_way),
+		TEST(test_alarms),     TEST(test_stopped),
+		TEST(test_answers),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

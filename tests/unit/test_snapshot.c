@@ -355,6 +355,7 @@ void command_restored(struct command *command, const char *hostname)
 
 static unsigned written; /* runs of pages */
 static unsigned copied;	 /* bytes, in all */
+static uint64_t now;
 
 void learned_load(struct learned *learned, uint64_t size, struct state *state)
 {
@@ -396,6 +397,8 @@ int learn_copy(int from, uint64_t from_off, int to, uint64_t to_off,
 	copied += (unsigned)len;
 	assert_int_equal(pread(from, some, n, (off_t)from_off), n);
 	assert_int_equal(pwrite(to, some, n, (off_t)to_off), n);
+	if (fails && !strcmp(fails, "slow copy"))
+		now += 60000000000ULL;
 	return result("copy");
 }
 
@@ -420,6 +423,8 @@ void signals_last_resort(uint64_t ns)
 	call("last");
 }
 
+static int answers; /* there is one */
+
 int __wrap_poll(struct pollfd *fds, nfds_t count, int timeout);
 
 int __wrap_poll(struct pollfd *fds, nfds_t count, int timeout)
@@ -427,9 +432,9 @@ int __wrap_poll(struct pollfd *fds, nfds_t count, int timeout)
 	assert_int_equal(count, 1);
 	assert_int_equal(fds->fd, s.committer.channel);
 	assert_int_equal(fds->events, POLLIN);
-	assert_int_equal(timeout, -1);
+	assert_in_range(timeout, 1, 100);
 	call("poll");
-	return 1;
+	return answers;
 }
 
 void command_tell_mac(struct command *command, const uint8_t was[6],
@@ -441,15 +446,18 @@ void command_tell_mac(struct command *command, const uint8_t was[6],
 
 /* What comes while it is written: the end, or the signal that takes one. */
 static bool ends_at_signal, asks_at_signal;
+static unsigned stop_in; /* so many answers: mote is stopped */
 
-unsigned signals_take(struct signals *signals)
+bool guest_answer(struct guest *g)
 {
-	assert_ptr_equal(signals, &guest.signals);
+	assert_ptr_equal(g, &guest);
 	if (ends_at_signal)
 		ends = END_SIGNAL;
 	if (asks_at_signal)
 		guest.snapshot.take(guest.snapshot.arg);
-	return 0;
+	if (stop_in && !--stop_in)
+		guest.stopped = true;
+	return ends != END_NONE;
 }
 
 int ram_load_all(struct ram *ram, int fd, uint64_t offset, bool copy,
@@ -505,7 +513,7 @@ void loop_remove(struct loop *loop, struct loop_source *source)
 
 uint64_t loop_now(void)
 {
-	return 5;
+	return now;
 }
 
 int loop_timer_create(struct loop *loop, struct loop_timer *timer,
@@ -705,6 +713,9 @@ static int setup(void **state)
 	fails = awaited = NULL;
 	broken = -1;
 	channel = 77;
+	now = 5;
+	answers = 1;
+	stop_in = 0;
 	layered = devices_are_quiet = true;
 	wants_words = ends_at_signal = asks_at_signal = false;
 	logged.count = copied = 0;
@@ -979,6 +990,10 @@ static void test_ending(void **state)
 	ends = END_POWEROFF;
 	park();
 	called(""); /* who ends it stops the vCPUs */
+	s.patience.expired(s.patience.arg);
+	called("");
+	snapshot_end(&s);
+	expect_log("none was taken: the guest ended meanwhile");
 	lose();
 	make_guest(false);
 	ends_at_signal = true;
@@ -986,6 +1001,10 @@ static void test_ending(void **state)
 	ask();
 	park();
 	called("park pause sync0 sync1 before0 before1 empty layer");
+	s.patience.expired(s.patience.arg);
+	called("");
+	snapshot_end(&s);
+	expect_log("none was taken: the guest ended meanwhile");
 	lose();
 	make_guest(false);
 	layered = false;
@@ -1079,6 +1098,30 @@ static void test_when_ready(void **state)
 	/* Of several the first. */
 	guest.platform.on_ready.call(guest.platform.on_ready.arg, 0);
 	called("");
+	snapshot_end(&s);
+	lose();
+	/* Without a command who only says so is heard, too. */
+	make_guest(false);
+	taker(SNAPSHOT_ON_READY, SNAPSHOT_CONTINUES);
+	guest.platform.on_ready.call(guest.platform.on_ready.arg, -1);
+	called("park pause");
+	lose();
+}
+
+static void test_never_ready(void **state)
+{
+	(void)state;
+	make_guest(true);
+	taker(SNAPSHOT_ON_PROGRAM, SNAPSHOT_EXITS);
+	/* It has no use for an answer, so it is not mote's init. */
+	guest.platform.on_ready.call(guest.platform.on_ready.arg, -1);
+	called("");
+	snapshot_end(&s);
+	expect_log(": none was taken: the guest ended before it was ready");
+	lose();
+	make_guest(false);
+	taker(SNAPSHOT_ON_SIGNAL, SNAPSHOT_CONTINUES);
+	snapshot_end(&s);
 	lose();
 }
 
@@ -1375,8 +1418,8 @@ static void test_learning(void **state)
 		copied = 0;
 		written = i ? 1024 : 1; /* and all else moves up */
 		commit_answer = 0;
-		snapshot_learn(&s);
-		called("last written copy copy copy copy commit poll");
+		snapshot_end(&s);
+		called("last written copy copy copy copy copy commit poll");
 		assert_true(committed_last);
 		assert_int_equal(copied,
 				 sizeof(saved_words) + 8 + 8192 + RAM_SIZE);
@@ -1400,7 +1443,7 @@ static void test_learning(void **state)
 	called("check ram ahead use_layer generation devices uart platform "
 	       "join");
 	assert_int_equal(s.learned.count, 1024);
-	snapshot_learn(&s);
+	snapshot_end(&s);
 	called("");
 	/* What is taken of that one has none. */
 	lose();
@@ -1431,10 +1474,10 @@ static void test_what_cannot_be_learned(void **state)
 		  "nothing was learned: No buffer space available" },
 		{ "copy", "last written copy", 0,
 		  "nothing was learned: Input/output error" },
-		{ "commit", "last written copy copy copy copy commit", 0,
+		{ "commit", "last written copy copy copy copy copy commit", 0,
 		  "nothing was learned: Input/output error" },
-		{ "", "last written copy copy copy copy commit poll", -ENOSPC,
-		  "nothing was learned: No space left on device" },
+		{ "", "last written copy copy copy copy copy commit poll",
+		  -ENOSPC, "nothing was learned: No space left on device" },
 	};
 
 	(void)state;
@@ -1443,11 +1486,66 @@ static void test_what_cannot_be_learned(void **state)
 		learn_it();
 		fails = cases[i].step;
 		commit_answer = cases[i].answer;
-		snapshot_learn(&s);
+		snapshot_end(&s);
 		fails = NULL;
 		called(cases[i].calls);
 		assert_non_null(strstr(logged.last, path));
 		expect_log(cases[i].words);
+		lose();
+	}
+}
+
+/* Whoever has had enough does not wait for it, and no one for ever. */
+static void test_learning_ends(void **state)
+{
+	static const struct {
+		unsigned stop_in;
+		const char *calls;
+	} cases[] = {
+		{ 1, "last" },
+		{ 2, "last written" },
+		{ 6, "last written copy copy copy copy" },
+		{ 9, "last written copy copy copy copy copy commit poll poll" },
+	};
+
+	(void)state;
+	answers = 0;
+	for (unsigned i = 0; i < ARRAY_LEN(cases); i++) {
+		take_one(false);
+		learn_it();
+		stop_in = cases[i].stop_in;
+		snapshot_end(&s);
+		called(cases[i].calls);
+		expect_log("nothing was learned: Operation canceled");
+		lose();
+	}
+	take_one(false);
+	learn_it();
+	fails = "slow copy";
+	snapshot_end(&s);
+	called("last written copy");
+	expect_log("timed out");
+	lose();
+}
+
+/* The new file is mote's own, and what it says would be trusted. */
+static void test_strange_words(void **state)
+{
+	(void)state;
+	for (unsigned strange = 0; strange < 2; strange++) {
+		take_one(false);
+		assert_int_equal(fchmod(file_fd, strange ? 0620 : 0600), 0);
+		commit_answer = 0;
+		learn_it();
+		snapshot_end(&s);
+		lose();
+		name_learned();
+		read_file();
+		assert_int_equal(
+			!snapshot_area(&header, SNAPSHOT_AREA_WORDS, 0),
+			strange);
+		make_guest(false);
+		assert_int_equal(restore(), 0);
 		lose();
 	}
 }
@@ -1844,6 +1942,7 @@ int main(void)
 		CASE(test_each_step_may_fail),
 		CASE(test_part_that_cannot_be_saved),
 		CASE(test_when_ready),
+		CASE(test_never_ready),
 		CASE(test_descriptor),
 		CASE(test_nobody_asks_for_one),
 		CASE(test_all_comes_back),
@@ -1852,6 +1951,8 @@ int main(void)
 		CASE(test_learning),
 		CASE(test_what_cannot_be_learned),
 		CASE(test_learned_pages),
+		CASE(test_learning_ends),
+		CASE(test_strange_words),
 		CASE(test_of_a_command),
 		CASE(test_records_that_do_not_fit),
 		CASE(test_records_that_may_be_skipped),

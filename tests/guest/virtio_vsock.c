@@ -33,7 +33,7 @@ enum { REQUEST = 1, RESPONSE, RST, SHUTDOWN, RW, CREDIT_UPDATE };
 
 #define PORT_BUTTON	 0x604 /* cpu/platform.h */
 #define EVENT_GENERATION 2
-#define GENERATION	 0xe0030
+#define GENERATION	 0xe0030 /* cpu/platform.h */
 
 /* virtio 1.2, 5.10.6 */
 struct header {

@@ -934,7 +934,7 @@ static void await_commit(void *arg, uint64_t ns)
 		if (fds[0].revents)
 			finish_commit(s, committer_answer(&s->committer));
 		else
-			signals_take(&g->signals);
+			guest_answer(g);
 	}
 }
 

@@ -429,12 +429,15 @@ int __wrap_poll(struct pollfd *fds, nfds_t count, int timeout);
 
 int __wrap_poll(struct pollfd *fds, nfds_t count, int timeout)
 {
-	assert_int_equal(count, 1);
+	assert_in_range(count, 1, 2);
 	assert_int_equal(fds->fd, s.committer.channel);
 	assert_int_equal(fds->events, POLLIN);
-	assert_in_range(timeout, 1, 100);
+	if (count == 2)
+		assert_int_equal(fds[1].fd, guest.signals.source.fd);
+	assert_in_range(timeout, 1, count == 1 ? 100 : 1000);
 	call("poll");
-	return answers;
+	fds->revents = answers > 0 ? POLLIN : 0;
+	return count == 2 ? answers != 0 : answers;
 }
 
 void command_tell_mac(struct command *command, const uint8_t was[6],
@@ -1106,6 +1109,39 @@ static void test_when_ready(void **state)
 	guest.platform.on_ready.call(guest.platform.on_ready.arg, -1);
 	called("park pause");
 	lose();
+}
+
+/* The guest has gone on, and ended before its snapshot had its name. */
+static void test_name_at_the_end(void **state)
+{
+	static const struct {
+		int answers, error;
+		unsigned stop_in;
+		const char *calls, *log;
+	} cases[] = {
+		{ 1, 0, 0, "poll", NULL },
+		{ 1, -ENOSPC, 0, "poll", "No space left on device" },
+		{ 0, 0, 0, "poll", NULL },	 /* it takes too long */
+		{ -1, 0, 2, "poll poll", NULL }, /* signals, a last one */
+	};
+
+	(void)state;
+	for (unsigned i = 0; i < ARRAY_LEN(cases); i++) {
+		make_guest(false);
+		taker(SNAPSHOT_ON_SIGNAL, SNAPSHOT_CONTINUES);
+		ask();
+		park();
+		called("park pause " WRITTEN " go run");
+		answers = cases[i].answers;
+		commit_answer = cases[i].error;
+		stop_in = cases[i].stop_in;
+		guest.snapshot.finish(guest.snapshot.arg, 1000000000);
+		called(cases[i].calls);
+		if (cases[i].log)
+			expect_log(cases[i].log);
+		snapshot_end(&s);
+		lose();
+	}
 }
 
 static void test_never_ready(void **state)
@@ -1943,6 +1979,7 @@ int main(void)
 		CASE(test_part_that_cannot_be_saved),
 		CASE(test_when_ready),
 		CASE(test_never_ready),
+		CASE(test_name_at_the_end),
 		CASE(test_descriptor),
 		CASE(test_nobody_asks_for_one),
 		CASE(test_all_comes_back),

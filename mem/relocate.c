@@ -5,7 +5,8 @@
  * runs. The linker packs their places (ELF gABI, SHT_RELR: an address, then
  * bitmaps of the 63 words behind it): a fortieth of what a table of them takes,
  * in the file, and in pages that each start would read. musl 1.2.3 does not
- * know that form; so this comes before its own start, which finds nothing left.
+ * know that form; so this comes before its own start. A newer one does, and
+ * would add the address once more: so the table has no length when that begins.
  *
  * Then the pages with these pointers, tables of functions among them, become
  * read-only (PT_GNU_RELRO), which nobody else would do: musl leaves that to the
@@ -27,7 +28,7 @@
 
 #define BITMAP_WORDS 63
 
-void relocate_itself(uintptr_t base, const Elf64_Dyn *dynamic);
+void relocate_itself(uintptr_t base, Elf64_Dyn *dynamic);
 
 __asm__(".pushsection .text.mote_start, \"ax\", @progbits\n"
 	".globl mote_start\n"
@@ -77,7 +78,7 @@ protect_relocated(uintptr_t base)
 
 /* Called by the lines above, and by nobody else. */
 __attribute__((no_stack_protector, used)) void
-relocate_itself(uintptr_t base, const Elf64_Dyn *dynamic)
+relocate_itself(uintptr_t base, Elf64_Dyn *dynamic)
 {
 	const uint64_t *entry = 0;
 	uint64_t *where = 0;
@@ -86,8 +87,10 @@ relocate_itself(uintptr_t base, const Elf64_Dyn *dynamic)
 	for (; dynamic->d_tag != DT_NULL; dynamic++) {
 		if (dynamic->d_tag == DT_RELR)
 			entry = (const void *)(base + dynamic->d_un.d_ptr);
-		else if (dynamic->d_tag == DT_RELRSZ)
-			left = dynamic->d_un.d_val / sizeof(*entry);
+		if (dynamic->d_tag != DT_RELRSZ)
+			continue;
+		left = dynamic->d_un.d_val / sizeof(*entry);
+		dynamic->d_un.d_val = 0;
 	}
 	for (; left; left--, entry++) {
 		uint64_t bits = *entry;

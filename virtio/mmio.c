@@ -396,7 +396,6 @@ static void transport_reset(void *arg)
 	}
 	device->active = false;
 	device->acked = 0;
-	device_paused(device);
 }
 
 static void transport_stop_queue(void *arg)

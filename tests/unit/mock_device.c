@@ -67,7 +67,7 @@ static bool mock_pause(struct device *device)
 	check_thread();
 	assert_true(device->paused);
 	mock.pauses++;
-	return !atomic_load(&mock.in_flight);
+	return !atomic_load(&mock.in_flight) && !atomic_load(&mock.flushes);
 }
 
 static void mock_resume(struct device *device)

@@ -27,6 +27,7 @@ extern struct mock {
 	bool keeps;	/* from now on it gives nothing back */
 	uint64_t acked;
 	_Atomic bool in_flight; /* cancel and pause find something */
+	_Atomic bool flushes;	/* pause does, and cancel waits for no such */
 	bool wrong_thread;
 } mock;
 

@@ -397,13 +397,23 @@ static void test_pause_waits(void **state)
 	assert_false(mmio_is_busy(&mock.device));
 	in_loop(do_quiet);
 	assert_int_equal(quiets, 2);
-	/* A reset is over when nothing is in flight: so is the wait. */
+}
+
+/* A FLUSH that a reset does not wait for is waited for all the same. */
+static void test_pause_outlasts_reset(void **state)
+{
+	(void)state;
+	start_guest(0);
+	quiets = 0;
+	atomic_store(&mock.flushes, true);
 	in_loop(do_pause);
 	assert_false(quiet_at_once);
-	atomic_store(&mock.in_flight, false);
 	reg_write(R_STATUS, 0);
-	assert_int_equal(quiets, 3);
-	assert_false(mmio_is_busy(&mock.device));
+	assert_int_equal(mock.resets, 1);
+	assert_int_equal(quiets, 0);
+	assert_true(mmio_is_busy(&mock.device));
+	in_loop(do_quiet);
+	assert_int_equal(quiets, 1);
 	in_loop(do_resume);
 }
 
@@ -754,6 +764,7 @@ int main(void)
 		BOTH_WAYS(test_paused_reset),
 		BOTH_WAYS(test_paused_start),
 		BOTH_WAYS(test_pause_waits),
+		BOTH_WAYS(test_pause_outlasts_reset),
 		BOTH_WAYS(test_restored_not_started),
 		BOTH_WAYS(test_restored_broken),
 		BOTH_WAYS(test_restored_config),

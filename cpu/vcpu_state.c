@@ -427,7 +427,7 @@ void vcpu_state_lapic(struct vcpu *cpu, struct state *s)
 
 #define MSR_TSC		 0x10
 #define MSR_TSC_DEADLINE 0x6e0
-#define MSR_KVM_FIRST	 0x4b564d00
+#define MSR_KVM_FIRST	 0x4b564d01 /* see msrs_dropped */
 #define MSR_KVM_LAST	 0x4b564d07
 
 /* Intel SDM volume 3, 11.11: KVM has eight variable ranges. */
@@ -441,7 +441,9 @@ static const struct msr_range {
 /*
  * What KVM lists and is not kept: the TSC, which is kept by itself; the old
  * numbers of kvmclock's two MSRs; those for Windows, which mote's guests are
- * never shown; and what else is in KVM's own range.
+ * never shown; and what else is in KVM's own range. The wall clock's is one of
+ * them, since it is no state: by it a guest has the time written to its memory
+ * at once, and what is there afterwards is the guest's own.
  */
 static const struct msr_range msrs_dropped[] = {
 	{ MSR_TSC, 0x12 },
@@ -590,16 +592,13 @@ static void write_msrs(int fd, msr *list, size_t n, struct state *s)
  */
 static const struct msr_address {
 	uint32_t index;
-	uint8_t enable; /* the bit without which it does not; 0: there is none
-			 */
-	uint8_t flags;	/* the bits that are not of the address */
+	uint8_t flags; /* the bits that are not of the address; bit 0: on */
 	uint8_t size;
 } msr_addresses[] = {
-	{ 0x4b564d00, 0, 0, 12 },    /* the wall clock */
-	{ 0x4b564d01, 1, 1, 32 },    /* kvmclock */
-	{ 0x4b564d02, 1, 0x3f, 64 }, /* asynchronous page faults */
-	{ 0x4b564d03, 1, 0x3f, 64 }, /* stolen time */
-	{ 0x4b564d04, 1, 3, 4 },     /* ends of interrupts */
+	{ 0x4b564d01, 1, 32 },	  /* kvmclock */
+	{ 0x4b564d02, 0x3f, 64 }, /* asynchronous page faults */
+	{ 0x4b564d03, 0x3f, 64 }, /* stolen time */
+	{ 0x4b564d04, 3, 4 },	  /* ends of interrupts */
 };
 
 static bool msr_is_in_ram(const msr *m, const struct ram *ram)
@@ -607,8 +606,7 @@ static bool msr_is_in_ram(const msr *m, const struct ram *ram)
 	for (size_t i = 0; i < ARRAY_LEN(msr_addresses); i++) {
 		const struct msr_address *a = &msr_addresses[i];
 
-		if (m->index != a->index || !m->data ||
-		    (a->enable && !(m->data & a->enable)))
+		if (m->index != a->index || !(m->data & 1))
 			continue;
 		return ram_span(ram, GPA(m->data & ~(uint64_t)a->flags),
 				a->size);

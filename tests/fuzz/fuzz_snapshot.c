@@ -172,7 +172,7 @@ static void show_cpuid(struct kvm_cpuid2 *cpuid)
 static int list_msrs(struct kvm_msr_list *list)
 {
 	static const uint32_t some[] = { 0x10,	     0x174,	 0x277,
-					 0xc0000081, 0x4b564d00, 0x6e0 };
+					 0xc0000081, 0x4b564d01, 0x6e0 };
 
 	must(list->nmsrs >= ARRAY_LEN(some), "room for MSRs");
 	list->nmsrs = ARRAY_LEN(some);

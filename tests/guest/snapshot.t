@@ -60,6 +60,8 @@ case_of halted ephemeral 'CPUs are there' \
 	"a CPU that sleeps wakes up, one that was not started starts"
 case_of clock ephemeral 'the time goes on' \
 	"four CPUs agree on the time, which never goes back"
+case_of wall ephemeral "it is the guest's own" \
+	"nothing is written to where KVM once wrote the time"
 case_of flush iops=40 'all was written' \
 	"requests that a slow disk holds, a FLUSH behind them, come to their end"
 case_of zeros ephemeral 'zeros are zeros' \

@@ -46,6 +46,7 @@ static struct mote {
 	struct vm vm;
 	struct machine machine;
 	int broker_fd; /* -1: there is none */
+	int nice;      /* its value at start, with a network */
 	struct guest guest;
 	struct available available;
 	struct snapshot snapshot;
@@ -167,6 +168,11 @@ static unsigned features_in_use(const struct mote *m)
 	       snapshot_features(&m->snapshot) | devices_features(&m->devices);
 }
 
+static bool has_network(const struct mote *m)
+{
+	return features_in_use(m) & (FEATURE_TAP | FEATURE_STREAM);
+}
+
 static struct filter_options filter_options_of(const struct mote *m)
 {
 	return (struct filter_options){
@@ -194,14 +200,15 @@ static int filter_thread(struct mote *m, enum filter_thread thread,
  * less of it interrupt the other, and with the loop ahead that is at each
  * frame: its kick, its answer and its interrupt are paid for one by one. A step
  * behind the vCPUs, the loop finds several. Who waits for an answer does not
- * wait longer: a loop that was idle comes first all the same.
+ * wait longer: a loop that was idle comes first all the same. A step from where
+ * the user has put all of mote, who may have done so by nice(1).
  */
 static int filter_loop(void *arg, unsigned number)
 {
 	const struct mote *m = arg;
 
-	if (features_in_use(m) & (FEATURE_TAP | FEATURE_STREAM))
-		setpriority(PRIO_PROCESS, 0, FILTER_LOOP_NICE);
+	if (has_network(m))
+		setpriority(PRIO_PROCESS, 0, m->nice + 1);
 	return filter_thread(arg, FILTER_LOOP, number);
 }
 
@@ -411,6 +418,8 @@ static int lock_in(struct mote *m)
 		error = start_committer(m, &jail);
 	if (!error && o->sandbox != SANDBOX_OFF)
 		error = jail_enter(&jail);
+	if (has_network(m))
+		m->nice = getpriority(PRIO_PROCESS, 0);
 	/* The first of its own: before a byte of an image is read. */
 	if (!error)
 		error = filter_thread(m, FILTER_LOAD, 0);

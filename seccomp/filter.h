@@ -19,9 +19,6 @@ enum filter_thread {
 	FILTER_THREADS
 };
 
-/* The loop's nice value where there is a network: main.c says why. */
-#define FILTER_LOOP_NICE 1
-
 struct filter_options {
 	unsigned features; /* enum feature of cpu/loop/thread.h */
 	bool log;	   /* name what would be killed, and let it pass */

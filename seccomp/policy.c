@@ -380,8 +380,8 @@ const struct policy_rule policy_rules[] = {
 	{ LOAD,
 	  TAP | STREAM,
 	  SYS_setpriority,
-	  { ARG(0, PRIO_PROCESS), ARG(1, 0), ARG(2, FILTER_LOOP_NICE) },
-	  "the loop comes behind the vCPUs" },
+	  { ARG(0, PRIO_PROCESS), ARG(1, 0) },
+	  "the loop comes a step behind the vCPUs" },
 
 	/* The broker. */
 	{ BROKER,

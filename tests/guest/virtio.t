@@ -60,6 +60,48 @@ for engine in uring threads; do
 	prints '^id a-disk$' "$engine: a disk has its serial number"
 done
 
+# nices: the nice value of each thread of mote's
+nices() {
+	perl -e 'local $/;
+		for (sort glob "/proc/$ARGV[0]/task/*/stat") {
+			open my $stat, "<", $_ or next;
+			my ($name, $rest) = <$stat> =~ /\((.*)\) (.*)/s;
+			print "$name ", (split " ", $rest)[16], "; "
+				unless $name =~ /^kvm/;
+		}' "$pid"
+}
+
+# nice_is WANTED NAME ARG...: of a mote that nice(1) starts
+nice_is() {
+	nice_wanted=$1 nice_name=$2
+	shift 2
+	nice_mote=$MOTE
+	printf '#!/bin/sh\nexec nice -n 5 %s "$@"\n' "$(realpath "$MOTE")" \
+		>"$tmp/niced"
+	chmod +x "$tmp/niced"
+	MOTE=$tmp/niced
+	guest_start hang "$@"
+	MOTE=$nice_mote
+	await says hanging
+	is "$(nices)" "$nice_wanted" "$nice_name"
+	kill -INT "$pid"
+	guest_end
+}
+perl -MIO::Socket::UNIX -e '
+	my $l = IO::Socket::UNIX->new(Local => shift, Listen => 4) or die;
+	while (my $s = $l->accept) { push @keep, $s }' "$tmp/net" &
+peer=$!
+await test -S "$tmp/net"
+nice_is 'mote 5; disk 0 5; vCPU 0 5; ' \
+	"a mote that is nice has all threads so" -d "$b,engine=threads"
+for sandbox in on off; do
+	nice_is 'mote 6; vCPU 0 5; ' \
+		"with a network its loop is a step nicer, sandbox $sandbox" \
+		-n "unix=$tmp/net" --sandbox "$sandbox"
+done
+kill "$peer"
+wait "$peer" 2>/dev/null
+
 # registers HOW: what a driver does wrong, and what it can do to registers
 registers() {
 	how=$1

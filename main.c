@@ -222,24 +222,30 @@ static int filter_worker(void *arg, unsigned number)
 	return filter_thread(arg, FILTER_WORKER, number);
 }
 
-/* -- the broker ----------------------------------------------------------- */
+/* -- the broker, and what it shares with the committer -------------------- */
 
-struct broker_setup {
+struct helper_setup {
 	const struct jail_options *jail;
 	struct filter_options filter;
 	unsigned files; /* its user for these */
 };
 
-static int enter_broker(void *arg, unsigned number)
+/* Neither looks at what mote has of it any more. */
+static int enter_helper(const struct helper_setup *s, enum filter_thread kind)
 {
-	const struct broker_setup *s = arg;
 	const int error = jail_enter_broker(s->jail, s->files);
 	const uintptr_t from = ((uintptr_t)&mote | (RAM_PAGE - 1)) + 1;
 	const uintptr_t to = (uintptr_t)(&mote + 1) & ~(RAM_PAGE - 1);
 
 	/* Each page would be here twice as soon as mote writes to it. */
 	madvise((void *)from, to - from, MADV_DONTNEED);
-	return error ? error : filter_load(FILTER_BROKER, number, &s->filter);
+	return error ? error : filter_load(kind, 0, &s->filter);
+}
+
+static int enter_broker(void *arg, unsigned number)
+{
+	(void)number;
+	return enter_helper(arg, FILTER_BROKER);
 }
 
 /* It gets the sockets' directories; without these there is none. */
@@ -248,7 +254,7 @@ static int start_broker(struct mote *m, const struct jail_options *jail)
 	const enum sandbox_mode sandbox = m->options.sandbox;
 	struct vsock *vsock = m->devices.vsock;
 	struct unixsock *serial = &m->guest.console.host.socket;
-	struct broker_setup setup = { jail, filter_options_of(m), 0 };
+	struct helper_setup setup = { jail, filter_options_of(m), 0 };
 	const struct broker_options options = {
 		.file = { vsock ? vsock_file(vsock) : NULL, serial },
 		.dials = vsock && vsock_dials(vsock),
@@ -272,18 +278,15 @@ static int start_broker(struct mote *m, const struct jail_options *jail)
 
 static int enter_committer(void *arg, unsigned number)
 {
-	const struct broker_setup *s = arg;
-	const int error = jail_enter_broker(s->jail, s->files);
-
-	return error ? error
-		     : filter_load(FILTER_COMMITTER, number, &s->filter);
+	(void)number;
+	return enter_helper(arg, FILTER_COMMITTER);
 }
 
 static int start_committer(struct mote *m, const struct jail_options *jail)
 {
 	struct committer *c = &m->snapshot.committer;
 	const enum sandbox_mode sandbox = m->options.sandbox;
-	struct broker_setup setup = { jail, filter_options_of(m), 0 };
+	struct helper_setup setup = { jail, filter_options_of(m), 0 };
 	const struct thread_hook hook = {
 		sandbox == SANDBOX_OFF ? NULL : enter_committer, &setup
 	};

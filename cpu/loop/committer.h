@@ -39,7 +39,8 @@ int committer_open(struct committer *c, const char *option,
 /*
  * Where there is a path: makes the file (mode 0600), and starts the process,
  * before the sandbox closes in and while there is one thread. `hook`: its jail
- * and its filter, in the process. 0 or -errno, logged.
+ * and its filter, in the process, which needs no memory of mote's any more. 0
+ * or -errno, logged.
  */
 int committer_start(struct committer *c, bool keeps_stderr,
 		    const struct thread_hook *hook);

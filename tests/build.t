@@ -117,7 +117,43 @@ bash_completion() {
 	bash -n "$tmp/root/opt/m/share/bash-completion/completions/mote"
 }
 
-echo 1..14
+# kernels VERSIONS: what tests/host/kernels says and its status, in a tree of
+# its own, where apt has lists of these versions and downloads nothing
+kernels() {
+	mkdir -p "$tmp/bin" "$tmp/tree/build/guest"
+	ln -sfn "$PWD/tests" "$tmp/tree/tests"
+	cat >"$tmp/bin/apt-get" <<-END
+		#!/bin/sh
+		case "\$*" in
+		*indextargets*) echo http://mirror/debian/ ;;
+		*) exit 100 ;;
+		esac
+	END
+	cat >"$tmp/bin/apt-cache" <<-END
+		#!/bin/sh
+		case "\$*" in
+		*madison*) for v in $1; do echo " meta | \$v | suite"; done ;;
+		*) echo "Depends: linux-image-x (= 1)" ;;
+		esac
+	END
+	chmod +x "$tmp/bin/apt-get" "$tmp/bin/apt-cache"
+	PATH=$tmp/bin:$PATH FETCH_LOCKED=1 "$tmp/tree/tests/host/kernels" 2>&1
+	echo "status $?"
+	[ ! -s "$tmp/tree/build/guest/kernels/missing" ] ||
+		sed 's/^/missing /' "$tmp/tree/build/guest/kernels/missing"
+}
+
+# What the mirrors do not have is a skip of soak/kernels.t; a network that does
+# not work is not.
+kernels_offline() {
+	kernels '' | tee "$tmp/none" && kernels '6.1.5-1' | tee "$tmp/some" &&
+		grep -q 'kernels: no list of packages came' "$tmp/none" &&
+		grep -q 'kernels: .* 6.1.5-1 cannot be downloaded' "$tmp/some" &&
+		! grep -v '^missing 5.10' "$tmp/none" "$tmp/some" |
+		grep -E 'missing|status 0'
+}
+
+echo 1..15
 check 'build/mote needs no interpreter' no_interpreter
 check 'build/mote needs no shared library' no_library
 check 'build/mote is position independent' relocatable
@@ -132,3 +168,4 @@ check 'the installed mote runs' runs_installed
 check 'mandoc finds nothing in the manual page' manual
 check 'bash accepts its completion' bash_completion
 check 'the library for musl is proven' test -e build/deps/libseccomp.done
+check 'no kernel is taken for missing where there is no network' kernels_offline

@@ -692,12 +692,10 @@ static void test_ram_load_all_maps(void **state)
 		assert_int_equal(advised.count, 0);
 		assert_true(is_mapped(&ram, 0) && is_mapped(&ram, end - 4096));
 		expect_ram(&ram, end);
-		assert_int_equal(ram.mapping_count, i + 1);
+		/* One, whatever the regions: they lie side by side. */
+		assert_int_equal(ram.mapping_count, 1);
 		assert_int_equal(ram.mapping[0].start, 0);
-		assert_int_equal(ram.mapping[i].end, size);
-		if (i)
-			assert_int_equal(ram.mapping[0].end,
-					 ram.mapping[1].start);
+		assert_int_equal(ram.mapping[0].end, size);
 		/* What the guest writes stays its own. */
 		memset(ram_span(&ram, GPA(MIB), 1), 0xee, 1);
 		assert_int_equal(pread(fd, &byte, 1, OFFSET + MIB), 1);

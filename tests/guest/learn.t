@@ -80,7 +80,7 @@ is "$(memory "$x")" "$(memory "$tmp/first.snap")" \
 	"with the memory that was saved, not what the clone made of it"
 ok "and no larger than the first by more than some KiB" \
 	[ "$(stat -c %b "$x")" -le $(($(stat -c %b "$tmp/first.snap") + 32)) ]
-is "$(ls -A "$tmp" | grep -c '^\.x')" 0 "nothing is left behind"
+is "$(find "$tmp" -name '.x*' | wc -l)" 0 "nothing is left behind"
 mote --restore fd=5
 is "$status $(reason)" "0 poweroff" "who had the old file open has it still"
 
@@ -121,7 +121,7 @@ run strace -f -o /dev/null -e inject=pwrite64:error=ENOSPC \
 is "$status $(cat "$out")" "0 written" "a full disk does not change how it ends"
 like "$(cat "$err")" "^mote: snapshot .*: nothing was learned: No space left" \
 	"but is said"
-is "$(cksum <"$x") $(ls -A "$tmp" | grep -c '^\.x')" "$sum 0" \
+is "$(cksum <"$x") $(find "$tmp" -name '.x*' | wc -l)" "$sum 0" \
 	"the old file is as it was, and alone"
 
 # refused WORDS TEXT

@@ -47,9 +47,9 @@ static struct mote {
 	struct machine machine;
 	int broker_fd; /* -1: there is none */
 	int nice;      /* its value at start, with a network */
+	struct snapshot snapshot;
 	struct guest guest;
 	struct available available;
-	struct snapshot snapshot;
 } mote; /* too large for the stack; the fault handler needs it as well */
 
 static int open_console(struct mote *m)

@@ -1097,14 +1097,13 @@ void snapshot_end(struct snapshot *s)
 /* -- opening and closing
  * -------------------------------------------------------- */
 
+/* What is zero is left alone: each start would touch its page. */
 void snapshot_init(struct snapshot *s, const struct snapshot_machine *on)
 {
-	*s = (struct snapshot){ .on = *on,
-				.committer = COMMITTER_NONE,
-				.pagemap_fd = -1,
-				.parked_fd = -1,
-				.restore_fd = -1,
-				.ready_vcpu = -1 };
+	s->on = *on;
+	s->committer.fd = s->committer.dir_fd = s->committer.channel = -1;
+	s->pagemap_fd = s->parked_fd = s->restore_fd = -1;
+	s->ready_vcpu = -1;
 	s->patience.source.fd = -1;
 }
 

@@ -43,7 +43,6 @@ struct snapshot {
 	int restore_fd;
 	const char *name; /* of that file, for messages */
 	char name_room[FILE_NAME_BYTES];
-	struct snapshot_header header;
 	struct state records; /* those that are not loaded yet */
 	struct learned learned;
 
@@ -52,9 +51,10 @@ struct snapshot {
 	char *words;	  /* of the devices: to be saved, or taken */
 	size_t words_len;
 	bool words_are_ours; /* in what is restored: they may be taken */
+	struct snapshot_header header;
 };
 
-/* Nothing is open: before the options are parsed. */
+/* Nothing is open: before the options are parsed; *snapshot is all zeros. */
 void snapshot_init(struct snapshot *s, const struct snapshot_machine *on);
 
 /*

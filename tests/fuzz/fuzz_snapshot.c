@@ -608,6 +608,7 @@ static void init_snapshot(void)
 	const struct snapshot_machine on = { &options, &machine, &ram,
 					     &vm,      &devices, &guest };
 
+	memset(&snapshot, 0, sizeof(snapshot));
 	snapshot_init(&snapshot, &on);
 }
 
@@ -891,6 +892,7 @@ static bool take_again(void)
 	char magic[8] = "";
 	bool waits;
 
+	memset(&again, 0, sizeof(again));
 	snapshot_init(&again, &snapshot.on);
 	options.restore.file = (struct option_file){ .fd = -1 };
 	options.snapshot = (struct snapshot_options){

@@ -657,6 +657,7 @@ static void make_guest(bool command)
 	for (unsigned p = 0; p < PARTS; p++)
 		for (unsigned i = 0; i < ARRAY_LEN(value[p]); i++)
 			value[p][i] = 1000 + p * 16 + i;
+	memset(&s, 0, sizeof(s));
 	snapshot_init(&s, &on);
 	calls[0] = 0;
 }

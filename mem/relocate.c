@@ -80,8 +80,8 @@ protect_relocated(uintptr_t base)
 __attribute__((no_stack_protector, used)) void
 relocate_itself(uintptr_t base, Elf64_Dyn *dynamic)
 {
-	const uint64_t *entry = 0;
-	uint64_t *where = 0;
+	const uint64_t *entry = (const void *)base;
+	uint64_t *where = (void *)base;
 	uint64_t left = 0;
 
 	for (; dynamic->d_tag != DT_NULL; dynamic++) {

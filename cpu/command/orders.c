@@ -20,21 +20,32 @@
 #define ROOM_MIN     1024u
 #define RANDOM_BYTES 32u
 
-static void append_order(struct orders *o, const char *from, size_t len)
+/* Not realloc(3): it may move pages by mremap(2), which no filter allows. */
+static void grow_orders(struct orders *o, size_t room)
 {
-	size_t room = o->room ? o->room : ROOM_MIN;
-	char *bytes = o->bytes;
+	char *bytes = malloc(room);
 
-	while (room - o->len < len)
-		room *= 2;
-	if (room != o->room)
-		bytes = realloc(bytes, room);
 	if (!bytes) {
 		o->failed = true;
 		return;
 	}
+	if (o->len)
+		memcpy(bytes, o->bytes, o->len);
+	free(o->bytes);
 	o->bytes = bytes;
 	o->room = room;
+}
+
+static void append_order(struct orders *o, const char *from, size_t len)
+{
+	size_t room = o->room ? o->room : ROOM_MIN;
+
+	while (room - o->len < len)
+		room *= 2;
+	if (room != o->room)
+		grow_orders(o, room);
+	if (room != o->room)
+		return;
 	memcpy(o->bytes + o->len, from, len);
 	o->len += len;
 }

@@ -205,7 +205,8 @@ $B/native/%.o: %.c Makefile $(MADE_OF) | tools-build
 # The system call filters: the policy, compiled by libseccomp, which is built for
 # musl; so is its compiler. The second one is for a test (tests/guest/rules.t).
 # It shortens programs for all features.
-$B/obj/seccomp/gen_shorten.o: seccomp/shorten.c Makefile
+$B/obj/seccomp/gen_shorten.o: seccomp/shorten.c Makefile $(MADE_OF) | \
+	tools-build $(KERNEL_H)
 	@mkdir -p $(@D)
 	$(call say,CC,$<)
 	$Q$(MUSLCC) $(MUSLFLAGS) -DSHORTEN_ROOM=2048 \

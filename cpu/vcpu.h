@@ -51,15 +51,15 @@ struct vcpus {
 	_Atomic enum vcpus_wanted wanted;
 	pthread_mutex_t lock; /* also of what follows */
 	pthread_cond_t changed;
-	unsigned running; /* threads that are neither parked nor over */
-	int parked_fd;	  /* while they are to pause; else -1 */
-	struct vcpu cpu[VM_CPUS_MAX];
+	unsigned running;   /* threads that are neither parked nor over */
+	int parked_fd;	    /* while they are to pause; else -1 */
+	uint64_t tsc_moved; /* see vcpu_state_tsc */
 	/*
 	 * What CPUID shows, as it was given to KVM, which adds to it; the IDs
 	 * are those of any vCPU (cpuid_set_id).
 	 */
 	struct cpuid cpuid;
-	uint64_t tsc_moved; /* see vcpu_state_tsc */
+	struct vcpu cpu[VM_CPUS_MAX];
 };
 
 struct vcpu_options {

@@ -105,12 +105,15 @@ run build/bench/start 2 mote "$MOTE" -k build/bench/first.elf -m 64M -- \
 	limit build/bench/limit build/bench/first.elf 64
 is "$status $(grep -c '!' "$out") $(wc -l <"$out")" "0 0 8" \
 	"mote and limit run the guest that starts are measured with"
-run build/bench/start 1 mote "$MOTE" -k build/bench/first.elf -m 64M \
+run build/bench/start 9 mote "$MOTE" -k build/bench/first.elf -m 64M \
 	--sandbox off -- limit build/bench/limit build/bench/first.elf 64
-ok "a start touches 26 pages at most that the barest monitor does not" \
-	awk '/^faults/ { n[$3] = $4 }
-		END { print n["mote"], n["limit"]
-			exit !(n["limit"] && n["mote"] <= n["limit"] + 26) }' "$out"
+# pages SIDE: the median
+pages() {
+	sed -n "s/^faults n $1 //p" "$out" | tr ' ' '\n' | sort -n | sed -n '5s/[.].*//p'
+}
+more=$(($(pages mote) - $(pages limit)))
+ok "a start touches 26 pages at most that the barest monitor does not: $more" \
+	[ $((more > 0 && more <= 26)) = 1 ]
 "$MOTE" -k build/bench/clone.elf -m 64M --snapshot "$tmp/snap,on=ready" >"$out" 2>"$err"
 is "$? $(cat "$out" "$err")" "0 " "the guest that restores are measured with is saved"
 run build/bench/start 2 mote "$MOTE" --restore "$tmp/snap" -- \

@@ -116,18 +116,18 @@ static inline bool option_takes_value(const struct option_field *field)
 /* What the parser keeps beside what it stores; all zero at first. */
 struct option_parsed {
 	size_t pool_used;
-	/* Which option took which descriptor, the lowest first. */
-	struct option_fd {
-		int fd;
-		const char *option; /* its long name */
-	} fds[OPTION_FDS_MAX];
 	unsigned fd_count;
+	unsigned given_count;
 	/* What was given, in that order: the whole argument; NULL: a flag. */
 	struct option_given {
 		const char *option; /* its long name */
 		const char *text;
 	} given[OPTION_GIVEN_MAX];
-	unsigned given_count;
+	/* Which option took which descriptor, the lowest first. */
+	struct option_fd {
+		int fd;
+		const char *option; /* its long name */
+	} fds[OPTION_FDS_MAX];
 	/* Values that are not the end of an argument, or that hold ",,". */
 	char pool[OPTION_POOL_BYTES]; /* the last: not cleared at start */
 };

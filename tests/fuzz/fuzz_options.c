@@ -68,7 +68,21 @@ static void check(const struct options *options)
 	const struct ram_options *ram = &options->ram;
 	size_t length = 0;
 
-	check_file(&options->kernel);
+	/* One of the two, and what each brings with it. */
+	if (file_is_given(&options->restore.file)) {
+		check_file(&options->restore.file);
+		require(!file_is_given(&options->kernel));
+		require(!options->initrd_count && !options->append_count);
+		require(!options->cmdline);
+	} else {
+		check_file(&options->kernel);
+	}
+	if (file_is_given(&options->snapshot.file)) {
+		check_file(&options->snapshot.file);
+		require(file_is_given(&options->restore.file) ||
+			(options->snapshot.on != SNAPSHOT_ON_ANY &&
+			 options->snapshot.then != SNAPSHOT_THEN_ANY));
+	}
 	require(options->initrd_count <= OPTIONS_INITRDS_MAX);
 	for (unsigned i = 0; i < options->initrd_count; i++)
 		check_file(&options->initrds[i]);

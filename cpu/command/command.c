@@ -553,7 +553,7 @@ static int run_came(struct command *c)
 		return -EPROTO;
 	c->asked = true;
 	c->greet = c->link == &c->serial;
-	c->told = 0;
+	c->told = c->untold;
 	return 0;
 }
 
@@ -870,7 +870,8 @@ static void check_saved(const struct command *c, struct state *s, bool runs,
 
 void command_state(struct command *c, struct state *s)
 {
-	bool serial = c->link == &c->serial, runs = c->program, tty = c->tty;
+	bool serial = c->link == &c->serial, runs = c->program || c->runs;
+	bool tty = c->tty;
 	struct orders saved = { .len = 0 };
 
 	state_bool(s, &serial);
@@ -887,9 +888,11 @@ void command_state(struct command *c, struct state *s)
 	check_saved(c, s, runs, tty);
 	if (runs || !c->orders.bytes)
 		c->tty = tty;
-	/* One that runs is told no more than its new arguments. */
-	if (!runs && !c->orders.bytes && !s->wrong)
-		command_take_orders(c, &saved);
+	c->runs = runs;
+	/* One that runs is told no more than its new arguments, if any. */
+	if (!c->orders.bytes && !s->wrong && !command_take_orders(c, &saved) &&
+	    runs)
+		c->untold = c->orders_len;
 	orders_free(&saved);
 }
 

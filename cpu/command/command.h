@@ -71,6 +71,8 @@ struct command {
 	uint32_t orders_len; /* of them, what any guest is told */
 	char terminal[ORDERS_TTY_BYTES];
 	bool program;	  /* it says by itself when one is to be taken */
+	bool runs;	  /* its command does, since it said so elsewhere */
+	size_t untold;	  /* bytes of orders that are for snapshots only */
 	bool restored;	  /* init asks what it is to run, */
 	bool environment; /* ... perhaps with one, or in a directory */
 	bool asked;	  /* it has, and was not told all yet, */

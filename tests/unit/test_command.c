@@ -849,6 +849,38 @@ static void test_program_runs_already(void **state)
 	}
 }
 
+/* It is saved once more where it was restored, and runs there, too. */
+static void test_program_saved_again(void **state)
+{
+	static const struct command_options late = { .environment = true };
+	uint8_t payload[PROTOCOL_CHUNK];
+	size_t len = save_program();
+	uint32_t got;
+
+	for (unsigned i = 0; i < 2; i++) {
+		restart(state);
+		if (i)
+			RESTORE(&restored_options, "ax\0");
+		else
+			RESTORE(&restored_options, "");
+		assert_null(load_command(len));
+		start_restored();
+		len = save_command();
+		restart(state);
+		RESTORE(&late, "");
+		assert_string_equal(load_command(len),
+				    "its command runs already: --env and "
+				    "--workdir come too late");
+		restart(state);
+		RESTORE(&restored_options, "");
+		assert_null(load_command(len));
+		start_restored();
+		say(PROTOCOL_RUN, "", 0);
+		assert_int_equal(hear(payload, &got), PROTOCOL_RUN);
+		assert_int_equal(payload[0], RUN_RANDOM);
+	}
+}
+
 /* In one that is restored a program may be warmed, too. */
 static void test_program_restored(void **state)
 {
@@ -1016,6 +1048,7 @@ int main(void)
 		test(test_saved_is_judged),
 		test(test_program),
 		test(test_program_runs_already),
+		test(test_program_saved_again),
 		test(test_program_restored),
 	};
 

@@ -13,7 +13,7 @@
 #include "cpu/loop/thread.h"
 #include "seccomp/filter.h"
 
-#define POLICY_ARGS 3
+#define POLICY_ARGS 4
 
 /*
  * The argument `index`, AND `mask`, must equal `value`. Of most arguments only

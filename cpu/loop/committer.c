@@ -98,7 +98,7 @@ static void serve_commits(void)
 			close(fd);
 		if (!result && !last)
 			fd = openat(COMMITTER_DIR, (char *)COMMITTER_TEMPORARY,
-				    COMMITTER_FLAGS, 0600);
+				    COMMITTER_FLAGS, COMMITTER_MODE);
 		answer_commit(result, result || last ? -1 : fd);
 		if (!result && last)
 			return;
@@ -165,7 +165,8 @@ static int make_temporary(struct committer *c)
 		random[i] = (uint8_t)letters[random[i] % 64];
 	snprintf(c->temporary, sizeof(c->temporary), ".%.240s.%.6s", name,
 		 (char *)random);
-	c->fd = openat(c->dir_fd, c->temporary, COMMITTER_FLAGS, 0600);
+	c->fd = openat(c->dir_fd, c->temporary, COMMITTER_FLAGS,
+		       COMMITTER_MODE);
 	return c->fd < 0 ? -errno : 0;
 }
 

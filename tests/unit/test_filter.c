@@ -244,7 +244,8 @@ static bool may_at(long call, uint64_t first, uint64_t second, uint64_t third)
 	const struct seccomp_data data = {
 		.nr = (int)call,
 		.arch = NATIVE,
-		.args = { first, second, third },
+		.args = { first, second, third,
+			  call == SYS_openat ? COMMITTER_MODE : 0 },
 	};
 
 	return run(&data) == SECCOMP_RET_ALLOW;
@@ -326,7 +327,13 @@ static void test_committer(void **state)
 	struct seccomp_data rename = {
 		.nr = SYS_renameat,
 		.arch = NATIVE,
-		.args = { 0, COMMITTER_TEMPORARY, 0, COMMITTER_NAME },
+		.args = { COMMITTER_DIR, COMMITTER_TEMPORARY, COMMITTER_DIR,
+			  COMMITTER_NAME },
+	};
+	struct seccomp_data open = {
+		.nr = SYS_openat,
+		.arch = NATIVE,
+		.args = { COMMITTER_DIR, COMMITTER_TEMPORARY, COMMITTER_FLAGS },
 	};
 
 	(void)state;
@@ -345,6 +352,21 @@ static void test_committer(void **state)
 				    COMMITTER_TEMPORARY ^ 1ULL << bit,
 				    COMMITTER_FLAGS));
 	}
+	/* In its directory, not where it stands. */
+	for (unsigned i = 0; i <= 2; i += 2) {
+		rename.args[i] = (uint32_t)AT_FDCWD;
+		assert_int_equal(run(&rename), SECCOMP_RET_TRAP);
+		rename.args[i] = COMMITTER_DIR;
+	}
+	assert_false(may_at(SYS_unlinkat, (uint32_t)AT_FDCWD,
+			    COMMITTER_TEMPORARY, 0));
+	assert_false(may_at(SYS_openat, (uint32_t)AT_FDCWD, COMMITTER_TEMPORARY,
+			    COMMITTER_FLAGS));
+	/* And for its owner alone. */
+	for (open.args[3] = 0; open.args[3] <= 07777; open.args[3]++)
+		assert_int_equal(run(&open), open.args[3] == 0600
+						     ? SECCOMP_RET_ALLOW
+						     : SECCOMP_RET_TRAP);
 	assert_true(
 		may_at(SYS_unlinkat, COMMITTER_DIR, COMMITTER_TEMPORARY, 0));
 	assert_false(may_at(SYS_unlinkat, COMMITTER_DIR, COMMITTER_TEMPORARY,
@@ -478,7 +500,7 @@ static void test_short(void **state)
 		/* All that it does is always the same. */
 		if (t == FILTER_COMMITTER) {
 			/* Whatever is used, it does the same. */
-			assert_in_range(count, all, 40);
+			assert_in_range(count, all, 50);
 			continue;
 		}
 		assert_in_range(count, 1, t == FILTER_VCPU ? all : all - 1);

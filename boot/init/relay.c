@@ -471,6 +471,10 @@ static void program_answer(char **argv)
 		stream_note("cannot tell the command its arguments", NULL, pid);
 	if (pid)
 		return;
+	/* What it held here would have no end while the command waits for it. */
+	SYS(close, relay.in);
+	for (unsigned i = PROTOCOL_STDOUT; i < PROTOCOL_STREAMS; i++)
+		SYS(close, relay.out[i]);
 	fd = sys_open(RUN_ARGS_FIFO, O_WRONLY);
 	for (; *argv; argv++)
 		SYS(write, fd, *argv, text_len(*argv) + 1);

@@ -214,4 +214,14 @@ ends 125 error "an environment for a program that runs already is refused"
 like "$(cat "$err")" "^mote: snapshot .*: its command runs already: --env" \
 	"that it comes too late is said"
 
+# Who does not read its arguments has the end of its input all the same.
+save deaf -- sh -c 'echo x >"$MOTE_READY"; busybox cat; exit 9'
+ended deaf
+input=$tmp/77
+clone deaf1 deaf
+input=
+ended deaf1
+ends 9 exited "a program that leaves its arguments unread hears its input end"
+is "$(cat "$out")" 77 "and has all of it"
+
 done_testing

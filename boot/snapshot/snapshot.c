@@ -1089,8 +1089,10 @@ void snapshot_end(struct snapshot *s)
 {
 	if (s->on.options->restore.learn)
 		learn(s);
-	if (s->phase == SNAPSHOT_PAUSES ||
-	    (s->on.guest->platform.on_ready.call && !s->ready_seen))
+	/* Who has stopped it knows. */
+	if (!s->on.guest->stopped &&
+	    (s->phase == SNAPSHOT_PAUSES ||
+	     (s->on.guest->platform.on_ready.call && !s->ready_seen)))
 		warn_without(s);
 }
 

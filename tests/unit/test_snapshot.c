@@ -1155,6 +1155,8 @@ static void test_never_ready(void **state)
 	called("");
 	snapshot_end(&s);
 	expect_log(": none was taken: the guest ended before it was ready");
+	guest.stopped = true;
+	snapshot_end(&s);
 	lose();
 	make_guest(false);
 	taker(SNAPSHOT_ON_SIGNAL, SNAPSHOT_CONTINUES);

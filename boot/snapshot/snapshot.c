@@ -1188,6 +1188,7 @@ static int open_restore(struct snapshot *s)
 		error = look_for_command(s);
 	if (!error)
 		error = take_words(s);
+	s->on.options->devices.vsock.memory = s->header.mem_len;
 	for (unsigned i = 0; i < s->on.options->devices.disk_count; i++)
 		s->on.options->devices.disks[i].moved =
 			s->on.options->restore.moved;

@@ -1638,6 +1638,8 @@ static void test_of_a_command(void **state)
 	called("check ram ahead answer1 use_layer generation command mac "
 	       "devices uart platform join");
 	assert_true(options.restore.has_command && options.restore.known);
+	/* Its streams may have their part of that. */
+	assert_int_equal(options.devices.vsock.memory, RAM_SIZE);
 	assert_true(devices.net[0].own_mac);
 	assert_int_equal(guest.platform.ready_ns, 0);
 	assert_int_equal(value[COMMAND][0], 1000 + COMMAND * 16);

@@ -153,7 +153,8 @@ static const struct option_choice restore_clocks[] = {
 	       "it shows the host's time, and the time since boot has passed, "
 	       "too"),
 	CHOICE("keep", RESTORE_CLOCK_KEEP,
-	       "it goes on where it was, and the date with it"),
+	       "it goes on where it was, and the date with it, but where "
+	       "mote's init sets that"),
 	{ 0 },
 };
 
@@ -334,7 +335,8 @@ static const struct option_field restore_keys[] = {
 	    "Let the host merge equal pages (KSM)."),
 	KEY(FLAG("learn", restore.learn),
 	    "At the end, note in the snapshot which pages this run has "
-	    "written: the next ones have them sooner."),
+	    "written: the next ones have them sooner. Not where mote is told "
+	    "to stop, or at the end of --timeout."),
 	KEY(ENUM("clock", restore.clock, restore_clocks, RESTORE_CLOCK_HOST,
 		 "keep"),
 	    "What the guest's clock shows."),

@@ -132,6 +132,8 @@ static int on_early_signal(int number)
 			  "a pipe or a slow disk still to give its file, or "
 			  "much memory to be had (prefault)?");
 	}
+	/* What was begun has no process yet that would remove it. */
+	committer_close(&mote.snapshot.committer);
 	report_exit(&mote.guest.report, &ending);
 	return (int)ending.status;
 }

@@ -402,6 +402,20 @@ is "$status" 124 "... and what there is is good"
 
 # -- nothing is left -------------------------------------------------------------------
 
+# Before there is a committer: mote waits for a disk that another process has.
+is_begun() {
+	[ -n "$(left x.snap)" ]
+}
+exec 8<"$tmp/a.img"
+flock 8
+guest_start ready -d "$tmp/a.img" --snapshot "$x"
+await is_begun
+kill -INT "$pid"
+guest_end
+exec 8<&-
+is "$status" 130 "SIGINT ends mote while it opens its devices"
+nothing_left x.snap
+
 # What they are of. (That of the next file may not have come yet.)
 descriptors() {
 	for fd in /proc/"$pid"/fd/*; do

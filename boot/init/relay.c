@@ -471,7 +471,7 @@ static void program_answer(char **argv)
 		stream_note("cannot tell the command its arguments", NULL, pid);
 	if (pid)
 		return;
-	/* What it held here would have no end while the command waits for it. */
+	/* Held here, they would have no end while the command waits. */
 	SYS(close, relay.in);
 	for (unsigned i = PROTOCOL_STDOUT; i < PROTOCOL_STREAMS; i++)
 		SYS(close, relay.out[i]);

@@ -75,7 +75,7 @@ void committer_close(struct committer *c);
 #define COMMITTER_TEMPORARY COMMITTER_AT
 #define COMMITTER_NAME	    (COMMITTER_AT + 512UL)
 #define COMMITTER_FLAGS	    (O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC)
-#define COMMITTER_MODE	    0600u /* a guest's memory is its owner's */
+#define COMMITTER_MODE	    0600u    /* a guest's memory is its owner's */
 #define COMMITTER_LARGEFILE 0100000u /* which musl adds */
 
 #endif

@@ -799,6 +799,12 @@ snapshot_is_another() {
 		[ "$snapshot_new" != "$snapshot_old" ]
 }
 
+# The file of the next one is there: the committer makes it, and later than the
+# one before has its name.
+snapshot_is_begun() {
+	[ -e "$(echo "$tmp"/.x.snap.*)" ]
+}
+
 # Those that were begun are removed.
 snapshots_removed() {
 	for snapshot_begun in "$tmp"/.x.snap.*; do
@@ -819,6 +825,7 @@ do_snapshot_signal() {
 		snapshot_count=$((snapshot_count + 1))
 		guest_heard
 	done
+	[ $snapshot_count != 2 ] || await snapshot_is_begun
 	kill -INT "$pid"
 	guest_end
 	well 130 && [ $snapshot_count = 2 ] && snapshots_removed

@@ -92,7 +92,7 @@ relocate_itself(uintptr_t base, Elf64_Dyn *dynamic)
 		left = dynamic->d_un.d_val / sizeof(*entry);
 		dynamic->d_un.d_val = 0;
 	}
-	for (; left; left--, entry++) {
+	for (; entry && left; left--, entry++) {
 		uint64_t bits = *entry;
 
 		if (!(bits & 1)) {

@@ -137,11 +137,12 @@ static void take_segment(struct kvm_segment *s)
 static void set_sregs(size_t len)
 {
 	struct kvm_sregs s = { 0 };
-	struct kvm_segment *const segments[] = { &s.cs, &s.ds, &s.es, &s.fs,
-						 &s.gs, &s.ss, &s.tr, &s.ldt };
+	struct kvm_segment *const segments[] = { &s.cs, &s.ds,	&s.es,
+						 &s.fs, &s.gs,	&s.ss,
+						 &s.tr, &s.ldt, NULL };
 
 	(void)len;
-	for (unsigned i = 0; i < sizeof(segments) / sizeof(*segments); i++)
+	for (unsigned i = 0; segments[i]; i++)
 		take_segment(segments[i]);
 	TAKE(s.gdt.base);
 	TAKE(s.gdt.limit);

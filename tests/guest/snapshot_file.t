@@ -435,6 +435,10 @@ guest_start hang --snapshot "$x,then=continue"
 await says hanging
 save
 guest_heard
+has_next() {
+	descriptors | grep -q 'the next file'
+}
+[ ! -r "/proc/$pid/fd/0" ] || await has_next
 descriptors >"$tmp/before"
 for i in 1 2 3 4 5 6 7 8; do
 	save

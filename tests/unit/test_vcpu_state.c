@@ -805,7 +805,12 @@ static void test_state_features_that_the_host_lacks(void **state)
 			 cases[i].names);
 		expect_refused(vcpu_state_cpuid, 0, words);
 	}
-	/* what mote shows by itself is no feature of the host's */
+}
+
+/* What mote shows by itself is no feature of the host's; and other edges. */
+static void test_state_features_that_mote_adds(void **state)
+{
+	(void)state;
 	show(&vcpus.cpuid);
 	vcpus.cpuid.entry[1].ecx |= BIT(31) | BIT(24);
 	vcpus.cpuid.entry[1].edx |= BIT(28);
@@ -1250,6 +1255,7 @@ int main(void)
 		TEST(test_state_cpuid_of_impossible_length),
 		TEST(test_state_nested_is_refused),
 		TEST(test_state_features_that_the_host_lacks),
+		TEST(test_state_features_that_mote_adds),
 		TEST(test_state_other_vendor),
 		TEST(test_state_msrs_that_are_kept),
 		TEST(test_state_deadline_is_last),

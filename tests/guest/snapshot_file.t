@@ -403,23 +403,26 @@ is "$status" 124 "... and what there is is good"
 # -- nothing is left -------------------------------------------------------------------
 
 # Before there is a committer: mote waits for a disk that another process has.
-is_begun() {
-	[ -n "$(left x.snap)" ]
+has_disk() {
+	for fd in /proc/"$pid"/fd/*; do
+		[ "$(readlink "$fd")" != "$tmp/a.img" ] || return 0
+	done
+	return 1
 }
 exec 8<"$tmp/a.img"
 flock 8
 guest_start ready -d "$tmp/a.img" --snapshot "$x"
-await is_begun
+await has_disk
 kill -INT "$pid"
 guest_end
 exec 8<&-
 is "$status" 130 "SIGINT ends mote while it opens its devices"
 nothing_left x.snap
 
-# What they are of. (That of the next file may not have come yet.)
+# What they are of. One that has its name is not the next file any more.
 descriptors() {
 	for fd in /proc/"$pid"/fd/*; do
-		readlink "$fd" | sed 's/:.*//; s,/.*x[.]snap.*,the next file,'
+		readlink "$fd" | sed 's/:.*//; s,/.*/[.]x[.]snap.*,the next file,'
 	done | sort
 }
 is_another() {

@@ -112,8 +112,8 @@ pages() {
 	sed -n "s/^faults n $1 //p" "$out" | tr ' ' '\n' | sort -n | sed -n '5s/[.].*//p'
 }
 more=$(($(pages mote) - $(pages limit)))
-ok "a start touches 30 pages at most that the barest monitor does not: $more" \
-	[ $((more > 0 && more <= 30)) = 1 ]
+ok "a start touches 26 pages at most that the barest monitor does not: $more" \
+	[ $((more > 0 && more <= 26)) = 1 ]
 "$MOTE" -k build/bench/clone.elf -m 64M --snapshot "$tmp/snap,on=ready" >"$out" 2>"$err"
 is "$? $(cat "$out" "$err")" "0 " "the guest that restores are measured with is saved"
 run build/bench/start 2 mote "$MOTE" --restore "$tmp/snap" -- \

@@ -14,7 +14,7 @@
  *	6. net_start		lo, and the address that ip= gives
  *	7. clock_await		the time, which it has asked for meanwhile
  *	8. stream_ready		tells mote, which may take a snapshot of this
- *	   orders_ask		moment: a guest restored from it is told anew
+ *	   orders_ask		moment: a guest restored from it is told then
  *				what to run
  *	9. relay_run		starts the command, carries its bytes, reaps it
  *	10. relay_leave		everything is on the disks

@@ -208,7 +208,7 @@ static const char *net_find(struct names *names, const char *mac)
 /*
  * There is none without its driver, and nothing to be done. It is down
  * meanwhile, where it was up: so what the kernel makes of the address (IPv6) is
- * made anew. Routes by way of a gateway are gone then.
+ * made again. Routes through a gateway are gone then.
  */
 void net_set_mac(const char *order)
 {

@@ -116,7 +116,7 @@ void stream_dial(bool no_serial)
 
 /* -- once more, in a guest that was restored ------------------------------ */
 
-/* What lies in the serial port may have been for the guest that was saved. */
+/* Input that the serial port still has may be of the guest that was saved. */
 static long stream_find_magic(void)
 {
 	static const char magic[] = PROTOCOL_MAGIC;

@@ -42,7 +42,7 @@ static int check_restore(struct options *options)
 {
 	static const struct {
 		const char *option, *mend;
-	} settled[] = {
+	} said_there[] = {
 		{ "kernel", "the guest runs already" },
 		{ "initrd", "the guest runs already" },
 		{ "append", "the guest runs already" },
@@ -54,13 +54,13 @@ static int check_restore(struct options *options)
 
 	if (!file_is_given(&options->restore.file))
 		return 0;
-	for (size_t i = 0; i < ARRAY_LEN(settled); i++)
-		if (optparse_given(&options->parsed, settled[i].option))
+	for (size_t i = 0; i < ARRAY_LEN(said_there); i++)
+		if (optparse_given(&options->parsed, said_there[i].option))
 			return optparse_fail(NULL, NULL,
 					     "--%s has no place beside "
 					     "--restore: %s",
-					     settled[i].option,
-					     settled[i].mend);
+					     said_there[i].option,
+					     said_there[i].mend);
 	return check_learn(options);
 }
 

@@ -24,8 +24,7 @@ static bool is_device(const char *option)
 	return false;
 }
 
-/* -- saving ------------------------------------------------------------------
- */
+/* -- saving --------------------------------------------------------------- */
 
 struct word_text {
 	char *bytes;
@@ -93,8 +92,7 @@ long options_save_words(const struct options *options,
 	return -E2BIG;
 }
 
-/* -- taking ------------------------------------------------------------------
- */
+/* -- taking --------------------------------------------------------------- */
 
 /* The next pair; false at the end, and where what is left is no pair. */
 static bool next_pair(const char **at, size_t *left, const char **option,

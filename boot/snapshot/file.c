@@ -298,8 +298,7 @@ int snapshot_area_read(const struct snapshot_area *area, int fd, void *bytes)
 	return read_exactly(fd, bytes, area->len, area->off);
 }
 
-/* -- records ----------------------------------------------------------------
- */
+/* -- records -------------------------------------------------------------- */
 
 #define RECORD_ALIGN 8u
 

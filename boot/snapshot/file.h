@@ -64,8 +64,7 @@ struct snapshot_header {
 	struct snapshot_area area[SNAPSHOT_AREAS];
 };
 
-/* -- writing ----------------------------------------------------------------
- */
+/* -- writing -------------------------------------------------------------- */
 
 /*
  * All offsets, from lengths that are set: state_len, mem_len, areas in use
@@ -84,8 +83,7 @@ int snapshot_header_write(struct snapshot_header *header, const void *state,
 /* Writes all of it: 0 or -errno, not logged. */
 int snapshot_write(int fd, const void *bytes, size_t len, uint64_t off);
 
-/* -- reading ----------------------------------------------------------------
- */
+/* -- reading -------------------------------------------------------------- */
 
 /*
  * Reads and judges the header: areas lie in the file, page-aligned, none covers
@@ -109,8 +107,7 @@ const struct snapshot_area *snapshot_area(const struct snapshot_header *header,
 /* All of an area into `bytes`: 0 or -errno, not logged. */
 int snapshot_area_read(const struct snapshot_area *area, int fd, void *bytes);
 
-/* -- records ----------------------------------------------------------------
- */
+/* -- records -------------------------------------------------------------- */
 
 struct snapshot_record {
 	uint16_t tag, index;

@@ -67,8 +67,7 @@ static void *map_state(size_t len, int flags)
 	return at == MAP_FAILED ? NULL : at;
 }
 
-/* -- parts ------------------------------------------------------------------
- */
+/* -- parts ---------------------------------------------------------------- */
 
 #define VERSION_BYTES 32
 
@@ -410,8 +409,7 @@ static const char *part_name(const struct part *part, unsigned index,
 	return room;
 }
 
-/* -- restoring ---------------------------------------------------------------
- */
+/* -- restoring ------------------------------------------------------------ */
 
 bool snapshot_restores(const struct snapshot *s)
 {
@@ -621,8 +619,7 @@ int snapshot_load_rest(struct snapshot *s)
 	return 0;
 }
 
-/* -- taking: what is written --------------------------------------------------
- */
+/* -- taking: what is written ---------------------------------------------- */
 
 /* No snapshot: why, once; the guest goes on. */
 static void warn_none(const struct snapshot *s, const char *what,
@@ -761,8 +758,7 @@ static int write_file(struct snapshot *s)
 	return error;
 }
 
-/* -- taking: when
- * -------------------------------------------------------------- */
+/* -- taking: when --------------------------------------------------------- */
 
 static void go_on(struct snapshot *s)
 {
@@ -961,8 +957,7 @@ static void take_when_ready(void *arg, int vcpu)
 	take_snapshot(s);
 }
 
-/* -- learning ----------------------------------------------------------------
- */
+/* -- learning ------------------------------------------------------------- */
 
 /* The state again, with the pages behind what the machine is. */
 static bool save_learned(struct snapshot *s)
@@ -1096,8 +1091,7 @@ void snapshot_end(struct snapshot *s)
 		warn_without(s);
 }
 
-/* -- opening and closing
- * -------------------------------------------------------- */
+/* -- opening and closing -------------------------------------------------- */
 
 /* What is zero is left alone: each start would touch its page. */
 void snapshot_init(struct snapshot *s, const struct snapshot_machine *on)

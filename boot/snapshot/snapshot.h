@@ -69,8 +69,7 @@ unsigned snapshot_features(const struct snapshot *s);
 /* How large the file may become; 0 where none is taken. */
 uint64_t snapshot_largest(const struct snapshot *s);
 
-/* -- restoring, in this order: 0 or -EINVAL (-errno), logged -----------------
- */
+/* -- restoring, in this order: 0 or -EINVAL (-errno), logged -------------- */
 
 bool snapshot_restores(const struct snapshot *s);
 
@@ -87,8 +86,7 @@ int snapshot_load_memory(struct snapshot *s);
 /* All else: devices and vCPUs are there, and none has run. */
 int snapshot_load_rest(struct snapshot *s);
 
-/* -- taking -----------------------------------------------------------------
- */
+/* -- taking --------------------------------------------------------------- */
 
 /* From now on the guest's signal, or its word, takes one: 0 or -errno, logged.
  */

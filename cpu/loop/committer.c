@@ -44,8 +44,7 @@ union committer_rights {
 	char bytes[CMSG_SPACE(sizeof(int))];
 };
 
-/* -- in the committer -------------------------------------------------------
- */
+/* -- in the committer ----------------------------------------------------- */
 
 /* 0 or -errno: then it has no name yet. */
 static int rename_finished(int fd)

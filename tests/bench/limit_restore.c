@@ -304,8 +304,7 @@ static void set_state(size_t len)
 	}
 }
 
-/* -- the machine ------------------------------------------------------------
- */
+/* -- the machine ---------------------------------------------------------- */
 
 static void set_slot(uint32_t slot, uint64_t gpa, uint8_t *host, uint64_t size)
 {

@@ -162,8 +162,7 @@ static void run_second(unsigned slot)
 	}
 }
 
-/* -- the first ---------------------------------------------------------------
- */
+/* -- the first ------------------------------------------------------------ */
 
 static void live(unsigned i, bool speaks)
 {

@@ -83,8 +83,7 @@ static bool next_used(struct vring *ring, uint32_t *id, uint32_t *len)
 	return true;
 }
 
-/* -- disks ------------------------------------------------------------------
- */
+/* -- disks ---------------------------------------------------------------- */
 
 #define DISKS  3
 #define DEPTH  4
@@ -247,8 +246,7 @@ void traffic_poll_disk(unsigned slot, struct vring *ring,
 		fail("slot %u: entry %u, status %u", slot, id, request->status);
 }
 
-/* -- net --------------------------------------------------------------------
- */
+/* -- net ------------------------------------------------------------------ */
 
 #define NET_HEADER 12u
 #define FRAME	   64u
@@ -343,8 +341,7 @@ static void end_net(void)
 	}
 }
 
-/* -- vsock ------------------------------------------------------------------
- */
+/* -- vsock ---------------------------------------------------------------- */
 
 enum { REQUEST = 1, RESPONSE, RST, SHUTDOWN, RW, CREDIT_UPDATE };
 
@@ -502,8 +499,7 @@ static void end_vsock(void)
 		     vsock.sending, vsock.resets);
 }
 
-/* -- all of them -------------------------------------------------------------
- */
+/* -- all of them ---------------------------------------------------------- */
 
 void traffic_init(void)
 {

@@ -51,8 +51,7 @@ static void open_window(void)
 	__asm__ volatile("sti; nop; nop; cli" : : : "memory");
 }
 
-/* -- the timer --------------------------------------------------------------
- */
+/* -- the timer ------------------------------------------------------------ */
 
 static void set_deadline(uint64_t at)
 {
@@ -149,8 +148,7 @@ static void do_wall(void)
 	print("it is the guest's own\n");
 }
 
-/* -- interrupts -------------------------------------------------------------
- */
+/* -- interrupts ----------------------------------------------------------- */
 
 static volatile unsigned selves;
 
@@ -217,8 +215,7 @@ static void do_halted(void)
 	print("CPUs are there\n");
 }
 
-/* -- the clock of several CPUs -----------------------------------------------
- */
+/* -- the clock of several CPUs -------------------------------------------- */
 
 static volatile unsigned looks[CPUS];
 
@@ -263,8 +260,7 @@ static void do_clock(void)
 	print("the time goes on\n");
 }
 
-/* -- a disk ------------------------------------------------------------------
- */
+/* -- a disk --------------------------------------------------------------- */
 
 #define WRITES 8
 
@@ -381,8 +377,7 @@ static void do_broken(void)
 	print("a reset mends it\n");
 }
 
-/* -- an IN of several bytes ---------------------------------------------------
- */
+/* -- an IN of several bytes ----------------------------------------------- */
 
 static void do_string(void)
 {
@@ -404,8 +399,7 @@ static void do_string(void)
 	print("eight bytes came\n");
 }
 
-/* -- much memory
- * ---------------------------------------------------------------- */
+/* -- much memory ---------------------------------------------------------- */
 
 #define BEGINNING (16UL << 20)
 #define PAGE	  4096UL

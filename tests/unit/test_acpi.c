@@ -56,8 +56,7 @@ static const uint8_t *table_at(uint64_t address, const char *signature,
 	return t;
 }
 
-/* -- the DSDT ----------------------------------------------------------------
- */
+/* -- the DSDT ------------------------------------------------------------- */
 
 #define IRQ "Interrupt(ResourceConsumer,Edge,ActiveHigh,Exclusive,,,){0x%08X,}"
 #define CRS "Name(_CRS,ResourceTemplate(){"
@@ -171,8 +170,7 @@ static void check_dsdt(uint64_t address, unsigned slots)
 	assert_string_equal(disassemble(t, len), expected_dsdt(slots));
 }
 
-/* -- all tables ---------------------------------------------------------------
- */
+/* -- all tables ----------------------------------------------------------- */
 
 static void check_madt(uint64_t address, unsigned cpus)
 {

@@ -213,8 +213,7 @@ static void test_names(void **state)
 	close(here);
 }
 
-/* -- what is no request -----------------------------------------------------
- */
+/* -- what is no request --------------------------------------------------- */
 
 static void test_no_requests(void **state)
 {
@@ -298,8 +297,7 @@ static void test_flood(void **state)
 	close(listener);
 }
 
-/* -- the end ----------------------------------------------------------------
- */
+/* -- the end -------------------------------------------------------------- */
 
 static void test_removes_both(void **state)
 {

@@ -200,8 +200,7 @@ static void test_ram_is_aligned(void **state)
 		ram_destroy(&ram[i]);
 }
 
-/* -- what RAM asks the host for ----------------------------------------------
- */
+/* -- what RAM asks the host for ------------------------------------------- */
 
 /* The next anonymous mapping without a wish for its address goes here. */
 static uint8_t *wish;
@@ -451,8 +450,7 @@ static void test_ram_checks(void **state)
 	}
 }
 
-/* -- ram_load ---------------------------------------------------------------
- */
+/* -- ram_load ------------------------------------------------------------- */
 
 static uint8_t file_bytes[6 * 4096 + 100];
 
@@ -642,8 +640,7 @@ static void test_ram_load_refuses(void **state)
 	close(directory);
 }
 
-/* -- ram_load_all -----------------------------------------------------------
- */
+/* -- ram_load_all --------------------------------------------------------- */
 
 #define OFFSET (2 * MIB)
 

@@ -391,8 +391,7 @@ static void test_paused_reset(void **state)
 	close(fd);
 }
 
-/* -- the internal stream ----------------------------------------------------
- */
+/* -- the internal stream -------------------------------------------------- */
 
 static int internal_end;
 
@@ -466,8 +465,7 @@ static void test_internal_moved(void **state)
 	host_gets_text(internal_end, "two");
 }
 
-/* -- what is refused --------------------------------------------------------
- */
+/* -- what is refused ------------------------------------------------------ */
 
 static const struct {
 	unsigned at;

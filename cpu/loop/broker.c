@@ -55,37 +55,12 @@ struct broker_request {
 	uint32_t port, tag;
 };
 
-/* Room for one descriptor beside a message. */
-union broker_rights {
-	struct cmsghdr header;
-	char bytes[CMSG_SPACE(sizeof(int))];
-};
-
 static bool is_for_broker(const struct unixsock *file)
 {
 	return file && file->dir_fd >= 0;
 }
 
 /* -- in the broker --------------------------------------------------------- */
-
-static bool send_answer(int channel, const struct broker_answer *answer, int fd)
-{
-	union broker_rights rights = { .bytes = { 0 } };
-	struct iovec iov = { (void *)answer, sizeof(*answer) };
-	struct msghdr message = { .msg_iov = &iov, .msg_iovlen = 1 };
-
-	if (fd >= 0) {
-		message.msg_control = &rights;
-		message.msg_controllen = sizeof(rights);
-		rights.header = (struct cmsghdr){
-			.cmsg_level = SOL_SOCKET,
-			.cmsg_type = SCM_RIGHTS,
-			.cmsg_len = CMSG_LEN(sizeof(fd)),
-		};
-		memcpy(CMSG_DATA(&rights.header), &fd, sizeof(fd));
-	}
-	return sendmsg(channel, &message, MSG_NOSIGNAL) == sizeof(*answer);
-}
 
 /* A descriptor that is connected to PATH_<port>, or -errno. */
 static int connect_to_port(uint32_t port)
@@ -116,14 +91,14 @@ bool broker_serve(int channel)
 	fd = connect_to_port(request.port);
 	answer = (struct broker_answer){ request.port, request.tag,
 					 fd < 0 ? fd : 0 };
-	sent = send_answer(channel, &answer, fd);
+	sent = helper_send(channel, &answer, sizeof(answer), fd);
 	if (fd >= 0)
 		close(fd);
 	if (sent)
 		return true;
 	/* This user has too many descriptors on their way (ETOOMANYREFS). */
 	answer.result = -EAGAIN;
-	return send_answer(channel, &answer, -1);
+	return helper_send(channel, &answer, sizeof(answer), -1);
 }
 
 int broker_map(struct unixsock *const file[BROKER_FILES])
@@ -277,23 +252,15 @@ int broker_request(int fd, uint32_t port, uint32_t tag)
 
 int broker_receive(int fd, struct broker_answer *answer)
 {
-	union broker_rights rights = { .bytes = { 0 } };
-	struct iovec iov = { answer, sizeof(*answer) };
-	struct msghdr message = {
-		.msg_iov = &iov,
-		.msg_iovlen = 1,
-		.msg_control = &rights,
-		.msg_controllen = sizeof(rights),
-	};
+	int passed;
 	const ssize_t len =
-		recvmsg(fd, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
-	const struct cmsghdr *header = CMSG_FIRSTHDR(&message);
+		helper_receive(fd, answer, sizeof(*answer), &passed);
 
 	if (len != sizeof(*answer))
 		return len < 0 && (errno == EAGAIN || errno == EINTR) ? 0
 								      : -EPIPE;
-	if (header && header->cmsg_type == SCM_RIGHTS)
-		memcpy(&answer->result, CMSG_DATA(header), sizeof(int));
+	if (passed >= 0)
+		answer->result = passed;
 	else if (answer->result >= 0)
 		answer->result = -EMFILE;
 	return 1;

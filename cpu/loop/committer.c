@@ -38,12 +38,6 @@
 #define MAP_FIXED_NOREPLACE 0x100000
 #endif
 
-/* Room for one descriptor beside a message. */
-union committer_rights {
-	struct cmsghdr header;
-	char bytes[CMSG_SPACE(sizeof(int))];
-};
-
 /* -- in the committer ----------------------------------------------------- */
 
 /* 0 or -errno: then it has no name yet. */
@@ -63,26 +57,11 @@ static int rename_finished(int fd)
 
 static void answer_commit(int32_t result, int fd)
 {
-	union committer_rights rights = { .bytes = { 0 } };
-	struct iovec iov = { &result, sizeof(result) };
-	struct msghdr message = { .msg_iov = &iov, .msg_iovlen = 1 };
-
-	if (fd >= 0) {
-		message.msg_control = &rights;
-		message.msg_controllen = sizeof(rights);
-		rights.header = (struct cmsghdr){
-			.cmsg_level = SOL_SOCKET,
-			.cmsg_type = SCM_RIGHTS,
-			.cmsg_len = CMSG_LEN(sizeof(fd)),
-		};
-		memcpy(CMSG_DATA(&rights.header), &fd, sizeof(fd));
-	}
-	if (sendmsg(COMMITTER_CHANNEL, &message, MSG_NOSIGNAL) >= 0 || fd < 0)
-		return;
-	/* This user has too many descriptors on their way (ETOOMANYREFS). */
-	message.msg_control = NULL;
-	message.msg_controllen = 0;
-	sendmsg(COMMITTER_CHANNEL, &message, MSG_NOSIGNAL);
+	/* Else this user has too many descriptors on their way (ETOOMANYREFS).
+	 */
+	if (!helper_send(COMMITTER_CHANNEL, &result, sizeof(result), fd) &&
+	    fd >= 0)
+		helper_send(COMMITTER_CHANNEL, &result, sizeof(result), -1);
 }
 
 /* One that failed stays what it is, to be written anew. */
@@ -272,29 +251,18 @@ int committer_commit(struct committer *c, bool last)
 
 int committer_answer(struct committer *c)
 {
-	union committer_rights rights = { .bytes = { 0 } };
 	int32_t result = -EPIPE;
-	struct iovec iov = { &result, sizeof(result) };
-	struct msghdr message = {
-		.msg_iov = &iov,
-		.msg_iovlen = 1,
-		.msg_control = &rights,
-		.msg_controllen = sizeof(rights),
-	};
-	const struct cmsghdr *header;
+	int next = -1;
 
 	if (c->channel < 0)
 		return 0;
-	if (recvmsg(c->channel, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC) !=
+	if (helper_receive(c->channel, &result, sizeof(result), &next) !=
 	    sizeof(result))
 		return -EPIPE;
 	if (result)
 		return result;
 	close(c->fd);
-	c->fd = -1;
-	header = CMSG_FIRSTHDR(&message);
-	if (header && header->cmsg_type == SCM_RIGHTS)
-		memcpy(&c->fd, CMSG_DATA(header), sizeof(int));
+	c->fd = next;
 	return 0;
 }
 

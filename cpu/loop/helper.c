@@ -12,6 +12,8 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <stdint.h>
+#include <string.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -72,4 +74,53 @@ int helper_start(const struct helper *helper, int *fd)
 	}
 	*fd = pair[0];
 	return (int)child;
+}
+
+/* Room for one descriptor beside a message. */
+union helper_rights {
+	struct cmsghdr header;
+	char bytes[CMSG_SPACE(sizeof(int))];
+};
+
+bool helper_send(int channel, const void *message, size_t len, int fd)
+{
+	union helper_rights rights = { .bytes = { 0 } };
+	struct iovec iov = { (void *)(uintptr_t)message, len };
+	struct msghdr header = { .msg_iov = &iov, .msg_iovlen = 1 };
+
+	if (fd >= 0) {
+		header.msg_control = &rights;
+		header.msg_controllen = sizeof(rights);
+		rights.header = (struct cmsghdr){
+			.cmsg_level = SOL_SOCKET,
+			.cmsg_type = SCM_RIGHTS,
+			.cmsg_len = CMSG_LEN(sizeof(fd)),
+		};
+		memcpy(CMSG_DATA(&rights.header), &fd, sizeof(fd));
+	}
+	return sendmsg(channel, &header, MSG_NOSIGNAL) == (ssize_t)len;
+}
+
+ssize_t helper_receive(int channel, void *message, size_t len, int *fd)
+{
+	union helper_rights rights = { .bytes = { 0 } };
+	struct iovec iov = { message, len };
+	struct msghdr header = {
+		.msg_iov = &iov,
+		.msg_iovlen = 1,
+		.msg_control = &rights,
+		.msg_controllen = sizeof(rights),
+	};
+	const ssize_t got =
+		recvmsg(channel, &header, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+	const struct cmsghdr *beside = got < 0 ? NULL : CMSG_FIRSTHDR(&header);
+
+	*fd = -1;
+	if (beside && beside->cmsg_type == SCM_RIGHTS)
+		memcpy(fd, CMSG_DATA(beside), sizeof(*fd));
+	if (*fd >= 0 && got != (ssize_t)len) {
+		close(*fd);
+		*fd = -1;
+	}
+	return got;
 }

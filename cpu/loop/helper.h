@@ -9,6 +9,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <sys/types.h>
 
 /* A helper's descriptors: what it talks to mote through, and its own, from. */
 #define HELPER_CHANNEL 0
@@ -37,5 +38,14 @@ int helper_start(const struct helper *helper, int *fd);
  * not possible.
  */
 bool helper_take(int channel, const int *fds, size_t count, bool keeps_stderr);
+
+/*
+ * One message with a descriptor beside it (-1: none). Sending: whether all of
+ * it went; nobody is signalled. Receiving does not wait: how long the message
+ * is, as recvmsg(2) has it, and *fd, the caller's, close-on-exec, or -1, as it
+ * is where the message is not as long as that.
+ */
+bool helper_send(int channel, const void *message, size_t len, int fd);
+ssize_t helper_receive(int channel, void *message, size_t len, int *fd);
 
 #endif

@@ -12,6 +12,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "cpu/command/protocol.h"
+
 /* -- system calls --------------------------------------------------------- */
 
 /*
@@ -202,6 +204,18 @@ struct run {
 
 void orders_load(struct run *run); /* from the initrd */
 void orders_ask(struct run *run);  /* mote, where stream_ready says so */
+
+/* -- child.c: the command's start ------------------------------------------ */
+
+/* Its descriptors' other ends, -1: closed. A terminal's is twice here: `in` and
+ * out[PROTOCOL_STDOUT]. */
+struct child {
+	int pid;
+	int in, out[PROTOCOL_STREAMS];
+};
+
+/* 0; or its status, where it cannot be started: 125 to 127, and why is told. */
+unsigned child_start(struct child *child, const struct run *run);
 
 /* -- relay.c: the command -------------------------------------------------- */
 

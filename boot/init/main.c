@@ -24,8 +24,8 @@
  * Nothing before 8 depends on the command, and nothing after it on what was
  * said before: that is what makes one snapshot good for any command.
  *
- * Calls go one way: main -> relay -> orders -> net, clock, root -> disk ->
- * stream -> text
+ * Calls go one way: main -> relay -> child, orders -> net, clock, root -> disk
+ * -> stream -> text
  * (init.h declares all of it). So any stage may end the guest with stream_fail,
  * and none returns an error.
  *

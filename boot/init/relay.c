@@ -4,10 +4,6 @@
  * all that it wrote has been sent, forwards signals and the terminal's size,
  * and is the parent of all orphans, as process 1 has to be.
  *
- * It starts with pipes or a terminal, in a session and process group of its
- * own. What keeps it from starting is told to mote's user, never to its own
- * stderr; a pipe that a good execve closes tells the parent which it was.
- *
  * Each direction has a credit (cpu/command/protocol.h). What mote sends goes
  * to a ring with room for all of that, so nothing here ever waits for a command
  * that does not read. What the command writes is read when mote has room.
@@ -24,10 +20,6 @@
 #include "boot/init/init.h"
 #include "cpu/command/protocol.h"
 
-#define STATUS_FAILED	 125
-#define STATUS_NO_RIGHT	 126
-#define STATUS_NOT_FOUND 127
-
 #define LEAVE_MS 5000  /* for what was killed to be gone */
 #define DISK_MS	 30000 /* without any disk's doing anything */
 #define STEP_MS	 20
@@ -37,12 +29,10 @@
 #define LOG_READ_ALL 3 /* syslog(2) */
 
 static struct {
-	int pid, status;
+	struct child child;
+	int status;
 	int initctl;	/* others ask process 1 for the power-off here, */
 	unsigned power; /* which is then what reboot(2) is told */
-	/* Its descriptors' other ends, -1: closed. A terminal's is twice here:
-	 * in and out[PROTOCOL_STDOUT]. */
-	int in, out[PROTOCOL_STREAMS];
 	bool tty, exited;
 	bool unkillable; /* processes are left that cannot be killed */
 	uint32_t credit[PROTOCOL_STREAMS];
@@ -58,146 +48,6 @@ static struct {
 	enum { NOT_READY, SAID, ASKED, TOLD } ready;
 } relay;
 
-/* -- the command's start -------------------------------------------------- */
-
-/* Where the file itself is there, what is not there is its interpreter. */
-static long child_execute_file(const struct run *run, const char *path)
-{
-	long error = SYS(execve, path, run->argv, run->env);
-
-	if (error == -ENOENT && SYS(access, path, 0) == 0)
-		error = -ELIBACC;
-	return error;
-}
-
-/* execvp, but that a file without #! is no script; the error that counts. */
-static long child_execute(const struct run *run)
-{
-	const char *name = run->argv[0], *dir = NULL;
-	long result, error = -ENOENT;
-
-	for (const char *at = name; *at; at++)
-		if (*at == '/')
-			return child_execute_file(run, name);
-	for (char **env = run->env; *env && !dir; env++)
-		dir = text_after(*env, "PATH=");
-	for (; *name && dir && *dir; dir += *dir == ':') {
-		struct text path = { .len = 0 };
-
-		for (; *dir && *dir != ':'; dir++)
-			text_add(&path, (const char[]){ *dir, 0 });
-		text_add(text_add(&path, path.len ? "/" : ""), name);
-		result = child_execute_file(run, path.bytes);
-		if (result != -ENOENT && result != -ENOTDIR)
-			error = result;
-	}
-	return error;
-}
-
-/* Does not return where all is well; else its status, and the user knows. */
-static uint8_t child_become(const struct run *run, const int fd[3])
-{
-	const uint64_t none = 0;
-	long error;
-
-	SYS(setsid, 0);
-	for (int i = 0; i < 3; i++)
-		SYS(dup2, fd[i], i);
-	if (run->tty)
-		SYS(ioctl, 0, TIOCSCTTY, 0);
-	SYS(rt_sigprocmask, SIG_SETMASK, &none, NULL, sizeof(none));
-	error = SYS(chdir, run->workdir);
-	if (error) {
-		stream_note("cannot change to --workdir", run->workdir, error);
-		return STATUS_FAILED;
-	}
-	error = child_execute(run);
-	if (error == -ENOENT || error == -ENOTDIR) {
-		stream_note("not found in the guest", run->argv[0], 0);
-		return STATUS_NOT_FOUND;
-	}
-	stream_note("cannot be run", run->argv[0], error);
-	return STATUS_NO_RIGHT;
-}
-
-/* The terminal: its master twice, for the relay; its slave for the child. */
-static long child_open_tty(const char *text, int slave[3])
-{
-	int master = sys_open("/dev/ptmx", O_RDWR | O_NOCTTY);
-	struct winsize size = { 24, 80, 0, 0 };
-	int unlock = 0;
-	long fd;
-
-	if (master < 0)
-		return master;
-	SYS(ioctl, master, TIOCSPTLCK, &unlock);
-	fd = SYS(ioctl, master, TIOCGPTPEER, O_RDWR | O_NOCTTY | O_CLOEXEC);
-	if (fd < 0)
-		return fd;
-	if (*text) {
-		size.ws_row = (unsigned short)text_number(&text);
-		text += *text == ' ';
-		size.ws_col = (unsigned short)text_number(&text);
-	}
-	SYS(ioctl, master, TIOCSWINSZ, &size);
-	slave[0] = slave[1] = slave[2] = (int)fd;
-	relay.in = master;
-	relay.out[PROTOCOL_STDOUT] =
-		(int)SYS(fcntl, master, F_DUPFD_CLOEXEC, 3);
-	relay.out[PROTOCOL_STDERR] = -1;
-	return 0;
-}
-
-static long child_open_pipes(int fd[3])
-{
-	int pipe[2] = { -1, -1 };
-	long result;
-
-	for (int i = 0; i < 3; i++) {
-		result = SYS(pipe2, pipe, O_CLOEXEC);
-		if (result < 0)
-			return result;
-		fd[i] = pipe[i != PROTOCOL_STDIN];
-		if (i == PROTOCOL_STDIN)
-			relay.in = pipe[1];
-		else
-			relay.out[i] = pipe[0];
-	}
-	return 0;
-}
-
-/* Its status, where it cannot be started: 125 to 127; else 0. */
-static unsigned child_start(const struct run *run)
-{
-	int fd[3] = { -1, -1, -1 }, report[2] = { -1, -1 };
-	uint8_t failed = 0;
-	long result =
-		run->tty ? child_open_tty(run->tty, fd) : child_open_pipes(fd);
-
-	if (result >= 0)
-		result = SYS(pipe2, report, O_CLOEXEC);
-	if (result >= 0)
-		relay.pid = (int)(result = SYS(fork, 0));
-	if (result < 0)
-		stream_fail(run->tty ? "there is no terminal for the command"
-				     : "cannot start the command",
-			    run->argv[0], result);
-	if (!relay.pid) {
-		failed = child_become(run, fd);
-		SYS(write, report[1], &failed, 1);
-		sys_exit();
-	}
-	for (int i = 0; i < (run->tty ? 1 : 3); i++)
-		SYS(close, fd[i]);
-	SYS(close, report[1]);
-	/* Only the relay's own ends: a pipe's other end is the command's. */
-	SYS(fcntl, relay.in, F_SETFL, O_WRONLY | O_NONBLOCK);
-	while (SYS(read, report[0], &failed, 1) == -EINTR)
-		;
-	SYS(close, report[0]);
-	return failed;
-}
-
 /* -- the command's input -------------------------------------------------- */
 
 static void relay_close(int *fd)
@@ -210,7 +60,7 @@ static void relay_close(int *fd)
 /* Nobody will read it. Mote need not send more. */
 static void input_close(void)
 {
-	relay_close(&relay.in);
+	relay_close(&relay.child.in);
 	relay.ring_len = 0;
 	if (!relay.input_closed)
 		stream_send_words(PROTOCOL_CLOSED, PROTOCOL_STDIN, 0);
@@ -222,7 +72,7 @@ static void input_store(const uint8_t *data, uint32_t len)
 	const uint32_t at = (relay.ring_at + relay.ring_len) % PROTOCOL_CREDIT;
 	uint32_t first = PROTOCOL_CREDIT - at;
 
-	if (relay.in < 0)
+	if (relay.child.in < 0)
 		return;
 	if (len > PROTOCOL_CREDIT - relay.ring_len)
 		stream_fail("mote sends more than it may", NULL, 0);
@@ -250,8 +100,8 @@ static void input_write(void)
 
 	if (len > relay.ring_len)
 		len = relay.ring_len;
-	if (len && relay.in >= 0) {
-		n = SYS(write, relay.in, relay.ring + relay.ring_at, len);
+	if (len && relay.child.in >= 0) {
+		n = SYS(write, relay.child.in, relay.ring + relay.ring_at, len);
 		if (n < 0 && n != -EAGAIN && n != -EINTR) {
 			input_close();
 			return;
@@ -270,7 +120,7 @@ static void input_write(void)
 		relay.ring_read = 0;
 	}
 	if (!relay.ring_len && relay.input_over && !relay.tty)
-		relay_close(&relay.in);
+		relay_close(&relay.child.in);
 }
 
 /* -- its output ----------------------------------------------------------- */
@@ -279,9 +129,10 @@ static void output_send(unsigned stream)
 {
 	long n;
 
-	if (relay.out[stream] < 0 || !relay.credit[stream])
+	if (relay.child.out[stream] < 0 || !relay.credit[stream])
 		return;
-	n = stream_send_from(stream, relay.out[stream], relay.credit[stream]);
+	n = stream_send_from(stream, relay.child.out[stream],
+			     relay.credit[stream]);
 	if (n > 0)
 		relay.credit[stream] -= (uint32_t)n;
 	if (n > 0 && relay.ready == ASKED)
@@ -290,7 +141,7 @@ static void output_send(unsigned stream)
 		return;
 	if (n != -EINTR && n != -EAGAIN)
 		/* EIO: a terminal that nobody has open any more */
-		relay_close(&relay.out[stream]);
+		relay_close(&relay.child.out[stream]);
 }
 
 /* -- mote's frames -------------------------------------------------------- */
@@ -312,18 +163,18 @@ static void relay_obey(const struct frame *frame)
 		relay.credit[one % PROTOCOL_STREAMS] += two;
 		break;
 	case PROTOCOL_CLOSED:
-		relay_close(&relay.out[one % PROTOCOL_STREAMS]);
+		relay_close(&relay.child.out[one % PROTOCOL_STREAMS]);
 		break;
 	case PROTOCOL_WINCH:
-		if (relay.tty && relay.in >= 0)
-			SYS(ioctl, relay.in, TIOCSWINSZ, &size);
+		if (relay.tty && relay.child.in >= 0)
+			SYS(ioctl, relay.child.in, TIOCSWINSZ, &size);
 		break;
 	case PROTOCOL_TIME:
 		clock_obey(frame);
 		break;
 	case PROTOCOL_SIGNAL:
 		if (!relay.exited)
-			SYS(kill, -relay.pid, one);
+			SYS(kill, -relay.child.pid, one);
 		break;
 	default:
 		break;
@@ -410,7 +261,7 @@ static bool children_reap(void)
 	long pid;
 
 	while ((pid = SYS(wait4, -1, &how, WNOHANG, NULL)) > 0)
-		if (pid == relay.pid && !relay.exited) {
+		if (pid == relay.child.pid && !relay.exited) {
 			relay.exited = true;
 			relay.status = WIFSIGNALED(how) ? 128 + WTERMSIG(how)
 							: WEXITSTATUS(how);
@@ -472,9 +323,9 @@ static void program_answer(char **argv)
 	if (pid)
 		return;
 	/* Held here, they would have no end while the command waits. */
-	SYS(close, relay.in);
+	SYS(close, relay.child.in);
 	for (unsigned i = PROTOCOL_STDOUT; i < PROTOCOL_STREAMS; i++)
-		SYS(close, relay.out[i]);
+		SYS(close, relay.child.out[i]);
 	fd = sys_open(RUN_ARGS_FIFO, O_WRONLY);
 	for (; *argv; argv++)
 		SYS(write, fd, *argv, text_len(*argv) + 1);
@@ -531,7 +382,8 @@ static bool relay_step(struct run *run)
 	const bool input = relay.ring_len || !relay.tty;
 	struct pollfd fd[3 + PROTOCOL_STREAMS] = {
 		{ stream_fd(), POLLIN, 0 },
-		{ input ? relay.in : -1, relay.ring_len ? POLLOUT : 0, 0 },
+		{ input ? relay.child.in : -1, relay.ring_len ? POLLOUT : 0,
+		  0 },
 		[1 + PROTOCOL_STREAMS] = { relay.initctl, POLLIN, 0 },
 		[2 + PROTOCOL_STREAMS] = { relay.ready ? -1 : relay.ready_fifo,
 					   POLLIN, 0 },
@@ -544,9 +396,9 @@ static bool relay_step(struct run *run)
 	long n;
 
 	for (unsigned i = PROTOCOL_STDOUT; i < PROTOCOL_STREAMS; i++) {
-		fd[1 + i].fd = relay.credit[i] ? relay.out[i] : -1;
+		fd[1 + i].fd = relay.credit[i] ? relay.child.out[i] : -1;
 		fd[1 + i].events = POLLIN;
-		wait |= relay.out[i] >= 0 && !relay.credit[i];
+		wait |= relay.child.out[i] >= 0 && !relay.credit[i];
 	}
 	/* After the end there is but what is in the pipes. */
 	n = SYS(ppoll, fd, 3 + PROTOCOL_STREAMS, wait ? NULL : &at_once,
@@ -563,7 +415,8 @@ static bool relay_step(struct run *run)
 		while (stream_next(&frame))
 			relay_obey(&frame);
 	}
-	if (fd[1].revents & (POLLERR | POLLHUP) && !relay.tty && relay.in >= 0)
+	if (fd[1].revents & (POLLERR | POLLHUP) && !relay.tty &&
+	    relay.child.in >= 0)
 		input_close();
 	input_write();
 	for (unsigned i = PROTOCOL_STDOUT; i < PROTOCOL_STREAMS; i++)
@@ -622,15 +475,15 @@ void relay_run(struct run *run, struct outcome *outcome)
 	signals_watch();
 	initctl_open();
 	program_open(run->program);
-	outcome->status = child_start(run);
+	outcome->status = child_start(&relay.child, run);
 	if (outcome->status)
 		return;
 	stream_send_bytes(PROTOCOL_READY, "", 0);
 	while (!relay.exited && !relay.power && relay_step(run))
 		children_reap();
 	children_kill();
-	while (relay.out[PROTOCOL_STDOUT] >= 0 ||
-	       relay.out[PROTOCOL_STDERR] >= 0)
+	while (relay.child.out[PROTOCOL_STDOUT] >= 0 ||
+	       relay.child.out[PROTOCOL_STDERR] >= 0)
 		if (!relay_step(run))
 			break;
 	outcome->status = (unsigned)relay.status;

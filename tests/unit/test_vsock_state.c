@@ -420,38 +420,6 @@ static void connect_inside(uint32_t port)
 	expect_packet(VSOCK_OP_RESPONSE, INTERNAL, port);
 }
 
-/* The next stream to that port ends in another socket, once. */
-static void test_internal_again(void **state)
-{
-	int pair[2][2];
-
-	(void)state;
-	guest_start();
-	connect_inside(1);
-	guest_data(INTERNAL, 1, "one", 3);
-	host_gets_text(internal_end, "one");
-	guest_op(VSOCK_OP_REQUEST, INTERNAL, 2, 0);
-	expect_rst(INTERNAL, 2);
-	/* The second takes the first's place, which nobody has taken. */
-	for (unsigned i = 0; i < 2; i++) {
-		assert_int_equal(socketpair(AF_UNIX,
-					    SOCK_STREAM | SOCK_NONBLOCK, 0,
-					    pair[i]),
-				 0);
-		vsock_set_internal(vsock, pair[i][1]);
-	}
-	host_gets_eof(pair[0][0]);
-	connect_inside(3);
-	guest_data(INTERNAL, 3, "three", 5);
-	host_gets_text(pair[1][0], "three");
-	guest_op(VSOCK_OP_REQUEST, INTERNAL, 4, 0);
-	expect_rst(INTERNAL, 4);
-	guest_data(INTERNAL, 1, "and", 3);
-	host_gets_text(internal_end, "and");
-	close(pair[0][0]);
-	close(pair[1][0]);
-}
-
 /* After a restore it is the new device's own socket that is taken. */
 static void test_internal_moved(void **state)
 {
@@ -528,7 +496,6 @@ int main(void)
 		vsock_test(test_moved_event_refused),
 		vsock_test(test_paused),
 		vsock_test(test_paused_reset),
-		INSIDE(test_internal_again),
 		INSIDE(test_internal_moved),
 		vsock_test(test_vsock_refused),
 	};

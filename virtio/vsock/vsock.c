@@ -445,15 +445,6 @@ void vsock_state(struct vsock *vsock, struct state *s)
 		vsock->event_due = event_due || cid != conns->guest_cid;
 }
 
-void vsock_set_internal(struct vsock *vsock, int fd)
-{
-	int *internal = &vsock->conns.internal_fd;
-
-	if (*internal >= 0)
-		close(*internal);
-	*internal = fd;
-}
-
 /* -- what the transport asks for ------------------------------------------ */
 
 static void vsock_activate(struct device *device)

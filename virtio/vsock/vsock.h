@@ -101,13 +101,6 @@ static inline void vsock_set_broker(struct vsock *vsock, int fd)
 }
 
 /*
- * The guest's next connection to the internal port is to this socket's other
- * end; it becomes the device's. A guest that was restored may need another one:
- * its first is lost where the transport reset comes behind it.
- */
-void vsock_set_internal(struct vsock *vsock, int fd);
-
-/*
  * After vsock_create: what a snapshot keeps, mem/state.h, besides the
  * transport's part. A restored guest's streams lead nowhere: each of them ends
  * by an RST. Where the guest has another CID now, it also gets a transport

@@ -144,8 +144,7 @@ static void on_crash(int number)
 
 	tty_restore();
 	if (number == SIGBUS)
-		log_error("a file behind guest memory cannot be read any "
-			  "more: did an image shrink while in use?");
+		log_error(RAM_FILE_LOST);
 	else
 		log_error("mote itself crashed, by signal %d; please report "
 			  "it",

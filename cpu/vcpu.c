@@ -197,6 +197,26 @@ static void park_vcpu(struct vcpus *all)
 	pthread_mutex_unlock(&all->lock);
 }
 
+/*
+ * KVM has no page for it: no SIGBUS comes, as it does where mote itself reads
+ * there. One vCPU says so for all.
+ */
+static void end_without_memory(struct vcpu *cpu)
+{
+	static atomic_flag said = ATOMIC_FLAG_INIT;
+
+	if (!cpu->all->platform->ram->mapping_count) {
+		report_guest_crash(
+			cpu,
+			"memory that the host cannot give (is it full?), errno",
+			EFAULT);
+		return;
+	}
+	if (!atomic_flag_test_and_set(&said))
+		log_error(RAM_FILE_LOST);
+	platform_end(cpu->all->platform, END_ERROR, STATUS_ERROR);
+}
+
 /* KVM_RUN failed: true where the vCPU can go on. */
 static bool handle_error(struct vcpu *cpu, int error)
 {
@@ -217,11 +237,7 @@ static bool handle_error(struct vcpu *cpu, int error)
 		platform_end(cpu->all->platform, END_ERROR, STATUS_ERROR);
 		return false;
 	case EFAULT:
-		report_guest_crash(
-			cpu,
-			"memory that the host cannot give (is it full, or "
-			"did an image file shrink?), errno",
-			(uint64_t)error);
+		end_without_memory(cpu);
 		return false;
 	default:
 		report_guest_crash(cpu, "KVM_RUN failed, errno",

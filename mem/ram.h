@@ -87,6 +87,11 @@ struct ram_mapping {
 };
 #define RAM_MAPPINGS_MAX 32
 
+/* What is said where such a file has become shorter, or its disk has failed. */
+#define RAM_FILE_LOST                                                          \
+	"a file behind guest memory cannot be read any more: did an image "    \
+	"shrink while in use?"
+
 struct ram {
 	struct ram_region region[2]; /* low, high */
 	uint64_t size;		     /* bytes of both */

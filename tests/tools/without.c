@@ -5,11 +5,11 @@
  *	without CALL[:ERROR][,...] COMMAND...
  *
  * Each call named fails, with ENOSYS (as on an older kernel), EPERM, EINVAL,
- * ENODEV or EIO, or does nothing and says that it has (`done`). `capbset`
- * stands for PR_CAPBSET_DROP of prctl(2), `core` for PR_SCHED_CORE of it,
- * `netns` for an unshare(2) that has CLONE_NEWNET among its flags, `readonly`
- * for the question whether KVM has read-only memory. The command's own filters
- * come on top.
+ * ENODEV, EFAULT or EIO, or does nothing and says that it has (`done`).
+ *`capbset` stands for PR_CAPBSET_DROP of prctl(2), `core` for PR_SCHED_CORE of
+ * it, `netns` for an unshare(2) that has CLONE_NEWNET among its flags,
+ *`readonly` for the question whether KVM has read-only memory, `run` for
+ * KVM_RUN. The command's own filters come on top.
  */
 #include <errno.h>
 #include <linux/audit.h>
@@ -50,6 +50,7 @@ static const struct call {
 	{ "pwrite64", SYS_pwrite64, -1, false, 0 },
 	{ "readonly", SYS_ioctl, KVM_CAP_READONLY_MEM, false, 2 },
 	{ "renameat", SYS_renameat, -1, false, 0 },
+	{ "run", SYS_ioctl, KVM_RUN, false, 1 },
 	{ "setfsuid", SYS_setfsuid, -1, false, 0 },
 	{ "setgroups", SYS_setgroups, -1, false, 0 },
 	{ "setresuid", SYS_setresuid, -1, false, 0 },
@@ -60,8 +61,9 @@ static const struct error {
 	const char *name;
 	int number;
 } errors[] = {
-	{ "ENOSYS", ENOSYS }, { "EPERM", EPERM }, { "EINVAL", EINVAL },
-	{ "ENODEV", ENODEV }, { "EIO", EIO },	  { "done", 0 },
+	{ "ENOSYS", ENOSYS }, { "EPERM", EPERM },   { "EINVAL", EINVAL },
+	{ "ENODEV", ENODEV }, { "EFAULT", EFAULT }, { "EIO", EIO },
+	{ "done", 0 },
 };
 
 static struct sock_filter code[4 + 4 * CALLS];

@@ -10,6 +10,7 @@
  */
 #include "cpu/entry.h"
 
+#include <cpuid.h>
 #include <errno.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -230,6 +231,14 @@ int cpuid_create(struct cpuid *c, int kvm_fd, const struct cpuid_options *o)
 	}
 	cpuid_apply(c, o);
 	return 0;
+}
+
+struct kvm_cpuid_entry2 cpuid_of_processor(uint32_t function, uint32_t index)
+{
+	entry e = { .function = function, .index = index };
+
+	__cpuid_count(function, index, e.eax, e.ebx, e.ecx, e.edx);
+	return e;
 }
 
 void cpuid_set_id(struct cpuid *c, uint32_t apic_id)

@@ -59,6 +59,9 @@ int cpuid_create(struct cpuid *cpuid, int kvm_fd,
 /* The same on entries that are already there (for tests). */
 void cpuid_apply(struct cpuid *cpuid, const struct cpuid_options *options);
 
+/* What this host's processor itself says: an exit where the host is a guest. */
+struct kvm_cpuid_entry2 cpuid_of_processor(uint32_t function, uint32_t index);
+
 /* Fills in the APIC ID of one vCPU; call before each KVM_SET_CPUID2. */
 void cpuid_set_id(struct cpuid *cpuid, uint32_t apic_id);
 

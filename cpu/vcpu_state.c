@@ -123,6 +123,22 @@ static uint32_t own_features(const struct vm *vm, unsigned leaf, unsigned reg)
 	return 0;
 }
 
+/* Those that KVM shows on processors that lack them, as Linux 6.1's does. */
+static uint32_t kvm_features(unsigned leaf, unsigned reg)
+{
+	const uint32_t function = feature_leaves[leaf].function;
+
+	if (function == 1 && reg == ECX)
+		return BIT(21); /* x2APIC */
+	if (function == 7 && reg == EBX)
+		return BIT(1); /* TSC_ADJUST */
+	if (function == 7 && reg == ECX)
+		return BIT(2);		 /* UMIP */
+	if (function == 7 && reg == EDX) /* IBRS, STIBP, their MSR, SSBD */
+		return BIT(26) | BIT(27) | BIT(29) | BIT(31);
+	return 0;
+}
+
 /* A text that is built; what does not fit is left out at its end. */
 struct words {
 	size_t len;
@@ -196,6 +212,41 @@ static void vendor_name(char name[13], const struct cpuid *cpuid)
 			name[i] = '?';
 }
 
+static bool has_all(const struct vm *vm, unsigned leaf, unsigned reg,
+		    uint32_t used, uint32_t here)
+{
+	return !(feature_leaves[leaf].registers & BIT(reg)) ||
+	       !(used & ~here & ~own_features(vm, leaf, reg) &
+		 ~kvm_features(leaf, reg));
+}
+
+/*
+ * Has the processor itself what the guest was shown? Of leaves that nothing but
+ * a processor fills in, those that hosts differ by. A machine that was moved
+ * while it ran, or that was itself restored, has not booted since.
+ */
+static bool processor_has(const struct vm *vm, const struct cpuid *guest)
+{
+	static const uint8_t leaves[] = { 0, 1, 7 }; /* of feature_leaves */
+	const struct leaf_values vendor = leaf_values(guest, 0, 0);
+	entry here = cpuid_of_processor(0, 0);
+	bool has = vendor.reg[EBX] == here.ebx && vendor.reg[ECX] == here.ecx &&
+		   vendor.reg[EDX] == here.edx;
+
+	for (size_t i = 0; i < ARRAY_LEN(leaves) && has; i++) {
+		const unsigned n = leaves[i];
+		const struct feature_leaf *leaf = &feature_leaves[n];
+		const struct leaf_values used =
+			leaf_values(guest, leaf->function, leaf->index);
+
+		here = cpuid_of_processor(leaf->function, leaf->index);
+		has = has_all(vm, n, EBX, used.reg[EBX], here.ebx) &&
+		      has_all(vm, n, ECX, used.reg[ECX], here.ecx) &&
+		      has_all(vm, n, EDX, used.reg[EDX], here.edx);
+	}
+	return has;
+}
+
 /* Can this host give the guest all that it was shown? */
 static void check_host(const struct vm *vm, const struct cpuid *guest,
 		       struct state *s)
@@ -237,6 +288,7 @@ static void cpuid_entry_state(entry *e, struct state *s)
  */
 void vcpu_state_cpuid(struct vcpu *cpu, struct state *s)
 {
+	const struct vm *vm = cpu->all->vm;
 	struct cpuid *cpuid = &cpu->all->cpuid;
 	const size_t left = s->len - s->at;
 	uint32_t n = cpuid->header.nent;
@@ -268,8 +320,9 @@ void vcpu_state_cpuid(struct vcpu *cpu, struct state *s)
 	cpuid_set_id(cpuid, cpu->id);
 	if (shows_nested(cpuid))
 		state_refuse(s, "nested guests cannot be saved yet");
-	if (s->loading && !cpu->id && !cpu->all->vm->same_host)
-		check_host(cpu->all->vm, cpuid, s);
+	if (s->loading && !cpu->id && !s->wrong &&
+	    !(vm->same_boot && processor_has(vm, cpuid)))
+		check_host(vm, cpuid, s);
 	vm_state_set(s, cpu->fd, KVM_SET_CPUID2, &cpuid->header, "CPUID");
 }
 

@@ -32,7 +32,7 @@ struct vm {
 	bool tsc_deadline; /* the LAPIC timer has TSC-deadline mode */
 	unsigned slots;	   /* of memory, so far */
 	bool keeps_clocks; /* see vm_state.h */
-	bool same_host;	   /* as that of the guest that is restored */
+	bool same_boot;	   /* as that of the guest that is restored */
 	enum { VM_NOT_ASKED, VM_READONLY, VM_NO_READONLY } readonly;
 	struct bus pio, mmio;
 };

@@ -129,9 +129,10 @@ static void machine_state(struct snapshot *s, unsigned index,
 }
 
 /*
- * Where the host has not booted since, its KVM can do what it could: to ask for
- * it once more takes a third of a restore where the host is a guest itself. Who
- * makes that up has a guest that is shown what there is not.
+ * Where the host has not booted since, and has the processor that it had, its
+ * KVM can do what it could: to ask for it once more takes a third of a restore
+ * where the host is a guest itself. Who makes that up has a guest that is shown
+ * what there is not.
  */
 static void host_state(struct snapshot *s, unsigned index, struct state *state)
 {
@@ -146,7 +147,7 @@ static void host_state(struct snapshot *s, unsigned index, struct state *state)
 	if (!state->loading || state->wrong)
 		return;
 	log_debug("it was made by mote %s", version);
-	s->on.vm->same_host =
+	s->on.vm->same_boot =
 		*boot_id && !memcmp(boot_id, s->boot_id, sizeof(boot_id));
 }
 

@@ -1397,7 +1397,7 @@ static void test_hosts(void **state)
 		memset(at + cases[i].at, cases[i].fill, cases[i].len);
 		put_file();
 		assert_int_equal(restore(), 0);
-		assert_int_equal(vm.same_host, cases[i].same);
+		assert_int_equal(vm.same_boot, cases[i].same);
 		lose();
 	}
 	/* Neither knows who it is. */
@@ -1407,7 +1407,7 @@ static void test_hosts(void **state)
 	assert_int_equal(open_it(), 0);
 	memset(s.boot_id, 0, sizeof(s.boot_id));
 	assert_int_equal(snapshot_load_machine(&s), 0);
-	assert_false(vm.same_host);
+	assert_false(vm.same_boot);
 	lose();
 	take_one(false);
 	put_le32(record(2, 0, &len) + 4, 67);

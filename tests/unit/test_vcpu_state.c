@@ -2,6 +2,7 @@
 /* uses: cpu/vcpu_state.c cpu/vm_state.c cpu/vm.c cpu/cpuid.c cpu/bus.c */
 /* uses: cpu/loop/file.c cpu/loop/format.c mem/state.c tests/unit/guest_ram.c */
 /* ldflags: -Wl,--wrap=ioctl -Wl,--wrap=clock_gettime */
+/* ldflags: -Wl,--wrap=cpuid_of_processor */
 /*
  * The state of vCPUs and of the VM over a KVM that is this test: each field
  * both ways, what is refused and in which words, which calls come in which
@@ -851,10 +852,73 @@ static void test_state_other_vendor(void **state)
 	expect_refused(vcpu_state_cpuid, 0,
 		       "its processor is of ?uthenticAMD, this host's of "
 		       "GenuineIntel");
-	/* a host that is known to be the same is not asked */
-	vm.same_host = true;
-	kvm.fail = KVM_GET_SUPPORTED_CPUID;
-	must_load(vcpu_state_cpuid, 0);
+}
+
+static entry processor[ARRAY_LEN(host_cpuid)];
+
+entry __wrap_cpuid_of_processor(uint32_t function, uint32_t index);
+
+entry __wrap_cpuid_of_processor(uint32_t function, uint32_t index)
+{
+	for (unsigned i = 0; i < ARRAY_LEN(processor); i++)
+		if (processor[i].function == function &&
+		    processor[i].index == index)
+			return processor[i];
+	return (entry){ .function = function, .index = index };
+}
+
+/*
+ * KVM is not asked where the host has not booted since, and has the processor
+ * that it had: what KVM shows by itself does not count.
+ */
+static void test_state_same_boot(void **state)
+{
+	static const struct {
+		unsigned leaf; /* of host_cpuid */
+		uint32_t ebx, ecx, edx;
+		bool asked;
+	} lacks[] = {
+		{ 1, 0, 0, 0, false },
+		{ 1, 0, BIT(21) | BIT(31), BIT(28), false },
+		{ 2, BIT(1), BIT(2), BIT(26) | BIT(29), false },
+		{ 6, 0, BIT(1), 0, false },
+		{ 0, 1, 0, 0, true },
+		{ 0, 0, 1, 0, true },
+		{ 0, 0, 0, 1, true },
+		{ 1, 0, BIT(9), 0, true },
+		{ 1, 0, 0, BIT(3), true },
+		{ 2, BIT(5), 0, 0, true },
+		{ 6, 0, BIT(5), 0, true },
+	};
+
+	(void)state;
+	for (unsigned i = 0; i < ARRAY_LEN(lacks); i++) {
+		entry *e = &processor[lacks[i].leaf];
+		entry *shown = &vcpus.cpuid.entry[lacks[i].leaf];
+
+		show(&vcpus.cpuid);
+		shown->ebx |= lacks[i].ebx;
+		shown->ecx |= lacks[i].ecx;
+		shown->edx |= lacks[i].edx;
+		must_save(vcpu_state_cpuid, 0);
+		memcpy(processor, vcpus.cpuid.entry, sizeof(processor));
+		e->ebx &= ~lacks[i].ebx;
+		e->ecx &= ~lacks[i].ecx;
+		e->edx &= ~lacks[i].edx;
+		kvm.fail = KVM_GET_SUPPORTED_CPUID;
+		vm.same_boot = true;
+		if (lacks[i].asked)
+			expect_refused(vcpu_state_cpuid, 0,
+				       "KVM does not say what CPUID may show: "
+				       "Invalid argument");
+		else
+			must_load(vcpu_state_cpuid, 0);
+		vm.same_boot = false;
+		expect_refused(vcpu_state_cpuid, 0,
+			       "KVM does not say what CPUID may show: Invalid "
+			       "argument");
+		kvm.fail = 0;
+	}
 }
 
 /* -- MSRs ------------------------------------------------------------------ */
@@ -1257,6 +1321,7 @@ int main(void)
 		TEST(test_state_features_that_the_host_lacks),
 		TEST(test_state_features_that_mote_adds),
 		TEST(test_state_other_vendor),
+		TEST(test_state_same_boot),
 		TEST(test_state_msrs_that_are_kept),
 		TEST(test_state_deadline_is_last),
 		TEST(test_state_deadline_that_has_passed),

@@ -36,6 +36,7 @@
 #define SNAPSHOT_STATE_MAX	    (16u << 20)
 #define SNAPSHOT_ALIGN		    (2ULL << 20) /* of guest memory */
 #define SNAPSHOT_TAG_MAY_BE_SKIPPED 0x8000u
+#define SNAPSHOT_ID_AT		    16u /* in the header */
 
 /* The header's flags; 1 is a stream's, which is no file. */
 #define SNAPSHOT_LEARNED     2u

@@ -11,6 +11,8 @@
  * the loop's thread:
  *
  *	IDLE	SIGUSR1, or the guest is ready	devices and vCPUs are paused
+ *	ASKS	there is a file for it now	the same; else the guest goes
+ *						on, and may be asked again
  *	PAUSES	all vCPUs have parked, and	state, layers and memory are
  *		nothing of a device is in	written; the committer is told
  *		flight
@@ -356,13 +358,7 @@ enum part_tag {
 /* Few snapshots have them; saved they are only by snapshot_end. */
 static int pages_index(const struct snapshot *s, unsigned n)
 {
-	struct state ahead = s->records;
-	struct snapshot_record record;
-
-	return !n && snapshot_record_next(&ahead, &record) &&
-			       record.tag == PART_PAGES
-		       ? 0
-		       : -1;
+	return !n && s->header.flags & SNAPSHOT_LEARNED ? 0 : -1;
 }
 
 /* The first of those that want a machine to be loaded into. */
@@ -414,7 +410,7 @@ static const char *part_name(const struct part *part, unsigned index,
 
 bool snapshot_restores(const struct snapshot *s)
 {
-	return s->restore_fd >= 0;
+	return s->restores;
 }
 
 bool snapshot_keeps_orders(const struct snapshot *s)
@@ -512,7 +508,9 @@ int snapshot_load_memory(struct snapshot *s)
 		log_error("snapshot %s: its memory cannot be read: %s", s->name,
 			  strerror(-error));
 	/* To learn is to see what the guest writes by itself. */
-	else if (!o->learn)
+	else if (o->learn)
+		s->learned.count = 0;
+	else
 		learned_begin(&s->learned, s->on.ram);
 	return error;
 }
@@ -598,6 +596,29 @@ static void load_identity(struct snapshot *s)
 	}
 }
 
+/* Memory is mapped; a layer is read all the time. */
+static void close_restored(struct snapshot *s)
+{
+	munmap(s->records.bytes, s->records.len);
+	for (unsigned i = 0; disk_index(s, i) >= 0; i++)
+		if (block_has_layer(disk_of(s, i)))
+			return;
+	close(s->restore_fd);
+	s->restore_fd = -1;
+}
+
+/* Who gives a limit means it, however much is to be copied. */
+static int await_learned(struct snapshot *s)
+{
+	struct guest *g = s->on.guest;
+
+	if (!s->learned.count)
+		return 0;
+	signals_release(&g->signals, g->timeout_ns ? guest_time_left(g) : 0);
+	learned_end(&s->learned);
+	return signals_hold(&g->signals);
+}
+
 int snapshot_load_rest(struct snapshot *s)
 {
 	int error = load_parts(s, true);
@@ -614,10 +635,10 @@ int snapshot_load_rest(struct snapshot *s)
 	devices_restored(s->on.devices);
 	uart_restored(&s->on.guest->serial);
 	platform_restored(&s->on.guest->platform);
-	learned_end(&s->learned);
-	if (!s->on.options->restore.learn)
-		munmap(s->records.bytes, s->records.len);
-	return 0;
+	error = await_learned(s);
+	if (!error && !s->on.options->restore.learn)
+		close_restored(s);
+	return error;
 }
 
 /* -- taking: what is written ---------------------------------------------- */
@@ -638,6 +659,8 @@ static bool save_parts(struct snapshot *s)
 	char room[64], what[80];
 	int index;
 
+	/* Not those of what was restored: they say which parts there are. */
+	s->header.flags = s->on.guest->command.on ? SNAPSHOT_HAS_COMMAND : 0;
 	for (unsigned i = 0; i < s->on.options->cpus; i++)
 		vcpu_state_before_save(&s->on.guest->vcpus.cpu[i]);
 	for (size_t i = 0; i < ARRAY_LEN(parts); i++)
@@ -741,7 +764,6 @@ static int write_file(struct snapshot *s)
 	if (getrandom(s->header.id, sizeof(s->header.id), 0) < 0)
 		return -errno;
 	plan_areas(s);
-	s->header.flags = s->on.guest->command.on ? SNAPSHOT_HAS_COMMAND : 0;
 	/* The last byte makes it as long as it is to be, all holes. */
 	if (!error)
 		error = snapshot_write(s->committer.fd, "", 1,
@@ -876,18 +898,15 @@ static void patience_is_over(void *arg)
 		give_up(s, name ? name : "a vCPU", " does not answer");
 }
 
-static void take_snapshot(struct snapshot *s)
+static void warn_no_file(const struct snapshot *s, int error)
+{
+	warn_none(s, "a file for it could not be made: ", strerror(-error));
+}
+
+static void begin(struct snapshot *s)
 {
 	uint64_t count;
 
-	/* What is saved is not behind this moment, unless it has left mote. */
-	s->again = s->phase == SNAPSHOT_COMMITS;
-	if (s->phase != SNAPSHOT_IDLE)
-		return;
-	if (s->committer.fd < 0) {
-		warn_none(s, "a file for it could not be made", "");
-		return;
-	}
 	s->phase = SNAPSHOT_PAUSES;
 	s->began_ns = loop_now();
 	s->vcpus_parked = false;
@@ -900,6 +919,38 @@ static void take_snapshot(struct snapshot *s)
 	take_if_still(s);
 }
 
+static void take_snapshot(struct snapshot *s)
+{
+	int error;
+
+	/* What is saved is not behind this moment, unless it has left mote. */
+	s->again = s->phase == SNAPSHOT_COMMITS;
+	if (s->phase != SNAPSHOT_IDLE)
+		return;
+	if (s->committer.fd >= 0) {
+		begin(s);
+		return;
+	}
+	/* When the last one had its name there was no room for the next. */
+	error = committer_ask(&s->committer);
+	if (error)
+		warn_no_file(s, error);
+	else
+		s->phase = SNAPSHOT_ASKS;
+}
+
+/* The committer has answered: there is a file, or not even now. */
+static void begin_if_there(struct snapshot *s, int error)
+{
+	s->phase = SNAPSHOT_IDLE;
+	if (!error && s->committer.fd < 0)
+		error = -EMFILE;
+	if (error)
+		warn_no_file(s, error);
+	else if (!is_ending(s))
+		begin(s);
+}
+
 static void commit_answered(void *arg, uint32_t events)
 {
 	struct snapshot *s = arg;
@@ -910,6 +961,8 @@ static void commit_answered(void *arg, uint32_t events)
 		loop_remove(&s->on.guest->loop, &s->committed);
 	if (s->phase == SNAPSHOT_COMMITS)
 		finish_commit(s, error);
+	else if (s->phase == SNAPSHOT_ASKS)
+		begin_if_there(s, error);
 	if (s->again && !is_ending(s))
 		take_snapshot(s);
 }
@@ -978,6 +1031,7 @@ static bool save_learned(struct snapshot *s)
 			state_bytes(&state, old.bytes + at, old.at - at);
 	}
 	s->header.state_len = state.at;
+	s->header.flags |= SNAPSHOT_LEARNED;
 	return !state.wrong;
 }
 
@@ -1067,7 +1121,8 @@ static void learn(struct snapshot *s)
 		error = await_committed(s);
 	if (error)
 		log_warn("snapshot %s: nothing was learned: %s", s->name,
-			 strerror(-error));
+			 error == -ESTALE ? "another file has its name by now"
+					  : strerror(-error));
 }
 
 /* Its status may be the guest's, which says nothing of a snapshot. */
@@ -1077,8 +1132,8 @@ static void warn_without(const struct snapshot *s)
 
 	log_warn("--snapshot %s: none was taken: the guest ended %s",
 		 file_name(&s->on.options->snapshot.file, room),
-		 s->phase == SNAPSHOT_PAUSES ? "meanwhile"
-					     : "before it was ready");
+		 s->phase == SNAPSHOT_IDLE ? "before it was ready"
+					   : "meanwhile");
 }
 
 void snapshot_end(struct snapshot *s)
@@ -1087,7 +1142,7 @@ void snapshot_end(struct snapshot *s)
 		learn(s);
 	/* Who has stopped it knows. */
 	if (!s->on.guest->stopped &&
-	    (s->phase == SNAPSHOT_PAUSES ||
+	    (s->phase == SNAPSHOT_PAUSES || s->phase == SNAPSHOT_ASKS ||
 	     (s->on.guest->platform.on_ready.call && !s->ready_seen)))
 		warn_without(s);
 }
@@ -1174,6 +1229,7 @@ static int open_restore(struct snapshot *s)
 		return 0;
 	s->name = file_name(file, s->name_room);
 	/* A FIFO, which is refused, is not waited for. */
+	s->restores = true;
 	s->restore_fd =
 		file_open(file, "--restore ", O_RDONLY | O_NONBLOCK, 0, NULL);
 	if (s->restore_fd < 0)
@@ -1231,6 +1287,17 @@ static void read_boot_id(struct snapshot *s)
 	close(fd);
 }
 
+/* A file that learns replaces the one that it comes from, and no other. */
+static struct committer_mark mark_of(const struct snapshot_header *header)
+{
+	struct committer_mark mark = { SNAPSHOT_ID_AT,
+				       sizeof(header->id),
+				       { 0 } };
+
+	memcpy(mark.bytes, header->id, sizeof(header->id));
+	return mark;
+}
+
 int snapshot_open(struct snapshot *s)
 {
 	const struct option_file *file = &s->on.options->snapshot.file;
@@ -1253,6 +1320,8 @@ int snapshot_open(struct snapshot *s)
 			       s->on.options->restore.learn ? "--restore "
 							    : "--snapshot ",
 			       file);
+	if (s->on.options->restore.learn)
+		s->committer.mark = mark_of(&s->header);
 	return error ? error : check_two_files(s);
 }
 

@@ -32,7 +32,12 @@ struct snapshot {
 	int pagemap_fd, parked_fd;
 	struct loop_source parked, committed;
 	struct loop_timer patience;
-	enum { SNAPSHOT_IDLE, SNAPSHOT_PAUSES, SNAPSHOT_COMMITS } phase;
+	enum {
+		SNAPSHOT_IDLE,
+		SNAPSHOT_ASKS,
+		SNAPSHOT_PAUSES,
+		SNAPSHOT_COMMITS
+	} phase;
 	bool vcpus_parked, devices_quiet;
 	bool again; /* asked for once more while the file got its name */
 	uint64_t began_ns;
@@ -40,7 +45,8 @@ struct snapshot {
 	int32_t ready_vcpu; /* was in the IN that said so; -1: none */
 
 	/* To restore one. */
-	int restore_fd;
+	bool restores;
+	int restore_fd;	  /* while something is to be read; then -1 */
 	const char *name; /* of that file, for messages */
 	char name_room[FILE_NAME_BYTES];
 	struct state records; /* those that are not loaded yet */

@@ -8,6 +8,8 @@
  *	writes it
  *	last or not	-->	fsync, rename over NAME, fsync of the directory
  *			<--	errno, and the next new file (SCM_RIGHTS)
+ *	file		-->	where that could not be made: once more
+ *			<--	the same
  *	its end		-->	removes a file that is not renamed; ends
  *
  * As with the broker (broker.c), who could take it over finds that its filter
@@ -40,11 +42,44 @@
 
 /* -- in the committer ----------------------------------------------------- */
 
+/* What mote says: a byte. */
+enum order { ORDER_COMMIT, ORDER_LAST, ORDER_FILE };
+
+/*
+ * Is it still what is to be replaced? Who gives the name to another file just
+ * behind this look has it replaced all the same.
+ */
+static int check_mark(void)
+{
+	const struct committer_mark *mark = (void *)COMMITTER_MARK;
+	uint8_t there[sizeof(mark->bytes)];
+	ssize_t n = -1;
+	int fd;
+
+	if (!mark->len)
+		return 0;
+	fd = openat(COMMITTER_DIR, (char *)COMMITTER_NAME, COMMITTER_LOOK, 0);
+	if (fd >= 0) {
+		n = pread(fd, there, mark->len, mark->at);
+		close(fd);
+	}
+	return n == mark->len && !memcmp(there, mark->bytes, mark->len)
+		       ? 0
+		       : -ESTALE;
+}
+
 /* 0 or -errno: then it has no name yet. */
 static int rename_finished(int fd)
 {
-	if (fsync(fd) || renameat(COMMITTER_DIR, (char *)COMMITTER_TEMPORARY,
-				  COMMITTER_DIR, (char *)COMMITTER_NAME))
+	int error;
+
+	if (fsync(fd))
+		return -errno;
+	error = check_mark();
+	if (error)
+		return error;
+	if (renameat(COMMITTER_DIR, (char *)COMMITTER_TEMPORARY, COMMITTER_DIR,
+		     (char *)COMMITTER_NAME))
 		return -errno;
 	/*
 	 * From here on it is done, and must not be written to any more. Where
@@ -64,21 +99,40 @@ static void answer_commit(int32_t result, int fd)
 		helper_send(COMMITTER_CHANNEL, &result, sizeof(result), -1);
 }
 
+/* *fd: -1, or the file that mote could not be given. 0 or -errno. */
+static int make_next(int *fd)
+{
+	if (*fd < 0)
+		*fd = openat(COMMITTER_DIR, (char *)COMMITTER_TEMPORARY,
+			     COMMITTER_FLAGS, COMMITTER_MODE);
+	return *fd < 0 ? -errno : 0;
+}
+
+/* That it is done is the answer; that there is no next file shows. */
+static int commit_one(int *fd, char order)
+{
+	const int result = rename_finished(*fd);
+
+	if (result)
+		return result;
+	close(*fd);
+	*fd = -1;
+	if (order != ORDER_LAST)
+		make_next(fd);
+	return 0;
+}
+
 /* One that failed stays what it is, to be written anew. */
 static void serve_commits(void)
 {
 	int fd = COMMITTER_FILE, result;
-	char last;
+	char order;
 
-	while (read(COMMITTER_CHANNEL, &last, sizeof(last)) == 1) {
-		result = rename_finished(fd);
-		if (!result)
-			close(fd);
-		if (!result && !last)
-			fd = openat(COMMITTER_DIR, (char *)COMMITTER_TEMPORARY,
-				    COMMITTER_FLAGS, COMMITTER_MODE);
-		answer_commit(result, result || last ? -1 : fd);
-		if (!result && last)
+	while (read(COMMITTER_CHANNEL, &order, sizeof(order)) == 1) {
+		result = order == ORDER_FILE ? make_next(&fd)
+					     : commit_one(&fd, order);
+		answer_commit(result, result ? -1 : fd);
+		if (!result && order == ORDER_LAST)
 			return;
 	}
 	unlinkat(COMMITTER_DIR, (char *)COMMITTER_TEMPORARY, 0);
@@ -102,6 +156,7 @@ static bool map_names(const struct committer *c)
 		return false;
 	memcpy((char *)COMMITTER_TEMPORARY, c->temporary, sizeof(c->temporary));
 	memcpy((char *)COMMITTER_NAME, name, strlen(name) + 1);
+	memcpy((void *)COMMITTER_MARK, &c->mark, sizeof(c->mark));
 	return !mprotect(at, RAM_PAGE, PROT_READ);
 }
 
@@ -240,13 +295,21 @@ int committer_start(struct committer *c, bool keeps_stderr,
 	return 0;
 }
 
+static int give_order(const struct committer *c, char order)
+{
+	return write(c->channel, &order, 1) == 1 ? 0 : -errno;
+}
+
 int committer_commit(struct committer *c, bool last)
 {
-	const char byte = last;
-
 	if (c->channel < 0)
 		return fdatasync(c->fd) ? -errno : 0;
-	return write(c->channel, &byte, 1) == 1 ? 0 : -errno;
+	return give_order(c, last ? ORDER_LAST : ORDER_COMMIT);
+}
+
+int committer_ask(struct committer *c)
+{
+	return give_order(c, ORDER_FILE);
 }
 
 int committer_answer(struct committer *c)
@@ -261,7 +324,8 @@ int committer_answer(struct committer *c)
 		return -EPIPE;
 	if (result)
 		return result;
-	close(c->fd);
+	if (c->fd >= 0)
+		close(c->fd);
 	c->fd = next;
 	return 0;
 }

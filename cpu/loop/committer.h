@@ -15,6 +15,12 @@
 #include "cpu/loop/helper.h"
 #include "cpu/loop/thread.h"
 
+/* Which file is replaced: one that has these bytes there; len 0: any. */
+struct committer_mark {
+	uint32_t at, len;
+	uint8_t bytes[16];
+};
+
 struct committer {
 	const char *option; /* for messages: "--snapshot " */
 	struct option_file file;
@@ -22,6 +28,7 @@ struct committer {
 	int dir_fd;  /* until committer_start */
 	int channel; /* to the committer; -1: fd=N has none */
 	char temporary[256];
+	struct committer_mark mark; /* after committer_open, before _start */
 };
 
 /* Nothing is open yet. */
@@ -53,8 +60,15 @@ int committer_start(struct committer *c, bool keeps_stderr,
 int committer_commit(struct committer *c, bool last);
 
 /*
- * The answer: 0, and c->fd is another, empty file, unless it was the last; or
- * -errno, not logged.
+ * Where c->fd is -1, since there was no room for the next file, or no
+ * descriptor: asks for it once more. As committer_commit; there is a channel.
+ */
+int committer_ask(struct committer *c);
+
+/*
+ * The answer: 0, and c->fd is another, empty file, unless it was the last, or
+ * the next one cannot be had; or -errno, not logged. -ESTALE: what has the name
+ * by now does not have the mark.
  */
 int committer_answer(struct committer *c);
 
@@ -74,7 +88,9 @@ void committer_close(struct committer *c);
 #define COMMITTER_AT	    0x20000000UL
 #define COMMITTER_TEMPORARY COMMITTER_AT
 #define COMMITTER_NAME	    (COMMITTER_AT + 512UL)
+#define COMMITTER_MARK	    (COMMITTER_AT + 1024UL)
 #define COMMITTER_FLAGS	    (O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC)
+#define COMMITTER_LOOK	    (O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC)
 #define COMMITTER_MODE	    0600u    /* a guest's memory is its owner's */
 #define COMMITTER_LARGEFILE 0100000u /* which musl adds */
 

@@ -147,8 +147,18 @@ int signals_hold(struct signals *signals)
 	signals_alarm(0);
 	if (sigprocmask(SIG_SETMASK, &set, NULL))
 		return log_errno("sigprocmask");
+	if (signals->source.fd >= 0)
+		return 0;
 	signals->source.fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 	return signals->source.fd < 0 ? log_errno("signalfd") : 0;
+}
+
+void signals_release(struct signals *signals, uint64_t ns)
+{
+	const sigset_t set = fill_signal_set(signals, false);
+
+	signals_alarm(ns);
+	sigprocmask(SIG_SETMASK, &set, NULL);
 }
 
 void signals_last_resort(uint64_t ns)

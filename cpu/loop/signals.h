@@ -39,6 +39,12 @@ void signals_alarm(uint64_t ns);
 int signals_hold(struct signals *signals);
 
 /*
+ * For a long wait before the guest runs: until signals_hold comes again they
+ * are answered as before it, and SIGALRM comes `ns` from now.
+ */
+void signals_release(struct signals *signals, uint64_t ns);
+
+/*
  * For the end, when nobody reads signals any more: from now on SIGALRM, as
  * above, calls `early` again, whatever this thread waits for just then.
  */

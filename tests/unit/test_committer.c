@@ -119,6 +119,12 @@ static int commit(bool last)
 	return answer();
 }
 
+static int ask_for_file(void)
+{
+	assert_int_equal(committer_ask(&c), 0);
+	return answer();
+}
+
 /* All that is in the directory, in `names`; how many. */
 static unsigned list(char names[4][300])
 {
@@ -332,11 +338,71 @@ static void test_no_next_file(void **state)
 		assert_int_equal(c.fd, -1);
 		has("one");
 		assert_int_equal(committer_empty(&c), 0); /* nothing */
+		/* It may be there by the next time. */
+		faults->open_error = i ? 0 : EDQUOT;
+		assert_int_equal(ask_for_file(), i ? 0 : -EDQUOT);
+		if (!i)
+			assert_int_equal(ask_for_file(), 0);
+		put("two");
+		assert_int_equal(commit(false), 0);
+		has("two");
 		committer_close(&c);
 		assert_int_equal(ended(), 0);
 		assert_int_equal(files(), 1);
 		if (!i)
 			open_and_start("s");
+	}
+}
+
+static void put_there(const char *name, const char *bytes)
+{
+	const ssize_t len = (ssize_t)strlen(bytes);
+	const int fd = open(name, O_WRONLY | O_CREAT | O_TRUNC, 0600);
+
+	assert_int_equal(write(fd, bytes, (size_t)len), len);
+	close(fd);
+}
+
+/* No other file is replaced than one with the bytes that are asked for. */
+static void test_mark(void **state)
+{
+	static const struct {
+		const char *there; /* NULL: nothing; "": a link */
+		int result;
+	} cases[] = {
+		{ "0123abcd--", 0 },	{ "0123abcd", 0 },
+		{ "0123abc", -ESTALE }, { "0123Abcd", -ESTALE },
+		{ "abcd", -ESTALE },	{ NULL, -ESTALE },
+		{ "", -ESTALE },
+	};
+	const struct option_file file = in_dir("s");
+	char other[310];
+
+	(void)state;
+	snprintf(other, sizeof(other), "%s.other", path);
+	for (unsigned i = 0; i < ARRAY_LEN(cases); i++) {
+		const char *there = cases[i].there;
+
+		assert_int_equal(committer_open(&c, "--x ", &file), 0);
+		c.mark = (struct committer_mark){ 4, 4, { "abcd" } };
+		assert_int_equal(committer_start(&c, false, &no_hook), 0);
+		put("new");
+		if (there && *there)
+			put_there(path, there);
+		else if (there)
+			put_there(other, "0123abcd");
+		if (there && !*there)
+			assert_int_equal(symlink(other, path), 0);
+		assert_int_equal(commit(true), cases[i].result);
+		committer_close(&c);
+		assert_int_equal(ended(), 0);
+		if (!cases[i].result)
+			has("new");
+		else if (there && *there)
+			has(there);
+		unlink(path);
+		unlink(other);
+		assert_int_equal(files(), 0);
 	}
 }
 
@@ -552,6 +618,7 @@ int main(void)
 		CASE(test_what_fails_may_be_tried_again),
 		CASE(test_directory_that_is_not_synced),
 		CASE(test_no_next_file),
+		CASE(test_mark),
 		CASE(test_committer_that_is_gone),
 		CASE(test_committer_that_is_not_locked_in),
 		CASE(test_it_has_three_descriptors),

@@ -115,6 +115,49 @@ static void test_signals_last_resort(void **state)
 	assert_int_equal(in_child(no_last_resort, 40), 52);
 }
 
+/* A long wait before the guest runs: the limit holds, and whoever ends mote. */
+static void released(int number)
+{
+	int pipe_fds[2];
+	char byte;
+
+	if (pipe(pipe_fds))
+		_exit(97);
+	create();
+	hold_and_take();
+	raise(SIGUSR1); /* waits */
+	signals_release(&signals, number == SIGALRM ? 20000000 : 0);
+	if (number != SIGALRM)
+		raise(number);
+	(void)!read(pipe_fds[0], &byte, 1);
+	_exit(52);
+}
+
+/* It is over: they are held again, by the same descriptor. */
+static void held_again(int number)
+{
+	int fd;
+
+	create();
+	hold_and_take();
+	fd = signals.source.fd;
+	signals_release(&signals, 50000000);
+	if (signals_hold(&signals) || signals.source.fd != fd)
+		_exit(96);
+	raise(number);
+	usleep(100000);
+	signals_take(&signals);
+	_exit(receipts == 1 && received[0] == number ? 0 : 95);
+}
+
+static void test_signals_released(void **state)
+{
+	(void)state;
+	assert_int_equal(in_child(released, SIGALRM), SIGALRM + 100);
+	assert_int_equal(in_child(released, SIGTERM), SIGTERM + 100);
+	assert_int_equal(in_child(held_again, SIGTERM), 0);
+}
+
 /* Blocked by whoever started mote: signals that it must hear. */
 static void early_blocked(int number)
 {
@@ -275,6 +318,7 @@ int main(void)
 		cmocka_unit_test(test_signals_that_come_early),
 		cmocka_unit_test(test_signals_alarm_ends_the_process),
 		cmocka_unit_test(test_signals_last_resort),
+		cmocka_unit_test(test_signals_released),
 		cmocka_unit_test(test_signals_dispositions_inherited),
 		cmocka_unit_test(test_signals_taken_in_the_loop),
 		cmocka_unit_test(test_signals_of_a_crash),

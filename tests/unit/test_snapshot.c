@@ -417,6 +417,24 @@ void snapshot_memory_written(const struct ram *ram, int pagemap_fd,
 		state->wrong = "there is no room for it";
 }
 
+void signals_release(struct signals *signals, uint64_t ns)
+{
+	assert_ptr_equal(signals, &guest.signals);
+	call(ns ? "release" : "release0");
+}
+
+int signals_hold(struct signals *signals)
+{
+	assert_ptr_equal(signals, &guest.signals);
+	return result("hold");
+}
+
+uint64_t guest_time_left(const struct guest *g)
+{
+	assert_ptr_equal(g, &guest);
+	return 1;
+}
+
 void signals_last_resort(uint64_t ns)
 {
 	assert_true(ns > 0);
@@ -546,6 +564,7 @@ void loop_timer_destroy(struct loop *loop, struct loop_timer *timer)
 /* -- the committer --------------------------------------------------------- */
 
 static int channel, committed_last, commit_answer;
+static bool gives_file; /* the next time */
 
 int committer_open(struct committer *c, const char *option,
 		   const struct option_file *file)
@@ -573,9 +592,16 @@ int committer_commit(struct committer *c, bool last)
 	return result("commit");
 }
 
-int committer_answer(struct committer *c)
+int committer_ask(struct committer *c)
 {
 	(void)c;
+	return result("file?");
+}
+
+int committer_answer(struct committer *c)
+{
+	if (c->fd < 0 && gives_file)
+		c->fd = dup(file_fd);
 	return commit_answer;
 }
 
@@ -715,6 +741,7 @@ static int setup(void **state)
 	snprintf(learned_path, sizeof(learned_path), "%s.learned", path);
 	learned_fd = open(learned_path, O_RDWR | O_CREAT | O_EXCL, 0600);
 	fails = awaited = NULL;
+	gives_file = false;
 	broken = -1;
 	channel = 77;
 	now = 5;
@@ -845,12 +872,59 @@ static void test_committer_is_gone(void **state)
 	answer(-EPIPE);
 	called("unwatch empty go run");
 	expect_log("its file: Broken pipe");
-	/* And there is no next file. */
+	lose();
+}
+
+static void lose_file(void)
+{
 	close(s.committer.fd);
 	s.committer.fd = -1;
+}
+
+/* There was none when the last one had its name: it is asked for again. */
+static void test_no_next_file(void **state)
+{
+	(void)state;
+	taker(SNAPSHOT_ON_SIGNAL, SNAPSHOT_CONTINUES);
+	for (unsigned i = 0; i < 3; i++) {
+		lose_file();
+		ask();
+		called("file?");
+		expect_no_log();
+		/* Once is enough, and the guest runs. */
+		ask();
+		called("");
+		answer(i ? 0 : -ENOSPC);
+		called("");
+		expect_log(i ? "a file for it could not be made: Too many "
+			       "open files"
+			     : "a file for it could not be made: No space");
+		assert_int_equal(s.phase, SNAPSHOT_IDLE);
+	}
+	fails = "file?";
 	ask();
+	called("file?");
+	expect_log("a file for it could not be made: Input/output error");
+	assert_int_equal(s.phase, SNAPSHOT_IDLE);
+	fails = NULL;
+	/* Of one that came too late nothing is taken. */
+	ask();
+	called("file?");
+	gives_file = true;
+	ends = END_SIGNAL;
+	answer(0);
 	called("");
-	expect_log("a file for it could not be made");
+	ends = END_NONE;
+	lose_file();
+	ask();
+	called("file?");
+	answer(0);
+	called("park pause");
+	park();
+	called(WRITTEN " go run");
+	answer(0);
+	called("");
+	expect_no_log();
 	lose();
 }
 
@@ -925,9 +999,10 @@ static void test_once_more(void **state)
 	park();
 	called("park pause " WRITTEN " go run");
 	ask();
-	close(s.committer.fd);
-	s.committer.fd = -1;
+	lose_file();
 	answer(0);
+	called("file?");
+	answer(-ENOSPC);
 	called("");
 	expect_log("a file for it could not be made");
 	assert_int_equal(s.phase, SNAPSHOT_IDLE);
@@ -1304,8 +1379,7 @@ static void test_all_comes_back(void **state)
 	options.cpus = 1;
 	options.ram.size = 0;
 	assert_int_equal(restore(), 0);
-	called("check ram ahead use_layer generation devices uart platform "
-	       "join");
+	called("check ram ahead use_layer generation devices uart platform");
 	assert_int_equal(options.cpus, CPUS);
 	assert_int_equal(options.ram.size, RAM_SIZE);
 	assert_false(devices.net[0].own_mac);
@@ -1421,7 +1495,10 @@ static void learn_it(void)
 	options.restore.learn = true;
 	assert_int_equal(restore(), 0);
 	/* It would not see what the guest itself writes. */
-	called("check ram use_layer generation devices uart platform join");
+	called("check ram use_layer generation devices uart platform");
+	assert_int_equal(s.committer.mark.at, 16);
+	assert_int_equal(s.committer.mark.len, 16);
+	assert_memory_equal(s.committer.mark.bytes, header.id, 16);
 	assert_int_equal(snapshot_features(&s), FEATURE_LEARN);
 	assert_int_equal(snapshot_largest(&s), header.file_len +
 						       SNAPSHOT_STATE_MAX +
@@ -1468,6 +1545,7 @@ static void test_learning(void **state)
 		/* Once, behind what the machine is; all else is as it was. */
 		assert_string_equal(records(),
 				    "1.0 2.0 8000.0 3.0 " VCPUS CHIPS DEVICES);
+		assert_int_equal(header.flags, SNAPSHOT_LEARNED);
 		assert_int_equal(header.mem_len, RAM_SIZE);
 		assert_memory_equal(header.id, old.id, sizeof(old.id));
 		assert_int_equal(get_le32(record(0x8000, 0, &len) + 8), RUN);
@@ -1480,7 +1558,7 @@ static void test_learning(void **state)
 	make_guest(false);
 	assert_int_equal(restore(), 0);
 	called("check ram ahead use_layer generation devices uart platform "
-	       "join");
+	       "release0 join hold");
 	assert_int_equal(s.learned.count, 1024);
 	snapshot_end(&s);
 	called("");
@@ -1500,6 +1578,7 @@ static void test_learning(void **state)
 	lose();
 	read_file();
 	assert_string_equal(records(), "1.0 2.0 3.0 " VCPUS CHIPS DEVICES);
+	assert_int_equal(header.flags, 0);
 }
 
 static void test_what_cannot_be_learned(void **state)
@@ -1517,6 +1596,9 @@ static void test_what_cannot_be_learned(void **state)
 		  "nothing was learned: Input/output error" },
 		{ "", "last written copy copy copy copy copy commit poll",
 		  -ENOSPC, "nothing was learned: No space left on device" },
+		{ "", "last written copy copy copy copy copy commit poll",
+		  -ESTALE,
+		  "nothing was learned: another file has its name by now" },
 	};
 
 	(void)state;
@@ -1597,6 +1679,7 @@ static void test_learned_pages(void **state)
 	(void)state;
 	take_one(false);
 	insert(record(3, 0, &len), pages, sizeof(pages));
+	header.flags |= SNAPSHOT_LEARNED;
 	put_file();
 	assert_int_equal(restore(), 0);
 	assert_int_equal(s.learned.count, 1);
@@ -1604,19 +1687,31 @@ static void test_learned_pages(void **state)
 	take_one(false);
 	pages[8]++;
 	insert(record(3, 0, &len), pages, sizeof(pages));
+	header.flags |= SNAPSHOT_LEARNED;
 	refuses("its learned pages: they are in no order");
 	pages[8]--;
 	take_one(false);
 	pages[2] = 1;
 	insert(record(3, 0, &len), pages, sizeof(pages));
+	header.flags |= SNAPSHOT_LEARNED;
 	refuses("a part 0x8000 (1) is where 0x8000 (0) should be");
 	pages[2] = 0;
 	take_one(false);
 	pages[4] = 7;
 	insert(record(3, 0, &len), pages, sizeof(pages));
+	header.flags |= SNAPSHOT_LEARNED;
 	refuses("its learned pages: it is too short");
 	pages[4] = 8;
-	/* Elsewhere they are what may be skipped. */
+	/* Elsewhere, or where nobody says so, they are what may be skipped. */
+	take_one(false);
+	insert(record(3, 0, &len), pages, sizeof(pages));
+	put_file();
+	assert_int_equal(restore(), 0);
+	assert_int_equal(s.learned.count, 0);
+	lose();
+	take_one(false);
+	header.flags |= SNAPSHOT_LEARNED;
+	refuses("a part 0x3 (0) is where 0x8000 (0) should be");
 	take_one(false);
 	insert(record(4, 0, &len), pages, sizeof(pages));
 	put_file();
@@ -1636,7 +1731,7 @@ static void test_of_a_command(void **state)
 	guest.platform.ready_ns = 5;
 	assert_int_equal(restore(), 0);
 	called("check ram ahead answer1 use_layer generation command mac "
-	       "devices uart platform join");
+	       "devices uart platform");
 	assert_true(options.restore.has_command && options.restore.known);
 	/* Its streams may have their part of that. */
 	assert_int_equal(options.devices.vsock.memory, RAM_SIZE);
@@ -1877,7 +1972,7 @@ static void test_words_of_devices(void **state)
 	wants_words = true;
 	assert_int_equal(restore(), 0);
 	called("check take_words check ram ahead use_layer generation devices "
-	       "uart platform join");
+	       "uart platform");
 	lose();
 	fails = "take_words";
 	make_guest(false);
@@ -1976,6 +2071,7 @@ int main(void)
 		CASE(test_exits),
 		CASE(test_no_name),
 		CASE(test_committer_is_gone),
+		CASE(test_no_next_file),
 		CASE(test_one_at_a_time),
 		CASE(test_once_more),
 		CASE(test_patience),

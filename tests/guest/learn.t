@@ -113,6 +113,71 @@ run strace -f -o /dev/null -e inject=madvise:error=EINVAL \
 is "$status $(cat "$out")" "0 written" \
 	"where the host cannot copy ahead the guest writes its pages by itself"
 
+# -- in whose place -------------------------------------------------------------
+# It echoes what it reads, until that is a q: then it ends, and mote learns.
+mkfifo "$tmp/in"
+exec 6<>"$tmp/in"
+y=$tmp/y.snap
+learner() {
+	rm -f "$events"
+	: >"$out"
+	"$MOTE" --restore "$y,learn" --events "$events" <&6 >"$out" 2>"$err" &
+	pid=$!
+	echo x >&6
+	await says x
+}
+learner_ends() {
+	echo q >&6
+	guest_end
+}
+guest_start echo --snapshot "$y,then=exit" <&6
+await says echo
+kill -USR1 "$pid"
+guest_end
+ends 0 snapshot "a guest is saved while it runs"
+learner
+cp --sparse=always "$y" "$tmp/copy.snap"
+mv "$tmp/copy.snap" "$y"
+learner_ends
+ok "a copy of the file is replaced by one that names pages" \
+	[ "$status$(cat "$err") $(learned "$y" | grep -c .)" != "0 0" ]
+
+# keeps WHAT: it is as it was
+keeps() {
+	keeps_sum=$(cksum "$y" 2>&1)
+	learner_ends
+	like "$status $(cat "$err")" \
+		"^0 mote: snapshot .*y.snap: nothing was learned: another file has its name by now" \
+		"$1 is not replaced, which is said"
+	is "$(cksum "$y" 2>&1) $(find "$tmp" -name '.y*' | wc -l)" \
+		"$keeps_sum 0" "... it is as it was, and nothing is left"
+}
+cp --sparse=always "$y" "$tmp/copy.snap"
+learner
+cp --sparse=always "$x" "$tmp/other.snap"
+mv "$tmp/other.snap" "$y"
+keeps "another snapshot of that name"
+cp --sparse=always "$tmp/copy.snap" "$y"
+learner
+echo precious >"$tmp/precious"
+mv "$tmp/precious" "$y"
+keeps "a file that is no snapshot"
+cp --sparse=always "$tmp/copy.snap" "$y"
+learner
+rm "$y"
+keeps "a file that was removed"
+exec 6<&-
+
+# -- a limit ----------------------------------------------------------------------
+
+# As if there were much to copy. strace itself waits until that is over.
+rm -f "$events"
+run strace -f -o /dev/null -e inject=madvise:delay_enter=8s \
+	"$MOTE" --restore "$x" --sandbox off --timeout 1s --events "$events"
+is "$(reason)" timeout "--timeout ends mote while pages are copied"
+like "$(cat "$err")" '^mote: --timeout passed before the guest was started' \
+	"... and does not wait for the guest"
+
 # -- what fails -----------------------------------------------------------------
 
 sum=$(cksum <"$x")

@@ -463,6 +463,101 @@ guest_end
 is "$status $(wc -l <"$err")" "130 0" "... and mote has said nothing"
 nothing_left x.snap
 
+# Where there is no room for the next file the next signal asks for it again.
+if [ "$(id -u)" -eq 0 ]; then
+	mkdir "$tmp/few"
+	mount -t tmpfs -o nr_inodes=3 none "$tmp/few" && small=$tmp/few
+	x=$small/x.snap dir=$small
+	: >"$small/filler"
+	guest_start hang --snapshot "$x,then=continue"
+	await says hanging
+	kill -USR1 "$pid"
+	await test -e "$x"
+	guest_heard
+	inode=$(stat -c %i "$x")
+	said() {
+		[ "$(wc -l <"$err")" -ge "$1" ]
+	}
+	for i in 1 2; do
+		kill -USR1 "$pid"
+		await said "$i"
+	done
+	is "$(grep -c 'none was taken, and the guest goes on: a file for it could not be made: No space left on device$' "$err") $(
+		stat -c %i "$x")" "2 $inode" \
+		"without room for another file none is taken, which is said"
+	rm "$small/filler"
+	for i in 1 2; do
+		save
+	done
+	kill -INT "$pid"
+	guest_end
+	is "$status $(wc -l <"$err")" "130 2" "with room they are taken again"
+	mote --restore "$x" --timeout 200ms
+	is "$status" 124 "... and good"
+	nothing_left x.snap
+	umount -l "$small"
+	small=
+	x=$tmp/dir/x.snap dir=$tmp/dir
+else
+	pass "with room they are taken again # SKIP root makes such a disk"
+fi
+
+# -- while a clone runs --------------------------------------------------------------
+
+# It needs the file's bytes, not the file: but for what was written to a disk.
+# kept_open ARG...: how many descriptors of it a clone has
+kept_open() {
+	rm -f "$events"
+	"$MOTE" --restore "$x" --events "$events" "$@" >"$out" 2>"$err" &
+	pid=$!
+	await happened start
+	for fd in /proc/"$pid"/fd/*; do
+		readlink "$fd"
+	done | grep -c '/x[.]snap$'
+	kill -KILL "$pid"
+	guest_end
+}
+guest_start hang -a loop=1 --snapshot "$x,then=exit"
+await says hanging
+kill -USR1 "$pid"
+guest_end
+if [ "$(id -u)" -eq 0 ]; then
+	is "$(kept_open)" 0 "a clone has no descriptor of its snapshot"
+else
+	pass "a clone has no descriptor of its snapshot # SKIP needs root to look"
+fi
+
+# cut SIZE ARG...: it becomes that short under a clone, which executes it
+cut() {
+	cut_size=$1
+	shift
+	cp --sparse=always "$x" "$y"
+	rm -f "$events"
+	"$MOTE" --restore "$y$cut_keys" --events "$events" "$@" >"$out" \
+		2>"$err" &
+	pid=$!
+	await happened start
+	truncate -s "$cut_size" "$y"
+}
+lost="a file behind guest memory cannot be read any more: did an image shrink while in use?"
+cut_keys=
+cut 4096
+guest_end
+is "$status $(reason) $(cat "$err")" "125 error mote: $lost" \
+	"a file that is cut short under a clone ends it, by one line"
+# Most KVMs say so themselves, and no signal comes.
+rm -f "$events"
+run "$TOOLS/without" run:EFAULT "$MOTE" --restore "$x" --events "$events"
+is "$status $(reason) $(cat "$err")" "125 error mote: $lost" \
+	"... whoever finds that out"
+cut_keys=,copy
+cut 4096
+guest_heard
+kill -INT "$pid"
+guest_end
+is "$status $(cat "$err")" "130 " "one that has read it is not ended"
+rm "$y"
+
 # -- with the sandbox, and without -------------------------------------------------------
 
 for how in on log off; do

@@ -347,6 +347,7 @@ beside_attempts committer --snapshot "$tmp/x.snap" <<-END
 	257 openat 3 $named $flags 384|makes a file of the other name
 	257 openat 3 $begun $((flags & ~0200)) 384|opens a file that is there
 	257 openat 3 $begun 2|opens it to be written
+	257 openat 3 $named $((02404000))|reads what has the other name
 	257 openat 3 $begun $((flags | 01000)) 384|empties a file
 	2 open $begun 0|opens a file by its path
 	10 mprotect $begun 4096 3|makes its names writable

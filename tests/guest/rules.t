@@ -102,7 +102,7 @@ needed_by() {
 	done
 }
 needed_by broker vsock_guest vsock_client unix >>"$tmp/calls"
-needed_by committer snapshot_signal >>"$tmp/calls"
+needed_by committer snapshot_signal learn >>"$tmp/calls"
 # Of the filter that lies under all others nothing was taken out.
 needed_by load hello disk_uring tty memory pipe device_kernel \
 	stream tap >>"$tmp/calls"

@@ -471,7 +471,8 @@ do_disk_snapshot() {
 do_learn() {
 	sguest learn --snapshot "$tmp/learn.snap,on=ready" && well 0 || return 1
 	# shellcheck disable=SC2086 # words
-	mote --restore "$tmp/learn.snap,learn" $FLAGS && well 0 written
+	mote --restore "$tmp/learn.snap,learn" $FLAGS && well 0 written &&
+		! grep -q 'nothing was learned' "$err"
 }
 
 disk_direct() {

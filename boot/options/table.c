@@ -336,7 +336,8 @@ static const struct option_field restore_keys[] = {
 	KEY(FLAG("learn", restore.learn),
 	    "At the end, note in the snapshot which pages this run has "
 	    "written: the next ones have them sooner. Not where mote is told "
-	    "to stop, or at the end of --timeout."),
+	    "to stop, at the end of --timeout, or where PATH is another "
+	    "snapshot's by then."),
 	KEY(ENUM("clock", restore.clock, restore_clocks, RESTORE_CLOCK_HOST,
 		 "keep"),
 	    "What the guest's clock shows."),

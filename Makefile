@@ -34,10 +34,10 @@ MAKEFLAGS += --no-builtin-rules
 # -- sources ------------------------------------------------------------------
 
 DIRS	:= mem cpu cpu/loop cpu/console cpu/command boot boot/options \
-	   boot/snapshot virtio \
+	   boot/snapshot boot/tar virtio \
 	   virtio/block virtio/net virtio/vsock seccomp
 ASM	:= boot/archive_init.S
-INIT	:= $(wildcard boot/init/*.c)
+INIT	:= $(wildcard boot/init/*.c boot/tar/*.c)
 GEN	:= $(wildcard boot/options/docs.c)
 POLICY	:= seccomp/policy.c seccomp/dispatch.c seccomp/gen_filter.c
 SRC	:= $(wildcard main.c) \

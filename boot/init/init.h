@@ -6,38 +6,15 @@
 #ifndef BOOT_INIT_INIT_H
 #define BOOT_INIT_INIT_H
 
-#include <asm/unistd.h>
 #include <fcntl.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
+#include "boot/tar/sys.h"
 #include "cpu/command/protocol.h"
 
 /* -- system calls --------------------------------------------------------- */
-
-/*
- * There is no libc: SYS(call, argument...) returns what the kernel returns, so
- * an error is -errno. A call that takes no arguments is given a 0.
- */
-#define SYS(call, ...) SYS_PADDED(call, __VA_ARGS__, 0, 0, 0, 0, 0)
-#define SYS_PADDED(call, a, b, c, d, e, ...)                                   \
-	sys_call(__NR_##call, (long)(a), (long)(b), (long)(c), (long)(d),      \
-		 (long)(e))
-
-static inline long sys_call(long number, long a, long b, long c, long d, long e)
-{
-	register long r10 __asm__("r10") = d;
-	register long r8 __asm__("r8") = e;
-	long result;
-
-	__asm__ volatile("syscall"
-			 : "=a"(result)
-			 : "a"(number), "D"(a), "S"(b), "d"(c), "r"(r10),
-			   "r"(r8)
-			 : "rcx", "r11", "memory");
-	return result;
-}
 
 /* The command inherits no descriptor. */
 static inline int sys_open(const char *path, int flags)

@@ -352,6 +352,12 @@ $B/tools/%: tests/tools/%.c Makefile $(MADE_OF) | tools-test
 	$(call say,HOST,$<)
 	$Q$(HOSTCC) $(LANG_C) $(HOSTWARN) -O1 -o $@ $<
 
+# One that is linked with parts of mote, as unit tests are.
+$B/tools/pax: $(call objects,debug,tests/tools/pax.c) | tools-test
+	@mkdir -p $(@D)
+	$(call say,LD,$@)
+	$Q$(HOSTCC) $(HOSTFLAGS) -o $@ $^
+
 # What runs in the guests of tests/linux. build/tests is in the test host, too.
 linux-bins: $(patsubst tests/linux/%.c,$B/tests/%,$(wildcard tests/linux/*.c))
 

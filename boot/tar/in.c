@@ -77,8 +77,8 @@ long in_copy(struct unpacker *u, char *to, size_t len)
 
 	for (; len; len -= (size_t)n, to += n) {
 		n = in_data(u, (int64_t)len, &data);
-		if (n < 0)
-			return n;
+		if (n <= 0)
+			return n ? n : -EBADMSG;
 		memcpy(to, data, (size_t)n);
 	}
 	return 0;

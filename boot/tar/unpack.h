@@ -70,7 +70,7 @@ const char *in_block(struct unpacker *u);
  * or -errno, told if the stream was too short. */
 long in_data(struct unpacker *u, int64_t max, const char **data);
 
-/* So many bytes of what is left of it: 0 or -errno. */
+/* So many bytes of it: 0; -errno, as above; -EBADMSG where less is left. */
 long in_copy(struct unpacker *u, char *to, size_t len);
 
 /* Passes by what is left of it, and so much behind it: 0 or -errno. */

@@ -35,7 +35,8 @@ int tar_setup(void **state)
 	tar_stream.bytes = malloc(STREAM_MAX);
 	umask(022);
 	return tar_options.work == MAP_FAILED || !tar_stream.bytes ||
-	       !mkdtemp(directory) || chdir(directory);
+	       !mkdtemp(directory) || chmod(directory, 0755) ||
+	       chdir(directory);
 }
 
 static int remove_one(const char *path, const struct stat *status, int flag,
@@ -43,7 +44,7 @@ static int remove_one(const char *path, const struct stat *status, int flag,
 {
 	(void)status;
 	if (flag == FTW_D || flag == FTW_DNR)
-		return chmod(path, 0700);
+		return chmod(path, 0755);
 	if (flag == FTW_DP)
 		return ftw->level ? rmdir(path) : 0;
 	return unlink(path);

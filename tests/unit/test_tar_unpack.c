@@ -448,6 +448,21 @@ static void edit_old_sparse(struct tar_header *header)
 	((char *)header)[482] = 1;
 }
 
+/* A map that is all of the data, and not filled up to a block. */
+static void test_sparse_cut_off(void **state)
+{
+	(void)state;
+	tar_begin();
+	tar_put_pax('x', "GNU.sparse.major=1|GNU.sparse.minor=0|"
+			 "GNU.sparse.realsize=9|");
+	tar_put_file("x", "0\n");
+	tar_put_file("y", "good");
+	tar_put_end();
+	assert_int_equal(tar_run(), TAR_INCOMPLETE);
+	assert_int_equal(told.error, -EBADMSG);
+	assert_string_equal(tar_read_file("out/y"), "good");
+}
+
 /* They are said to be old, and what follows is found: two blocks of a map. */
 static void test_sparse_old(void **state)
 {
@@ -601,6 +616,7 @@ int main(void)
 		CASE(test_names_with_nul),
 		CASE(test_sparse),
 		CASE(test_sparse_damaged),
+		CASE(test_sparse_cut_off),
 		CASE(test_sparse_old),
 		CASE(test_dirs),
 		CASE(test_many_dirs),

@@ -39,23 +39,27 @@ uint32_t tar_mode(uint32_t mode, int64_t uid, int64_t gid, bool keep_owner)
 
 /*
  * What the kernel's security modules keep of a file means something on its own
- * machine only. A name that ends in '.' here stands for all that begin so.
+ * machine only.
  */
 bool tar_keeps_xattr(const char *name)
 {
-	static const char *const kept[] = {
-		"user.",
-		"trusted.",
-		"security.capability",
-		"system.posix_acl_access",
-		"system.posix_acl_default",
+	static const struct {
+		const char *name;
+		bool prefix; /* there are many that begin so */
+	} kept[] = {
+		{ "user.", true },
+		{ "trusted.", true },
+		{ "security.capability", false },
+		{ "system.posix_acl_access", false },
+		{ "system.posix_acl_default", false },
 	};
-	size_t len, all = tar_length(name);
+	const size_t all = tar_length(name);
 
 	for (size_t i = 0; i < sizeof(kept) / sizeof(*kept); i++) {
-		len = tar_length(kept[i]);
-		if (all >= len && !memcmp(name, kept[i], len) &&
-		    (all == len) != (kept[i][len - 1] == '.'))
+		const size_t len = tar_length(kept[i].name);
+
+		if ((kept[i].prefix ? all > len : all == len) &&
+		    !memcmp(name, kept[i].name, len))
 			return true;
 	}
 	return false;

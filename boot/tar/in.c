@@ -45,9 +45,11 @@ const char *in_block(struct unpacker *u)
 static long in_cut(struct unpacker *u)
 {
 	u->cut = u->error;
-	if (u->error == STREAM_END)
-		u->cut = tar_fail(&u->report, "the tar stream ends too early",
-				  NULL, -EBADMSG);
+	if (u->error > 0) {
+		u->cut = -EBADMSG;
+		tar_fail(&u->report, "the tar stream ends too early", NULL,
+			 u->cut);
+	}
 	return u->cut;
 }
 
@@ -55,6 +57,7 @@ long in_data(struct unpacker *u, int64_t max, const char **data)
 {
 	size_t n;
 
+	*data = ""; /* where it fails, too, it is something */
 	if (max > u->left)
 		max = u->left;
 	if (!max)

@@ -234,7 +234,7 @@ static long make_node(struct unpacker *u, const struct tar_entry *entry,
 }
 
 /* What is in the way, if it can be removed: no directory with files in it. */
-static long make_room(int parent, const char *base)
+static long make_way(int parent, const char *base)
 {
 	long error = SYS(unlinkat, parent, base, 0);
 
@@ -245,7 +245,7 @@ static long make_room(int parent, const char *base)
 
 static bool is_one_file(int a_dir, const char *a, int b_dir, const char *b)
 {
-	struct stat one, two;
+	struct stat one = { .st_ino = 0 }, two = one;
 
 	return !SYS(newfstatat, a_dir, a, &one, AT_SYMLINK_NOFOLLOW) &&
 	       !SYS(newfstatat, b_dir, b, &two, AT_SYMLINK_NOFOLLOW) &&
@@ -271,7 +271,7 @@ static long make_link(struct unpacker *u, const struct tar_entry *entry)
 		if (error == -EEXIST &&
 		    is_one_file((int)to, to_base, (int)parent, base))
 			error = 0;
-		if (error == -EEXIST && !make_room((int)parent, base))
+		if (error == -EEXIST && !make_way((int)parent, base))
 			error = SYS(linkat, to, to_base, parent, base, 0);
 	}
 	if (to != u->dir_fd)
@@ -335,7 +335,7 @@ static long make_dir(struct unpacker *u, const struct tar_entry *entry)
 	if (error && error != -EEXIST)
 		return error;
 	fd = place_open_dir(u, entry->name);
-	if (fd == -ENOTDIR && error && !make_room((int)parent, base)) {
+	if (fd == -ENOTDIR && error && !make_way((int)parent, base)) {
 		error = SYS(mkdirat, parent, base, 0700);
 		fd = error ? error : place_open_dir(u, entry->name);
 	}
@@ -379,7 +379,7 @@ long make_entry(struct unpacker *u, const struct tar_entry *entry)
 		return parent;
 	error = make_new(u, entry, (int)parent, base);
 	if (error == -EEXIST) {
-		error = make_room((int)parent, base);
+		error = make_way((int)parent, base);
 		if (!error)
 			error = make_new(u, entry, (int)parent, base);
 	}

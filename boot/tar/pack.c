@@ -225,7 +225,7 @@ static bool is_kernel_fs(int fd)
 		SELINUX_MAGIC,	     0x62656570, /* configfs */
 		0x65735543,			 /* fusectl */
 	};
-	struct statfs status;
+	struct statfs status = { .f_type = 0 };
 
 	if (SYS(fstatfs, fd, &status))
 		return false;

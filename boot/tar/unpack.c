@@ -56,7 +56,7 @@ static long unpack_entry(struct unpacker *u, const struct tar_entry *entry)
 
 static void unpack_begin(struct unpacker *u)
 {
-	struct stat top, root;
+	struct stat top = { .st_ino = 0 }, root = top;
 
 	u->is_root = !SYS(fstat, u->dir_fd, &top) && !SYS(stat, "/", &root) &&
 		     top.st_dev == root.st_dev && top.st_ino == root.st_ino;

@@ -97,7 +97,8 @@ static int open_command(struct mote *m)
 		.serial = o->serial.kind == CONSOLE_STDIO,
 		.program = o->snapshot.on == SNAPSHOT_ON_PROGRAM,
 		.restored = snapshot_restores(&m->snapshot),
-		.environment = o->env_count || o->workdir,
+		.environment = o->env_count || o->env_file_count ||
+			       o->workdir || o->as,
 	};
 	struct vsock_options *vsock = &m->options.devices.vsock;
 	int error;

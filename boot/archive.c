@@ -20,6 +20,7 @@
 #include <unistd.h>
 
 #include "boot/initrd.h"
+#include "boot/options/env.h"
 #include "boot/options/options.h"
 #include "cpu/command/orders.h"
 #include "mem/log.h"
@@ -76,21 +77,9 @@ static void archive_begin_file(struct archive *a, const char *name,
 
 /* -- the command ---------------------------------------------------------- */
 
-/* One of them from `first` on says what `name` is. */
-static bool has_env_from(const struct options *options, unsigned first,
-			 const char *name, size_t len)
-{
-	for (unsigned i = first; i < options->env_count; i++) {
-		const char *text = options->env[i];
-
-		if (!strncmp(text, name, len) &&
-		    (text[len] == '=' || (!text[len] && getenv(text))))
-			return true;
-	}
-	return false;
-}
-
-static void add_envs(struct orders *o, const struct options *options)
+/* With --as, init finds out which HOME the user has. */
+static void add_envs(struct orders *o, const struct options *options,
+		     const struct env *env)
 {
 	const char *term = getenv("TERM");
 	const struct {
@@ -98,22 +87,21 @@ static void add_envs(struct orders *o, const struct options *options)
 	} defaults[] = {
 		{ "PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:"
 			  "/sbin:/bin" },
-		{ "HOME", "/root" },
+		{ "HOME", options->as ? NULL : "/root" },
 		{ "TERM", options->tty ? (term ? term : "linux") : NULL },
 	};
 
 	for (size_t i = 0; i < ARRAY_LEN(defaults); i++)
-		if (defaults[i].value &&
-		    !has_env_from(options, 0, defaults[i].name,
-				  strlen(defaults[i].name)))
+		if (defaults[i].value && !env_has(env, 0, defaults[i].name,
+						  strlen(defaults[i].name)))
 			orders_add_pair(o, RUN_ENV, defaults[i].name,
 					defaults[i].value);
-	for (unsigned i = 0; i < options->env_count; i++) {
-		const char *text = options->env[i];
+	for (unsigned i = 0; i < env->count; i++) {
+		const char *text = env->vars[i];
 		const char *value = getenv(text);
 
 		/* The last one counts, as for env(1). */
-		if (has_env_from(options, i + 1, text, strcspn(text, "=")))
+		if (env_has(env, i + 1, text, strcspn(text, "=")))
 			continue;
 		if (strchr(text, '='))
 			orders_add(o, RUN_ENV, text);
@@ -126,6 +114,8 @@ int archive_orders(struct orders *o, const struct options *options,
 		   bool no_serial, bool program)
 {
 	char tty[ORDERS_TTY_BYTES];
+	struct env env;
+	int error = env_read(&env, options);
 
 	for (char **word = options->command; *word; word++)
 		orders_add(o, RUN_ARGUMENT, *word);
@@ -135,7 +125,13 @@ int archive_orders(struct orders *o, const struct options *options,
 		orders_add_pair(o, RUN_ENV, RUN_READY_NAME, RUN_READY_FIFO);
 		orders_add_pair(o, RUN_ENV, RUN_ARGS_NAME, RUN_ARGS_FIFO);
 	}
-	add_envs(o, options);
+	if (!error)
+		add_envs(o, options, &env);
+	env_free(&env);
+	if (options->as)
+		orders_add(o, RUN_USER, options->as);
+	if (options->hostname)
+		orders_add(o, RUN_HOSTNAME, options->hostname);
 	if (options->workdir)
 		orders_add(o, RUN_WORKDIR, options->workdir);
 	if (options->tty) {
@@ -144,6 +140,8 @@ int archive_orders(struct orders *o, const struct options *options,
 	}
 	if (no_serial)
 		orders_add(o, RUN_NO_SERIAL, "");
+	if (error)
+		return error;
 	return o->failed ? log_errno("malloc") : 0;
 }
 

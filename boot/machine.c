@@ -97,6 +97,15 @@ static int add_slot_words(struct cmdline *line, unsigned slots)
 	return error;
 }
 
+/* With a command init is told. */
+static int add_hostname_word(struct cmdline *line, const char *name)
+{
+	char word[sizeof("hostname=") + 64];
+
+	snprintf(word, sizeof(word), "hostname=%s", name);
+	return cmdline_add(line, word);
+}
+
 /* What is appended comes last: it may have a --. */
 static int make_cmdline(struct cmdline *line, const struct options *options,
 			unsigned slots)
@@ -115,6 +124,8 @@ static int make_cmdline(struct cmdline *line, const struct options *options,
 			error = cmdline_add(line, default_words[i].words);
 	if (!options->cmdline && !error)
 		error = add_slot_words(line, slots);
+	if (options->hostname && !options->command && !error)
+		error = add_hostname_word(line, options->hostname);
 	for (unsigned i = 0; i < options->append_count && !error; i++)
 		error = cmdline_add(line, options->append[i]);
 	return error;

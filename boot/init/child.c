@@ -63,6 +63,12 @@ static uint8_t child_become(const struct run *run, const int fd[3])
 	if (run->tty)
 		SYS(ioctl, 0, TIOCSCTTY, 0);
 	SYS(rt_sigprocmask, SIG_SETMASK, &none, NULL, sizeof(none));
+	error = user_become(run->user);
+	if (error) {
+		stream_note("cannot become the user that --as names", run->as,
+			    error);
+		return STATUS_FAILED;
+	}
 	error = SYS(chdir, run->workdir);
 	if (error) {
 		stream_note("cannot change to --workdir", run->workdir, error);

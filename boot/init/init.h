@@ -164,23 +164,48 @@ void clock_obey(const struct frame *frame); /* a TIME that has come */
 
 /* -- net.c: lo and ip= ----------------------------------------------------- */
 
-void net_start(void);
+/* `hostname`: NULL where the kernel's command line says it. */
+void net_start(const char *hostname);
 void net_set_name(const char *name);
 void net_set_mac(const char *order); /* see RUN_MAC */
 
 /* -- orders.c: what to run ------------------------------------------------- */
 
+/* What the command's environment has of its user (user.c). */
+#define RUN_ENV_ROOM 4
+
 /* Strings of RUN_FILE; argv and env end in NULL. */
 struct run {
-	char **argv, **env;
+	char **argv, **env; /* env with RUN_ENV_ROOM more at its end */
 	const char *workdir;
-	const char *tty; /* rows and columns; NULL: none */
+	const char *hostname;	 /* NULL: as ip= or hostname= says */
+	const char *as;		 /* USER[:GROUP]; NULL: as init itself, root */
+	const struct user *user; /* who that is, after user_find */
+	const char *tty;	 /* rows and columns; NULL: none */
 	bool no_serial;
 	bool program; /* it says by itself when it is ready */
 };
 
 void orders_load(struct run *run); /* from the initrd */
 void orders_ask(struct run *run);  /* mote, where stream_ready says so */
+
+/* -- user.c: whom the command runs as -------------------------------------- */
+
+struct user {
+	uint32_t uid, gid;
+	unsigned group_count; /* gid is one of them */
+	const uint32_t *groups;
+};
+
+/*
+ * Looks up run->as in `etc`passwd and `etc`group ("/etc/"): run->user, and HOME
+ * and others where run->env lacks them. Ends the guest where there is none.
+ */
+void user_find(struct run *run, const char *etc);
+
+/* In the command's process: 0 to 2 are the user's, then so is the process. 0 or
+ * -errno. NULL: as it is. */
+long user_become(const struct user *user);
 
 /* -- child.c: the command's start ------------------------------------------ */
 

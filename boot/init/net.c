@@ -8,7 +8,8 @@
  *	ip=CLIENT:SERVER:GATEWAY:NETMASK:HOSTNAME:DEVICE:AUTOCONF
  *
  * SERVER and AUTOCONF are ignored: there is no DHCP here. Without HOSTNAME,
- * hostname= is it, which a kernel before Linux 6.0 does not know.
+ * hostname= is it, which a kernel before Linux 6.0 does not know. What mote
+ * says of it (RUN_HOSTNAME) counts more than both.
  */
 #include <errno.h>
 #include <net/if.h>
@@ -149,7 +150,7 @@ void net_set_name(const char *name)
 			 net_has_address() ? net_field[CLIENT] : "127.0.1.1");
 }
 
-void net_start(void)
+void net_start(const char *hostname)
 {
 	const char *ip = text_word("ip");
 	const char *name = text_word("hostname");
@@ -172,6 +173,8 @@ void net_start(void)
 		net_field[DEVICE] = "eth0";
 	if (!*net_field[HOSTNAME])
 		net_field[HOSTNAME] = name && *name ? name : "mote";
+	if (hostname)
+		net_field[HOSTNAME] = hostname;
 	net_set_name(net_field[HOSTNAME]);
 	if (net_has_address()) {
 		result = fd < 0 ? fd : net_set_address(fd);

@@ -50,6 +50,9 @@ static void read_order(struct run *run, char *text)
 	case RUN_TTY:
 		run->tty = text;
 		break;
+	case RUN_USER:
+		run->as = text;
+		break;
 	case RUN_NO_SERIAL:
 		run->no_serial = true;
 		break;
@@ -60,7 +63,7 @@ static void read_order(struct run *run, char *text)
 		random_stir(text);
 		break;
 	case RUN_HOSTNAME:
-		net_set_name(text);
+		run->hostname = text;
 		break;
 	case RUN_MAC:
 		net_set_mac(text);
@@ -74,7 +77,7 @@ static void read_order(struct run *run, char *text)
 static void read_orders(struct run *run, char *text, size_t size)
 {
 	char **argv = text_alloc((size / 2 + 1) * sizeof(*argv));
-	char **env = text_alloc((size / 2 + 1) * sizeof(*env));
+	char **env = text_alloc((size / 2 + 1 + RUN_ENV_ROOM) * sizeof(*env));
 
 	*run = (struct run){ .argv = argv, .env = env, .workdir = "/" };
 	for (char *at = text; at < text + size; at += text_len(at) + 1)
@@ -139,5 +142,7 @@ void orders_ask(struct run *run)
 		sys_sleep_ms(STEP_MS);
 	}
 	read_orders(run, text, (size_t)len);
+	if (run->hostname)
+		net_set_name(run->hostname);
 	clock_await();
 }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The checks of the command line that look at more than one value, and the
- * values that have a form of their own: mac= and --user. Whether a file is
- * there, and fit, is for those who open it.
+ * values that have a form of their own: mac=, --user, --as, --hostname. Whether
+ * a file is there, and fit, is for those who open it.
  *
  * Trusts that each value is what the table says. Owns nothing and keeps nothing
  * between calls; the main thread runs it, before anything else.
@@ -181,18 +181,55 @@ static int check_disk_sizes(struct options *options)
 	return 0;
 }
 
+/* The last number of 32 bits means nobody to the kernel. */
+static bool read_id(const char **text, unsigned *id)
+{
+	uint64_t value;
+	const bool good = optparse_digits(text, &value) && value < UINT32_MAX;
+
+	*id = (unsigned)value;
+	return good;
+}
+
+/* A name is for the guest to look up; a number is what the kernel takes. */
+static bool is_user_part(const char *text, size_t len)
+{
+	const char *at = text;
+	unsigned id;
+
+	if (!len || memchr(text, ':', len))
+		return false;
+	return strspn(text, "0123456789") < len ||
+	       (read_id(&at, &id) && at == text + len);
+}
+
+static int check_as(struct options *options)
+{
+	static const struct option_where where = { .option = "as" };
+	const char *text = options->as;
+	const size_t len = text ? strcspn(text, ":") : 0;
+
+	if (!text || (is_user_part(text, len) &&
+		      (!text[len] ||
+		       is_user_part(text + len + 1, strlen(text + len + 1)))))
+		return 0;
+	return optparse_fail(&where, text,
+			     "is not USER or USER:GROUP, each a name or a "
+			     "number of 32 bits, for example 1000:1000");
+}
+
 static int check_command(struct options *options)
 {
-	const char *alone = options->tty	 ? "tty"
-			    : options->workdir	 ? "workdir"
-			    : options->env_count ? "env"
-						 : NULL;
+	static const char *const alone[] = { "tty", "workdir", "env",
+					     "env-file", "as" };
 
-	if (!options->command && alone)
-		return optparse_fail(NULL, NULL,
-				     "--%s is for a command, and there is "
-				     "none: it stands last, after --",
-				     alone);
+	for (size_t i = 0; i < ARRAY_LEN(alone) && !options->command; i++)
+		if (optparse_given(&options->parsed, alone[i]))
+			return optparse_fail(NULL, NULL,
+					     "--%s is for a command, and there "
+					     "is none: it stands last, after "
+					     "--",
+					     alone[i]);
 	for (unsigned i = 0; i < options->env_count; i++)
 		if (!*options->env[i] || *options->env[i] == '=')
 			return optparse_fail(NULL, NULL,
@@ -202,6 +239,49 @@ static int check_command(struct options *options)
 		return optparse_fail(NULL, NULL,
 				     "--workdir is a directory of the guest "
 				     "and begins with /, for example /src");
+	return 0;
+}
+
+/* RFC 1123, 2.1: labels of letters, digits and inner hyphens. */
+static bool is_host_name(const char *name)
+{
+	size_t len;
+
+	do {
+		len = 0;
+		while (isalnum((unsigned char)name[len]) || name[len] == '-')
+			len++;
+		if (!len || len > 63 || name[0] == '-' || name[len - 1] == '-')
+			return false;
+		name += len;
+	} while (*name++ == '.');
+	return !name[-1];
+}
+
+static int check_hostname(struct options *options)
+{
+	static const struct option_where where = { .option = "hostname" };
+	const bool restores = file_is_given(&options->restore.file);
+
+	if (!options->hostname)
+		return 0;
+	if (!is_host_name(options->hostname))
+		return optparse_fail(&where, options->hostname,
+				     "is no host's name: letters, digits and "
+				     "\"-\" inside, in parts of 63 with \".\" "
+				     "between them, for example web-1");
+	if (options_have_command(options))
+		return 0;
+	if (restores && options->restore.known)
+		return optparse_fail(&where, NULL,
+				     "the snapshot has no command, so nobody "
+				     "is in the guest who would name it");
+	if (!restores && options->cmdline)
+		return optparse_fail(&where, NULL,
+				     "without a command it is a word of the "
+				     "default command line, which --cmdline "
+				     "replaces: write hostname=%s there",
+				     options->hostname);
 	return 0;
 }
 
@@ -292,16 +372,6 @@ static int check_nets(struct options *options)
 	return error;
 }
 
-/* The last number of 32 bits means nobody to the kernel. */
-static bool read_id(const char **text, unsigned *id)
-{
-	uint64_t value;
-	const bool good = optparse_digits(text, &value) && value < UINT32_MAX;
-
-	*id = (unsigned)value;
-	return good;
-}
-
 /* "UID" or "UID:GID". */
 static int check_user(struct option_user *user)
 {
@@ -322,7 +392,8 @@ static int check_user(struct option_user *user)
 		return 0;
 	return optparse_fail(&where, user->text,
 			     "is not one or two numbers, for example "
-			     "1000:1000; id(1) tells whose they are");
+			     "1000:1000; id(1) tells whose they are (the "
+			     "command's user in the guest is --as)");
 }
 
 /* It goes into JSON as it is. */
@@ -353,9 +424,11 @@ static int check_sandbox(struct options *options)
 int options_check(struct options *options)
 {
 	static int (*const checks[])(struct options * options) = {
-		check_restore, check_snapshot,	check_boot,	  check_memory,
-		check_nets,    check_root_disk, check_sandbox,	  check_command,
-		check_serial,  check_stdio,	check_disk_sizes, check_name,
+		check_restore,	check_snapshot,	  check_boot,
+		check_memory,	check_nets,	  check_root_disk,
+		check_sandbox,	check_command,	  check_serial,
+		check_stdio,	check_disk_sizes, check_name,
+		check_hostname, check_as,
 	};
 	int error = 0;
 

@@ -19,9 +19,10 @@
 #define MOTE_VERSION "0.1" /* the build may say otherwise, with -D */
 #endif
 
-#define OPTIONS_INITRDS_MAX 16
-#define OPTIONS_APPENDS_MAX 16
-#define OPTIONS_ENVS_MAX    128
+#define OPTIONS_INITRDS_MAX   16
+#define OPTIONS_APPENDS_MAX   16
+#define OPTIONS_ENVS_MAX      128
+#define OPTIONS_ENV_FILES_MAX 16
 
 enum sandbox_mode {
 	SANDBOX_ON,
@@ -79,7 +80,11 @@ struct options {
 	struct console_options serial;
 	char **command; /* with its arguments, up to a NULL; NULL: none */
 	unsigned env_count;
-	const char *workdir; /* NULL: not given */
+	struct option_file env_files[OPTIONS_ENV_FILES_MAX];
+	unsigned env_file_count;
+	const char *workdir;  /* NULL: not given */
+	const char *as;	      /* USER[:GROUP]; NULL: root */
+	const char *hostname; /* NULL: not given */
 	bool tty;
 	struct snapshot_options snapshot;
 	struct restore_options restore;

@@ -433,6 +433,26 @@ static const struct option_entry options_table[] = {
 	       MORE("NAME alone takes its value from mote's own environment, "
 		    "where it has one. Besides, the command has PATH, HOME "
 		    "and, with a terminal, TERM.")),
+	OPTION(0, COMMAND, PATH_OR_FD("env-file", env_files[0], "app.env"),
+	       "a file of variables, one a line; repeat for more",
+	       REPEATS(env_files, env_file_count),
+	       MORE("A line is NAME=VALUE or NAME, as with --env, which counts "
+		    "more. Empty lines and those that begin with # are none; "
+		    "quotes are a part of the value.")),
+	OPTION(0, COMMAND,
+	       STRING("as", as, 1, 255, "USER[:GROUP]", "1000:1000"),
+	       "the command's user in the guest (default root)",
+	       MORE("Names are those of the guest's /etc/passwd and "
+		    "/etc/group. A number needs no entry there; the group of a "
+		    "user without one is 0. Without GROUP the command is in "
+		    "all of the user's groups. It has the user's HOME, USER, "
+		    "LOGNAME and SHELL, unless --env gives it others. (--user "
+		    "is whom mote becomes on the host.)")),
+	OPTION(0, COMMAND, STRING("hostname", hostname, 1, 64, "NAME", "web-1"),
+	       "the guest's own name",
+	       MORE("Without a command, Linux 6.0 or newer takes it (as "
+		    "hostname= on its command line). A guest that is restored "
+		    "is given it where it has a command.")),
 	OPTION('w', COMMAND, TEXT("workdir", workdir, "DIR", "/src"),
 	       "the command's directory in the guest", MORE("Without it, /.")),
 	OPTION('t', COMMAND, FLAG("tty", tty),
@@ -536,11 +556,9 @@ static const struct option_foreign foreign_words[] = {
 	{ NULL, "p publish port expose",
 	  "passt -s SOCKET -t 8080:80 forwards a port to --net unix=SOCKET" },
 	{ NULL, "u",
-	  "the command is the guest's root, and su(1) makes it another user; "
-	  "--user is whom mote becomes on the host" },
-	{ NULL, "hostname",
-	  "--append hostname=NAME names the guest (with a command, or Linux "
-	  "6.0)" },
+	  "--as USER[:GROUP] is the command's user; --user is whom mote "
+	  "becomes "
+	  "on the host" },
 	{ NULL, "network netdev nic",
 	  "--net tap=NAME, or --net unix=SOCKET with passt(1), which takes no "
 	  "rights" },

@@ -582,12 +582,13 @@ static void load_identity(struct snapshot *s)
 {
 	struct guest *g = s->on.guest;
 	const struct device_options *o = s->on.devices->options;
+	const char *host = s->on.options->hostname;
 
 	if (!g->command.on)
 		return;
 	/* Its init was that; of its command it is to be heard. */
 	atomic_store(&g->platform.ready_ns, 0);
-	command_restored(&g->command, s->on.options->name);
+	command_restored(&g->command, host ? host : s->on.options->name);
 	for (unsigned i = 0; i < o->net_count; i++) {
 		const struct net *net = &s->on.devices->net[i];
 

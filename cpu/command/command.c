@@ -861,8 +861,8 @@ static void check_saved(const struct command *c, struct state *s, bool runs,
 	state_check(s, !c->program,
 		    "its command has said already that it is ready");
 	state_check(s, !c->environment,
-		    "its command runs already: --env and --workdir come too "
-		    "late");
+		    "its command runs already: --env, --env-file, --workdir "
+		    "and --as come too late");
 	state_check(s, tty || !c->tty,
 		    "its command runs already, without a terminal: --tty comes "
 		    "too late");

@@ -74,7 +74,7 @@ struct command {
 	bool runs;	  /* its command does, since it said so elsewhere */
 	size_t untold;	  /* bytes of orders that are for snapshots only */
 	bool restored;	  /* init asks what it is to run, */
-	bool environment; /* ... perhaps with one, or in a directory */
+	bool environment; /* ... perhaps with one, in a directory, as a user */
 	bool asked;	  /* it has, and was not told all yet, */
 	size_t told;	  /* bytes of its orders so far, */
 	bool greet;	  /* and not even the magic */
@@ -90,7 +90,7 @@ struct command_options {
 	bool program; /* it says by itself when a snapshot is to be taken */
 	/* The guest is a snapshot's, where mote's init waits to be told. */
 	bool restored;
-	bool environment; /* --env or --workdir is given */
+	bool environment; /* --env, --env-file, --workdir or --as is given */
 };
 
 /*

@@ -101,11 +101,12 @@ void orders_add_mac(struct orders *o, const uint8_t was[6], const uint8_t is[6])
 
 /* -- in a snapshot -------------------------------------------------------- */
 
-/* Those that are one guest's own are in none. */
+/* Those that are one clone's own are in none. */
 static bool orders_are_good(const struct orders *o)
 {
-	static const char types[] = { RUN_ARGUMENT,  RUN_ENV, RUN_WORKDIR,
-				      RUN_NO_SERIAL, RUN_TTY, RUN_PROGRAM };
+	static const char types[] = { RUN_ARGUMENT,  RUN_ENV,	  RUN_WORKDIR,
+				      RUN_NO_SERIAL, RUN_TTY,	  RUN_PROGRAM,
+				      RUN_USER,	     RUN_HOSTNAME };
 	bool argument = false;
 	size_t at = 0;
 

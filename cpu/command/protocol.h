@@ -63,6 +63,7 @@ enum protocol_type {
 #define RUN_ARGUMENT  'a' /* of the command, in order */
 #define RUN_ENV	      'e' /* NAME=VALUE */
 #define RUN_WORKDIR   'w'
+#define RUN_USER      'u' /* USER[:GROUP], whom it runs as; without: root */
 #define RUN_TTY	      't' /* ROWS COLUMNS: it gets a terminal */
 #define RUN_NO_SERIAL 's' /* the serial port is somebody else's */
 #define RUN_PROGRAM   'p' /* the command says by itself when it is ready */
@@ -78,9 +79,10 @@ enum protocol_type {
 #define RUN_READY_NAME "MOTE_READY"
 #define RUN_ARGS_NAME  "MOTE_ARGS"
 
-/* What a guest that was restored is told beside: who it is now. */
-#define RUN_RANDOM   'R' /* 64 hexadecimal digits, for its kernel's random */
+/* What a guest is called; and what one that was restored is told beside: who it
+ * is now. */
 #define RUN_HOSTNAME 'H'
+#define RUN_RANDOM   'R' /* 64 hexadecimal digits, for its kernel's random */
 #define RUN_MAC	     'M' /* "WAS IS", of an interface, in small digits */
 
 #endif

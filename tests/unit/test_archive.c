@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* uses: boot/archive.c cpu/command/orders.c mem/state.c mem/log.c */
+/* uses: boot/archive.c boot/options/env.c cpu/command/orders.c */
+/* uses: cpu/loop/file.c mem/state.c mem/log.c */
 /*
  * The archive for a guest with a command: a cpio that cpio itself reads, and
  * what it says of the command.
@@ -11,9 +12,11 @@
 
 #include <cmocka.h>
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include "boot/initrd.h"
@@ -132,6 +135,51 @@ static void test_env(void **state)
 			    "ax|" PATH_WORDS "eHOME=/root|eTERM=dumb|t|");
 }
 
+/* Who the user is, and has for a home, init finds out. */
+static void test_user(void **state)
+{
+	char *command[] = { (char[]){ "x" }, NULL };
+
+	(void)state;
+	options = (struct options){ .command = command,
+				    .as = "app:staff",
+				    .hostname = "web",
+				    .workdir = "/src" };
+	assert_string_equal(command_file(false),
+			    "ax|" PATH_WORDS "uapp:staff|Hweb|w/src|");
+	options.env_count = 1;
+	options.env[0] = "HOME=/h";
+	assert_string_equal(command_file(false),
+			    "ax|" PATH_WORDS "eHOME=/h|uapp:staff|Hweb|w/src|");
+}
+
+/* What --env gives counts more than what a file does. */
+static void test_env_file(void **state)
+{
+	static const char text[] = "A=file\nB=file\nHOME=/f\nPASSED\nABSENT\n";
+	char *command[] = { (char[]){ "x" }, NULL };
+	struct orders orders = { .len = 0 };
+	const int fd = memfd_create("env", 0);
+
+	(void)state;
+	setenv("PASSED", "on", 1);
+	unsetenv("ABSENT");
+	assert_int_equal(write(fd, text, sizeof(text) - 1), sizeof(text) - 1);
+	lseek(fd, 0, SEEK_SET);
+	options = (struct options){ .command = command,
+				    .env = { "A=1" },
+				    .env_count = 1,
+				    .env_files = { { NULL, fd } },
+				    .env_file_count = 1 };
+	assert_string_equal(command_file(false),
+			    "ax|" PATH_WORDS "eB=file|eHOME=/f|ePASSED=on|"
+			    "eA=1|");
+	options.env_files[0] = (struct option_file){ "/nowhere/env", -1 };
+	assert_int_equal(archive_orders(&orders, &options, false, false),
+			 -ENOENT);
+	orders_free(&orders);
+}
+
 /* A user's own -e does not hide how it says that it is ready. */
 static void test_program(void **state)
 {
@@ -167,9 +215,10 @@ static void test_long(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_files), cmocka_unit_test(test_command),
-		cmocka_unit_test(test_env),   cmocka_unit_test(test_program),
-		cmocka_unit_test(test_long),
+		cmocka_unit_test(test_files),	 cmocka_unit_test(test_command),
+		cmocka_unit_test(test_env),	 cmocka_unit_test(test_program),
+		cmocka_unit_test(test_long),	 cmocka_unit_test(test_user),
+		cmocka_unit_test(test_env_file),
 	};
 
 	/* no terminal: the size of one would show */

@@ -834,8 +834,8 @@ static void test_program_runs_already(void **state)
 		{ { .program = true },
 		  "its command has said already that it is ready" },
 		{ { .environment = true },
-		  "its command runs already: --env and --workdir come too "
-		  "late" },
+		  "its command runs already: --env, --env-file, "
+		  "--workdir and --as come too late" },
 		{ { .tty = true },
 		  "its command runs already, without a terminal: --tty comes "
 		  "too late" },
@@ -869,8 +869,9 @@ static void test_program_saved_again(void **state)
 		restart(state);
 		RESTORE(&late, "");
 		assert_string_equal(load_command(len),
-				    "its command runs already: --env and "
-				    "--workdir come too late");
+				    "its command runs already: --env, "
+				    "--env-file, --workdir and --as come too "
+				    "late");
 		restart(state);
 		RESTORE(&restored_options, "");
 		assert_null(load_command(len));

@@ -224,6 +224,25 @@ static void test_command(void **state)
 	expect_no_log();
 }
 
+/* Without a command the kernel gives it; init does else. */
+static void test_hostname(void **state)
+{
+	char *command[] = { NULL };
+
+	(void)state;
+	options.hostname = "web-1.example";
+	options.append[0] = "-- x";
+	options.append_count = 1;
+	assert_int_equal(load(), 0);
+	assert_non_null(strstr(cmdline(), " hostname=web-1.example -- x"));
+	ram_destroy(&ram);
+	options.command = command;
+	assert_int_equal(load(), 0);
+	assert_null(strstr(cmdline(), "hostname"));
+	ram_destroy(&ram);
+	expect_no_log();
+}
+
 /* Each slot at its alias, in front of what may have a --. */
 static void test_slots(void **state)
 {
@@ -337,9 +356,10 @@ static int setup(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(test_default), TEST(test_append), TEST(test_replaced),
-		TEST(test_refused), TEST(test_root),   TEST(test_parts),
-		TEST(test_command), TEST(test_slots),  TEST(test_slots_full),
+		TEST(test_default),  TEST(test_append), TEST(test_replaced),
+		TEST(test_refused),  TEST(test_root),	TEST(test_parts),
+		TEST(test_command),  TEST(test_slots),	TEST(test_slots_full),
+		TEST(test_hostname),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

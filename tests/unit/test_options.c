@@ -575,6 +575,8 @@ static void test_command(void **state)
 	refuses("-k k -t", "--tty is for a command");
 	refuses("-k k -e A=1 --", "--env is for a command");
 	refuses("-k k --workdir /a", "--workdir is for a command");
+	refuses("-k k --env-file f", "--env-file is for a command");
+	refuses("-k k --as 1", "--as is for a command");
 	refuses("-k k --workdir a -- x", "begins with /");
 	refuses("-k k -e =1 -- x", "has no name");
 	refuses("-k k -e _ -- x", "has no name");
@@ -583,6 +585,45 @@ static void test_command(void **state)
 	accepts("-k k --cmdline root=/dev/vda -- x");
 	accepts("-k k -w /a -- x");
 	assert_string_equal(options.workdir, "/a");
+}
+
+static void test_whom_and_where(void **state)
+{
+	static const char *const good[] = {
+		"0",	     "1000:1000", "app",
+		"app:staff", "1000:app",  "4294967294:0",
+		"a.b-c_d",   "007",	  "4294967296x",
+	};
+	static const char *const names[] = {
+		"a",
+		"web-1",
+		"1",
+		"A.b-c.9",
+		"12345678901234567890123456789012345678901234567890123456789012"
+		"3",
+	};
+	char line[400];
+
+	(void)state;
+	accepts("-k k -- x");
+	assert_null(options.as);
+	assert_null(options.hostname);
+	assert_int_equal(options.env_file_count, 0);
+	for (size_t i = 0; i < ARRAY_LEN(good); i++) {
+		snprintf(line, sizeof(line), "-k k --as %s -- x", good[i]);
+		accepts(line);
+		assert_string_equal(options.as, good[i]);
+	}
+	for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+		snprintf(line, sizeof(line), "-k k --hostname %s", names[i]);
+		accepts(line);
+		assert_string_equal(options.hostname, names[i]);
+	}
+	accepts("-k k --hostname a --cmdline c -- x");
+	accepts("-k k --env-file a --env-file=fd=7 -- x");
+	assert_int_equal(options.env_file_count, 2);
+	assert_string_equal(options.env_files[0].path, "a");
+	assert_int_equal(options.env_files[1].fd, 7);
 }
 
 /* An answer to a word that is an option by now would never be given. */
@@ -660,6 +701,7 @@ int main(void)
 		cmocka_unit_test(test_help_onto_full_disk),
 		cmocka_unit_test(test_table),
 		cmocka_unit_test(test_command),
+		cmocka_unit_test(test_whom_and_where),
 		cmocka_unit_test(test_foreign_words),
 		cmocka_unit_test(test_explain_root),
 	};

@@ -117,6 +117,33 @@ static const struct mistake in_user[] = {
 	{ "-k k --sandbox none", "'none' is not one of on, off, log" },
 };
 
+#define LABEL_63                                                               \
+	"123456789012345678901234567890123456789012345678901234567890123"
+
+static const struct mistake in_as[] = {
+	{ "-k k --as _ -- x", "--as: '' is 0 bytes long; 1 to 255" },
+	{ "-k k --as :1 -- x", "--as: ':1' is not USER or USER:GROUP" },
+	{ "-k k --as : -- x", "':' is not" },
+	{ "-k k --as a: -- x", "'a:' is not" },
+	{ "-k k --as a:b:c -- x", "'a:b:c' is not" },
+	{ "-k k --as a:: -- x", "'a::' is not" },
+	{ "-k k --as 4294967295 -- x", "'4294967295' is not" },
+	{ "-k k --as 1:4294967295 -- x", "'1:4294967295' is not" },
+	{ "-k k --as 99999999999999999999 -- x", "is not USER" },
+	{ "-k k --hostname _", "--hostname: '' is 0 bytes long; 1 to 64" },
+	{ "-k k --hostname a_b", "--hostname: 'a_b' is no host's name" },
+	{ "-k k --hostname -a", "'-a' is no" },
+	{ "-k k --hostname a-", "'a-' is no" },
+	{ "-k k --hostname a.", "'a.' is no" },
+	{ "-k k --hostname .a", "'.a' is no" },
+	{ "-k k --hostname a..b", "'a..b' is no" },
+	{ "-k k --hostname " LABEL_63 "4", "is no host's name" },
+	{ "-k k --hostname 1." LABEL_63, "is 65 bytes long; 1 to 64" },
+	{ "-k k --hostname a --cmdline c",
+	  "which --cmdline replaces: write hostname=a there" },
+	{ "-k k --env-file fd=0 -- x", "--env-file takes fd=0" },
+};
+
 /* Words of other programs, and what does it here. */
 static const struct mistake in_habits[] = {
 	{ "-k k -v /a:/b", "'-v': -V prints the version" },
@@ -125,8 +152,8 @@ static const struct mistake in_habits[] = {
 	{ "-k k -p 8080:80", "passt -s SOCKET -t 8080:80" },
 	{ "-k k -p8080:80", "'-p': passt" },
 	{ "-k k --publish 80", "passt -s SOCKET" },
-	{ "-k k -u 1000 -- x", "'-u': the command is the guest's root" },
-	{ "-k k --hostname a", "--append hostname=NAME" },
+	{ "-k k -u 1000 -- x", "'-u': --as USER[:GROUP] is" },
+	{ "-k k --user app", "the command's user in the guest is --as" },
 	{ "-k k --network host", "'--network': --net tap=NAME" },
 	{ "-k k -netdev user,id=n", "'-netdev': --net tap=NAME" },
 	{ "-k k --smp 2", "'--smp': --cpus N" },
@@ -188,6 +215,7 @@ static const struct {
 	{ in_nets, ARRAY_LEN(in_nets) },
 	{ in_vsock, ARRAY_LEN(in_vsock) },
 	{ in_user, ARRAY_LEN(in_user) },
+	{ in_as, ARRAY_LEN(in_as) },
 	{ in_habits, ARRAY_LEN(in_habits) },
 	{ in_together, ARRAY_LEN(in_together) },
 };

@@ -65,6 +65,8 @@ static void test_of_a_guest_that_is_restored(void **state)
 		  "--snapshot on: 'signal' cannot be used with a command yet" },
 		{ "--restore r --snapshot s,on=program", false,
 		  "--snapshot on: 'program' is for a command" },
+		{ "--restore r --hostname a", false,
+		  "--hostname: the snapshot has no command" },
 		{ "--restore r --snapshot s,on=program,then=continue", true,
 		  "--snapshot then: 'continue' cannot be used with "
 		  "on=program" },

@@ -95,7 +95,7 @@ static size_t save(uint32_t len)
 	return s.at;
 }
 
-/* What is one guest's own does not go into a snapshot. */
+/* What is one clone's own does not go into a snapshot. */
 static void test_orders_saved(void **state)
 {
 	struct state s;
@@ -105,6 +105,8 @@ static void test_orders_saved(void **state)
 	orders_add(&orders, RUN_ARGUMENT, "ls");
 	orders_add_pair(&orders, RUN_ENV, "A", "");
 	orders_add(&orders, RUN_WORKDIR, "/");
+	orders_add(&orders, RUN_USER, "1:2");
+	orders_add(&orders, RUN_HOSTNAME, "it");
 	orders_add(&orders, RUN_TTY, "");
 	orders_add(&orders, RUN_NO_SERIAL, "");
 	orders_add(&orders, RUN_PROGRAM, "");
@@ -115,10 +117,10 @@ static void test_orders_saved(void **state)
 	s = state_load(bytes, 4 + len);
 	orders_state(&orders, 0, &s);
 	assert_true(state_is_whole(&s));
-	MUST_BE("als\0eA=\0w/\0t\0s\0p\0");
+	MUST_BE("als\0eA=\0w/\0u1:2\0Hit\0t\0s\0p\0");
 	/* and can be added to */
 	orders_add(&orders, RUN_HOSTNAME, "me");
-	MUST_BE("als\0eA=\0w/\0t\0s\0p\0Hme\0");
+	MUST_BE("als\0eA=\0w/\0u1:2\0Hit\0t\0s\0p\0Hme\0");
 }
 
 static const char *load(const void *strings, uint32_t said, size_t len)
@@ -139,13 +141,12 @@ static void test_orders_refused(void **state)
 		const char *text;
 		size_t len;
 	} bad[] = {
-		{ "", 0 },	    { "\0", 1 },
-		{ "a", 1 },	    { "als", 3 }, /* no end */
-		{ "eA=1\0", 5 },		  /* no argument */
-		{ "als\0\0", 5 },		  /* no type */
-		{ "als\0x\0", 6 },		  /* not this one */
-		{ "als\0R0\0", 7 }, { "als\0Hme\0", 8 },
-		{ "als\0M\0", 6 },  { "als\0t\0w", 7 },
+		{ "", 0 },	    { "\0", 1 },       { "a", 1 },
+		{ "als", 3 },	   /* no end */
+		{ "eA=1\0", 5 },   /* no argument */
+		{ "als\0\0", 5 },  /* no type */
+		{ "als\0x\0", 6 }, /* not this one */
+		{ "als\0R0\0", 7 }, { "als\0M\0", 6 }, { "als\0t\0w", 7 },
 	};
 	static const uint8_t zeros[64];
 

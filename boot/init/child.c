@@ -129,13 +129,16 @@ static long child_open_pipes(struct child *child, int fd[3])
 	return 0;
 }
 
-unsigned child_start(struct child *child, const struct run *run)
+unsigned child_start(struct child *child, struct run *run)
 {
 	int fd[3] = { -1, -1, -1 }, report[2] = { -1, -1 };
 	uint8_t failed = 0;
-	long result = run->tty ? child_open_tty(child, run->tty, fd)
-			       : child_open_pipes(child, fd);
+	long result;
 
+	if (!user_find(run, "/etc/"))
+		return STATUS_FAILED;
+	result = run->tty ? child_open_tty(child, run->tty, fd)
+			  : child_open_pipes(child, fd);
 	if (result >= 0)
 		result = SYS(pipe2, report, O_CLOEXEC);
 	if (result >= 0)

@@ -198,10 +198,11 @@ struct user {
 };
 
 /*
- * Looks up run->as in `etc`passwd and `etc`group ("/etc/"): run->user, and HOME
- * and others where run->env lacks them. Ends the guest where there is none.
+ * Looks up run->as in `etc`passwd and `etc`group ("/etc/"): run->user, which
+ * lasts until the next call, and HOME and others where run->env lacks them.
+ * False where there is none, and that is told.
  */
-void user_find(struct run *run, const char *etc);
+bool user_find(struct run *run, const char *etc);
 
 /* In the command's process: 0 to 2 are the user's, then so is the process. 0 or
  * -errno. NULL: as it is. */
@@ -217,7 +218,7 @@ struct child {
 };
 
 /* 0; or its status, where it cannot be started: 125 to 127, and why is told. */
-unsigned child_start(struct child *child, const struct run *run);
+unsigned child_start(struct child *child, struct run *run);
 
 /* -- relay.c: the command -------------------------------------------------- */
 

@@ -16,10 +16,9 @@
  *	8. stream_ready		tells mote, which may take a snapshot of this
  *	   orders_ask		moment: a guest restored from it is told then
  *				what to run
- *	9. user_find		whom the command runs as, in the root's /etc
- *	10. relay_run		starts the command, carries its bytes, reaps it
- *	11. relay_leave		everything is on the disks
- *	12. stream_end		the status, last of all; mote ends the guest
+ *	9. relay_run		starts the command, carries its bytes, reaps it
+ *	10. relay_leave		everything is on the disks
+ *	11. stream_end		the status, last of all; mote ends the guest
  *	    stream_power	no status: the command has asked for power-off
  *
  * Nothing before 8 depends on the command, and nothing after it on what was
@@ -66,7 +65,6 @@ void init_main(void)
 	/* In a guest that was restored what is to be run is something else. */
 	if (!run.program && stream_ready())
 		orders_ask(&run);
-	user_find(&run, "/etc/");
 	relay_run(&run, &outcome);
 	relay_leave();
 	if (outcome.power)

@@ -209,54 +209,65 @@ static void user_add_envs(struct run *run, user_field entry[FIELDS])
 
 /* -- all of it ------------------------------------------------------------ */
 
-/* What is given behind the ':'. */
-static uint32_t user_find_group(const char *etc, const char *group)
+/* Tells why there is none; false. */
+static bool user_refuse(const char *why, const char *what)
 {
-	uint32_t gid = user_number(group);
-
-	if (gid == ID_NONE && !group_find(etc, group, NULL, &gid, 1))
-		stream_fail("--as: the guest's /etc/group has no such group",
-			    group, 0);
-	return gid;
+	stream_note(why, what, 0);
+	return false;
 }
 
-void user_find(struct run *run, const char *etc)
+/* What is given behind the ':'. */
+static bool user_set_group(struct user *user, const char *etc,
+			   const char *group)
+{
+	user->gid = user_number(group);
+	return user->gid != ID_NONE ||
+	       group_find(etc, group, NULL, &user->gid, 1) ||
+	       user_refuse("--as: the guest's /etc/group has no such group",
+			   group);
+}
+
+/* Without it: all that have the user for a member. */
+static bool user_set_groups(struct user *user, const char *etc,
+			    const char *name)
+{
+	user->group_count +=
+		group_find(etc, NULL, name, user_groups + 1, GROUPS_MAX - 1);
+	return user->group_count <= GROUPS_MAX ||
+	       user_refuse("--as: the user is in more groups than a process "
+			   "can have",
+			   name);
+}
+
+bool user_find(struct run *run, const char *etc)
 {
 	static struct user user;
 	user_field entry[FIELDS];
 	struct text name = { .len = 0 };
 	const char *at = run->as;
-	uint32_t number;
 
 	if (!at)
-		return;
+		return true;
 	for (; *at && *at != ':'; at++)
 		text_add(&name, (const char[]){ *at, 0 });
-	number = user_number(name.bytes);
-	if (!user_find_entry(etc, name.bytes, number, entry)) {
-		if (number == ID_NONE)
-			stream_fail("--as: the guest's /etc/passwd has no such "
-				    "user",
-				    name.bytes, 0);
-		memset(entry, 0, sizeof(entry));
-	}
-	user = (struct user){ number, 0, 1, user_groups };
-	if (entry[NAME][0]) {
+	user = (struct user){ user_number(name.bytes), 0, 1, user_groups };
+	if (user_find_entry(etc, name.bytes, user.uid, entry)) {
 		user.uid = user_number(entry[UID]);
 		user.gid = user_number(entry[GID]);
+	} else if (user.uid != ID_NONE) {
+		memset(entry, 0, sizeof(entry));
+	} else {
+		return user_refuse("--as: the guest's /etc/passwd has no such "
+				   "user",
+				   name.bytes);
 	}
-	if (*at)
-		user.gid = user_find_group(etc, at + 1);
-	else if (entry[NAME][0])
-		user.group_count += group_find(etc, NULL, entry[NAME],
-					       user_groups + 1, GROUPS_MAX - 1);
-	if (user.group_count > GROUPS_MAX)
-		stream_fail("--as: the user is in more groups than a process "
-			    "can have",
-			    name.bytes, 0);
+	if (*at ? !user_set_group(&user, etc, at + 1)
+		: entry[NAME][0] && !user_set_groups(&user, etc, entry[NAME]))
+		return false;
 	user_groups[0] = user.gid;
 	user_add_envs(run, entry);
 	run->user = &user;
+	return true;
 }
 
 long user_become(const struct user *user)

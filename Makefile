@@ -461,6 +461,7 @@ kernel:
 SHARE	:= $(DESTDIR)$(PREFIX)/share
 install: all
 	install -D -m 755 $B/mote $(DESTDIR)$(PREFIX)/bin/mote
+	install -D -m 755 boot/image/mote-oci $(DESTDIR)$(PREFIX)/bin/mote-oci
 	install -D -m 644 $B/mote.1 $(SHARE)/man/man1/mote.1
 	install -D -m 644 $B/mote.bash \
 		$(SHARE)/bash-completion/completions/mote

@@ -99,6 +99,7 @@ installs() {
 		(cd "$tmp/root" && find . -type f | sort) >"$tmp/files" &&
 		diff - "$tmp/files" <<-'END'
 		./opt/m/bin/mote
+		./opt/m/bin/mote-oci
 		./opt/m/share/bash-completion/completions/mote
 		./opt/m/share/man/man1/mote.1
 		./opt/m/share/zsh/site-functions/_mote
@@ -163,7 +164,7 @@ check 'build/mote has at most 320 KiB' small
 check 'nothing is left to make' current
 check 'make deps does nothing the second time' deps_idle
 check 'a missing tool is named with its cure' names_missing
-check 'make install installs four files' installs
+check 'make install installs five files' installs
 check 'the installed mote runs' runs_installed
 check 'mandoc finds nothing in the manual page' manual
 check 'bash accepts its completion' bash_completion

@@ -245,6 +245,12 @@ static void test_long(void **state)
 	assert_string_equal(env[1] + 5, name);
 	assert_string_equal(env[2] + 8, name);
 	assert_int_equal(strlen(env[3]), 6 + 479);
+	snprintf(text, sizeof(text), "b:x:4:5:::%s%s\n", name, name);
+	put_bytes("passwd", text, strlen(text));
+	assert_string_equal(look("b"), "4:5 5 | HOME=/ USER=b LOGNAME=b "
+				       "SHELL=/bin/sh");
+	snprintf(text, sizeof(text), "%s:x:2:3:::", name);
+	put_bytes("passwd", text, strlen(text));
 	/* a line of a megabyte of members, and one of nothing at all */
 	at = (size_t)sprintf(text, "a:x:7:");
 	memset(text + at, ',', sizeof(text) - at);

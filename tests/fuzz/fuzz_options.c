@@ -101,6 +101,15 @@ static void check(const struct options *options)
 	if (options->events.path || options->events.fd >= 0)
 		check_file(&options->events);
 	require(options->log <= LOG_DEBUG);
+	require(options->env_file_count <= OPTIONS_ENV_FILES_MAX);
+	for (unsigned i = 0; i < options->env_file_count; i++)
+		check_file(&options->env_files[i]);
+	require(!options->as ||
+		(options->command && options->as[0] && options->as[0] != ':'));
+	/* It becomes a word of the kernel's command line. */
+	require(!options->hostname ||
+		(strlen(options->hostname) <= 64 &&
+		 !options->hostname[strcspn(options->hostname, " \"=\n")]));
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

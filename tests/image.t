@@ -33,7 +33,9 @@ images() {
 		ln -s /nowhere "$tree/app/symlink" &&
 		echo secret >"$tree/priv/file" && echo new >"$tree/over/over" &&
 		owned -R 1000:1001 "$tree/app" && chmod 751 "$tree/app/file" &&
-		touch -d 2001-02-03 "$tree/app/file" && chmod 700 "$tree/priv" ||
+		touch -d 2001-02-03 "$tree/app/file" && chmod 700 "$tree/priv" &&
+		mkdir -p "$tree/priv/sub" && touch "$tree/priv/sub/file" &&
+		chmod 500 "$tree/priv/sub" ||
 		return
 	umoci init --layout "$tmp/img" && umoci new --image "$tmp/img:base" &&
 		layer base etc /etc && layer base app /app &&
@@ -276,7 +278,7 @@ is "$status $(ls "$tmp/cache")" "0 " "--clean removes all that is kept"
 
 # -- as an ordinary user ------------------------------------------------------
 
-# Some user that has a name, and subordinate IDs where $1 says so.
+# as_user IDS PATH: one that has a name, and these subordinate IDs
 # shellcheck disable=SC2016 # expanded there
 as_user() {
 	rm -rf "$tmp/user"
@@ -288,7 +290,7 @@ as_user() {
 		mount --bind "$0" /etc/subuid && mount --bind "$0" /etc/subgid &&
 		cd "$1" && shift && exec setpriv --reuid nobody --regid nogroup \
 			--clear-groups env -u XDG_CACHE_HOME HOME="$PWD" "$@"' \
-		"$tmp/subids" "$tmp/user" "$oci" "oci:$tmp/img:app" box
+		"$tmp/subids" "$tmp/user" PATH="$2$PATH" "$oci" "oci:$tmp/img:app" box
 }
 
 if [ "$(id -u)" -ne 0 ]; then
@@ -297,17 +299,23 @@ elif ! setpriv --reuid nobody --clear-groups unshare --map-root-user true; then
 	skip=$((tap_count += 1))
 	echo "ok $skip - images without root # SKIP users have no user namespaces here"
 else
-	as_user 200000:65536
+	as_user 200000:65536 ''
 	is "$status $(cat "$out" "$err")" "0 " "without root an image is made"
 	extract "$tmp/user/box.erofs"
 	is "$(about app/file priv/file)" "1000:1001 751 0:0 644 " \
 		"without root files have their owners, by subordinate IDs"
-	as_user 200000:0
-	is "$status $(cut -c 1-50 "$err")" \
-		"0 mote-oci: all files will be root's: nobody has no s" \
-		"without subordinate IDs it is said that files are root's"
+	as_user 200000:0 ''
+	is "$status $(grep -c "^mote-oci: all files will be root's: others take subordinate IDs" "$err") $(wc -l <"$err")" \
+		"0 1 1" "without subordinate IDs it is said that files are root's"
 	is "$(holds "$tmp/user/box.erofs" etc/over) $(about app/file)" \
 		"new 0:0 751 " "without subordinate IDs files are root's"
+	mkdir "$tmp/no"
+	ln -s "$(which false)" "$tmp/no/unshare"
+	as_user 200000:65536 "$tmp/no:"
+	is "$status $(holds "$tmp/user/box.erofs" etc/over) $(about app/file)" \
+		"0 new 0:0 751 " "without user namespaces files are root's"
+	is "$(ls "$tmp/user/.cache/mote-oci")" "blobs
+plain" "and nothing is left"
 fi
 
 done_testing

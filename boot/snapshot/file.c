@@ -25,7 +25,7 @@
 #define HEADER_BEGINNING 64u
 #define HEADER_CRC	 68u
 
-/* -- CRC-32C --------------------------------------------------------------- */
+/* -- CRC-32C -------------------------------------------------------------- */
 
 #define CRC_POLYNOMIAL 0x82f63b78u /* reflected */
 #define HAS_CRC	       (1u << 20)  /* CPUID 1, ECX: SSE4.2 */
@@ -59,7 +59,7 @@ static uint32_t crc32c(const void *bytes, size_t len)
 	return ~crc;
 }
 
-/* -- the header ------------------------------------------------------------ */
+/* -- the header ----------------------------------------------------------- */
 
 static void header_fields(struct snapshot_header *h, struct state *s)
 {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Snapshots: a guest that runs is saved in a file, and any number of guests go
- * on from there. snapshot.c says how; file.h is the file.
+ * on from there. take.c and restore.c say how; file.h is the file.
  */
 #ifndef BOOT_SNAPSHOT_SNAPSHOT_H
 #define BOOT_SNAPSHOT_SNAPSHOT_H

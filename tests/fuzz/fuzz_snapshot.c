@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* uses: boot/snapshot/snapshot.c boot/snapshot/file.c boot/snapshot/memory.c */
+/* uses: boot/snapshot/snapshot.c boot/snapshot/take.c */
+/* uses: boot/snapshot/restore.c boot/snapshot/update.c boot/snapshot/parts.c */
+/* uses: boot/snapshot/file.c */
+/* uses: boot/snapshot/memory.c */
 /* uses: boot/options/table.c boot/options/check.c boot/options/parse.c */
 /* uses: boot/options/help.c boot/options/words.c */
 /* uses: cpu/vcpu_state.c cpu/vm_state.c cpu/cpuid.c cpu/platform.c cpu/rtc.c */

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* uses: boot/snapshot/snapshot.c boot/snapshot/file.c mem/state.c */
+/* uses: boot/snapshot/snapshot.c boot/snapshot/take.c */
+/* uses: boot/snapshot/restore.c boot/snapshot/update.c boot/snapshot/parts.c */
+/* uses: boot/snapshot/file.c */
+/* uses: mem/state.c */
 /* uses: cpu/loop/file.c tests/unit/kept_log.c */
 /* ldflags: -Wl,--wrap=poll */
 /*

@@ -90,6 +90,14 @@ const char *names_next(struct names *names); /* NULL: closed, too */
 
 /* By vsock, or else by the serial port; fails where there is neither. */
 void stream_dial(bool no_serial);
+
+/*
+ * From now on this process has the stream `fd`, no other descriptor, and an end
+ * of its own, which is not the guest's: see session.c.
+ */
+void stream_adopt(int fd);
+/* Tells whoever is at the other end of `fd` why nothing runs there. */
+void stream_refuse(int fd, const char *why);
 int stream_fd(void); /* 0: not open */
 
 /*
@@ -169,6 +177,15 @@ void net_start(const char *hostname);
 void net_set_name(const char *name);
 void net_set_mac(const char *order); /* see RUN_MAC */
 
+/* -- session.c: more commands, beside the first one ------------------------ */
+
+/* Opens the port for them, once, where that is wanted. */
+void session_listen(bool wanted);
+int session_fd(void); /* readable while somebody is there; -1: no port */
+/* True in the process that is to run his command: see stream_adopt. */
+bool session_accept(void);
+void session_ended(int pid); /* a child of process 1 has */
+
 /* -- orders.c: what to run ------------------------------------------------- */
 
 /* What the command's environment has of its user (user.c). */
@@ -184,10 +201,13 @@ struct run {
 	const char *tty;	 /* rows and columns; NULL: none */
 	bool no_serial;
 	bool program; /* it says by itself when it is ready */
+	bool exec;    /* more commands may come */
 };
 
 void orders_load(struct run *run); /* from the initrd */
 void orders_ask(struct run *run);  /* mote, where stream_ready says so */
+/* In a session: what its mote says. *run is the first command's before. */
+void orders_hear(struct run *run);
 
 /* -- user.c: whom the command runs as -------------------------------------- */
 
@@ -231,10 +251,12 @@ struct outcome {
 /*
  * Runs the command to its end, and all that it wrote is sent. *run changes if
  * the command says that it is ready, and goes on in a guest that was restored.
+ * True, at once, in a process that is to run another command: see orders_hear.
  */
-void relay_run(struct run *run, struct outcome *outcome);
+bool relay_run(struct run *run, struct outcome *outcome);
 
-/* root_leave, which no process that cannot be killed holds up for ever. */
+/* root_leave, which no process that cannot be killed holds up for ever. Not in
+ * a session, whose end is not the guest's. */
 void relay_leave(void);
 
 #endif

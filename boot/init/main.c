@@ -17,6 +17,8 @@
  *	   orders_ask		moment: a guest restored from it is told then
  *				what to run
  *	9. relay_run		starts the command, carries its bytes, reaps it
+ *	   orders_hear		in a process of its own: one more command, which
+ *				somebody wants by --exec, goes on from 9
  *	10. relay_leave		everything is on the disks
  *	11. stream_end		the status, last of all; mote ends the guest
  *	    stream_power	no status: the command has asked for power-off
@@ -24,9 +26,8 @@
  * Nothing before 8 depends on the command, and nothing after it on what was
  * said before: that is what makes one snapshot good for any command.
  *
- * Calls go one way: main -> relay -> child -> user, orders -> net, clock, root
- * -> disk -> stream -> text
- * (init.h declares all of it). So any stage may end the guest with stream_fail,
+ * Calls go one way: main -> relay -> child -> user, orders, session -> net,
+ * clock, root -> disk -> stream -> text (init.h declares all of it). So any stage may end the guest with stream_fail,
  * and none returns an error.
  *
  * For example `mote ... -- cat`: RUN_FILE holds the orders "acat" and, for each
@@ -65,7 +66,8 @@ void init_main(void)
 	/* In a guest that was restored what is to be run is something else. */
 	if (!run.program && stream_ready())
 		orders_ask(&run);
-	relay_run(&run, &outcome);
+	while (relay_run(&run, &outcome))
+		orders_hear(&run);
 	relay_leave();
 	if (outcome.power)
 		stream_power(outcome.power);

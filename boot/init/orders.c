@@ -59,6 +59,9 @@ static void read_order(struct run *run, char *text)
 	case RUN_PROGRAM:
 		run->program = true;
 		break;
+	case RUN_EXEC:
+		run->exec = true;
+		break;
 	case RUN_RANDOM:
 		random_stir(text);
 		break;
@@ -73,15 +76,49 @@ static void read_order(struct run *run, char *text)
 	}
 }
 
-/* Each string may be in either list, and both end in a NULL: that is enough. */
-static void read_orders(struct run *run, char *text, size_t size)
+/* All others are of the guest, and not for a session to say. */
+static bool is_of_command(char type)
 {
-	char **argv = text_alloc((size / 2 + 1) * sizeof(*argv));
-	char **env = text_alloc((size / 2 + 1 + RUN_ENV_ROOM) * sizeof(*env));
+	return type == RUN_ARGUMENT || type == RUN_ENV || type == RUN_WORKDIR ||
+	       type == RUN_TTY || type == RUN_USER;
+}
 
-	*run = (struct run){ .argv = argv, .env = env, .workdir = "/" };
+static bool has_variable(char *const *env, const char *variable)
+{
+	for (; *env; env++)
+		for (size_t i = 0; (*env)[i] == variable[i]; i++)
+			if (!variable[i] || variable[i] == '=')
+				return true;
+	return false;
+}
+
+/*
+ * Each string may be in either list, and both end in a NULL: that is enough.
+ * What is not said is the first command's, where there was one.
+ */
+static void read_orders(struct run *run, char *text, size_t size,
+			const struct run *first)
+{
+	size_t inherited = 0;
+	char **argv, **env;
+
+	while (first && first->env[inherited])
+		inherited++;
+	argv = text_alloc((size / 2 + 1) * sizeof(*argv));
+	env = text_alloc((size / 2 + 1 + inherited + RUN_ENV_ROOM) *
+			 sizeof(*env));
+	if (!argv || !env)
+		stream_fail("no memory for the command", NULL, 0);
+	*run = (struct run){ .argv = argv,
+			     .env = env,
+			     .workdir = first ? first->workdir : "/",
+			     .as = first ? first->as : NULL };
 	for (char *at = text; at < text + size; at += text_len(at) + 1)
-		read_order(run, at);
+		if (!first || is_of_command(*at))
+			read_order(run, at);
+	for (size_t i = 0; i < inherited; i++)
+		if (!has_variable(env, first->env[i]))
+			*run->env++ = first->env[i];
 	run->argv = argv;
 	run->env = env;
 }
@@ -91,38 +128,51 @@ void orders_load(struct run *run)
 	size_t size;
 	char *text = text_load("/" RUN_FILE, &size);
 
-	read_orders(run, text, size);
+	read_orders(run, text, size, NULL);
 	/* It has what the command's environment has: not for others. */
 	SYS(unlink, "/" RUN_FILE);
 }
 
-/* All of it, at the end of the heap: its length; or -errno. */
-static long receive_orders(char *to)
+/*
+ * All of it, at the end of the heap, and a NUL: its length; or -errno. `tells`:
+ * of the time as well.
+ */
+static long receive_orders(char *to, bool tells)
 {
 	struct frame frame;
-	long len = 0, error = stream_redial();
+	long len = 0, error;
 
-	if (error)
-		return error;
-	clock_ask();
 	for (;;) {
 		error = stream_receive();
 		if (error)
 			return error;
 		while (stream_next(&frame)) {
-			if (frame.type == PROTOCOL_TIME)
+			if (frame.type == PROTOCOL_TIME && tells)
 				clock_obey(&frame);
 			if (frame.type != PROTOCOL_RUN)
 				continue;
 			if (!frame.len)
 				return len;
-			if (!text_grow(to, (size_t)len + frame.len))
+			if (!tells && len + frame.len > RUN_MAX)
+				stream_fail("the command is too long", NULL, 0);
+			if (!text_grow(to, (size_t)len + frame.len + 1))
 				stream_fail("no memory for the command", NULL,
 					    0);
 			memcpy(to + len, frame.payload, frame.len);
 			len += frame.len;
 		}
 	}
+}
+
+/* Of the mote that has restored this guest. */
+static long ask_for_orders(char *to)
+{
+	const long error = stream_redial();
+
+	if (error)
+		return error;
+	clock_ask();
+	return receive_orders(to, true);
 }
 
 /*
@@ -135,14 +185,28 @@ void orders_ask(struct run *run)
 	unsigned tries = 0;
 	long len;
 
-	while ((len = receive_orders(text)) < 0) {
+	while ((len = ask_for_orders(text)) < 0) {
 		if (++tries == TRIES)
 			stream_fail("mote does not say what is to be run", NULL,
 				    len);
 		sys_sleep_ms(STEP_MS);
 	}
-	read_orders(run, text, (size_t)len);
+	read_orders(run, text, (size_t)len, NULL);
 	if (run->hostname)
 		net_set_name(run->hostname);
 	clock_await();
+}
+
+/* Whoever it is has the rights of root here; but he may have left. */
+void orders_hear(struct run *run)
+{
+	const struct run first = *run;
+	char *text = text_alloc(0);
+	const long len = receive_orders(text, false);
+
+	if (len < 0)
+		sys_exit();
+	read_orders(run, text, (size_t)len, &first);
+	if (!*run->argv)
+		stream_fail("there is no command", NULL, 0);
 }

@@ -4,6 +4,12 @@
  * all that it wrote has been sent, forwards signals and the terminal's size,
  * and is the parent of all orphans, as process 1 has to be.
  *
+ * So it is with a session (session.c), in a process of its own, but for that:
+ * it is no one's parent but its command's, asks for no power-off, and kills
+ * nothing. What its command leaves running is process 1's. Where its mote is
+ * gone before the command has ended, that hears of it by SIGHUP, as from a
+ * terminal that is closed: what is to run on ignores that, as with nohup(1).
+ *
  * Each direction has a credit (cpu/command/protocol.h). What mote sends goes
  * to a ring with room for all of that, so nothing here ever waits for a command
  * that does not read. What the command writes is read when mote has room.
@@ -28,7 +34,8 @@
 
 #define LOG_READ_ALL 3 /* syslog(2) */
 
-static struct {
+static struct relay {
+	bool session; /* this is not process 1 */
 	struct child child;
 	int status;
 	int initctl;	/* others ask process 1 for the power-off here, */
@@ -39,13 +46,15 @@ static struct {
 
 	bool input_over;   /* no more comes from mote */
 	bool input_closed; /* nor need it: one of both has said so */
-	uint8_t ring[PROTOCOL_CREDIT];
 	uint32_t ring_at, ring_len;
 	uint32_t ring_read; /* by the command; mote does not know yet */
 
 	/* Where the command says by itself when it is ready; else -1 */
 	int ready_fifo;
 	enum { NOT_READY, SAID, ASKED, TOLD } ready;
+
+	unsigned oom_kills; /* by the kernel, before the command */
+	uint8_t ring[PROTOCOL_CREDIT];
 } relay;
 
 /* -- the command's input -------------------------------------------------- */
@@ -170,7 +179,8 @@ static void relay_obey(const struct frame *frame)
 			SYS(ioctl, relay.child.in, TIOCSWINSZ, &size);
 		break;
 	case PROTOCOL_TIME:
-		clock_obey(frame);
+		if (!relay.session)
+			clock_obey(frame);
 		break;
 	case PROTOCOL_SIGNAL:
 		if (!relay.exited)
@@ -235,23 +245,35 @@ __attribute__((naked)) static void signal_restorer(void)
 	__asm__("mov %0, %%eax\n\tsyscall" : : "i"(__NR_rt_sigreturn));
 }
 
-/* Process 1 need not ignore SIGPIPE: what has no handler does not kill it. */
-static void signals_watch(void)
+static void signal_handle(int number, void (*handler)(int number))
 {
 	const struct {
 		void (*handler)(int number);
 		unsigned long flags;
 		void (*restorer)(void);
 		uint64_t mask;
-	} action = { on_signal, RESTORER, signal_restorer, 0 };
+	} action = { handler, RESTORER, signal_restorer, 0 };
+
+	SYS(rt_sigaction, number, &action, NULL, sizeof(uint64_t));
+}
+
+/*
+ * Process 1 need not ignore SIGPIPE: what has no handler does not kill it. In a
+ * session it is handled, as what is ignored would be its command's, too.
+ */
+static void signals_watch(void)
+{
 	uint64_t blocked = 1ULL << (SIGCHLD - 1);
 
-	SYS(rt_sigaction, SIGCHLD, &action, NULL, sizeof(uint64_t));
+	signal_handle(SIGCHLD, on_signal);
+	if (relay.session)
+		signal_handle(SIGPIPE, on_signal);
 	for (const struct power_signal *s = power_signals; s->number; s++) {
-		SYS(rt_sigaction, s->number, &action, NULL, sizeof(uint64_t));
-		blocked |= 1ULL << (s->number - 1);
+		signal_handle(s->number, relay.session ? SIG_DFL : on_signal);
+		if (!relay.session)
+			blocked |= 1ULL << (s->number - 1);
 	}
-	SYS(rt_sigprocmask, SIG_BLOCK, &blocked, NULL, sizeof(uint64_t));
+	SYS(rt_sigprocmask, SIG_SETMASK, &blocked, NULL, sizeof(uint64_t));
 }
 
 /* False where there are no children left. */
@@ -265,6 +287,8 @@ static bool children_reap(void)
 			relay.exited = true;
 			relay.status = WIFSIGNALED(how) ? 128 + WTERMSIG(how)
 							: WEXITSTATUS(how);
+		} else {
+			session_ended((int)pid);
 		}
 	return pid == 0;
 }
@@ -346,6 +370,7 @@ static void program_ready(struct run *run)
 	restored = stream_ready();
 	if (restored) {
 		orders_ask(run);
+		session_listen(run->exec);
 		for (unsigned i = PROTOCOL_STDOUT; i < PROTOCOL_STREAMS; i++)
 			relay.credit[i] = PROTOCOL_CREDIT;
 		stream_send_bytes(PROTOCOL_READY, "", 0);
@@ -369,7 +394,36 @@ static void program_is_quiet(struct run *run)
 	}
 }
 
+/* -- sessions ------------------------------------------------------------- */
+
+/* All that process 1 knows is of another command. */
+static void relay_become_session(void)
+{
+	memset(&relay, 0, offsetof(struct relay, ring));
+	relay.session = true;
+	relay.initctl = relay.ready_fifo = -1;
+}
+
+/* Its mote is gone, which for its command is a terminal that was closed. */
+static void relay_hang_up(void)
+{
+	SYS(kill, -relay.child.pid, SIGHUP);
+	SYS(kill, -relay.child.pid, SIGCONT);
+	sys_exit();
+}
+
 /* -- the loop ------------------------------------------------------------- */
+
+static bool relay_hear(void)
+{
+	struct frame frame;
+
+	if (stream_receive() < 0)
+		return false;
+	while (stream_next(&frame))
+		relay_obey(&frame);
+	return true;
+}
 
 /*
  * Waits until there is something to do; does it. False where mote is gone, or
@@ -380,19 +434,22 @@ static bool relay_step(struct run *run)
 	static const struct timespec at_once;
 	static const uint64_t none;
 	const bool input = relay.ring_len || !relay.tty;
-	struct pollfd fd[3 + PROTOCOL_STREAMS] = {
+	struct pollfd fd[4 + PROTOCOL_STREAMS] = {
 		{ stream_fd(), POLLIN, 0 },
 		{ input ? relay.child.in : -1, relay.ring_len ? POLLOUT : 0,
 		  0 },
 		[1 + PROTOCOL_STREAMS] = { relay.initctl, POLLIN, 0 },
 		[2 + PROTOCOL_STREAMS] = { relay.ready ? -1 : relay.ready_fifo,
 					   POLLIN, 0 },
+		[3 + PROTOCOL_STREAMS] = { relay.exited ? -1 : session_fd(),
+					   POLLIN, 0 },
 	};
 	const bool quiet =
 		!relay.exited && (relay.ready == SAID ||
 				  (relay.ready == ASKED && !clock_is_asked()));
-	bool wait = !relay.unkillable && !quiet;
-	struct frame frame;
+	/* Somebody may have the pipes open for as long as he likes. */
+	const bool kept = relay.unkillable || (relay.session && relay.exited);
+	bool wait = !kept && !quiet;
 	long n;
 
 	for (unsigned i = PROTOCOL_STDOUT; i < PROTOCOL_STREAMS; i++) {
@@ -401,7 +458,7 @@ static bool relay_step(struct run *run)
 		wait |= relay.child.out[i] >= 0 && !relay.credit[i];
 	}
 	/* After the end there is but what is in the pipes. */
-	n = SYS(ppoll, fd, 3 + PROTOCOL_STREAMS, wait ? NULL : &at_once,
+	n = SYS(ppoll, fd, 4 + PROTOCOL_STREAMS, wait ? NULL : &at_once,
 		relay.exited ? NULL : &none, sizeof(none));
 	if (!n && quiet)
 		program_is_quiet(run);
@@ -409,12 +466,8 @@ static bool relay_step(struct run *run)
 		return false;
 	if (n < 0)
 		return n == -EINTR || n == -EAGAIN;
-	if (fd[0].revents) {
-		if (stream_receive() < 0)
-			return false;
-		while (stream_next(&frame))
-			relay_obey(&frame);
-	}
+	if (fd[0].revents && !relay_hear())
+		return false;
 	if (fd[1].revents & (POLLERR | POLLHUP) && !relay.tty &&
 	    relay.child.in >= 0)
 		input_close();
@@ -426,37 +479,41 @@ static bool relay_step(struct run *run)
 		initctl_obey();
 	if (fd[2 + PROTOCOL_STREAMS].revents)
 		program_said();
-	return true;
+	if (!fd[3 + PROTOCOL_STREAMS].revents || !session_accept())
+		return true;
+	relay_become_session();
+	return false;
 }
 
 /* -- the end -------------------------------------------------------------- */
 
 /*
- * Has the kernel killed something to have memory again? It counts that, or else
- * says it, in the last of what it has said.
+ * What the kernel has killed so far to have memory again: it counts that, or
+ * else says it, in the last of what it has said.
  */
-static bool relay_was_out_of_memory(void)
+static unsigned relay_count_kills(void)
 {
-	char *text = (char *)relay.ring; /* there is no input any more */
+	char *text = (char *)relay.ring; /* there is no input */
 	const char *rest;
 	long len;
 
 	text_read("/proc/vmstat", text, sizeof(relay.ring));
 	for (const char *at = text; *at; at++)
 		if ((rest = text_after(at, "\noom_kill ")))
-			return *rest != '0';
+			return text_number(&rest);
 	len = SYS(syslog, LOG_READ_ALL, text, sizeof(relay.ring) - 1);
 	text[len > 0 ? len : 0] = 0;
 	for (const char *at = text; *at; at++)
 		if (text_after(at, "ut of memory: Kill"))
-			return true;
-	return false;
+			return 1;
+	return 0;
 }
 
 /* Once it has ended in any other way than well. */
 static void relay_explain(struct outcome *outcome)
 {
-	if (!outcome->status || outcome->power || !relay_was_out_of_memory())
+	if (!outcome->status || outcome->power ||
+	    relay_count_kills() == relay.oom_kills)
 		return;
 	if (outcome->status == 128 + SIGKILL)
 		outcome->flags = PROTOCOL_OOM;
@@ -466,22 +523,39 @@ static void relay_explain(struct outcome *outcome)
 			    NULL, 0);
 }
 
-void relay_run(struct run *run, struct outcome *outcome)
+static void relay_begin(const struct run *run)
 {
-	*outcome = (struct outcome){ .status = 0 };
 	relay.tty = run->tty != NULL;
 	for (unsigned i = PROTOCOL_STDOUT; i < PROTOCOL_STREAMS; i++)
 		relay.credit[i] = PROTOCOL_CREDIT;
 	signals_watch();
+	if (relay.session) {
+		relay.oom_kills = relay_count_kills();
+		return;
+	}
 	initctl_open();
 	program_open(run->program);
+	session_listen(run->exec);
+}
+
+bool relay_run(struct run *run, struct outcome *outcome)
+{
+	const bool session = relay.session;
+
+	*outcome = (struct outcome){ .status = 0 };
+	relay_begin(run);
 	outcome->status = child_start(&relay.child, run);
 	if (outcome->status)
-		return;
+		return false;
 	stream_send_bytes(PROTOCOL_READY, "", 0);
 	while (!relay.exited && !relay.power && relay_step(run))
 		children_reap();
-	children_kill();
+	if (relay.session != session)
+		return true;
+	if (!session)
+		children_kill();
+	else if (!relay.exited)
+		relay_hang_up();
 	while (relay.child.out[PROTOCOL_STDOUT] >= 0 ||
 	       relay.child.out[PROTOCOL_STDERR] >= 0)
 		if (!relay_step(run))
@@ -489,6 +563,7 @@ void relay_run(struct run *run, struct outcome *outcome)
 	outcome->status = (unsigned)relay.status;
 	outcome->power = relay.power;
 	relay_explain(outcome);
+	return false;
 }
 
 /*
@@ -500,6 +575,8 @@ void relay_leave(void)
 	const long pid = relay.unkillable ? SYS(fork, 0) : -1;
 	unsigned long before = 0, now;
 
+	if (relay.session)
+		return;
 	if (pid <= 0)
 		root_leave(!pid);
 	if (pid < 0)

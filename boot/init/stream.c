@@ -30,6 +30,7 @@
 static struct {
 	int fd; /* 0: not open yet */
 	bool is_serial;
+	bool is_session; /* not the first command's */
 	uint8_t out[PROTOCOL_HEADER + PROTOCOL_CHUNK];
 	uint8_t in[PROTOCOL_HEADER +
 		   PROTOCOL_CHUNK]; /* from the start of a frame */
@@ -112,6 +113,37 @@ void stream_dial(bool no_serial)
 	stream.fd = fd;
 	if (stream.is_serial)
 		stream_write_all(PROTOCOL_MAGIC, sizeof(PROTOCOL_MAGIC) - 1);
+}
+
+/* -- of a session ---------------------------------------------------------- */
+
+#define ADOPTED	  3    /* behind the standard ones */
+#define FILES_MAX 1024 /* the kernel's limit for process 1 */
+
+void stream_adopt(int fd)
+{
+	stream.is_serial = false;
+	stream.is_session = true;
+	stream.in_len = stream.in_taken = 0;
+	stream.fd = ADOPTED;
+	if (fd != ADOPTED)
+		SYS(dup3, fd, ADOPTED, O_CLOEXEC);
+	/* The first command's are not to stay open with this one. Linux 5.9 */
+	if (SYS(close_range, ADOPTED + 1, ~0U, 0))
+		for (fd = ADOPTED + 1; fd < FILES_MAX; fd++)
+			SYS(close, fd);
+}
+
+/* Where it does not wait there is still room for this. */
+void stream_refuse(int fd, const char *why)
+{
+	const int own = stream.fd;
+
+	SYS(fcntl, fd, F_SETFL, O_RDWR | O_NONBLOCK);
+	stream.fd = fd;
+	stream_note(why, NULL, 0);
+	stream_send_words(PROTOCOL_EXIT, STATUS_FAILED, 0);
+	stream.fd = own;
 }
 
 /* -- once more, in a guest that was restored ------------------------------ */
@@ -319,6 +351,8 @@ bool stream_ready(void)
 
 void stream_power(unsigned how)
 {
+	if (stream.is_session)
+		sys_exit();
 	if (stream.is_serial) /* all of it has left */
 		SYS(ioctl, stream.fd, TCSBRK, 1);
 	for (;;)
@@ -327,17 +361,15 @@ void stream_power(unsigned how)
 
 void stream_end(unsigned status, unsigned flags)
 {
-	struct frame frame;
-
 	if (stream.fd) {
 		stream_send_words(PROTOCOL_EXIT, status, flags);
 		if (stream.is_serial)
 			SYS(ioctl, stream.fd, TCSBRK, 1);
 		/* Mote ends the guest when it has passed on all of it; what it
 		 * sent to the command until then must not fill the buffer. */
-		while (stream_receive() >= 0)
-			while (stream_next(&frame))
-				;
+		do
+			stream.in_taken = stream.in_len;
+		while (stream_receive() >= 0);
 	} else {
 		stream_port(PORT_EXIT, (int)(status & 0xff));
 	}

@@ -15,7 +15,7 @@
 #include "cpu/command/protocol.h"
 #include "mem/state.h"
 
-#define ORDERS_MAX (2u << 20) /* bytes, in a snapshot */
+#define ORDERS_MAX RUN_MAX /* bytes, in a snapshot */
 
 struct orders {
 	char *bytes;

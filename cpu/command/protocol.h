@@ -21,6 +21,13 @@
 #define PROTOCOL_CHUNK	32768u /* payload of one frame at most */
 #define PROTOCOL_TEXT	512u   /* of a NOTE */
 
+/*
+ * "exec": the guest's vsock port, where RUN_EXEC has its init listen for more
+ * commands. For each there is a connection from the host, which first sends
+ * what an answer to RUN has: there is no other difference.
+ */
+#define PROTOCOL_EXEC_PORT 0x65786563u
+
 enum protocol_type {
 	PROTOCOL_STDIN,	 /* to the guest */
 	PROTOCOL_STDOUT, /* from the guest, */
@@ -67,6 +74,8 @@ enum protocol_type {
 #define RUN_TTY	      't' /* ROWS COLUMNS: it gets a terminal */
 #define RUN_NO_SERIAL 's' /* the serial port is somebody else's */
 #define RUN_PROGRAM   'p' /* the command says by itself when it is ready */
+#define RUN_EXEC      'x' /* more commands may come: PROTOCOL_EXEC_PORT */
+#define RUN_MAX	      (2u << 20) /* bytes of them, of one such command */
 
 /*
  * How a command says so: it writes a byte to the first of these FIFOs, reads

@@ -21,6 +21,7 @@
 #include "boot/options/files.h"
 #include "boot/options/options.h"
 #include "boot/snapshot/snapshot.h"
+#include "cpu/command/exec.h"
 #include "cpu/console/tty.h"
 #include "cpu/guest.h"
 #include "cpu/loop/broker.h"
@@ -99,6 +100,7 @@ static int open_command(struct mote *m)
 		.restored = snapshot_restores(&m->snapshot),
 		.environment = o->env_count || o->env_file_count ||
 			       o->workdir || o->as,
+		.exec = file_is_given(&o->devices.vsock.file),
 	};
 	struct vsock_options *vsock = &m->options.devices.vsock;
 	int error;
@@ -129,9 +131,12 @@ static int on_early_signal(int number)
 			 "(does a disk hang?); mote ends all the same");
 	} else if (number == SIGALRM && mote.guest.timeout_ns) {
 		ending = (struct ending){ END_TIMEOUT, STATUS_TIMEOUT };
-		log_error("--timeout passed before the guest was started: is "
-			  "a pipe or a slow disk still to give its file, or "
-			  "much memory to be had (prefault)?");
+		log_error(file_is_given(&mote.options.exec)
+				  ? "--timeout passed before the guest answered"
+				  : "--timeout passed before the guest was "
+				    "started: is a pipe or a slow disk still "
+				    "to give its file, or much memory to be "
+				    "had (prefault)?");
 	}
 	/* What was begun has no process yet that would remove it. */
 	committer_close(&mote.snapshot.committer);
@@ -577,6 +582,47 @@ static struct ending run_stages(struct mote *m)
 	return ending;
 }
 
+/* -- a command in another mote's guest: --exec ---------------------------- */
+
+static int open_exec(struct mote *m)
+{
+	const struct options *o = &m->options;
+	const struct command_options options = { .tty = o->tty };
+	struct orders orders = { .len = 0 };
+	int error, fd = exec_connect(&o->exec);
+
+	if (fd < 0)
+		return fd;
+	command_join(&m->guest.command, &options, fd);
+	error = archive_orders(&orders, o, false, false);
+	if (!error)
+		error = command_take_orders(&m->guest.command, &orders);
+	orders_free(&orders);
+	m->options.serial.kind = CONSOLE_OFF;
+	return error ? error : open_console(m);
+}
+
+/* The same stages, as far as there are any without a machine. */
+static struct ending run_exec(struct mote *m)
+{
+	struct ending ending = { END_ERROR, STATUS_ERROR };
+	int error = open_descriptors_first(m);
+
+	if (!error)
+		error = open_exec(m);
+	guest_stage(&m->guest, "open");
+	if (!error)
+		error = lock_in(m);
+	if (!error)
+		error = signals_hold(&m->guest.signals);
+	if (!error)
+		error = guest_create_alone(&m->guest);
+	m->guest.lock_in = (struct thread_hook){ filter_loop, m };
+	if (!error && guest_run(&m->guest, &ending))
+		ending = (struct ending){ END_ERROR, STATUS_ERROR };
+	return ending;
+}
+
 int main(int argc, char **argv)
 {
 	struct mote *m = &mote;
@@ -603,7 +649,7 @@ int main(int argc, char **argv)
 	if (m->options.timeout_ns)
 		signals_alarm(guest_time_left(&m->guest));
 	guest_stage(&m->guest, "options");
-	ending = run_stages(m);
+	ending = file_is_given(&m->options.exec) ? run_exec(m) : run_stages(m);
 	unwind(m);
 	signals_alarm(0);
 	if (ending.reason != END_NONE)

@@ -82,12 +82,15 @@ static void add_envs(struct orders *o, const struct options *options,
 		     const struct env *env)
 {
 	const char *term = getenv("TERM");
+	/* Beside another command all that is not said is as that one's. */
+	const bool exec = file_is_given(&options->exec);
 	const struct {
 		const char *name, *value;
 	} defaults[] = {
-		{ "PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:"
-			  "/sbin:/bin" },
-		{ "HOME", options->as ? NULL : "/root" },
+		{ "PATH", exec ? NULL
+			       : "/usr/local/sbin:/usr/local/bin:/usr/sbin:"
+				 "/usr/bin:/sbin:/bin" },
+		{ "HOME", exec || options->as ? NULL : "/root" },
 		{ "TERM", options->tty ? (term ? term : "linux") : NULL },
 	};
 
@@ -140,6 +143,8 @@ int archive_orders(struct orders *o, const struct options *options,
 	}
 	if (no_serial)
 		orders_add(o, RUN_NO_SERIAL, "");
+	if (file_is_given(&options->devices.vsock.file))
+		orders_add(o, RUN_EXEC, "");
 	if (error)
 		return error;
 	return o->failed ? log_errno("malloc") : 0;

@@ -176,6 +176,17 @@ int guest_create_serial(struct guest *g, struct vm *vm)
 	return error;
 }
 
+int guest_create_alone(struct guest *g)
+{
+	int error = platform_create_alone(&g->platform);
+
+	if (!error)
+		error = uart_create(&g->serial, -1);
+	if (!error)
+		error = loop_create(&g->loop);
+	return error;
+}
+
 void guest_stage(struct guest *g, const char *name)
 {
 	report_stage(&g->report, name, loop_now());

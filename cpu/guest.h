@@ -66,6 +66,12 @@ void guest_signal(void *arg, int number);
 /* The serial port, on the bus and with its interrupt: 0 or -errno, logged. */
 int guest_create_serial(struct guest *guest, struct vm *vm);
 
+/*
+ * What guest_run needs where the guest is another mote's, and only the command
+ * is this one's: --exec. The console is to be off. 0 or -errno, logged.
+ */
+int guest_create_alone(struct guest *guest);
+
 /* Nanoseconds until --timeout passes; 1 where it has, UINT64_MAX without. */
 uint64_t guest_time_left(const struct guest *guest);
 

@@ -273,6 +273,12 @@ static int add_ports(struct platform *p, struct bus *pio)
 	return error;
 }
 
+int platform_create_alone(struct platform *p)
+{
+	p->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	return p->wake_fd < 0 ? log_errno("eventfd") : 0;
+}
+
 int platform_create(struct platform *p, struct vm *vm,
 		    const struct platform_options *options)
 {

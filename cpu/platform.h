@@ -81,6 +81,9 @@ struct platform_options {
 	bool restored;
 };
 
+/* What there is of it without a machine: how it ends. 0 or -errno, logged. */
+int platform_create_alone(struct platform *platform);
+
 /* Adds the ports to vm's bus; 0 or -errno, logged. */
 int platform_create(struct platform *platform, struct vm *vm,
 		    const struct platform_options *options);

@@ -116,8 +116,11 @@ static void read_orders(struct run *run, char *text, size_t size,
 	for (char *at = text; at < text + size; at += text_len(at) + 1)
 		if (!first || is_of_command(*at))
 			read_order(run, at);
+	/* Another user has another home. */
 	for (size_t i = 0; i < inherited; i++)
-		if (!has_variable(env, first->env[i]))
+		if (!has_variable(env, first->env[i]) &&
+		    (run->as == first->as ||
+		     !text_after(first->env[i], "HOME=")))
 			*run->env++ = first->env[i];
 	run->argv = argv;
 	run->env = env;

@@ -106,7 +106,8 @@ static int check_snapshot(struct options *options)
 
 static int check_boot(struct options *options)
 {
-	if (file_is_given(&options->restore.file))
+	if (file_is_given(&options->restore.file) ||
+	    file_is_given(&options->exec))
 		return 0;
 	if (!file_is_given(&options->kernel))
 		return optparse_fail(NULL, NULL,
@@ -421,14 +422,43 @@ static int check_sandbox(struct options *options)
 			     "off leaves that out: give one of the two");
 }
 
+/* What is of a command, and of this process; all else is of the guest. */
+static int check_exec(struct options *options)
+{
+	static const struct option_where where = { .option = "exec" };
+	static const char *const with[] = {
+		"exec",	   "env",   "env-file", "workdir", "tty", "as",
+		"timeout", "grace", "sandbox",	"user",	   "log", "timing",
+	};
+	const struct option_parsed *parsed = &options->parsed;
+
+	if (!file_is_given(&options->exec))
+		return 0;
+	if (!options->command)
+		return optparse_fail(&where, NULL,
+				     "the command is missing: it stands last, "
+				     "after --");
+	for (unsigned i = 0, j; i < parsed->given_count; i++) {
+		for (j = 0; j < ARRAY_LEN(with); j++)
+			if (!strcmp(parsed->given[i].option, with[j]))
+				break;
+		if (j == ARRAY_LEN(with))
+			return optparse_fail(&where, NULL,
+					     "the guest runs already, and --%s "
+					     "is of the mote that runs it",
+					     parsed->given[i].option);
+	}
+	return 0;
+}
+
 int options_check(struct options *options)
 {
 	static int (*const checks[])(struct options * options) = {
-		check_restore,	check_snapshot,	  check_boot,
-		check_memory,	check_nets,	  check_root_disk,
-		check_sandbox,	check_command,	  check_serial,
-		check_stdio,	check_disk_sizes, check_name,
-		check_hostname, check_as,
+		check_exec,	 check_restore,	 check_snapshot,
+		check_boot,	 check_memory,	 check_nets,
+		check_root_disk, check_sandbox,	 check_command,
+		check_serial,	 check_stdio,	 check_disk_sizes,
+		check_name,	 check_hostname, check_as,
 	};
 	int error = 0;
 

@@ -79,6 +79,7 @@ struct options {
 	struct device_options devices;
 	struct console_options serial;
 	char **command; /* with its arguments, up to a NULL; NULL: none */
+	struct option_file exec; /* given: in that guest, another mote's */
 	unsigned env_count;
 	struct option_file env_files[OPTIONS_ENV_FILES_MAX];
 	unsigned env_file_count;

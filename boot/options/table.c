@@ -410,7 +410,10 @@ static const struct option_entry options_table[] = {
 		    "host (CID 2) reaches the program at PATH_1234. fd=N "
 		    "is a socket that listens already; PATH is then the path "
 		    "that it is bound to. All that is in the directory of PATH "
-		    "remains in mote's reach: give it one of its own. At most "
+		    "remains in mote's reach: give it one of its own. Beside "
+		    "a command, mote's init takes more of them at port "
+		    "1702389091, for --exec: who may write to the socket is "
+		    "root in the guest. At most "
 		    "4096 streams are open at once, and 3584 of those that the "
 		    "guest begins, or as many as the limit of open files "
 		    "leaves (ulimit -Hn). What the guest has sent and nobody "
@@ -459,6 +462,19 @@ static const struct option_entry options_table[] = {
 	       "the command gets a terminal; for a shell",
 	       MORE("It is as large as the one that mote is run in, and "
 		    "follows it. Ctrl-A x ends the guest.")),
+	OPTION(0, COMMAND, PATH_OR_FD("exec", exec, "guest.sock"),
+	       "run the command in a guest that another mote runs",
+	       MORE("That mote has this PATH for --vsock, and a command of its "
+		    "own; fd=N is a connection to that socket. Whoever may "
+		    "connect to it is root in the guest by it. Streams, "
+		    "terminal and status are as ever; environment and "
+		    "directory are the first command's, where no option says "
+		    "otherwise. A guest that boots still is waited for, a few "
+		    "seconds. The guest's end, by its first command or "
+		    "otherwise, is the end of all, with 123. Where mote is "
+		    "stopped, the command in the guest has a SIGHUP; what it "
+		    "leaves running when it ends runs on. At most 256 at a "
+		    "time. It takes no /dev/kvm.")),
 	OPTION(0, COMMAND, DURATION("timeout", timeout_ns, YEAR, "90s"),
 	       "stop the guest after that long, with status 124",
 	       MORE("0 is no limit, as without this option.")),

@@ -63,6 +63,11 @@
  * A command that says itself when it is ready runs already: then READY came
  * before, to another mote, and comes once more. It had no input from that one.
  *
+ * Sessions. The guest may be another mote's: `mote --exec`. Then the one link
+ * is a connection to its init (exec.c), which is told at once what is to be
+ * run. That is all: where the link ends, so has the guest, as far as can be
+ * seen.
+ *
  * The guest is hostile: it may send anything. The loop's thread. Owns its ends
  * of the links, and the others until they are taken.
  */
@@ -321,7 +326,7 @@ static void watch_stdin(struct command *c)
 {
 	if (c->in_tty)
 		c->in_background = !tty_is_ours(STDIN_FILENO);
-	if (may_read_stdin(c) && c->send_at == c->send_end)
+	if (may_read_stdin(c) && c->send_at == c->send_end && !c->deaf)
 		stream_watch(&c->in, EPOLLIN);
 	else
 		stream_unwatch(&c->in);
@@ -331,15 +336,24 @@ static void link_ended(struct command *c)
 {
 	stream_close(c->link);
 	c->over = !c->exited;
-	if (c->over)
+	if (!c->over)
+		return;
+	if (!c->session) {
 		loop_timer_set(&c->lost, LOST_NS);
+		return;
+	}
+	log_error(c->ready ? "the guest has ended before the command did"
+			   : "the guest has ended, or given up, before the "
+			     "command was started");
+	platform_end(c->platform, END_CRASH, STATUS_CRASH);
 }
 
 static void send_frames(struct command *c)
 {
 	ssize_t n;
 
-	if (!c->link || c->link->source.fd < 0 || c->over || !c->loop)
+	if (!c->link || c->link->source.fd < 0 || c->over || c->deaf ||
+	    !c->loop)
 		return;
 	while (c->send_at < c->send_end || queue_next(c)) {
 		n = stream_write(c->link, c->send + c->send_at,
@@ -348,6 +362,11 @@ static void send_frames(struct command *c)
 			stream_watch(c->link, EPOLLIN | EPOLLOUT);
 			watch_stdin(c);
 			return;
+		}
+		if (n < 0 && c->session) {
+			/* What it has sent before may say why. */
+			c->deaf = true;
+			break;
 		}
 		if (n < 0) {
 			link_ended(c);
@@ -472,7 +491,8 @@ void command_resume(struct command *c)
 {
 	if (!c->on || !c->ready)
 		return;
-	c->time = true; /* a guest that counts ticks has missed some */
+	/* A guest that counts ticks has missed some, if it was stopped. */
+	c->time = !c->session;
 	take_command_terminal(c);
 }
 
@@ -722,17 +742,11 @@ static int open_link(struct stream *stream, int *other)
 	return 0;
 }
 
-int command_open(struct command *c, const struct command_options *options)
+static void open_standard(struct command *c,
+			  const struct command_options *options)
 {
-	int error;
-
 	c->on = true;
 	c->tty = options->tty;
-	c->program = options->program;
-	c->restored = options->restored;
-	c->environment = options->environment;
-	if (c->restored)
-		orders_read_tty(c->terminal);
 	c->vsock_fd = c->serial_fd = -1;
 	c->vsock = c->serial = STREAM_NONE;
 	c->lost.source.fd = c->retry.source.fd = -1;
@@ -743,10 +757,33 @@ int command_open(struct command *c, const struct command_options *options)
 	c->out[0].stream = stream_open(STDOUT_FILENO, O_WRONLY, false);
 	c->out[1].stream = stream_open(STDERR_FILENO, O_WRONLY, false);
 	c->out[0].command = c->out[1].command = c;
+}
+
+int command_open(struct command *c, const struct command_options *options)
+{
+	int error;
+
+	open_standard(c, options);
+	c->program = options->program;
+	c->restored = options->restored;
+	c->environment = options->environment;
+	c->exec = options->exec;
+	if (c->restored)
+		orders_read_tty(c->terminal);
 	error = open_link(&c->vsock, &c->vsock_fd);
 	if (!error && options->serial)
 		error = open_link(&c->serial, &c->serial_fd);
 	return error;
+}
+
+void command_join(struct command *c, const struct command_options *options,
+		  int fd)
+{
+	open_standard(c, options);
+	c->session = c->asked = true;
+	c->vsock = stream_own(fd);
+	c->vsock.mode = STREAM_SOCKET;
+	c->link = &c->vsock;
 }
 
 int command_start(struct command *c, struct loop *loop,
@@ -843,8 +880,9 @@ int command_take_orders(struct command *c, struct orders *orders)
 {
 	if (orders->len > ORDERS_MAX) {
 		log_error("the command has %zu bytes with its environment, and "
-			  "a snapshot can have %u of them",
-			  orders->len, ORDERS_MAX);
+			  "%s can have %u of them",
+			  orders->len, c->session ? "--exec" : "a snapshot",
+			  ORDERS_MAX);
 		return -E2BIG;
 	}
 	c->orders = *orders;
@@ -904,6 +942,8 @@ void command_restored(struct command *c, const char *hostname)
 	orders_add_random(&c->orders);
 	if (hostname)
 		orders_add(&c->orders, RUN_HOSTNAME, hostname);
+	if (c->exec)
+		orders_add(&c->orders, RUN_EXEC, "");
 	if (c->tty)
 		orders_add(&c->orders, RUN_TTY, c->terminal);
 }

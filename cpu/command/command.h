@@ -43,6 +43,8 @@ struct command {
 	struct stream *link; /* that one; NULL: not known yet */
 	unsigned magic;	     /* bytes of PROTOCOL_MAGIC seen on the serial */
 	struct frames frames;
+	bool session;		/* in a guest that another mote runs, */
+	bool deaf;		/* ... which takes no more */
 	struct loop_timer lost; /* the link is: how does the guest end? */
 	struct loop_timer retry;
 
@@ -75,6 +77,7 @@ struct command {
 	size_t untold;	  /* bytes of orders that are for snapshots only */
 	bool restored;	  /* init asks what it is to run, */
 	bool environment; /* ... perhaps with one, in a directory, as a user */
+	bool exec;	  /* and whether more commands may come */
 	bool asked;	  /* it has, and was not told all yet, */
 	size_t told;	  /* bytes of its orders so far, */
 	bool greet;	  /* and not even the magic */
@@ -91,6 +94,7 @@ struct command_options {
 	/* The guest is a snapshot's, where mote's init waits to be told. */
 	bool restored;
 	bool environment; /* --env, --env-file, --workdir or --as is given */
+	bool exec;	  /* the host's programs may reach it: --vsock */
 };
 
 /*
@@ -101,13 +105,21 @@ struct command_options {
 int command_open(struct command *command,
 		 const struct command_options *options);
 
+/*
+ * The same for one more command in a guest that another mote runs: `fd`, a
+ * connection to its init (cpu/command/exec.h), becomes the command's. What that
+ * is to run is told by command_take_orders.
+ */
+void command_join(struct command *command,
+		  const struct command_options *options, int fd);
+
 /* vsock_fd, which is not this command's own any more. */
 int command_take_vsock(struct command *command);
 
 /*
  * What init was told, for a snapshot; or is to be told, in a guest that is
- * restored: without any, what was said in the one that was saved. 0; or -E2BIG,
- * logged, where no snapshot could have it.
+ * restored: without any, what was said in the one that was saved; or in one
+ * that another mote runs. 0; or -E2BIG, logged: that is too much.
  */
 int command_take_orders(struct command *command, struct orders *orders);
 

@@ -32,7 +32,7 @@ static _Atomic int tty_raw_fd = -1;
 static _Atomic pid_t tty_group;
 
 static const char tty_help[] =
-	"\r\nmote: Ctrl-A x  ends the guest\r\n"
+	"\r\nmote: Ctrl-A x  ends the guest (with --exec: the command)\r\n"
 	"      Ctrl-A a  (or Ctrl-A twice) sends a Ctrl-A to the guest\r\n"
 	"      Ctrl-A h  shows this\r\n";
 

@@ -6,8 +6,9 @@
 /* ldflags: -Wl,--wrap=stream_open */
 /*
  * The host's end of a command, and a guest that sends what the input says. The
- * first byte says by which link, and whether it was restored; then, again and
- * again, a byte that says what happens (modulo 5) and one that says how much:
+ * first byte says by which link, and whether it was restored, or is another
+ * mote's; then, again and again, a byte that says what happens (modulo 5) and
+ * one that says how much:
  *
  *	0, 1 n bytes...		the guest sends them
  *	2 n			a reader takes so much of stdout and stderr
@@ -35,7 +36,7 @@ static struct command command;
 static struct platform platform;
 static struct loop loop;
 static struct ending ended;
-static int pipes[3][2];
+static int pipes[3][2], pair[2] = { -1, -1 };
 static size_t sent, received;
 
 void platform_end(struct platform *p, enum end_reason reason, unsigned status)
@@ -67,7 +68,17 @@ static void require(bool promise)
 		abort();
 }
 
-static void open_all(bool restored)
+static void open_session(const struct command_options *options)
+{
+	struct orders orders = { .len = 0 };
+
+	require(!socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair));
+	command_join(&command, options, pair[0]);
+	orders_add(&orders, RUN_ARGUMENT, "sh");
+	require(!command_take_orders(&command, &orders));
+}
+
+static void open_all(bool restored, bool session)
 {
 	const struct command_options options = { .serial = true,
 						 .restored = restored };
@@ -78,8 +89,11 @@ static void open_all(bool restored)
 	for (int i = 0; i < 3; i++)
 		require(!pipe2(pipes[i], O_CLOEXEC | O_NONBLOCK));
 	require(!loop_create(&loop));
-	require(!command_open(&command, &options));
-	if (restored)
+	if (session)
+		open_session(&options);
+	else
+		require(!command_open(&command, &options));
+	if (restored && !session)
 		command_restored(&command, "me");
 	require(!command_start(&command, &loop, &platform, NULL));
 }
@@ -87,6 +101,9 @@ static void open_all(bool restored)
 static void close_all(void)
 {
 	command_close(&command);
+	if (pair[1] >= 0)
+		close(pair[1]);
+	pair[1] = -1;
 	loop_destroy(&loop);
 	for (int i = 0; i < 3; i++)
 		for (int j = 0; j < 2; j++)
@@ -135,12 +152,12 @@ static void drain(int fd)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	const bool serial = size && data[0] & 1;
+	const bool serial = size && data[0] & 1, session = size && data[0] & 4;
 	int fd;
 
 	log_set_level(LOG_ERROR);
-	open_all(size && data[0] & 2);
-	fd = serial ? command.serial_fd : command.vsock_fd;
+	open_all(size && data[0] & 2, session);
+	fd = session ? pair[1] : serial ? command.serial_fd : command.vsock_fd;
 	for (size_t at = 1, len; at + 2 <= size; at += 2) {
 		const unsigned what = data[at] % 5, n = data[at + 1];
 

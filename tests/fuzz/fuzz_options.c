@@ -68,8 +68,14 @@ static void check(const struct options *options)
 	const struct ram_options *ram = &options->ram;
 	size_t length = 0;
 
-	/* One of the two, and what each brings with it. */
-	if (file_is_given(&options->restore.file)) {
+	/* One of the three, and what each brings with it. */
+	if (file_is_given(&options->exec)) {
+		check_file(&options->exec);
+		require(options->command != NULL);
+		require(!file_is_given(&options->kernel));
+		require(!file_is_given(&options->restore.file));
+		require(!options->devices.disk_count && !options->check);
+	} else if (file_is_given(&options->restore.file)) {
 		check_file(&options->restore.file);
 		require(!file_is_given(&options->kernel));
 		require(!options->initrd_count && !options->append_count);

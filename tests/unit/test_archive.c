@@ -60,13 +60,15 @@ static size_t run(const char *command, char *to, size_t room, bool no_serial)
 
 #define EXTRACT "cpio -i --quiet --to-stdout "
 
+#define NOT_GIVEN .exec.fd = -1, .devices.vsock.file.fd = -1
+
 static void test_files(void **state)
 {
 	char *command[] = { (char[]){ "true" }, NULL };
 	char got[1024];
 
 	(void)state;
-	options = (struct options){ .command = command };
+	options = (struct options){ .command = command, NOT_GIVEN };
 	run("cpio -tv --quiet | awk '{ print $1, $NF }'", got, sizeof(got),
 	    false);
 	assert_string_equal(got, "drwx------ .mote\n"
@@ -98,7 +100,7 @@ static void test_command(void **state)
 			    NULL };
 
 	(void)state;
-	options = (struct options){ .command = command };
+	options = (struct options){ .command = command, NOT_GIVEN };
 	assert_string_equal(command_file(false),
 			    "ash|a-c|aecho \"a b\"\n|a|" PATH_WORDS
 			    "eHOME=/root|");
@@ -120,6 +122,7 @@ static void test_env(void **state)
 		.command = command,
 		.env = { "A=1", "PATH=/p", "PASSED", "ABSENT", "B=", "C=a=b" },
 		.env_count = 6,
+		NOT_GIVEN,
 	};
 	assert_string_equal(command_file(false),
 			    "ax|eHOME=/root|eA=1|ePATH=/p|ePASSED=on|eB=|"
@@ -144,7 +147,8 @@ static void test_user(void **state)
 	options = (struct options){ .command = command,
 				    .as = "app:staff",
 				    .hostname = "web",
-				    .workdir = "/src" };
+				    .workdir = "/src",
+				    NOT_GIVEN };
 	assert_string_equal(command_file(false),
 			    "ax|" PATH_WORDS "uapp:staff|Hweb|w/src|");
 	options.env_count = 1;
@@ -170,7 +174,8 @@ static void test_env_file(void **state)
 				    .env = { "A=1" },
 				    .env_count = 1,
 				    .env_files = { { NULL, fd } },
-				    .env_file_count = 1 };
+				    .env_file_count = 1,
+				    NOT_GIVEN };
 	assert_string_equal(command_file(false),
 			    "ax|" PATH_WORDS "eB=file|eHOME=/f|ePASSED=on|"
 			    "eA=1|");
@@ -178,6 +183,24 @@ static void test_env_file(void **state)
 	assert_int_equal(archive_orders(&orders, &options, false, false),
 			 -ENOENT);
 	orders_free(&orders);
+}
+
+/* Beside another command, what is not said is left to that one. */
+static void test_exec(void **state)
+{
+	char *command[] = { (char[]){ "x" }, NULL };
+
+	(void)state;
+	unsetenv("TERM");
+	options = (struct options){ .command = command, NOT_GIVEN };
+	options.devices.vsock.file.path = "guest.sock";
+	assert_string_equal(command_file(false),
+			    "ax|" PATH_WORDS "eHOME=/root|x|");
+	options = (struct options){ .command = command, NOT_GIVEN };
+	options.exec.path = "guest.sock";
+	options.tty = true;
+	options.env[options.env_count++] = "A=1";
+	assert_string_equal(command_file(false), "ax|eTERM=linux|eA=1|t|");
 }
 
 /* A user's own -e does not hide how it says that it is ready. */
@@ -190,6 +213,7 @@ static void test_program(void **state)
 		.command = command,
 		.env = { "MOTE_ARGS=1", "PATH=/p" },
 		.env_count = 2,
+		NOT_GIVEN,
 	};
 	program = true;
 	assert_string_equal(command_file(false),
@@ -206,7 +230,7 @@ static void test_long(void **state)
 
 	(void)state;
 	memset(word, 'x', sizeof(word) - 1);
-	options = (struct options){ .command = command };
+	options = (struct options){ .command = command, NOT_GIVEN };
 	assert_int_equal(strlen(command_file(false)),
 			 2 * (sizeof(word) + 1) + strlen(PATH_WORDS) +
 				 strlen("eHOME=/root|"));
@@ -218,7 +242,7 @@ int main(void)
 		cmocka_unit_test(test_files),	 cmocka_unit_test(test_command),
 		cmocka_unit_test(test_env),	 cmocka_unit_test(test_program),
 		cmocka_unit_test(test_long),	 cmocka_unit_test(test_user),
-		cmocka_unit_test(test_env_file),
+		cmocka_unit_test(test_env_file), cmocka_unit_test(test_exec),
 	};
 
 	/* no terminal: the size of one would show */

@@ -36,6 +36,7 @@ static int made_ready;
 static char logged[8192];
 static int pipes[3][2], saved[3] = { -1, -1, -1 }; /* [2] is not used here */
 static int link_fd;				   /* the guest's end */
+static int joined_fd = -1;			   /* its, of a session */
 
 /* -- in place of the rest of mote ------------------------------------------ */
 
@@ -224,6 +225,9 @@ static int teardown(void **state)
 {
 	(void)state;
 	command_close(&command);
+	if (joined_fd >= 0)
+		close(joined_fd);
+	joined_fd = -1;
 	loop_timer_destroy(&loop, &tick);
 	loop_destroy(&loop);
 	for (int i = 0; i < 3; i++) {
@@ -698,6 +702,145 @@ static void test_not_restored(void **state)
 	assert_int_equal(ended.reason, END_CRASH);
 }
 
+/* -- one more command in another mote's guest -------------------------------
+ */
+
+static void join(size_t word_len)
+{
+	static char word[4 * PROTOCOL_CREDIT];
+	const struct command_options options = { .tty = false };
+	struct orders orders = { .len = 0 };
+	int pair[2];
+
+	memset(word, 'a', sizeof(word) - 1);
+	word[word_len] = 0;
+	assert_int_equal(
+		socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
+	command_join(&command, &options, pair[0]);
+	link_fd = joined_fd = pair[1];
+	orders_add(&orders, RUN_ARGUMENT, word);
+	assert_int_equal(command_take_orders(&command, &orders), 0);
+	assert_int_equal(command_start(&command, &loop, &platform, NULL), 0);
+}
+
+/* It is told at once; then all is as ever. */
+static void join_ready(void)
+{
+	uint8_t payload[PROTOCOL_CHUNK];
+	uint32_t len;
+
+	join(3);
+	assert_int_equal(hear(payload, &len), PROTOCOL_RUN);
+	assert_int_equal(len, 5);
+	assert_string_equal((char *)payload, "aaaa");
+	assert_int_equal(hear(payload, &len), PROTOCOL_RUN);
+	assert_int_equal(len, 0);
+	expect_nothing();
+	say(PROTOCOL_READY, "", 0);
+}
+
+static void test_session(void **state)
+{
+	(void)state;
+	join_ready();
+	say(PROTOCOL_STDOUT, "out", 3);
+	expect_output(1, "out");
+	assert_true(command_signal(&command, SIGTERM));
+	expect_words(PROTOCOL_SIGNAL, SIGTERM, 0);
+	/* Its guest was not stopped, whatever became of this mote. */
+	command_resume(&command);
+	expect_nothing();
+	say_words(PROTOCOL_EXIT, 42, 0);
+	assert_int_equal(ended.reason, END_EXITED);
+	assert_int_equal(ended.status, 42);
+	assert_string_equal(logged, "");
+}
+
+/* Nothing else will say that the guest has ended: it is not waited for. */
+static void test_session_lost(void **state)
+{
+	(void)state;
+	join_ready();
+	say(PROTOCOL_STDOUT, "last", 4);
+	close(joined_fd);
+	joined_fd = -1;
+	spin();
+	assert_int_equal(ended.reason, END_CRASH);
+	assert_int_equal(ended.status, STATUS_CRASH);
+	expect_output(1, "last");
+	assert_string_equal(logged,
+			    "the guest has ended before the command did\n");
+}
+
+/* Why it is refused may come before it has taken what it was to run. */
+static void test_session_refused(void **state)
+{
+	static const uint8_t refusal[] = {
+		PROTOCOL_NOTE,
+		0,
+		0,
+		0,
+		4,
+		0,
+		0,
+		0,
+		'b',
+		'u',
+		's',
+		'y',
+		PROTOCOL_EXIT,
+		0,
+		0,
+		0,
+		8,
+		0,
+		0,
+		0,
+		125,
+		0,
+		0,
+		0,
+		0,
+		0,
+		0,
+		0,
+	};
+
+	(void)state;
+	join(4 * PROTOCOL_CREDIT - 1);
+	/* What comes first has it write once more, before it reads that. */
+	close(pipes[1][0]);
+	pipes[1][0] = -1;
+	assert_int_equal(send(link_fd, refusal, sizeof(refusal), 0),
+			 sizeof(refusal));
+	close(joined_fd);
+	joined_fd = -1;
+	spin();
+	assert_int_equal(ended.reason, END_EXITED);
+	assert_int_equal(ended.status, 125);
+	assert_string_equal(logged, "busy\n");
+}
+
+static void test_session_hostile(void **state)
+{
+	(void)state;
+	join(4 * PROTOCOL_CREDIT - 1);
+	say(PROTOCOL_READY, "", 0);
+	assert_int_equal(ended.reason, END_CRASH);
+	assert_non_null(strstr(logged, "makes no sense"));
+}
+
+/* No more than init would take. */
+static void test_session_long(void **state)
+{
+	struct orders orders = { .len = ORDERS_MAX + 1 };
+
+	(void)state;
+	join(1);
+	assert_int_equal(command_take_orders(&command, &orders), -E2BIG);
+	assert_non_null(strstr(logged, "--exec can have 2097152 of them"));
+}
+
 static void test_restored_asks_late(void **state)
 {
 	(void)state;
@@ -1051,6 +1194,11 @@ int main(void)
 		test(test_program_runs_already),
 		test(test_program_saved_again),
 		test(test_program_restored),
+		test(test_session),
+		test(test_session_lost),
+		test(test_session_refused),
+		test(test_session_hostile),
+		test(test_session_long),
 	};
 
 	signal(SIGPIPE, SIG_IGN);

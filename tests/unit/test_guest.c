@@ -56,6 +56,12 @@ void platform_ready(struct platform *platform)
 	(void)platform;
 }
 
+int platform_create_alone(struct platform *platform)
+{
+	(void)platform;
+	return 0;
+}
+
 void platform_press_button(struct platform *platform)
 {
 	(void)platform;

@@ -246,6 +246,19 @@ static void test_vsock(void **state)
 	assert_int_equal(options.devices.vsock.file.fd, 5);
 }
 
+static void test_exec(void **state)
+{
+	(void)state;
+	accepts("-k k");
+	assert_false(file_is_given(&options.exec));
+	accepts("--exec g.sock -te A=1 -w /src --timeout 3s -- sh -c x");
+	assert_string_equal(options.exec.path, "g.sock");
+	assert_true(options.tty);
+	assert_string_equal(options.command[0], "sh");
+	accepts("--exec fd=5 --sandbox log --user 1:2 --log info -- sh");
+	assert_int_equal(options.exec.fd, 5);
+}
+
 static void test_short_forms(void **state)
 {
 	(void)state;
@@ -685,6 +698,7 @@ int main(void)
 		cmocka_unit_test(test_rates),
 		cmocka_unit_test(test_serial_file),
 		cmocka_unit_test(test_vsock),
+		cmocka_unit_test(test_exec),
 		cmocka_unit_test(test_user),
 		cmocka_unit_test(test_descriptors),
 		cmocka_unit_test(test_short_forms),

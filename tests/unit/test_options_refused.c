@@ -202,6 +202,13 @@ static const struct mistake in_together[] = {
 	{ "-k fd=5 --serial fd=5", "--kernel and --serial both" },
 	{ "-k k --serial fd=9 --events fd=9", "--serial and --events" },
 	{ "-k fd=0", "--kernel takes fd=0, which is stdin" },
+	{ "--exec fd=0 -- sh", "--exec takes fd=0, which is stdin" },
+	{ "--exec s", "--exec: the command is missing: it stands last" },
+	{ "--exec s -k k -- sh", "runs already, and --kernel is of the mote" },
+	{ "--exec s -m 1G -- sh", "runs already, and --memory is of" },
+	{ "--exec s --vsock t -- sh", "runs already, and --vsock is of" },
+	{ "--exec s --check -- sh", "runs already, and --check is of" },
+	{ "--exec s -w src -- sh", "--workdir is a directory of the guest" },
 	{ "-k k --events fd=1", "--events takes fd=1, which is stdout" },
 };
 

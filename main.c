@@ -18,6 +18,7 @@
 #include "boot/initrd.h"
 #include "boot/layout.h"
 #include "boot/machine.h"
+#include "boot/networds.h"
 #include "boot/options/files.h"
 #include "boot/options/options.h"
 #include "boot/snapshot/snapshot.h"
@@ -67,21 +68,41 @@ static int open_console(struct mote *m)
 	return console_open(&m->guest.console, &options);
 }
 
-/* What mote's init is told: it is in an initrd, or waits for it. */
-static int give_orders(struct mote *m, bool no_serial, bool program)
+/* Each guest's own; one that is restored is told when its MACs are known. */
+static void add_networks(const struct mote *m, struct orders *orders)
 {
+	char order[NETWORDS_BYTES];
+
+	for (unsigned i = 0; i < m->options.devices.net_count; i++)
+		if (networds_order(order, &m->options.devices.nets[i],
+				   m->devices.net[i].mac))
+			orders_add(orders, RUN_NET, order);
+}
+
+/* What mote's init is told: it is in an initrd, or waits for it. */
+static int give_orders(struct mote *m)
+{
+	const struct options *o = &m->options;
 	struct orders orders = { .len = 0 };
 	int error = 0, fd;
+	size_t kept;
 
-	if (m->options.command)
-		error = archive_orders(&orders, &m->options, no_serial,
-				       program);
+	if (!options_have_command(o))
+		return 0;
+	if (o->command)
+		error = archive_orders(&orders, o,
+				       o->serial.kind != CONSOLE_STDIO,
+				       o->snapshot.on == SNAPSHOT_ON_PROGRAM);
+	kept = orders.len;
 	if (!error && !snapshot_restores(&m->snapshot)) {
-		fd = archive_create(&m->options, &orders);
+		add_networks(m, &orders);
+		fd = orders.failed ? log_errno("malloc")
+				   : archive_create(o, &orders);
 		if (fd < 0)
 			error = fd;
 		else
 			files_add_initrd(&m->files, fd, "of the command");
+		orders.len = kept;
 	}
 	if (!error && snapshot_keeps_orders(&m->snapshot))
 		error = command_take_orders(&m->guest.command, &orders);
@@ -113,7 +134,7 @@ static int open_command(struct mote *m)
 	vsock->internal = true;
 	vsock->internal_port = PROTOCOL_PORT;
 	vsock->internal_fd = command_take_vsock(&m->guest.command);
-	return give_orders(m, !options.serial, options.program);
+	return 0;
 }
 
 /*
@@ -354,6 +375,8 @@ static int open_everything(struct mote *m)
 		error = open_console(m);
 	if (!error)
 		error = devices_open(&m->devices, &m->options.devices, o->cpus);
+	if (!error)
+		error = give_orders(m);
 	if (!error)
 		error = vm_open(&m->vm, &o->kvm);
 	if (!error && o->cpus > m->vm.cpus_max) {

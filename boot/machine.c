@@ -14,6 +14,7 @@
 #include "boot/initrd.h"
 #include "boot/kernel.h"
 #include "boot/layout.h"
+#include "boot/networds.h"
 #include "cpu/command/protocol.h"
 #include "cpu/entry.h"
 #include "cpu/vm.h"
@@ -114,6 +115,8 @@ static int make_cmdline(struct cmdline *line, const struct options *options,
 
 	*line = (struct cmdline){ .len = 0 };
 	error = add_root_words(line, &options->devices);
+	if (!options->command && !error)
+		error = networds_add(line, &options->devices);
 	if (options->command && !error)
 		error = cmdline_add(line, "rdinit=/" RUN_INIT);
 	if (options->cmdline && !error)

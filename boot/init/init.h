@@ -35,6 +35,15 @@ static inline void sys_sleep_ms(long ms)
 	SYS(nanosleep, time, 0);
 }
 
+/* Since the machine's start, what it was paused for included. */
+static inline long sys_now_ms(void)
+{
+	long time[2] = { 0, 0 };
+
+	SYS(clock_gettime, 7 /* CLOCK_BOOTTIME */, time);
+	return time[0] * 1000 + time[1] / 1000000;
+}
+
 /* -- text.c: strings, small files, words of the kernel's command line ------ */
 
 void *memcpy(void *to, const void *from, size_t len);
@@ -59,6 +68,8 @@ struct text {
 };
 struct text *text_add(struct text *text, const char *more);
 struct text *text_add_number(struct text *text, unsigned number);
+/* Of IPv4: "192.0.2.1". */
+struct text *text_add_address(struct text *text, const uint8_t bytes[4]);
 
 /* Zeroed memory that is never freed; NULL where there is no more. */
 void *text_alloc(size_t size);
@@ -170,13 +181,100 @@ bool clock_is_asked(void);
 void clock_await(void); /* its answer, and sets the clock; so does: */
 void clock_obey(const struct frame *frame); /* a TIME that has come */
 
-/* -- net.c: lo and ip= ----------------------------------------------------- */
+/* -- link.c: network interfaces -------------------------------------------- */
+
+#define LINK_MAC_TEXT 17 /* characters of "02:00:00:00:00:01" */
+
+struct link {
+	char name[16];
+	unsigned index;
+	uint8_t mac[6];
+};
+
+struct address {
+	uint8_t bytes[16];
+	uint8_t len; /* 4, or 16 of IPv6; 0: none */
+	uint8_t prefix;
+};
+
+struct route {
+	struct address to, via; /* via none: on the interface's own network */
+	unsigned metric;
+};
+
+/* An interface by its name, or its MAC in small digits; false: there is none.
+ */
+bool link_named(struct link *link, const char *name);
+bool link_found(struct link *link, const char *mac);
+
+bool link_is_up(const struct link *link);
+long link_set_up(const struct link *link, bool up);
+long link_set_mac(const struct link *link, const char *mac);
+void link_set_mtu(const struct link *link, unsigned mtu);
+void link_clear(const struct link *link); /* down, and without addresses */
+
+/* 0, also where it is there already, or -errno. */
+long link_add_address(const struct link *link, const struct address *address);
+long link_add_route(const struct link *link, const struct route *route);
+void link_remove_address(const struct link *link,
+			 const struct address *address);
+void link_remove_route(const struct link *link, const struct route *route);
+
+/* Addresses of IPv6 are good at once, without a question who else has them. */
+void link_trust_addresses(const struct link *link);
+
+struct link_v6 {
+	bool tentative; /* one is not to be used yet */
+	bool global;
+};
+struct link_v6 link_look_at_v6(const struct link *link);
+/* Until none is tentative, or so long. */
+void link_await_v6(const struct link *link, unsigned ms);
+
+/* -- resolve.c: /etc/hosts and /etc/resolv.conf ---------------------------- */
+
+void resolve_set_name(const char *name, const char *address);
+
+#define RESOLVE_PARTS	16 /* interfaces */
+#define RESOLVE_SERVERS 3  /* as many as a C library asks */
+
+/* What an interface knows: shared by all processes of init's. */
+struct resolve_part {
+	char search[256];
+	char server[RESOLVE_SERVERS][46]; /* "": none */
+};
+struct resolve_part *resolve_part(unsigned i);
+
+/* All of it, into /etc/resolv.conf; false where there is no such file. */
+bool resolve_write(void);
+
+/* -- dhcp.c: an address by DHCP -------------------------------------------- */
+
+struct dhcp_options {
+	struct link link;
+	unsigned metric;	       /* of its routes */
+	unsigned number;	       /* of its resolve_part */
+	bool has_gateway, has_servers; /* the user's, so not its */
+};
+
+/*
+ * Starts a process that gets an address and keeps it; its number or -errno. A
+ * long can be read from *report when there is one: 0; or -errno, and the
+ * process has ended. *options must last.
+ */
+long dhcp_start(const struct dhcp_options *options, int *report);
+
+/* -- net.c: the network ---------------------------------------------------- */
 
 /* `hostname`: NULL where the kernel's command line says it. */
 void net_start(const char *hostname);
 void net_set_name(const char *name);
 void net_set_mac(const char *order); /* see RUN_MAC */
 
+/* RUN_NET's string, which must last; then net_start, or in a guest that was
+ * restored net_apply, does it. */
+void net_add_order(const char *order);
+void net_apply(void);
 /* -- session.c: more commands, beside the first one ------------------------ */
 
 /* Opens the port for them, once, where that is wanted. */

@@ -11,7 +11,7 @@
  *	3. root_load_drivers	for kernels that have virtio as modules
  *	4. stream_dial		connects to mote; from now on failures go there
  *	5. root_enter		makes the root disk /, if there is one
- *	6. net_start		lo, and the address that ip= gives
+ *	6. net_start		lo, and the networks that it is told of
  *	7. clock_await		the time, which it has asked for meanwhile
  *	8. stream_ready		tells mote, which may take a snapshot of this
  *	   orders_ask		moment: a guest restored from it is told then
@@ -27,7 +27,8 @@
  * said before: that is what makes one snapshot good for any command.
  *
  * Calls go one way: main -> relay -> child -> user, orders, session -> net,
- * clock, root -> disk -> stream -> text (init.h declares all of it). So any stage may end the guest with stream_fail,
+ * clock, root -> dhcp, disk -> lease, link, resolve -> stream -> text
+ * (init.h declares all of it). So any stage may end the guest with stream_fail,
  * and none returns an error.
  *
  * For example `mote ... -- cat`: RUN_FILE holds the orders "acat" and, for each

@@ -1,153 +1,366 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The network, as far as it needs no program: lo is up, the machine's own name
- * leads to an address, and where the command line has ip= the interface that it
- * names gets its address, as a kernel with CONFIG_IP_PNP would do it
- * (Documentation/admin-guide/nfs/nfsroot.rst):
+ * The network: lo is up, the machine's own name leads to an address, and each
+ * interface that mote tells of (RUN_NET) gets what the command line gives it:
+ *
+ *	MAC WORD...	"02:00:00:00:00:01 ip=0a090002/18 gw=0a090001"
+ *	ip=HEX/LEN	an address: 8 digits, or 32 for IPv6; and its prefix
+ *	ip=dhcp		one of a DHCP server's (dhcp.c)
+ *	gw=HEX		the default route
+ *	dns=TEXT	for /etc/resolv.conf
+ *
+ * LEN is in hexadecimal, too. IPv6 is configured by the kernel, from the
+ * advertisements of routers, wherever an interface is up.
+ *
+ * Before there was that, the kernel's own word was all, and still counts: the
+ * interface that ip= names gets its address, as a kernel with CONFIG_IP_PNP
+ * would do it (Documentation/admin-guide/nfs/nfsroot.rst):
  *
  *	ip=CLIENT:SERVER:GATEWAY:NETMASK:HOSTNAME:DEVICE:AUTOCONF
  *
- * SERVER and AUTOCONF are ignored: there is no DHCP here. Without HOSTNAME,
- * hostname= is it, which a kernel before Linux 6.0 does not know. What mote
- * says of it (RUN_HOSTNAME) counts more than both.
+ * SERVER and AUTOCONF are ignored. Without HOSTNAME, hostname= is it, which a
+ * kernel before Linux 6.0 does not know. What mote says of it (RUN_HOSTNAME)
+ * counts more than both.
+ *
+ * The command starts when all of it is there, or a time has passed: then its
+ * user is told, and DHCP goes on.
  */
 #include <errno.h>
-#include <net/if.h>
-#include <net/if_arp.h>
-#include <net/route.h>
-#include <netinet/in.h>
-#include <sys/ioctl.h>
-#include <sys/mount.h>
-#include <sys/socket.h>
+#include <poll.h>
+#include <signal.h>
+#include <sys/wait.h>
 
 #include "boot/init/init.h"
 
-#define MAC_TEXT 17 /* characters */
+#define NETS	RESOLVE_PARTS
+#define WORDS	16u
+#define METRIC	100u  /* of the first interface; the next ones' are more */
+#define WAIT_MS 10000 /* for DHCP; with an address of IPv6 less is enough */
+#define V6_MS	2000
+#define STEP_MS 100
+#define DAD_MS	1000 /* for what does not take any time, without a check */
 
 enum ip_field { CLIENT, SERVER, GATEWAY, NETMASK, HOSTNAME, DEVICE, FIELDS };
 
 static const char *net_field[FIELDS];
+
+static struct net {
+	const char *words; /* its order, behind the MAC; NULL: not used */
+	struct dhcp_options dhcp;
+	long client; /* a process; 0: none */
+	int report;  /* what it says of its first lease; -1: nothing more */
+} nets[NETS];
+
+static const char *net_orders[NETS]; /* that nothing was done about */
+static unsigned net_order_count;
+
+/* -- the kernel's word ----------------------------------------------------- */
 
 static bool net_has_address(void)
 {
 	return *net_field[CLIENT] >= '0' && *net_field[CLIENT] <= '9';
 }
 
-static void net_copy_name(char to[IFNAMSIZ], const char *name)
-{
-	for (size_t i = 0; i < IFNAMSIZ - 1 && name[i]; i++)
-		to[i] = name[i];
-}
-
-static long net_set_up(int fd, const char *name, bool up)
-{
-	struct ifreq request = { .ifr_flags = 0 };
-	short flags;
-	long result;
-
-	net_copy_name(request.ifr_name, name);
-	result = SYS(ioctl, fd, SIOCGIFFLAGS, &request);
-	flags = request.ifr_flags;
-	request.ifr_flags = (short)(up ? flags | IFF_UP : flags & ~IFF_UP);
-	return result || request.ifr_flags == flags
-		       ? result
-		       : SYS(ioctl, fd, SIOCSIFFLAGS, &request);
-}
-
 /* "192.0.2.1"; false where it is nothing of the kind. */
-static bool net_parse_address(const char *text, struct sockaddr *to)
+static bool net_parse_address(const char *text, struct address *to)
 {
-	struct sockaddr_in address = { .sin_family = AF_INET };
-	uint32_t value = 0;
-
-	for (int i = 0; i < 4; i++) {
+	*to = (struct address){ .len = 4 };
+	for (unsigned i = 0; i < to->len; i++) {
 		const char *before = text;
 
-		value = value << 8 | (text_number(&text) & 0xff);
+		to->bytes[i] = (uint8_t)text_number(&text);
 		if (text == before || *text != (i < 3 ? '.' : '\0'))
 			return false;
 		text++;
 	}
-	address.sin_addr.s_addr = __builtin_bswap32(value);
-	memcpy(to, &address, sizeof(*to));
 	return true;
 }
 
-static long net_set_address(int fd)
+/* Without a mask it is that of the address's class (RFC 791, 2.3). */
+static uint8_t net_read_prefix(const uint8_t *address)
 {
-	struct ifreq request = { .ifr_flags = 0 };
-	struct rtentry route = { .rt_flags = RTF_UP | RTF_GATEWAY };
-	long result = -EINVAL;
+	struct address mask;
+	uint8_t prefix = 0;
 
-	net_copy_name(request.ifr_name, net_field[DEVICE]);
-	if (net_parse_address(net_field[CLIENT], &request.ifr_addr))
-		result = SYS(ioctl, fd, SIOCSIFADDR, &request);
-	if (!result &&
-	    net_parse_address(net_field[NETMASK], &request.ifr_netmask))
-		result = SYS(ioctl, fd, SIOCSIFNETMASK, &request);
+	if (!net_parse_address(net_field[NETMASK], &mask))
+		return *address < 128 ? 8 : *address < 192 ? 16 : 24;
+	while (prefix < 32 && mask.bytes[prefix / 8] >> (7 - prefix % 8) & 1)
+		prefix++;
+	return prefix;
+}
+
+static long net_obey_kernel_word(void)
+{
+	struct route route = { .to.len = 4 };
+	struct address address;
+	struct link link;
+	long result;
+
+	if (!net_parse_address(net_field[CLIENT], &address))
+		return -EINVAL;
+	if (!link_named(&link, net_field[DEVICE]))
+		return -ENODEV;
+	address.prefix = net_read_prefix(address.bytes);
+	result = link_add_address(&link, &address);
 	if (!result)
-		result = net_set_up(fd, net_field[DEVICE], true);
-	if (result || !net_parse_address(net_field[GATEWAY], &route.rt_gateway))
-		return result;
-	route.rt_dst.sa_family = route.rt_genmask.sa_family = AF_INET;
-	result = SYS(ioctl, fd, SIOCADDRT, &route);
-	return result == -EEXIST ? 0 : result;
-}
-
-/* Is it a word of a file like /etc/hosts? A comment's do not count. */
-static bool net_has_name(const char *hosts, const char *name)
-{
-	while (*hosts) {
-		const char *rest = text_after(hosts, name);
-
-		if (rest && (*rest <= ' ' || *rest == '#'))
-			return true;
-		while (*hosts > ' ' && *hosts != '#')
-			hosts++;
-		if (*hosts == '#')
-			while (*hosts && *hosts != '\n')
-				hosts++;
-		while (*hosts && *hosts <= ' ')
-			hosts++;
-	}
-	return false;
-}
-
-/*
- * A machine finds itself by its name. The root's own /etc/hosts is not written
- * to, which may be on somebody's disk: a file of the guest's memory lies over
- * it, as in a container. Where there is none, an empty one is made for that.
- */
-static void net_resolve_name(const char *name, const char *address)
-{
-	static const char path[] = "/run/hosts", target[] = "/etc/hosts";
-	const int flags = O_WRONLY | O_CREAT | O_CLOEXEC;
-	struct text line = { .len = 0 };
-	size_t len;
-	const char *hosts = text_load(target, &len);
-	int fd;
-
-	if (net_has_name(hosts, name))
-		return;
-	if (!len)
-		text_add(&line, "127.0.0.1\tlocalhost\n::1\tlocalhost\n");
-	text_add(text_add(&line, address), "\t");
-	text_add(text_add(&line, name), "\n");
-	fd = (int)SYS(open, path, flags, 0644);
-	SYS(write, fd, line.bytes, line.len);
-	SYS(write, fd, hosts, len);
-	SYS(close, fd);
-	SYS(mkdir, "/etc", 0755);
-	SYS(close, SYS(open, target, flags, 0644));
-	SYS(mount, path, target, NULL, MS_BIND, NULL);
+		result = link_set_up(&link, true);
+	if (!result && net_parse_address(net_field[GATEWAY], &route.via))
+		result = link_add_route(&link, &route);
+	return result;
 }
 
 void net_set_name(const char *name)
 {
 	SYS(sethostname, name, text_len(name));
 	/* Debian's address for a machine that has no fixed one of its own */
-	net_resolve_name(name,
+	resolve_set_name(name,
 			 net_has_address() ? net_field[CLIENT] : "127.0.1.1");
+}
+
+/* -- mote's orders --------------------------------------------------------- */
+
+/* "0a090002/18", up to a blank. */
+static struct address net_read_hex(const char *text)
+{
+	struct address a = { .len = 0 };
+
+	for (; *text > ' ' && *text != '/'; text += 2)
+		if (a.len < sizeof(a.bytes))
+			a.bytes[a.len++] = text_hex(text);
+	if (*text == '/')
+		a.prefix = text_hex(text + 1);
+	return a;
+}
+
+/* What follows KEY=, of the `nth` word that has it; NULL: there are no more. */
+static const char *net_word(const struct net *net, const char *key,
+			    unsigned nth)
+{
+	const char *at = net->words, *rest;
+
+	while (*at) {
+		at += *at == ' ';
+		rest = text_after(at, key);
+		if (rest && !nth--)
+			return rest;
+		while (*at > ' ')
+			at++;
+	}
+	return NULL;
+}
+
+static bool net_wants_dhcp(const struct net *net)
+{
+	const char *value = NULL;
+
+	for (unsigned i = 0; (value = net_word(net, "ip=", i)); i++)
+		if (text_after(value, "dhcp"))
+			return true;
+	return false;
+}
+
+static void net_add_addresses(const struct net *net)
+{
+	const struct link *link = &net->dhcp.link;
+	const char *value;
+	long result = 0;
+
+	for (unsigned i = 0; (value = net_word(net, "ip=", i)); i++) {
+		const struct address a = net_read_hex(value);
+
+		if (text_after(value, "dhcp"))
+			continue;
+		result = link_add_address(link, &a);
+		if (result)
+			break;
+	}
+	for (unsigned i = 0; !result && (value = net_word(net, "gw=", i));
+	     i++) {
+		struct route route = { .via = net_read_hex(value),
+				       .metric = net->dhcp.metric };
+
+		route.to.len = route.via.len;
+		result = link_add_route(link, &route);
+	}
+	if (result)
+		stream_note("cannot set up the network as in --net ip=",
+			    link->name, result);
+}
+
+static void net_tell_servers(struct net *net)
+{
+	struct resolve_part *part = resolve_part(net->dhcp.number);
+	const char *value;
+
+	memset(part, 0, sizeof(*part));
+	for (unsigned i = 0; i < RESOLVE_SERVERS; i++) {
+		value = net_word(net, "dns=", i);
+		if (!value)
+			break;
+		net->dhcp.has_servers = true;
+		for (unsigned n = 0;
+		     n < sizeof(part->server[i]) - 1 && value[n] > ' '; n++)
+			part->server[i][n] = value[n];
+	}
+}
+
+static void net_stop_client(struct net *net)
+{
+	if (!net->client)
+		return;
+	SYS(kill, net->client, SIGKILL);
+	SYS(wait4, net->client, NULL, 0, NULL);
+	net->client = 0;
+}
+
+/*
+ * The interface is up before anything is asked for, so that its solicitation of
+ * routers, of IPv6, is the first of all packets: who answers both has answered
+ * that when DHCP's last answer comes.
+ */
+static void net_configure(struct net *net)
+{
+	struct dhcp_options *dhcp = &net->dhcp;
+	const char *value;
+	long result;
+
+	net->report = -1;
+	dhcp->has_gateway = dhcp->has_servers = false;
+	dhcp->metric = METRIC + dhcp->number;
+	for (unsigned i = 0; (value = net_word(net, "gw=", i)); i++)
+		dhcp->has_gateway |= net_read_hex(value).len == 4;
+	net_tell_servers(net);
+	link_trust_addresses(&dhcp->link);
+	result = link_set_up(&dhcp->link, true);
+	if (!result)
+		net_add_addresses(net);
+	if (!result && net_wants_dhcp(net)) {
+		link_await_v6(&dhcp->link, DAD_MS);
+		result = dhcp_start(dhcp, &net->report);
+		if (result > 0)
+			net->client = result;
+	}
+	if (result < 0)
+		stream_note("cannot set up the network", dhcp->link.name,
+			    result);
+}
+
+static struct net *net_find(unsigned index)
+{
+	for (unsigned i = 0; i < NETS; i++)
+		if (nets[i].words && nets[i].dhcp.link.index == index)
+			return &nets[i];
+	return NULL;
+}
+
+/* A slot is the interface's for good: in a guest that was restored there are
+ * orders for the same ones. */
+static void net_obey(const char *order)
+{
+	struct link link;
+	struct net *net;
+	unsigned i = 0;
+
+	if (!link_found(&link, order)) {
+		stream_note("this kernel has no driver for the network "
+			    "interface",
+			    order, 0);
+		return;
+	}
+	net = net_find(link.index);
+	if (net) {
+		net_stop_client(net);
+		link_clear(&link);
+	} else {
+		while (i < NETS - 1 && nets[i].words)
+			i++;
+		net = &nets[i];
+		net->dhcp.number = i;
+	}
+	net->words = order + LINK_MAC_TEXT;
+	net->dhcp.link = link;
+	net_configure(net);
+}
+
+/* -- until it is there ----------------------------------------------------- */
+
+static void net_end_wait(struct net *net)
+{
+	SYS(close, net->report);
+	net->report = -1;
+}
+
+static void net_hear(struct net *net)
+{
+	long result = -EIO;
+
+	SYS(read, net->report, &result, sizeof(result));
+	net_end_wait(net);
+	if (result)
+		stream_note(result == -EAFNOSUPPORT
+				    ? "there is no DHCP without packet sockets "
+				      "(CONFIG_PACKET) in the guest's kernel"
+				    : "cannot set up the network by DHCP",
+			    net->dhcp.link.name, result);
+}
+
+/* False where nothing more is to be waited for. */
+static bool net_wait_step(int waited_ms)
+{
+	struct pollfd fd[NETS];
+	const struct timespec step = { 0, STEP_MS * 1000000L };
+	bool waits = false;
+
+	for (unsigned i = 0; i < NETS; i++) {
+		struct net *net = &nets[i];
+
+		fd[i] = (struct pollfd){ -1, POLLIN, 0 };
+		if (!net->words || net->report < 0)
+			continue;
+		if (waited_ms >= WAIT_MS)
+			stream_note(
+				"no DHCP server answers; the command starts "
+				"without an address of",
+				net->dhcp.link.name, 0);
+		if (waited_ms >= WAIT_MS ||
+		    (waited_ms >= V6_MS &&
+		     link_look_at_v6(&net->dhcp.link).global))
+			net_end_wait(net);
+		fd[i].fd = net->report;
+		waits |= net->report >= 0;
+	}
+	if (waits && SYS(ppoll, fd, NETS, &step, NULL, sizeof(uint64_t)) > 0)
+		for (unsigned i = 0; i < NETS; i++)
+			if (fd[i].revents)
+				net_hear(&nets[i]);
+	return waits;
+}
+
+void net_apply(void)
+{
+	const long begun = sys_now_ms();
+
+	if (!net_order_count)
+		return;
+	for (unsigned i = 0; i < net_order_count; i++)
+		net_obey(net_orders[i]);
+	net_order_count = 0;
+	while (net_wait_step((int)(sys_now_ms() - begun)))
+		;
+	for (unsigned i = 0; i < NETS; i++)
+		if (nets[i].words)
+			link_await_v6(&nets[i].dhcp.link, DAD_MS);
+	if (!resolve_write())
+		stream_note("names of other machines are not known: the root "
+			    "disk has no /etc/resolv.conf, and none is made on "
+			    "a disk that is kept; an empty one is enough",
+			    NULL, 0);
+}
+
+void net_add_order(const char *order)
+{
+	if (net_order_count < NETS)
+		net_orders[net_order_count++] = order;
 }
 
 void net_start(const char *hostname)
@@ -156,11 +369,11 @@ void net_start(const char *hostname)
 	const char *name = text_word("hostname");
 	static struct text fields;
 	char *at = fields.bytes;
-	int fd = (int)SYS(socket, AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	struct link lo;
 	long result;
 
-	if (fd >= 0)
-		net_set_up(fd, "lo", true);
+	if (link_named(&lo, "lo"))
+		link_set_up(&lo, true);
 	text_add(&fields, ip ? ip : "");
 	for (int i = 0; i < FIELDS; i++) {
 		net_field[i] = at;
@@ -177,70 +390,44 @@ void net_start(const char *hostname)
 		net_field[HOSTNAME] = hostname;
 	net_set_name(net_field[HOSTNAME]);
 	if (net_has_address()) {
-		result = fd < 0 ? fd : net_set_address(fd);
+		result = net_obey_kernel_word();
 		if (result)
 			stream_note("cannot set up the network as in ip=", ip,
 				    result);
 	}
-	SYS(close, fd);
+	net_apply();
 }
 
-/* -- another address ------------------------------------------------------ */
-
-/* The interface that has it: its name, in `names`; or NULL. */
-static const char *net_find(struct names *names, const char *mac)
-{
-	const char *name;
-	char has[32];
-
-	if (!names_open(names, "/sys/class/net"))
-		return NULL;
-	while ((name = names_next(names))) {
-		struct text path = { .len = 0 };
-
-		text_add(text_add(&path, "/sys/class/net/"), name);
-		text_read(text_add(&path, "/address")->bytes, has, sizeof(has));
-		if (!memcmp(has, mac, MAC_TEXT)) {
-			SYS(close, names->fd);
-			return name;
-		}
-	}
-	return NULL;
-}
+/* -- another address ------------------------------------------------------- */
 
 /*
  * There is none without its driver, and nothing to be done. It is down
  * meanwhile, where it was up: so what the kernel makes of the address (IPv6) is
- * made again. Routes through a gateway are gone then.
+ * made again. Routes through a gateway are gone then. Where it had its address
+ * by DHCP, an order that follows has it ask anew.
  */
 void net_set_mac(const char *order)
 {
-	const char *mac = order + MAC_TEXT + 1;
-	struct names names;
-	const char *name = net_find(&names, order);
-	struct ifreq request = { .ifr_flags = 0 };
-	int fd = (int)SYS(socket, AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	const char *mac = order + LINK_MAC_TEXT + 1;
+	struct link link;
+	struct net *net;
 	bool was_up;
-	long result = 0;
+	long result;
 
-	if (name) {
-		net_copy_name(request.ifr_name, name);
-		SYS(ioctl, fd, SIOCGIFFLAGS, &request);
-		was_up = request.ifr_flags & IFF_UP;
-		net_set_up(fd, name, false);
-		request.ifr_hwaddr.sa_family = ARPHRD_ETHER;
-		for (int i = 0; i < 6; i++)
-			request.ifr_hwaddr.sa_data[i] =
-				(char)text_hex(mac + 3 * i);
-		result = SYS(ioctl, fd, SIOCSIFHWADDR, &request);
-		if (was_up)
-			net_set_up(fd, name, true);
-		if (!result && was_up && net_has_address() &&
-		    text_same(name, net_field[DEVICE]))
-			result = net_set_address(fd);
-	}
+	if (!link_found(&link, order))
+		return;
+	net = net_find(link.index);
+	if (net)
+		net_stop_client(net);
+	was_up = link_is_up(&link);
+	link_set_up(&link, false);
+	result = link_set_mac(&link, mac);
+	if (was_up)
+		link_set_up(&link, true);
+	if (!result && was_up && net_has_address() &&
+	    text_same(link.name, net_field[DEVICE]))
+		result = net_obey_kernel_word();
 	if (result)
 		stream_note("cannot give an interface another address", mac,
 			    result);
-	SYS(close, fd);
 }

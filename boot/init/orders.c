@@ -71,6 +71,9 @@ static void read_order(struct run *run, char *text)
 	case RUN_MAC:
 		net_set_mac(text);
 		break;
+	case RUN_NET:
+		net_add_order(text);
+		break;
 	default:
 		break;
 	}
@@ -197,6 +200,7 @@ void orders_ask(struct run *run)
 	read_orders(run, text, (size_t)len, NULL);
 	if (run->hostname)
 		net_set_name(run->hostname);
+	net_apply();
 	clock_await();
 }
 

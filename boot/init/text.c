@@ -103,6 +103,13 @@ struct text *text_add_number(struct text *text, unsigned number)
 	return text_add(text, at);
 }
 
+struct text *text_add_address(struct text *text, const uint8_t bytes[4])
+{
+	for (int i = 0; i < 4; i++)
+		text_add_number(text_add(text, i ? "." : ""), bytes[i]);
+	return text;
+}
+
 void *text_alloc(size_t size)
 {
 	const long at = (SYS(brk, 0) + 15) & ~15L, end = at + (long)size;

@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "boot/options/address.h"
 #include "mem/util.h"
 
 /* The file is replaced by one that mote makes, from what the guest writes. */
@@ -459,6 +460,7 @@ int options_check(struct options *options)
 		check_root_disk, check_sandbox,	 check_command,
 		check_serial,	 check_stdio,	 check_disk_sizes,
 		check_name,	 check_hostname, check_as,
+		options_check_addresses,
 	};
 	int error = 0;
 

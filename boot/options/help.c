@@ -52,7 +52,7 @@ void options_add_syntax(struct option_text *to,
 		optparse_add(to, "[,%s%s", key->name,
 			     option_takes_value(key) ? "=" : "");
 		add_value_syntax(to, key);
-		optparse_add(to, "]");
+		optparse_add(to, key->times ? "]..." : "]");
 	}
 }
 

@@ -533,9 +533,16 @@ static struct option_file *stored_file(const struct option_field *field,
 	return at;
 }
 
+/* Of a key that may be given several times. */
+static void *stored_place(void *target, unsigned i)
+{
+	return (char *)target + i * sizeof(const char *);
+}
+
 static void store_default(const struct option_field *field, void *target)
 {
-	store_value(field, target, field->initial);
+	for (unsigned i = 0; i < (field->times ? field->times : 1); i++)
+		store_value(field, stored_place(target, i), field->initial);
 	if (stores_file(field))
 		*stored_file(field, target) =
 			(struct option_file){ .path = NULL, .fd = -1 };
@@ -645,6 +652,23 @@ static const struct option_field *find_key(const struct option_where *where,
 	return NULL;
 }
 
+/* Where the value of a key goes; NULL: all places are taken. */
+static void *free_place(const struct option_field *key, void *element)
+{
+	const char *taken;
+
+	if (!key->times)
+		return element;
+	for (unsigned i = 0; i < key->times; i++) {
+		void *place = stored_place(element, i);
+
+		memcpy(&taken, (char *)place + key->offset, sizeof(taken));
+		if (!taken)
+			return place;
+	}
+	return NULL;
+}
+
 static int set_key(struct option_where where, const struct option_entry *entry,
 		   const char *part, uint64_t *seen, void *element)
 {
@@ -655,7 +679,7 @@ static int set_key(struct option_where where, const struct option_entry *entry,
 	if (!key)
 		return -EINVAL;
 	bit = 1ULL << (key - entry->keys);
-	if (*seen & bit)
+	if (*seen & bit && !key->times)
 		return optparse_fail(&where, key->name, "is given twice");
 	*seen |= bit;
 	if (!option_takes_value(key) && part[len])
@@ -665,6 +689,12 @@ static int set_key(struct option_where where, const struct option_entry *entry,
 				     "needs a value, for example %s=%s",
 				     key->name, key->example);
 	where.key = key->name;
+	element = free_place(key, element);
+	if (!element)
+		return optparse_fail(&where, NULL,
+				     "given more than %u times, which is the "
+				     "most there can be",
+				     key->times);
 	return optparse_value(&where, key, part + len + !!part[len], element);
 }
 

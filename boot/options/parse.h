@@ -61,7 +61,9 @@ struct option_field {
 	enum option_kind kind;
 	size_t offset, file_offset; /* in the struct that is filled */
 	uint64_t min, max, unit;
-	uint64_t initial;			     /* the default */
+	uint64_t initial; /* the default */
+	unsigned times; /* a key's, of OPTION_STRING, which is stored in so many
+			 * places, up to a NULL; 0: it is given once */
 	const char *value;			     /* placeholder: "SIZE" */
 	const char *example;			     /* a good value */
 	const struct option_choice *choices;	     /* up to a NULL name */

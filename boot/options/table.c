@@ -58,6 +58,11 @@
 #define STRING(name, member, min_, max_, value_, example_)                     \
 	FIELD(OPTION_STRING, const char *, name, member, .min = (min_),        \
 	      .max = (max_), .value = (value_), .example = (example_))
+/* A key that may be given as often as `member` has elements. */
+#define STRINGS(name_, member, min_, max_, value_, example_)                   \
+	.kind = OPTION_STRING, .offset = AT(member[0], const char *),          \
+	.times = ARRAY_LEN(MEMBER(member)), .name = (name_), .min = (min_),    \
+	.max = (max_), .value = (value_), .example = (example_)
 #define NUMBER(name, member, min_, max_, initial_, value_, example_)           \
 	FIELD(OPTION_NUMBER, unsigned, name, member, .min = (min_),            \
 	      .max = (max_), .initial = (initial_), .value = (value_),         \
@@ -299,6 +304,24 @@ static const struct option_field net_keys[] = {
 	    "At most so many bytes a second, each way."),
 	KEY(NUMBER("pps", NET(packets_per_s), 0, 1000000000, 0, "N", "10000"),
 	    "At most so many packets a second, each way."),
+	KEY(STRINGS("ip", NET(ip), 2, 49, "ADDR/LEN|dhcp|off", "10.0.2.15/24"),
+	    "The guest's address, of IPv4 or IPv6, with the length of its "
+	    "network's prefix; repeat for more. dhcp: a DHCP server says it, "
+	    "and the gateway, DNS servers and MTU, too; the command starts "
+	    "when it has, or after 10 seconds. off, or no ip=: the interface "
+	    "is left alone. Addresses of IPv6 that routers advertise come by "
+	    "themselves where an interface is up. Without a command the kernel "
+	    "is told by its word ip=, which is for one interface and IPv4, and "
+	    "which it obeys if it was built with CONFIG_IP_PNP."),
+	KEY(STRINGS("gw", NET(gw), 2, 45, "ADDR", "10.0.2.2"),
+	    "The guest's gateway; one for IPv4, one for IPv6. Of several "
+	    "interfaces' the first one's counts. One that is given counts more "
+	    "than a DHCP server's."),
+	KEY(STRINGS("dns", NET(dns), 2, 45, "ADDR", "10.0.2.3"),
+	    "A DNS server, for the guest's /etc/resolv.conf, up to three "
+	    "times; "
+	    "in place of a DHCP server's. The file itself is not written to: "
+	    "another one lies over it while the guest runs."),
 	{ 0 },
 };
 

@@ -14,6 +14,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "boot/networds.h"
 #include "boot/options/words.h"
 #include "boot/snapshot/memory.h"
 #include "boot/snapshot/parts.h"
@@ -210,6 +211,10 @@ static void load_identity(struct snapshot *s)
 		if (memcmp(net->saved_mac, net->mac, sizeof(net->mac)) != 0)
 			command_tell_mac(&g->command, net->saved_mac, net->mac);
 	}
+	for (unsigned i = 0; i < o->net_count; i++)
+		if (networds_order(order, &o->nets[i],
+				   s->on.devices->net[i].mac))
+			command_tell_net(&g->command, order);
 }
 
 /* Memory is mapped; a layer is read all the time. */

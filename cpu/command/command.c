@@ -955,6 +955,12 @@ void command_tell_mac(struct command *c, const uint8_t was[6],
 		orders_add_mac(&c->orders, was, is);
 }
 
+void command_tell_net(struct command *c, const char *order)
+{
+	if (c->on)
+		orders_add(&c->orders, RUN_NET, order);
+}
+
 /* -- the end -------------------------------------------------------------- */
 
 void command_listen(struct command *c)

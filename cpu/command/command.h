@@ -139,6 +139,9 @@ void command_restored(struct command *command, const char *hostname);
 void command_tell_mac(struct command *command, const uint8_t was[6],
 		      const uint8_t is[6]);
 
+/* After that: what an interface is to use, as RUN_NET. */
+void command_tell_net(struct command *command, const char *order);
+
 /* What it needs of the host (cpu/loop/thread.h). After command_open. */
 unsigned command_features(const struct command *command);
 

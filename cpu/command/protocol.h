@@ -76,6 +76,7 @@ enum protocol_type {
 #define RUN_PROGRAM   'p' /* the command says by itself when it is ready */
 #define RUN_EXEC      'x' /* more commands may come: PROTOCOL_EXEC_PORT */
 #define RUN_MAX	      (2u << 20) /* bytes of them, of one such command */
+#define RUN_NET	      'n' /* an interface's network: boot/init/net.c */
 
 /*
  * How a command says so: it writes a byte to the first of these FIFOs, reads

@@ -2,6 +2,7 @@
 /* uses: boot/machine.c boot/acpi.c boot/mptable.c boot/params.c */
 /* uses: boot/kernel.c boot/source.c boot/initrd.c cpu/loop/format.c */
 /* uses: boot/cmdline.c cpu/entry.c mem/ram.c mem/pool.c */
+/* uses: boot/networds.c boot/options/address.c boot/options/parse.c */
 /* A guest put together: its command line above all, and what it is told of. */
 #include <asm/bootparam.h>
 #include <unistd.h>

@@ -39,6 +39,10 @@ struct net_options {
 	unsigned mtu;	      /* told to the guest; 0: the tap's */
 	uint64_t bytes_per_s; /* each direction; 0: no limit */
 	unsigned packets_per_s;
+	/* What the guest is told to use, as the user wrote it, up to a NULL;
+	 * not the device's. */
+	const char *ip[4], *gw[2], *dns[3];
+	bool ip_unasked; /* `ip` is what goes without saying */
 };
 
 /* virtio 1.2, 5.1.2 */

@@ -107,8 +107,8 @@ static void dhcp_send_packet(struct dhcp *d, size_t len)
 	};
 
 	memset(all.sll_addr, 0xff, ETH_ALEN);
-	SYS(sendto, d->fd, d->packet, lease_wrap(d->packet, len), 0, &all,
-	    sizeof(all));
+	SYS6(sendto, d->fd, d->packet, lease_wrap(d->packet, len), 0, &all,
+	     sizeof(all));
 }
 
 static void dhcp_send_udp(struct dhcp *d, size_t len)
@@ -121,8 +121,8 @@ static void dhcp_send_udp(struct dhcp *d, size_t len)
 				     : UINT32_MAX },
 	};
 
-	SYS(sendto, d->fd, d->packet + LEASE_HEADERS, len, 0, &server,
-	    sizeof(server));
+	SYS6(sendto, d->fd, d->packet + LEASE_HEADERS, len, 0, &server,
+	     sizeof(server));
 }
 
 /* 0, or -errno: there is no such socket. */
@@ -149,8 +149,8 @@ static long dhcp_send(struct dhcp *d)
 
 static enum lease_act dhcp_receive(struct dhcp *d)
 {
-	const long n = SYS(recvfrom, d->fd, d->packet, sizeof(d->packet),
-			   MSG_DONTWAIT, NULL, NULL);
+	const long n = SYS6(recvfrom, d->fd, d->packet, sizeof(d->packet),
+			    MSG_DONTWAIT, NULL, NULL);
 	const uint8_t *message = d->packet;
 	size_t len = n > 0 ? (size_t)n : 0;
 

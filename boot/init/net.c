@@ -36,7 +36,7 @@
 #define WORDS	16u
 #define METRIC	100u  /* of the first interface; the next ones' are more */
 #define WAIT_MS 10000 /* for DHCP; with an address of IPv6 less is enough */
-#define V6_MS	2000
+#define V6_MS	5000  /* dnsmasq takes 3 s to see whether an address is free */
 #define STEP_MS 100
 #define DAD_MS	1000 /* for what does not take any time, without a check */
 
@@ -262,9 +262,9 @@ static void net_obey(const char *order)
 	unsigned i = 0;
 
 	if (!link_found(&link, order)) {
-		stream_note("this kernel has no driver for the network "
+		stream_note("this kernel has no driver for a network "
 			    "interface",
-			    order, 0);
+			    NULL, 0);
 		return;
 	}
 	net = net_find(link.index);

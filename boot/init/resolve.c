@@ -186,8 +186,8 @@ struct resolve_part *resolve_part(unsigned i)
 	long at;
 
 	if (!resolve_parts) {
-		at = SYS(mmap, NULL, size, PROT_READ | PROT_WRITE,
-			 MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+		at = SYS6(mmap, NULL, size, PROT_READ | PROT_WRITE,
+			  MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 		if (at < 0)
 			stream_fail("no memory for the network", NULL, at);
 		resolve_parts = (struct resolve_part *)at;

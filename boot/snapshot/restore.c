@@ -199,6 +199,7 @@ static void load_identity(struct snapshot *s)
 	struct guest *g = s->on.guest;
 	const struct device_options *o = s->on.devices->options;
 	const char *host = s->on.options->hostname;
+	char order[NETWORDS_BYTES];
 
 	if (!g->command.on)
 		return;

@@ -30,4 +30,25 @@ static inline long sys_call(long number, long a, long b, long c, long d, long e)
 	return result;
 }
 
+/* The few calls that take six. */
+#define SYS6(call, a, b, c, d, e, f)                                           \
+	sys_call6(__NR_##call, (long)(a), (long)(b), (long)(c), (long)(d),     \
+		  (long)(e), (long)(f))
+
+static inline long sys_call6(long number, long a, long b, long c, long d,
+			     long e, long f)
+{
+	register long r10 __asm__("r10") = d;
+	register long r8 __asm__("r8") = e;
+	register long r9 __asm__("r9") = f;
+	long result;
+
+	__asm__ volatile("syscall"
+			 : "=a"(result)
+			 : "a"(number), "D"(a), "S"(b), "d"(c), "r"(r10),
+			   "r"(r8), "r"(r9)
+			 : "rcx", "r11", "memory");
+	return result;
+}
+
 #endif

@@ -85,7 +85,6 @@ static bool has_word(const struct net_options *net, const char *word)
 	return false;
 }
 
-/* What the guest gets, if `n` is NULL or it has only one of them. */
 static int check_one_ip(const char *text)
 {
 	struct option_address a;
@@ -235,8 +234,9 @@ static int check_without_command(const struct options *options)
 	for (unsigned i = 0; i < options->devices.net_count; i++) {
 		const struct net_options *net = &options->devices.nets[i];
 
-		if (net->ip_unasked || has_word(net, ADDRESS_OFF) ||
-		    (!net->ip[0] && !net->gw[0] && !net->dns[0]))
+		if (has_word(net, ADDRESS_OFF) ||
+		    ((!net->ip[0] || net->ip_unasked) && !net->gw[0] &&
+		     !net->dns[0]))
 			continue;
 		if (one)
 			return optparse_fail(
@@ -250,13 +250,23 @@ static int check_without_command(const struct options *options)
 	return one ? check_kernel_word(one) : 0;
 }
 
+/* passt answers, and says what the host has. */
+static void set_default(struct net_options *net)
+{
+	if (net->kind != NET_USER || net->ip[0])
+		return;
+	net->ip[0] = ADDRESS_DHCP;
+	net->ip_unasked = true;
+}
+
 int options_check_addresses(struct options *options)
 {
 	int error = 0;
 
 	for (unsigned i = 0; i < options->devices.net_count && !error; i++) {
-		const struct net_options *net = &options->devices.nets[i];
+		struct net_options *net = &options->devices.nets[i];
 
+		set_default(net);
 		error = check_ips(net);
 		if (!error)
 			error = check_gateways(net);

@@ -308,8 +308,9 @@ static const struct option_field net_keys[] = {
 	    "The guest's address, of IPv4 or IPv6, with the length of its "
 	    "network's prefix; repeat for more. dhcp: a DHCP server says it, "
 	    "and the gateway, DNS servers and MTU, too; the command starts "
-	    "when it has, or after 10 seconds. off, or no ip=: the interface "
-	    "is left alone. Addresses of IPv6 that routers advertise come by "
+	    "when it has, or after 10 seconds; with `user` that goes without "
+	    "saying. off, or no ip= elsewhere: the interface is left alone. "
+	    "Addresses of IPv6 that routers advertise come by "
 	    "themselves where an interface is up. Without a command the kernel "
 	    "is told by its word ip=, which is for one interface and IPv4, and "
 	    "which it obeys if it was built with CONFIG_IP_PNP."),
@@ -319,8 +320,8 @@ static const struct option_field net_keys[] = {
 	    "than a DHCP server's."),
 	KEY(STRINGS("dns", NET(dns), 2, 45, "ADDR", "10.0.2.3"),
 	    "A DNS server, for the guest's /etc/resolv.conf, up to three "
-	    "times; "
-	    "in place of a DHCP server's. The file itself is not written to: "
+	    "times; in place of a DHCP server's. The file itself is not "
+	    "written to: "
 	    "another one lies over it while the guest runs."),
 	{ 0 },
 };

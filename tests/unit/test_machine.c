@@ -3,6 +3,7 @@
 /* uses: boot/kernel.c boot/source.c boot/initrd.c cpu/loop/format.c */
 /* uses: boot/cmdline.c cpu/entry.c mem/ram.c mem/pool.c */
 /* uses: boot/networds.c boot/options/address.c boot/options/parse.c */
+/* uses: cpu/loop/file.c */
 /* A guest put together: its command line above all, and what it is told of. */
 #include <asm/bootparam.h>
 #include <unistd.h>
@@ -10,6 +11,7 @@
 #include "boot/cmdline.h"
 #include "boot/layout.h"
 #include "boot/machine.h"
+#include "boot/networds.h"
 #include "cpu/entry.h"
 #include "tests/unit/boot_sample.h"
 /* uses: tests/unit/guest_ram.c tests/unit/sample_file.c */
@@ -244,6 +246,73 @@ static void test_hostname(void **state)
 	expect_no_log();
 }
 
+/* Networks are the kernel's where there is no command. */
+static void test_networks(void **state)
+{
+	struct net_options *nets = options.devices.nets;
+	char *command[] = { NULL };
+
+	(void)state;
+	options.devices.net_count = 3;
+	nets[0].ip[0] = "off";
+	nets[2].ip[0] = "10.0.2.15/20";
+	nets[2].gw[0] = "10.0.2.2";
+	nets[2].dns[0] = "10.0.2.3";
+	nets[2].dns[1] = "10.0.2.4";
+	assert_int_equal(load(), 0);
+	assert_true(has_word(cmdline(), "ip=10.0.2.15::10.0.2.2:255.255.240.0"
+					"::eth2:off:10.0.2.3:10.0.2.4"));
+	ram_destroy(&ram);
+	nets[2] = (struct net_options){ .ip = { "dhcp" } };
+	nets[1] = (struct net_options){ .ip = { "dhcp" }, .ip_unasked = true };
+	options.cmdline = "only";
+	assert_int_equal(load(), 0);
+	assert_string_equal(cmdline(), "ip=:::::eth2:dhcp only");
+	ram_destroy(&ram);
+	nets[2].ip[0] = NULL;
+	assert_int_equal(load(), 0);
+	assert_string_equal(cmdline(), "ip=:::::eth1:dhcp only");
+	ram_destroy(&ram);
+	options.command = command;
+	assert_int_equal(load(), 0);
+	assert_string_equal(cmdline(), "rdinit=/.mote/init only");
+	ram_destroy(&ram);
+	memset(nets, 0, 3 * sizeof(*nets));
+	options.devices.net_count = 0;
+	expect_no_log();
+}
+
+/* What mote's init is told of one. */
+static void test_network_orders(void **state)
+{
+	static const uint8_t mac[] = { 2, 0, 0xab, 0, 0, 1 };
+	static const struct {
+		struct net_options net;
+		const char *order;
+	} cases[] = {
+		{ { .ip = { NULL } }, NULL },
+		{ { .ip = { "off" } }, NULL },
+		{ { .ip = { "dhcp" } }, "02:00:ab:00:00:01 ip=dhcp" },
+		{ { .dns = { "fd00::3" } }, "02:00:ab:00:00:01 dns=fd00::3" },
+		{ { .ip = { "10.0.2.15/24", "fd00::2/64", "dhcp" },
+		    .gw = { "10.0.2.2", "fe80::1" },
+		    .dns = { "10.0.2.3", "::3" } },
+		  "02:00:ab:00:00:01 ip=0a00020f/18 "
+		  "ip=fd000000000000000000000000000002/40 ip=dhcp "
+		  "gw=0a000202 gw=fe800000000000000000000000000001 "
+		  "dns=10.0.2.3 dns=::3" },
+	};
+	char order[NETWORDS_BYTES];
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+		assert_int_equal(networds_order(order, &cases[i].net, mac),
+				 cases[i].order != NULL);
+		if (cases[i].order)
+			assert_string_equal(order, cases[i].order);
+	}
+}
+
 /* Each slot at its alias, in front of what may have a --. */
 static void test_slots(void **state)
 {
@@ -361,6 +430,12 @@ int main(void)
 		TEST(test_refused),  TEST(test_root),	TEST(test_parts),
 		TEST(test_command),  TEST(test_slots),	TEST(test_slots_full),
 		TEST(test_hostname),
+		TEST(test_default),	   TEST(test_append),
+		TEST(test_replaced),	   TEST(test_refused),
+		TEST(test_root),	   TEST(test_parts),
+		TEST(test_command),	   TEST(test_networks),
+		TEST(test_network_orders), TEST(test_slots),
+		TEST(test_slots_full),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -196,6 +196,54 @@ static void test_nets(void **state)
 	assert_memory_equal(nets[2].mac, mac, sizeof(mac));
 }
 
+static void test_addresses(void **state)
+{
+	const struct net_options *nets = options.devices.nets;
+
+	(void)state;
+	accepts("-k k -n tap=a,ip=10.0.2.15/24,gw=10.0.2.2,dns=10.0.2.3,"
+		"ip=fd00::2/64,dns=fd00::3,gw=fe80::1,mtu=1400 "
+		"-n tap=b,ip=dhcp,ip=fd01::2/128 -n tap=c,ip=off -n tap=d "
+		"-n tap=e,dns=1.1.1.1 -- true");
+	assert_string_equal(nets[0].ip[0], "10.0.2.15/24");
+	assert_string_equal(nets[0].ip[1], "fd00::2/64");
+	assert_null(nets[0].ip[2]);
+	assert_string_equal(nets[0].gw[0], "10.0.2.2");
+	assert_string_equal(nets[0].gw[1], "fe80::1");
+	assert_string_equal(nets[0].dns[0], "10.0.2.3");
+	assert_string_equal(nets[0].dns[1], "fd00::3");
+	assert_null(nets[0].dns[2]);
+	assert_int_equal(nets[0].mtu, 1400);
+	assert_string_equal(nets[1].ip[0], "dhcp");
+	assert_null(nets[1].gw[0]);
+	assert_string_equal(nets[2].ip[0], "off");
+	assert_null(nets[3].ip[0]);
+	assert_string_equal(nets[4].dns[0], "1.1.1.1");
+	/* a gateway by DHCP, of a router, or one that is told */
+	accepts("-k k -n tap=a,ip=dhcp,gw=10.0.2.2,gw=fd00::1 -- true");
+	accepts("-k k -n tap=a,gw=fd00::1 -- true");
+	accepts("-k k -n tap=a,ip=10.0.0.0/31,gw=10.0.0.1 -- true");
+	accepts("-k k -n tap=a,ip=10.0.0.5/32 -- true");
+	/* the kernel's word */
+	accepts("-k k -n tap=a,ip=10.0.2.15/24,gw=10.0.2.2,dns=10.0.2.3 "
+		"-n tap=b,ip=off -n tap=c");
+}
+
+/* It is taken, and warned of. */
+static void test_gateway_elsewhere(void **state)
+{
+	(void)state;
+	assert_int_equal(run_line("-k k -n tap=a,ip=10.0.2.15/32,gw=10.0.2.2 "
+				  "-- true"),
+			 0);
+	assert_non_null(strstr(output, "--net gw: '10.0.2.2' is in no network "
+				       "that ip= gives"));
+	assert_int_equal(run_line("-k k -n tap=a,ip=fd00::2/64,gw=fd01::1 "
+				  "-- true"),
+			 0);
+	assert_non_null(strstr(output, "'fd01::1' is in no network"));
+}
+
 static void test_serial_file(void **state)
 {
 	(void)state;
@@ -695,6 +743,8 @@ int main(void)
 		cmocka_unit_test(test_every_option),
 		cmocka_unit_test(test_disks),
 		cmocka_unit_test(test_nets),
+		cmocka_unit_test(test_addresses),
+		cmocka_unit_test(test_gateway_elsewhere),
 		cmocka_unit_test(test_queues),
 		cmocka_unit_test(test_rates),
 		cmocka_unit_test(test_serial_file),

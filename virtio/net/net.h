@@ -28,7 +28,7 @@
 #define NET_BUDGET_BYTES (1u << 20)
 
 /* NET_NONE is only what an option holds before it is given. */
-enum net_kind { NET_NONE, NET_TAP, NET_UNIX, NET_FD };
+enum net_kind { NET_NONE, NET_TAP, NET_UNIX, NET_FD, NET_USER };
 
 /* What the command line asks for of a network. */
 struct net_options {

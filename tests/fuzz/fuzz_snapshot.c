@@ -4,7 +4,7 @@
 /* uses: boot/snapshot/file.c */
 /* uses: boot/snapshot/memory.c */
 /* uses: boot/options/table.c boot/options/check.c boot/options/parse.c */
-/* uses: boot/options/address.c */
+/* uses: boot/options/address.c boot/networds.c boot/cmdline.c */
 /* uses: boot/options/help.c boot/options/words.c */
 /* uses: cpu/vcpu_state.c cpu/vm_state.c cpu/cpuid.c cpu/platform.c cpu/rtc.c */
 /* uses: cpu/bus.c cpu/console/uart.c cpu/console/stream.c cpu/console/tty.c */

@@ -17,6 +17,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "boot/networds.h"
 #include "boot/options/words.h"
 #include "boot/snapshot/memory.h"
 #include "boot/snapshot/snapshot.h"
@@ -466,6 +467,23 @@ void command_tell_mac(struct command *command, const uint8_t was[6],
 {
 	(void)command, (void)was, (void)is;
 	call("mac");
+}
+
+/* Of an interface with a MAC of the test's, as --net asks for it. */
+bool networds_order(char text[NETWORDS_BYTES], const struct net_options *net,
+		    const uint8_t mac[NET_MAC_BYTES])
+{
+	(void)net;
+	text[0] = 'x';
+	text[1] = 0;
+	return mac[0] != 0;
+}
+
+void command_tell_net(struct command *command, const char *order)
+{
+	(void)command;
+	assert_string_equal(order, "x");
+	call("net");
 }
 
 /* What comes while it is written: the end, or the signal that takes one. */
@@ -1733,7 +1751,7 @@ static void test_of_a_command(void **state)
 	devices.net[0].saved_mac[0] = 6;
 	guest.platform.ready_ns = 5;
 	assert_int_equal(restore(), 0);
-	called("check ram ahead answer1 use_layer generation command mac "
+	called("check ram ahead answer1 use_layer generation command mac net "
 	       "devices uart platform");
 	assert_true(options.restore.has_command && options.restore.known);
 	/* Its streams may have their part of that. */

@@ -77,7 +77,7 @@ static bool is_link_local(const struct option_address *a)
 	       (a->bytes[1] & 0xc0) == 0x80;
 }
 
-static bool has_word(const struct net_options *net, const char *word)
+static bool asks_for(const struct net_options *net, const char *word)
 {
 	for (unsigned i = 0; i < ARRAY_LEN(net->ip) && net->ip[i]; i++)
 		if (!strcmp(net->ip[i], word))
@@ -122,7 +122,7 @@ static int check_ips(const struct net_options *net)
 			if (!strcmp(net->ip[i], net->ip[j]))
 				error = optparse_fail(&ip_key, net->ip[i],
 						      "is given twice");
-	if (!error && has_word(net, ADDRESS_OFF) &&
+	if (!error && asks_for(net, ADDRESS_OFF) &&
 	    (count > 1 || net->gw[0] || net->dns[0]))
 		return optparse_fail(&ip_key, ADDRESS_OFF,
 				     "leaves the interface alone: nothing else "
@@ -134,7 +134,7 @@ static int check_ips(const struct net_options *net)
 static int find_network(const struct net_options *net,
 			const struct option_address *gw, const char *text)
 {
-	bool any = has_word(net, ADDRESS_DHCP) || gw->len == 16, found = any;
+	bool any = asks_for(net, ADDRESS_DHCP) || gw->len == 16, found = any;
 	struct option_address a;
 
 	for (unsigned i = 0; i < ARRAY_LEN(net->ip) && net->ip[i]; i++) {
@@ -234,7 +234,7 @@ static int check_without_command(const struct options *options)
 	for (unsigned i = 0; i < options->devices.net_count; i++) {
 		const struct net_options *net = &options->devices.nets[i];
 
-		if (has_word(net, ADDRESS_OFF) ||
+		if (asks_for(net, ADDRESS_OFF) ||
 		    ((!net->ip[0] || net->ip_unasked) && !net->gw[0] &&
 		     !net->dns[0]))
 			continue;

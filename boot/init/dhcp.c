@@ -30,6 +30,7 @@
 #include "boot/init/lease.h"
 
 #define SLEEP_MS 3600000u /* at a time, at most */
+#define FDS	 64	  /* init has fewer open */
 
 struct dhcp {
 	const struct dhcp_options *options;
@@ -336,7 +337,11 @@ static void dhcp_run(const struct dhcp_options *options, int report)
 	d.report = report;
 	SYS(rt_sigprocmask, SIG_BLOCK, &all, NULL, sizeof(all));
 	SYS(prctl, PR_SET_NAME, "mote-dhcp");
-	SYS(close, stream_fd());
+	/* mote's stream, and what other clients write to: nobody is to find
+	 * these open when init has closed them. */
+	for (int fd = 3; fd < FDS; fd++)
+		if (fd != report)
+			SYS(close, fd);
 	SYS(uname, &d.machine);
 	memcpy(d.client.mac, options->link.mac, sizeof(d.client.mac));
 	d.client.host = d.machine.nodename;

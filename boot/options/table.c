@@ -597,8 +597,9 @@ static const struct option_foreign foreign_words[] = {
 	  "passt -s SOCKET -t 8080:80 forwards a port to --net unix=SOCKET" },
 	{ NULL, "u",
 	  "--as USER[:GROUP] is the command's user; --user is whom mote "
-	  "becomes "
-	  "on the host" },
+	  "becomes on the host" },
+	{ NULL, "dns ip ip6 gateway",
+	  "these are keys: --net tap=NAME,ip=ADDR/LEN,gw=ADDR,dns=ADDR" },
 	{ NULL, "network netdev nic",
 	  "--net tap=NAME, or --net unix=SOCKET with passt(1), which takes no "
 	  "rights" },

@@ -195,6 +195,7 @@ static const struct mistake in_habits[] = {
 	{ "-k k --publish 80", "passt -s SOCKET" },
 	{ "-k k -u 1000 -- x", "'-u': --as USER[:GROUP] is" },
 	{ "-k k --user app", "the command's user in the guest is --as" },
+	{ "-k k --dns 1.1.1.1", "'--dns': these are keys: --net" },
 	{ "-k k --network host", "'--network': --net tap=NAME" },
 	{ "-k k -netdev user,id=n", "'-netdev': --net tap=NAME" },
 	{ "-k k --smp 2", "'--smp': --cpus N" },

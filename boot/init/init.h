@@ -70,6 +70,8 @@ struct text *text_add(struct text *text, const char *more);
 struct text *text_add_number(struct text *text, unsigned number);
 /* Of IPv4: "192.0.2.1". */
 struct text *text_add_address(struct text *text, const uint8_t bytes[4]);
+/* Of IPv6, without "::". */
+struct text *text_add_v6(struct text *text, const uint8_t bytes[16]);
 
 /* Zeroed memory that is never freed; NULL where there is no more. */
 void *text_alloc(size_t size);
@@ -231,6 +233,15 @@ struct link_v6 link_look_at_v6(const struct link *link);
 /* Until none is tentative, or so long. */
 void link_await_v6(const struct link *link, unsigned ms);
 
+/* -- router.c: DNS servers by router advertisements ------------------------ */
+
+/* Before interfaces go up: a descriptor, or -errno. */
+int router_listen(void);
+
+/* What has come since: each server, and the interface it was advertised on. */
+typedef void router_found(unsigned index, const uint8_t address[16]);
+void router_hear(int fd, router_found *found);
+
 /* -- resolve.c: /etc/hosts and /etc/resolv.conf ---------------------------- */
 
 void resolve_set_name(const char *name, const char *address);
@@ -241,7 +252,8 @@ void resolve_set_name(const char *name, const char *address);
 /* What an interface knows: shared by all processes of init's. */
 struct resolve_part {
 	char search[256];
-	char server[RESOLVE_SERVERS][46]; /* "": none */
+	/* "": none; those of routers come after the others */
+	char server[RESOLVE_SERVERS][64], router[RESOLVE_SERVERS][64];
 };
 struct resolve_part *resolve_part(unsigned i);
 

@@ -27,7 +27,7 @@
  * said before: that is what makes one snapshot good for any command.
  *
  * Calls go one way: main -> relay -> child -> user, orders, session -> net,
- * clock, root -> dhcp, disk -> lease, link, resolve -> stream -> text
+ * clock, root -> dhcp, disk -> lease, link, router, resolve -> stream -> text
  * (init.h declares all of it). So any stage may end the guest with stream_fail,
  * and none returns an error.
  *

@@ -336,12 +336,36 @@ static bool net_wait_step(int waited_ms)
 	return waits;
 }
 
+/* Where DHCP is asked for, others may say what it does not. */
+static void net_add_server(unsigned index, const uint8_t address[16])
+{
+	const struct net *net = net_find(index);
+	struct resolve_part *part;
+	struct text text = { .len = 0 };
+
+	if (!net || net->dhcp.has_servers || !net_wants_dhcp(net))
+		return;
+	part = resolve_part(net->dhcp.number);
+	text_add_v6(&text, address);
+	if (address[0] == 0xfe) /* of this link only (RFC 4291, 2.5.6) */
+		text_add(text_add(&text, "%"), net->dhcp.link.name);
+	for (unsigned i = 0; i < RESOLVE_SERVERS; i++) {
+		if (part->router[i][0] &&
+		    !text_same(part->router[i], text.bytes))
+			continue;
+		memcpy(part->router[i], text.bytes, text.len + 1);
+		return;
+	}
+}
+
 void net_apply(void)
 {
 	const long begun = sys_now_ms();
+	int routers;
 
 	if (!net_order_count)
 		return;
+	routers = router_listen();
 	for (unsigned i = 0; i < net_order_count; i++)
 		net_obey(net_orders[i]);
 	net_order_count = 0;
@@ -350,6 +374,8 @@ void net_apply(void)
 	for (unsigned i = 0; i < NETS; i++)
 		if (nets[i].words)
 			link_await_v6(&nets[i].dhcp.link, DAD_MS);
+	router_hear(routers, net_add_server);
+	SYS(close, routers);
 	if (!resolve_write())
 		stream_note("names of other machines are not known: the root "
 			    "disk has no /etc/resolv.conf, and none is made on "

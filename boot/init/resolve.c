@@ -195,6 +195,16 @@ struct resolve_part *resolve_part(unsigned i)
 	return &resolve_parts[i];
 }
 
+static void resolve_add_servers(struct text *text, unsigned *count,
+				const char server[RESOLVE_SERVERS][64])
+{
+	for (unsigned n = 0; n < RESOLVE_SERVERS; n++)
+		if (server[n][0] && (*count)++ < RESOLVE_SERVERS)
+			text_add(text_add(text_add(text, "nameserver "),
+					  server[n]),
+				 "\n");
+}
+
 bool resolve_write(void)
 {
 	struct text text = { .len = 0 }, path;
@@ -210,13 +220,10 @@ bool resolve_write(void)
 					  part->search),
 				 "\n");
 		search |= part->search[0] != 0;
-		for (unsigned n = 0; n < RESOLVE_SERVERS; n++)
-			if (part->server[n][0] && servers++ < RESOLVE_SERVERS)
-				text_add(
-					text_add(text_add(&text, "nameserver "),
-						 part->server[n]),
-					"\n");
+		resolve_add_servers(&text, &servers, part->server);
 	}
+	for (unsigned i = 0; resolve_parts && i < RESOLVE_PARTS; i++)
+		resolve_add_servers(&text, &servers, resolve_parts[i].router);
 	fd = text.len ? resolve_create(RESOLV, &path) : -1;
 	if (fd < 0)
 		return !text.len;

@@ -110,6 +110,20 @@ struct text *text_add_address(struct text *text, const uint8_t bytes[4])
 	return text;
 }
 
+struct text *text_add_v6(struct text *text, const uint8_t bytes[16])
+{
+	static const char digits[] = "0123456789abcdef";
+
+	for (int i = 0; i < 32; i++) {
+		const uint8_t byte = bytes[i / 2];
+		const char digit[] = { digits[i % 2 ? byte & 15 : byte >> 4],
+				       0 };
+
+		text_add(text_add(text, i && i % 4 == 0 ? ":" : ""), digit);
+	}
+	return text;
+}
+
 void *text_alloc(size_t size)
 {
 	const long at = (SYS(brk, 0) + 15) & ~15L, end = at + (long)size;

@@ -59,7 +59,8 @@ serve 1 --dhcp-range=10.9.1.50,10.9.1.99,255.255.255.0,2m \
 	--domain=guest.test --dhcp-option=option:mtu,1400 \
 	--dhcp-option=option:domain-search,guest.test,test \
 	--dhcp-option=121,0.0.0.0/0,10.9.1.1,192.0.2.0/24,10.9.1.9 \
-	--enable-ra --dhcp-range=fd09:1::,ra-only,64
+	--enable-ra --dhcp-range=fd09:1::,ra-stateless,64 \
+	"--dhcp-option=option6:dns-server,[fd09:1::1]"
 
 # Roots: one without /etc/resolv.conf, one with Debian's.
 root=$tmp/root
@@ -144,8 +145,8 @@ is "$(got v4)" "$leased/24" "a command finds the address that dnsmasq has leased
 is "$(got mtu)" 1400 "the MTU is the server's"
 is "$(got route) $(got other)" "10.9.1.1 10.9.1.9" \
 	"the routes are those of option 121"
-is "$(got resolv)" "search guest.test test nameserver 10.9.1.1" \
-	"/etc/resolv.conf is the server's, on a root that is read-only"
+is "$(got resolv)" "search guest.test test nameserver 10.9.1.1 nameserver fd09:0001:0000:0000:0000:0000:0000:0001" \
+	"/etc/resolv.conf is the server's and the router's, on a root that is read-only"
 is "$(got hosts)" "127.0.0.1 localhost ::1 localhost 127.0.1.1 mote" \
 	"/etc/hosts is there on a root that has none and is read-only"
 like "$(got v6)" "^[0-9a-f]* 40 00$" \

@@ -226,11 +226,11 @@ void link_remove_route(const struct link *link, const struct route *route);
 void link_trust_addresses(const struct link *link);
 
 struct link_v6 {
+	bool any, global;
 	bool tentative; /* one is not to be used yet */
-	bool global;
 };
 struct link_v6 link_look_at_v6(const struct link *link);
-/* Until none is tentative, or so long. */
+/* Until there is one, and none is tentative; or so long. */
 void link_await_v6(const struct link *link, unsigned ms);
 
 /* -- router.c: DNS servers by router advertisements ------------------------ */

@@ -19,6 +19,7 @@
 
 #define V6_TENTATIVE 0x40 /* IFA_F_TENTATIVE */
 #define STEP_MS	     2
+#define FIRST_MS     50 /* for an address at all, where IPv6 may be off */
 
 /* -- ioctl ----------------------------------------------------------------- */
 
@@ -311,9 +312,10 @@ static unsigned hex_field(const char **at)
 struct link_v6 link_look_at_v6(const struct link *link)
 {
 	static char text[4096];
-	struct link_v6 found = { false, false };
+	struct link_v6 found = { false, false, false };
 
-	text_read("/proc/net/if_inet6", text, sizeof(text));
+	/* A kernel without IPv6 is not waited for. */
+	found.any = text_read("/proc/net/if_inet6", text, sizeof(text)) < 0;
 	for (const char *at = text; *at; at++) {
 		unsigned scope, flags;
 
@@ -321,6 +323,7 @@ struct link_v6 link_look_at_v6(const struct link *link)
 			at++;
 		at += *at == ' ';
 		if (hex_field(&at) == link->index) {
+			found.any = true;
 			hex_field(&at);
 			scope = hex_field(&at);
 			flags = hex_field(&at);
@@ -338,7 +341,9 @@ struct link_v6 link_look_at_v6(const struct link *link)
 void link_await_v6(const struct link *link, unsigned ms)
 {
 	for (unsigned i = 0; i < ms; i += STEP_MS) {
-		if (!link_look_at_v6(link).tentative)
+		const struct link_v6 v6 = link_look_at_v6(link);
+
+		if (!v6.tentative && (v6.any || i >= FIRST_MS))
 			return;
 		sys_sleep_ms(STEP_MS);
 	}

@@ -152,7 +152,9 @@ static void test_discover_is_as_rfc_2131_has_it(void **state)
 	assert_int_equal(number_at(sent + 4), 0x12345678);
 	assert_int_equal(number_at(sent + 12), 0);
 	assert_memory_equal(sent + 28, c.mac, 6);
+	assert_int_equal(number_at(sent + 236), 0x63825363);
 	assert_int_equal(sent_type(), DISCOVER);
+	assert_memory_equal(option(57, &len), "\x05\xdc", 2);
 	assert_null(option(50, &len));
 	assert_null(option(54, &len));
 	assert_null(option(12, &len));
@@ -173,6 +175,7 @@ static void test_request_names_offer_and_server(void **state)
 	assert_int_equal(number_at(sent + 12), 0);
 	assert_memory_equal(option(12, &len), "job-7", 5);
 	assert_int_equal(number_at(sent + 4), 0x12345678);
+	assert_true(c.next_ms >= now + 875);
 }
 
 static void test_asks_again_twice_as_late(void **state)
@@ -236,6 +239,29 @@ static void test_lease_has_what_the_server_says(void **state)
 	assert_int_equal(c.lease.routes[0].prefix, 0);
 	assert_string_equal(c.lease.search, "guest.test");
 	assert_int_equal(c.next_ms, now + 500 * 1000);
+}
+
+static void test_mtu_that_is_too_small_is_none(void **state)
+{
+	static const struct {
+		const char *bytes;
+		size_t len;
+		unsigned mtu;
+	} cases[] = { { "\2\x40", 2, 576 },
+		      { "\2\x3f", 2, 0 },
+		      { "\xff\xf0", 2, 65520 },
+		      { "\5", 1, 0 },
+		      { "\5\x78\0", 3, 0 } };
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+		start(NULL);
+		get_offer();
+		answers(ACK, 1000);
+		add(26, cases[i].bytes, cases[i].len);
+		assert_int_equal(come(), LEASE_GOT);
+		assert_int_equal(c.lease.mtu, cases[i].mtu);
+	}
 }
 
 /* RFC 3442: they count more than the router. */
@@ -690,6 +716,7 @@ int main(void)
 		TEST(asks_again_twice_as_late),
 		TEST(request_that_nobody_answers_ends_in_discover),
 		TEST(lease_has_what_the_server_says),
+		TEST(mtu_that_is_too_small_is_none),
 		TEST(classless_routes),
 		TEST(routes_up_to_one_that_makes_no_sense),
 		TEST(options_in_pieces_and_in_other_fields),

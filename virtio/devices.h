@@ -29,6 +29,8 @@ struct device_options {
 	unsigned disk_count;
 	struct net_options nets[NETS_MAX];
 	unsigned net_count;
+	struct passt_publish publish[PASST_PUBLISH_MAX];
+	unsigned publish_count;
 	struct vsock_options vsock;
 };
 

@@ -26,4 +26,7 @@ bool address_read(struct option_address *address, const char *text,
  */
 int options_check_addresses(struct options *options);
 
+/* --publish, the same way (publish.c). */
+int options_check_publish(struct options *options);
+
 #endif

@@ -1,14 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The checks of the command line that look at more than one value, and the
- * values that have a form of their own: mac=, --user, --as, --hostname. Whether
- * a file is there, and fit, is for those who open it.
+ * values that have a form of their own: mac=, --user, --as, --hostname (those
+ * of
+ * --net and --publish: address.c, publish.c). Whether a file is there, and fit,
+ * is for those who open it.
  *
  * Trusts that each value is what the table says. Owns nothing and keeps nothing
  * between calls; the main thread runs it, before anything else.
  */
 #include "boot/options/options.h"
 
+#include <arpa/inet.h>
 #include <ctype.h>
 #include <errno.h>
 #include <stdlib.h>
@@ -455,12 +458,23 @@ static int check_exec(struct options *options)
 int options_check(struct options *options)
 {
 	static int (*const checks[])(struct options * options) = {
-		check_exec,	 check_restore,	 check_snapshot,
-		check_boot,	 check_memory,	 check_nets,
-		check_root_disk, check_sandbox,	 check_command,
-		check_serial,	 check_stdio,	 check_disk_sizes,
-		check_name,	 check_hostname, check_as,
+		check_exec,
+		check_restore,
+		check_snapshot,
+		check_boot,
+		check_memory,
+		check_nets,
+		check_root_disk,
+		check_sandbox,
+		check_command,
+		check_serial,
+		check_stdio,
+		check_disk_sizes,
+		check_name,
+		check_hostname,
+		check_as,
 		options_check_addresses,
+		options_check_publish,
 	};
 	int error = 0;
 

@@ -164,6 +164,14 @@ static const struct option_choice restore_clocks[] = {
 };
 
 static const struct option_choice net_forms[] = {
+	FORM("user", NONE, NET_USER,
+	     "a network by passt(1), which mote starts, and ends with itself: "
+	     "it takes no rights and no set-up. By DHCP, NDP and DHCPv6 the "
+	     "guest is " PASST_GUEST4 " and " PASST_GUEST6 ", and the host's "
+	     "resolvers are its own. It reaches whatever the host does, as far "
+	     "as that has IPv4 and IPv6; " PASST_HOST4 " and " PASST_HOST6
+	     " are the host itself, with what listens on its loopback "
+	     "addresses, too. Nothing reaches the guest but by --publish"),
 	FORM("tap", NAME, NET_TAP,
 	     "a tap interface that exists: ip tuntap add dev NAME mode tap "
 	     "user $USER && ip link set NAME up"),
@@ -423,6 +431,18 @@ static const struct option_entry options_table[] = {
 		       "tap=tap0"),
 	       "a network interface; repeat for more", .keys = net_keys,
 	       REPEATS(devices.nets, devices.net_count)),
+	OPTION('p', DEVICES,
+	       TEXT("publish", devices.publish[0].text,
+		    "[ADDR:]PORT[:GUESTPORT][/udp]", "8080:80"),
+	       "lead a port of the host to the guest; repeat for more",
+	       REPEATS(devices.publish, devices.publish_count),
+	       MORE("It takes --net user, and the first of these gets it. ADDR "
+		    "is an address of the host, 127.0.0.1 or [::1] for itself "
+		    "alone; without one the port is open on all. Connections "
+		    "from the host itself come from the guest's gateway. One "
+		    "below 1024 takes root, or sysctl "
+		    "net.ipv4.ip_unprivileged_port_start. It is not saved in a "
+		    "snapshot: each clone has its own.")),
 	OPTION(0, DEVICES,
 	       PATH_OR_FD("vsock", devices.vsock.file, "guest.sock"),
 	       "streams between guest and host by unix sockets",
@@ -593,16 +613,15 @@ static const struct option_foreign foreign_words[] = {
 	{ NULL, "v",
 	  "-V prints the version, and --log info says more; " DIRECTORY },
 	{ NULL, "volume mount virtfs fsdev fs share shared-dir", DIRECTORY },
-	{ NULL, "p publish port expose",
-	  "passt -s SOCKET -t 8080:80 forwards a port to --net unix=SOCKET" },
+	{ NULL, "port expose hostfwd",
+	  "--net user -p 8080:80 leads a port of the host to the guest's 80" },
 	{ NULL, "u",
 	  "--as USER[:GROUP] is the command's user; --user is whom mote "
 	  "becomes on the host" },
 	{ NULL, "dns ip ip6 gateway",
 	  "these are keys: --net tap=NAME,ip=ADDR/LEN,gw=ADDR,dns=ADDR" },
 	{ NULL, "network netdev nic",
-	  "--net tap=NAME, or --net unix=SOCKET with passt(1), which takes no "
-	  "rights" },
+	  "--net user, which takes no rights, or --net tap=NAME" },
 	{ NULL, "smp vcpus", "--cpus N" },
 	{ NULL, "drive hda hdb blockdev rwdisk", "--disk PATH" },
 	{ NULL, "rootfs root", "--disk PATH,root" },
@@ -635,8 +654,7 @@ static const struct option_foreign foreign_words[] = {
 	{ NULL, "privileged cap-add security-opt",
 	  "leave it out: the guest is a machine of its own, and mote needs no "
 	  "rights but /dev/kvm" },
-	{ "net", "user slirp passt",
-	  "start passt -s SOCKET, and give --net unix=SOCKET" },
+	{ "net", "slirp slirp4netns passt pasta", "--net user" },
 	{ "net", "bridge host",
 	  "--net tap=NAME, of a tap that is in it (ip link set NAME master "
 	  "BRIDGE)" },

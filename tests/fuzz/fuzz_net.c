@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* uses: virtio/net/net.c virtio/net/tap.c virtio/net/stream.c */
+/* uses: virtio/net/passt.c cpu/loop/helper.c cpu/loop/file.c */
 /* uses: virtio/net/rx_buffers.c virtio/lazy.c */
 /* uses: virtio/limiter.c virtio/mmio.c */
 /* uses: virtio/queue.c cpu/bus.c mem/ram.c mem/log.c mem/pool.c */

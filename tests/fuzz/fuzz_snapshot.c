@@ -4,13 +4,14 @@
 /* uses: boot/snapshot/file.c */
 /* uses: boot/snapshot/memory.c */
 /* uses: boot/options/table.c boot/options/check.c boot/options/parse.c */
-/* uses: boot/options/address.c boot/networds.c boot/cmdline.c */
+/* uses: boot/options/address.c boot/options/publish.c */
+/* uses: boot/networds.c boot/cmdline.c */
 /* uses: boot/options/help.c boot/options/words.c */
 /* uses: cpu/vcpu_state.c cpu/vm_state.c cpu/cpuid.c cpu/platform.c cpu/rtc.c */
 /* uses: cpu/bus.c cpu/console/uart.c cpu/console/stream.c cpu/console/tty.c */
 /* uses: cpu/command/command.c cpu/command/frames.c cpu/command/orders.c */
 /* uses: cpu/loop/file.c cpu/loop/format.c cpu/loop/unixsock.c */
-/* uses: cpu/loop/committer.c cpu/loop/helper.c */
+/* uses: cpu/loop/committer.c cpu/loop/helper.c virtio/net/passt.c */
 /* uses: mem/ram.c mem/log.c mem/pool.c mem/state.c boot/snapshot/learn.c */
 /* uses: virtio/devices.c virtio/mmio.c virtio/queue.c virtio/lazy.c */
 /* uses: virtio/limiter.c virtio/block/block.c virtio/block/request.c */

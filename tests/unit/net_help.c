@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* uses: tests/unit/guest_ram.c tests/unit/sample_file.c mem/state.c */
+/* uses: virtio/net/passt.c cpu/loop/helper.c cpu/loop/file.c */
 /*
  * One virtio-net device without a transport, and its driver: see net_help.h.
  */

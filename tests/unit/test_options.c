@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* uses: boot/options/table.c boot/options/check.c boot/options/parse.c */
-/* uses: boot/options/address.c */
+/* uses: boot/options/address.c boot/options/publish.c */
 /* uses: boot/options/help.c cpu/loop/file.c mem/log.c */
 /* uses: tests/unit/options_run.c */
 /*
@@ -168,6 +168,44 @@ static void test_disks(void **state)
 	assert_int_equal(disks[0].size, 0);
 	assert_true(disks[1].size == 4 * GIB && disks[1].ephemeral);
 	assert_int_equal(disks[2].size, 1536);
+}
+
+static void expect_publish(unsigned i, const char *address, unsigned port,
+			   unsigned guest_port, bool udp)
+{
+	const struct passt_publish *p = &options.devices.nets[1].publish[i];
+
+	assert_string_equal(p->address, address);
+	assert_int_equal(p->port, port);
+	assert_int_equal(p->guest_port, guest_port);
+	assert_int_equal(p->udp, udp);
+}
+
+/* They are of the first network that can have them. */
+static void test_publish(void **state)
+{
+	const struct net_options *nets = options.devices.nets;
+
+	(void)state;
+	accepts("-k k -n tap=a -n user -n user -p 80 -p 8080:1/tcp "
+		"-p 80:81/udp --publish 127.0.0.1:65535 -p [::1]:1:65535 "
+		"-p [fd00::2]:2/udp");
+	assert_int_equal(nets[1].kind, NET_USER);
+	assert_int_equal(nets[0].publish_count, 0);
+	assert_int_equal(nets[1].publish_count, 6);
+	assert_int_equal(nets[2].publish_count, 0);
+	expect_publish(0, "", 80, 80, false);
+	expect_publish(1, "", 8080, 1, false);
+	expect_publish(2, "", 80, 81, true);
+	expect_publish(3, "127.0.0.1", 65535, 65535, false);
+	expect_publish(4, "::1", 1, 65535, false);
+	expect_publish(5, "fd00::2", 2, 2, true);
+	accepts("-k k -n user,mtu=1500,mac=02:00:00:00:00:01");
+	assert_int_equal(nets[0].publish_count, 0);
+	/* Which nets a snapshot has is not known yet. */
+	accepts("--restore s -p 80");
+	options.restore.known = true;
+	assert_int_equal(options_check(&options), -EINVAL);
 }
 
 static void test_nets(void **state)
@@ -745,6 +783,7 @@ int main(void)
 		cmocka_unit_test(test_nets),
 		cmocka_unit_test(test_addresses),
 		cmocka_unit_test(test_gateway_elsewhere),
+		cmocka_unit_test(test_publish),
 		cmocka_unit_test(test_queues),
 		cmocka_unit_test(test_rates),
 		cmocka_unit_test(test_serial_file),

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* uses: boot/options/table.c boot/options/check.c boot/options/parse.c */
-/* uses: boot/options/address.c */
+/* uses: boot/options/address.c boot/options/publish.c */
 /* uses: boot/options/help.c cpu/loop/file.c mem/log.c */
 /* uses: tests/unit/options_run.c */
 /*
@@ -74,7 +74,8 @@ static const struct mistake in_values[] = {
 };
 
 static const struct mistake in_nets[] = {
-	{ "-k k -n tap0", "'tap0' is not one of tap=NAME, fd=N, unix=PATH" },
+	{ "-k k -n tap0",
+	  "'tap0' is not one of user, tap=NAME, fd=N, unix=PATH" },
 	{ "-k k -n tap", "'tap' needs a value: tap=NAME" },
 	{ "-k k -n tap=t,mc=1", "did you mean 'mac'?" },
 	{ "-k k -n tap=t,mac=02:00:00:00:00", "is 14 bytes long; 17 to 17" },
@@ -143,6 +144,45 @@ static const struct mistake in_vsock[] = {
 	{ "-k k --vsock v,cdi=3", "did you mean 'cid'?" },
 };
 
+#define PUBLISH(text) "-k k -n user -p " text
+#define NOT_PUBLISH   "is not [ADDR:]PORT[:GUESTPORT][/udp]"
+static const struct mistake in_publish[] = {
+	{ PUBLISH("_"), "'' " NOT_PUBLISH },
+	{ PUBLISH("0"), NOT_PUBLISH },
+	{ PUBLISH("65536"), NOT_PUBLISH },
+	{ PUBLISH("80:0"), NOT_PUBLISH },
+	{ PUBLISH("80:65536"), NOT_PUBLISH },
+	{ PUBLISH("18446744073709551617"), NOT_PUBLISH },
+	{ PUBLISH("80:"), NOT_PUBLISH },
+	{ PUBLISH(":80"), NOT_PUBLISH },
+	{ PUBLISH("80:80:80"), NOT_PUBLISH },
+	{ PUBLISH("80-90"), NOT_PUBLISH },
+	{ PUBLISH("80,90"), NOT_PUBLISH },
+	{ PUBLISH("+80"), NOT_PUBLISH },
+	{ PUBLISH("80/sctp"), NOT_PUBLISH },
+	{ PUBLISH("80/udp/tcp"), NOT_PUBLISH },
+	{ PUBLISH("80/"), NOT_PUBLISH },
+	{ PUBLISH("http"), NOT_PUBLISH },
+	{ PUBLISH("127.0.0.1"), NOT_PUBLISH },
+	{ PUBLISH("127.0.0.1:"), NOT_PUBLISH },
+	{ PUBLISH("127.0.0:80"), NOT_PUBLISH },
+	{ PUBLISH("127.0.0.256:80"), NOT_PUBLISH },
+	{ PUBLISH("localhost:80"), NOT_PUBLISH },
+	{ PUBLISH("[127.0.0.1]:80"), NOT_PUBLISH },
+	{ PUBLISH("[::1]"), NOT_PUBLISH },
+	{ PUBLISH("[::1]80"), NOT_PUBLISH },
+	{ PUBLISH("[::1:80"), NOT_PUBLISH },
+	{ PUBLISH("[]:80"), NOT_PUBLISH },
+	{ PUBLISH("::1:80"), NOT_PUBLISH },
+	{ PUBLISH("[fe80::1%eth0]:80"), NOT_PUBLISH },
+	{ PUBLISH("1.1.1.1111111111111111111111111111111111111111111:80"),
+	  NOT_PUBLISH },
+	{ PUBLISH("80 -p 80"), "port 80/tcp is given twice" },
+	{ PUBLISH("[::1]:80/udp -p 127.0.0.1:80:81/udp"), "port 80/udp" },
+	{ "-k k -p 80", "add -n user" },
+	{ "-k k -n tap=a -p 80", "add -n user" },
+};
+
 static const struct mistake in_user[] = {
 	{ "-k k --user _", "--user: '' is 0 bytes long; 1 to 21" },
 	{ "-k k --user nobody", "--user: 'nobody' is not one or two numbers" },
@@ -190,14 +230,12 @@ static const struct mistake in_habits[] = {
 	{ "-k k -v /a:/b", "'-v': -V prints the version" },
 	{ "-k k -v/a:/b", "mke2fs -d DIR" },
 	{ "-k k --volume=/a:/b", "'--volume=/a:/b': a directory comes in" },
-	{ "-k k -p 8080:80", "passt -s SOCKET -t 8080:80" },
-	{ "-k k -p8080:80", "'-p': passt" },
-	{ "-k k --publish 80", "passt -s SOCKET" },
+	{ "-k k --expose 80", "--net user -p 8080:80" },
 	{ "-k k -u 1000 -- x", "'-u': --as USER[:GROUP] is" },
 	{ "-k k --user app", "the command's user in the guest is --as" },
 	{ "-k k --dns 1.1.1.1", "'--dns': these are keys: --net" },
-	{ "-k k --network host", "'--network': --net tap=NAME" },
-	{ "-k k -netdev user,id=n", "'-netdev': --net tap=NAME" },
+	{ "-k k --network host", "'--network': --net user" },
+	{ "-k k -netdev user,id=n", "'-netdev': --net user" },
 	{ "-k k --smp 2", "'--smp': --cpus N" },
 	{ "-kernel k -smp 2", "'-kernel'; did you mean '--kernel'?" },
 	{ "-k k -smp 2", "'-smp': --cpus N" },
@@ -212,7 +250,7 @@ static const struct mistake in_habits[] = {
 	{ "-k k -enable-kvm", "'-enable-kvm': leave it out" },
 	{ "-k k -M microvm", "'-M': leave it out" },
 	{ "-k k --api-sock a", "'--api-sock': there is no API" },
-	{ "-k k -n user", "--net: 'user' is not known here: start passt" },
+	{ "-k k -n passt", "--net: 'passt' is not known here: --net user" },
 	{ "-k k -n none", "leave --net out" },
 	{ "-k k -n bridge=br0", "'bridge=br0' is not known here: --net tap" },
 	{ "-k k -d path=d", "--disk: 'path=d' is not known here: the path" },
@@ -263,6 +301,7 @@ static const struct {
 	{ in_values, ARRAY_LEN(in_values) },
 	{ in_nets, ARRAY_LEN(in_nets) },
 	{ in_vsock, ARRAY_LEN(in_vsock) },
+	{ in_publish, ARRAY_LEN(in_publish) },
 	{ in_user, ARRAY_LEN(in_user) },
 	{ in_as, ARRAY_LEN(in_as) },
 	{ in_habits, ARRAY_LEN(in_habits) },

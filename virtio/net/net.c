@@ -539,7 +539,9 @@ static int take_backend(struct net *net, int fd)
 static void net_set_name(struct net *net, const struct net_options *options,
 			 unsigned number)
 {
-	if (options->kind == NET_FD)
+	if (options->kind == NET_USER)
+		snprintf(net->name, sizeof(net->name), "net %u (user)", number);
+	else if (options->kind == NET_FD)
 		snprintf(net->name, sizeof(net->name), "net %u (fd=%d)", number,
 			 options->file.fd);
 	else
@@ -549,12 +551,23 @@ static void net_set_name(struct net *net, const struct net_options *options,
 	net->device.name = net->backend.name = net->name;
 }
 
+static int open_user(struct net *net, const struct net_options *options)
+{
+	const int fd = passt_start(net->name, options->publish,
+				   options->publish_count, &net->passt_channel);
+
+	if (!net->backend.mtu)
+		net->backend.mtu = PASST_MTU;
+	return fd < 0 ? fd : net_stream_take(&net->backend, fd);
+}
+
 int net_open(struct net *net, const struct net_options *options,
 	     unsigned number)
 {
 	int error;
 
 	net->backend.fd = net->source.fd = net->timer.source.fd = -1;
+	net->passt_channel = -1;
 	net->backend.mtu = options->mtu;
 	net_set_name(net, options, number);
 	direction_init(&net->in, options);
@@ -563,6 +576,8 @@ int net_open(struct net *net, const struct net_options *options,
 		return -EIO;
 	if (options->kind == NET_TAP)
 		error = net_tap_open(&net->backend, options->file.path);
+	else if (options->kind == NET_USER)
+		error = open_user(net, options);
 	else if (options->kind == NET_UNIX)
 		error = net_stream_open(&net->backend, options->file.path);
 	else
@@ -594,6 +609,12 @@ int net_create(struct net *net, struct loop *loop)
 	struct device *device = &net->device;
 	int error;
 
+	/* It has had the time in which mote did all else. */
+	error = net->passt_channel < 0
+			? 0
+			: passt_wait(net->name, net->passt_channel);
+	if (error)
+		return error;
 	device->ops = &net_device_ops;
 	device->id = DEVICE_NET;
 	device->features = net->backend.features | NET_F_MAC | NET_F_STATUS |

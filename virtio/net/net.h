@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * virtio-net (virtio 1.2, 5.1): one pair of queues, and on the host's side a
- * tap interface or a stream socket that carries frames.
+ * tap interface or a stream socket that carries frames, to passt(1) where mote
+ * has started that.
  *
  * net_open opens what the options name, before the sandbox closes in;
  * net_create makes the device, for mmio_attach. From then on all is done by
@@ -19,6 +20,7 @@
 #include "virtio/limiter.h"
 #include "virtio/mmio.h"
 #include "virtio/net/backend.h"
+#include "virtio/net/passt.h"
 
 #define NET_NAME_BYTES 160
 #define NETS_MAX       8
@@ -34,7 +36,9 @@ enum net_kind { NET_NONE, NET_TAP, NET_UNIX, NET_FD, NET_USER };
 struct net_options {
 	enum net_kind kind;
 	struct option_file file; /* TAP: a name, UNIX: a path; FD: an fd */
-	const char *mac_text;	 /* NULL: a random one is made */
+	const struct passt_publish *publish; /* USER: what leads to it */
+	unsigned publish_count;
+	const char *mac_text; /* NULL: a random one is made */
 	uint8_t mac[NET_MAC_BYTES];
 	unsigned mtu;	      /* told to the guest; 0: the tap's */
 	uint64_t bytes_per_s; /* each direction; 0: no limit */
@@ -75,8 +79,9 @@ struct net {
 	bool no_memory; /* the host has none: goes on with the timer */
 	struct net_direction in, out;
 	struct rx_buffers rx;
-	struct lazy sent; /* the transmit queue's interrupts */
-	struct chain tx;  /* the last that was taken off the transmit queue */
+	struct lazy sent;  /* the transmit queue's interrupts */
+	struct chain tx;   /* the last that was taken off the transmit queue */
+	int passt_channel; /* passt is not known to be ready yet; else -1 */
 	struct net_backend backend;
 };
 

@@ -60,6 +60,7 @@ struct restore_options {
 	bool copy, prefault, mergeable, learn, moved;
 	bool known;	  /* the header was read: */
 	bool has_command; /* the snapshot has one */
+	bool whole;	  /* its devices are among the options, too */
 	enum restore_clock { RESTORE_CLOCK_HOST, RESTORE_CLOCK_KEEP } clock;
 };
 

@@ -101,7 +101,7 @@ int options_check_publish(struct options *options)
 		d->nets[net].publish_count = d->publish_count;
 	} else if (d->publish_count &&
 		   (!file_is_given(&options->restore.file) ||
-		    options->restore.known)) {
+		    options->restore.whole)) {
 		return optparse_fail(&where, NULL,
 				     "it leads to a network of --net user, and "
 				     "there is none: add -n user");

@@ -104,6 +104,10 @@ int snapshot_open_restore(struct snapshot *s)
 		error = look_for_command(s);
 	if (!error)
 		error = take_words(s);
+	/* Only now all networks are known, one of which it may need. */
+	s->on.options->restore.whole = true;
+	if (!error && s->on.options->devices.publish_count)
+		error = options_check(s->on.options);
 	s->on.options->devices.vsock.memory = s->header.mem_len;
 	for (unsigned i = 0; i < s->on.options->devices.disk_count; i++)
 		s->on.options->devices.disks[i].moved =

@@ -204,7 +204,7 @@ static void test_publish(void **state)
 	assert_int_equal(nets[0].publish_count, 0);
 	/* Which nets a snapshot has is not known yet. */
 	accepts("--restore s -p 80");
-	options.restore.known = true;
+	options.restore.whole = true;
 	assert_int_equal(options_check(&options), -EINVAL);
 }
 

@@ -3,7 +3,7 @@
 # --net user and --publish with Debian's passt: that it serves, what is said
 # where it cannot, that it ends with mote and mote does not with it, and that
 # nothing of mote's is in its hands. What a guest does with that network is in
-# linux/user_net.t. An ordinary user runs it, too (user.t).
+# linux/passt.t. An ordinary user runs it, too (user.t).
 # shellcheck source=tests/lib.sh
 . "${0%/*}/../lib.sh"
 

@@ -5,6 +5,8 @@
 #	job NAME [FILE=NAME]... <SCRIPT
 #		an archive, $tmp/NAME.job, with what the guest is to run: see
 #		tests/host/job. `outb PORT VALUE` is there in each.
+#	with_libraries PROGRAM
+#		prints FILE=NAME for it and for all that it needs
 #	boot NAME ARG...
 #		starts $MOTE in the background with $kernel, the usual initrd,
 #		128 MiB and --events; ARGs may say otherwise. It has no input
@@ -88,6 +90,14 @@ job() {
 	job_name=$1
 	shift
 	tests/host/job "$tmp/$job_name.job" - "$OUTB=bin/outb" "$@"
+}
+
+# with_libraries PROGRAM: it and what it needs, as arguments of job
+with_libraries() {
+	echo "$1=bin/${1##*/}"
+	loader=/lib64/ld-linux-x86-64.so.2
+	echo "$loader=${loader#/}"
+	"$loader" --list "$1" | sed -n 's/.* => \/\(.*\) (0x.*/\/\1=\1/p'
 }
 
 # Its input is 9 and its output 8: what a shell starts in the background has

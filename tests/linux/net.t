@@ -22,14 +22,6 @@ ip() {
 megabytes=${TEST_NET_MB:-$(emulated && echo 4 || echo 100)}
 seconds=$(emulated && echo 1 || echo 3)
 
-# with_libraries PROGRAM: it and what it needs, as arguments of job
-with_libraries() {
-	echo "$1=bin/${1##*/}"
-	loader=/lib64/ld-linux-x86-64.so.2
-	echo "$loader=${loader#/}"
-	"$loader" --list "$1" | sed -n 's/.* => \/\(.*\) (0x.*/\/\1=\1/p'
-}
-
 md5() {
 	md5sum <"$1" | cut -d ' ' -f 1
 }

@@ -7,7 +7,7 @@
 for suite in tests/linux/*.t; do
 	case ${suite##*/} in
 	user.t) ;;
-	devices.t | net.t | user_net.t) ;; # taps are root's to make: see the last
+	devices.t | net.t | passt.t | user_net.t) ;; # taps are root's to make: see the last
 	readme.t | roots.t) ;; # whose images have root's files in them
 	*) user_suites "$suite" ;;
 	esac

@@ -170,7 +170,7 @@ static const struct option_choice net_forms[] = {
 	     "guest is " PASST_GUEST4 " and " PASST_GUEST6 ", and the host's "
 	     "resolvers are its own. It reaches whatever the host does, as far "
 	     "as that has IPv4 and IPv6; " PASST_HOST4 " and " PASST_HOST6
-	     " are the host itself, with what listens on its loopback "
+	     "%eth0 are the host itself, with what listens on its loopback "
 	     "addresses, too. Nothing reaches the guest but by --publish"),
 	FORM("tap", NAME, NET_TAP,
 	     "a tap interface that exists: ip tuntap add dev NAME mode tap "
@@ -439,8 +439,8 @@ static const struct option_entry options_table[] = {
 	       MORE("It takes --net user, and the first of these gets it. ADDR "
 		    "is an address of the host, 127.0.0.1 or [::1] for itself "
 		    "alone; without one the port is open on all. Connections "
-		    "from the host itself come from the guest's gateway. One "
-		    "below 1024 takes root, or sysctl "
+		    "from the host's loopback addresses come from the guest's "
+		    "gateway. A port below 1024 takes root, or sysctl "
 		    "net.ipv4.ip_unprivileged_port_start. It is not saved in a "
 		    "snapshot: each clone has its own.")),
 	OPTION(0, DEVICES,

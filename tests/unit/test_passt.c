@@ -64,7 +64,7 @@ static void test_arguments(void **state)
 	assert_string_equal(
 		joined(NULL, 0),
 		"passt --fd 3 -q -e -M 52:55:0a:00:02:02 -a 10.0.2.15 -n 24 "
-		"-g 10.0.2.2 -a fd6d:6f74:65::15 -g fd6d:6f74:65::2 "
+		"-g 10.0.2.2 -a fd6d:6f74:65::15 -g fe80::2 "
 		"-t none -u none ");
 	assert_non_null(strstr(joined(publish, 1), " -t 80:8080 -u none "));
 	assert_non_null(strstr(joined(publish + 1, 1), " -t none -u 53:53 "));

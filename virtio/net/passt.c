@@ -58,9 +58,9 @@ static void add_argument(struct passt_arguments *args, const char *argument)
 }
 
 /* Each port for itself: of a list passt is content with one that it gets. */
-static void add_ports(struct passt_arguments *args,
-		      const struct passt_publish *publish, unsigned count,
-		      bool udp)
+static void add_published(struct passt_arguments *args,
+			  const struct passt_publish *publish, unsigned count,
+			  bool udp)
 {
 	const char *option = udp ? "-u" : "-t";
 	bool any = false;
@@ -110,8 +110,8 @@ void passt_set_arguments(struct passt_arguments *args,
 	args->count = 0;
 	for (size_t i = 0; i < ARRAY_LEN(always); i++)
 		add_argument(args, always[i]);
-	add_ports(args, publish, count, false);
-	add_ports(args, publish, count, true);
+	add_published(args, publish, count, false);
+	add_published(args, publish, count, true);
 }
 
 /* Where the host has no way out: what there is of it is served. */

@@ -7,7 +7,9 @@
  * The guest's network is the same everywhere, whatever the host's is, so that
  * a guest that was saved finds it again: PASST_GUEST4 and PASST_GUEST6 are what
  * DHCP, NDP and DHCPv6 give it, and PASST_HOST4 and PASST_HOST6 its gateway,
- * and also the host's own loopback addresses.
+ * and also the host's own loopback addresses. No address of the host's is
+ * hidden from it by that, as passt's own choice, the host's address and
+ * gateway, would be.
  */
 #ifndef VIRTIO_NET_PASST_H
 #define VIRTIO_NET_PASST_H
@@ -18,7 +20,7 @@
 #define PASST_GUEST4 "10.0.2.15"
 #define PASST_HOST4  "10.0.2.2"
 #define PASST_GUEST6 "fd6d:6f74:65::15"
-#define PASST_HOST6  "fd6d:6f74:65::2"
+#define PASST_HOST6  "fe80::2" /* to another passt sends no answers by UDP */
 #define PASST_MTU    65520u /* the most that it takes, and it is quick by it */
 
 #define PASST_PUBLISH_MAX   64

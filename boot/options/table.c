@@ -565,7 +565,8 @@ static const struct option_entry options_table[] = {
 		    "capability.")),
 	OPTION(0, SANDBOX, PATH_OR_FD("netns", netns, "/run/netns/guests"),
 	       "the network namespace that taps are found in",
-	       MORE("For example /run/netns/NAME, as ip-netns(8) makes them. "
+	       MORE("For example /run/netns/NAME, as ip-netns(8) makes them; "
+		    "passt of --net user runs in it, too. "
 		    "mote itself runs in one of its own, which is empty.")),
 	OPTION(0, SANDBOX,
 	       PATH_OR_FD("cgroup", cgroup, "/sys/fs/cgroup/guests"),

@@ -484,6 +484,8 @@ static int load_machine(struct mote *m)
 	if (!error)
 		error = load_memory(m);
 	files_close_images(&m->files);
+	if (!error)
+		error = devices_wait(&m->devices);
 	guest_stage(&m->guest, "load");
 	return error;
 }

@@ -209,6 +209,15 @@ int devices_open(struct devices *d, struct device_options *options,
 	return error;
 }
 
+int devices_wait(struct devices *d)
+{
+	int error = 0;
+
+	for (unsigned i = 0; i < d->options->net_count && !error; i++)
+		error = net_wait(&d->net[i]);
+	return error;
+}
+
 int devices_create(struct devices *d, const struct devices_setup *setup)
 {
 	int error = 0;

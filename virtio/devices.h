@@ -62,6 +62,12 @@ struct devices {
 int devices_open(struct devices *devices, struct device_options *options,
 		 unsigned cpus);
 
+/*
+ * Until what was started then can be used, which it has had time for by now;
+ * while signals that end mote still do. 0 or -errno, logged.
+ */
+int devices_wait(struct devices *devices);
+
 struct devices_setup {
 	struct vm *vm;
 	struct loop *loop;

@@ -209,6 +209,26 @@ pid=
 kill -CONT "$stopped"
 ok "passt ends as soon as it can" served_no_more "$s"
 
+# One that never gets ready holds nobody up, and is gone with mote.
+printf '#!/bin/sh\necho $$ >%s\nexec sleep 1000\n' "$tmp/sleeps" >"$tmp/passt"
+sleeps() {
+	[ -s "$tmp/sleeps" ]
+}
+sleeper_gone() {
+	! kill -s 0 "$sleeper" 2>/dev/null || grep -q '^State:.*Z' "/proc/$sleeper/status"
+}
+for signal in TERM KILL; do
+	rm -f "$tmp/sleeps"
+	PATH=$tmp:$PATH guest_start hello -n user
+	ok "mote waits for passt to be ready" await sleeps
+	kill -$signal "$pid"
+	guest_end
+	is "$status $(cat "$out")" "$([ $signal = TERM ] && echo 143 || echo 137) " \
+		"mote that waits for passt ends by SIG$signal"
+	sleeper=$(cat "$tmp/sleeps")
+	ok "passt that was not ready is gone then" await sleeper_gone
+done
+
 guest_start virtio_net -n user -p "$p" -a down=1
 ok "a guest runs whose passt is to end" await says driving
 kill -9 "$(passt_of "$p")"

@@ -588,6 +588,14 @@ int net_open(struct net *net, const struct net_options *options,
 	return error;
 }
 
+int net_wait(struct net *net)
+{
+	const int channel = net->passt_channel;
+
+	net->passt_channel = -1;
+	return channel < 0 ? 0 : passt_wait(net->name, channel);
+}
+
 bool net_is_stream(const struct net *net)
 {
 	return net->backend.ops == &net_stream_ops;
@@ -609,12 +617,6 @@ int net_create(struct net *net, struct loop *loop)
 	struct device *device = &net->device;
 	int error;
 
-	/* It has had the time in which mote did all else. */
-	error = net->passt_channel < 0
-			? 0
-			: passt_wait(net->name, net->passt_channel);
-	if (error)
-		return error;
 	device->ops = &net_device_ops;
 	device->id = DEVICE_NET;
 	device->features = net->backend.features | NET_F_MAC | NET_F_STATUS |

@@ -92,6 +92,9 @@ struct net {
 int net_open(struct net *net, const struct net_options *options,
 	     unsigned number);
 
+/* After net_open: until its host's side can be used. 0 or -errno, logged. */
+int net_wait(struct net *net);
+
 /* 0 or -errno, logged; net_destroy is due either way. */
 int net_create(struct net *net, struct loop *loop);
 

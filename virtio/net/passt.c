@@ -14,7 +14,8 @@
  * but its sockets and /dev/null, and is nobody's child: it ends when its stream
  * does (--fd implies --one-off), however mote ended, and mote need neither
  * signal nor reap it. When it ends first, mote sees the end of the stream. It
- * has no file and no name, so many do not meet.
+ * has no file and no name, so many do not meet. One that has not come so far
+ * is ended by the watcher.
  *
  * Where root starts it, it binds its ports and becomes nobody, which is its
  * own doing: how to do that where nobody has no number (in a user namespace) it
@@ -33,6 +34,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -181,8 +183,31 @@ static void set_report_text(struct passt_report *report, char *said)
 			*at = '?';
 }
 
-/* Once, until it serves or has ended; false where not even that was possible.
- */
+static void on_child(int number)
+{
+	(void)number;
+}
+
+/* Its status; or the end of it and of the watcher, where mote ends first. */
+static int await_passt(pid_t child)
+{
+	struct pollfd mote = { .fd = HELPER_CHANNEL };
+	int status = -1;
+	sigset_t mask;
+
+	/* The signal that it has ended comes only while there is waited. */
+	signal(SIGCHLD, on_child);
+	sigfillset(&mask);
+	sigdelset(&mask, SIGCHLD);
+	while (!waitpid(child, &status, WNOHANG))
+		if (ppoll(&mote, 1, NULL, &mask) > 0) {
+			kill(child, SIGKILL);
+			_exit(1);
+		}
+	return status;
+}
+
+/* Once, until it serves or has ended; false: not even that was possible. */
 static bool try_passt(const struct passt_setup *s, struct passt_report *report)
 {
 	char said[4096] = "";
@@ -195,11 +220,12 @@ static bool try_passt(const struct passt_setup *s, struct passt_report *report)
 	if (!child)
 		exec_passt(s, ends[1]);
 	close(ends[1]);
-	if (child < 0 || waitpid(child, &status, 0) != child ||
-	    read(ends[0], said, sizeof(said) - 1) < 0)
+	if (child > 0)
+		status = await_passt(child);
+	if (read(ends[0], said, sizeof(said) - 1) < 0)
 		*said = 0;
 	close(ends[0]);
-	report->ready = child > 0 && status == 0;
+	report->ready = status == 0;
 	set_report_text(report, said);
 	return child > 0;
 }

@@ -228,18 +228,16 @@ static bool has_all(const struct vm *vm, unsigned leaf, unsigned reg,
 static bool processor_has(const struct vm *vm, const struct cpuid *guest)
 {
 	static const uint8_t leaves[] = { 0, 1, 7 }; /* of feature_leaves */
-	const struct leaf_values vendor = leaf_values(guest, 0, 0);
-	entry here = cpuid_of_processor(0, 0);
-	bool has = vendor.reg[EBX] == here.ebx && vendor.reg[ECX] == here.ecx &&
-		   vendor.reg[EDX] == here.edx;
+	bool has = true;
 
 	for (size_t i = 0; i < ARRAY_LEN(leaves) && has; i++) {
 		const unsigned n = leaves[i];
 		const struct feature_leaf *leaf = &feature_leaves[n];
 		const struct leaf_values used =
 			leaf_values(guest, leaf->function, leaf->index);
+		const entry here =
+			cpuid_of_processor(leaf->function, leaf->index);
 
-		here = cpuid_of_processor(leaf->function, leaf->index);
 		has = has_all(vm, n, EBX, used.reg[EBX], here.ebx) &&
 		      has_all(vm, n, ECX, used.reg[ECX], here.ecx) &&
 		      has_all(vm, n, EDX, used.reg[EDX], here.edx);

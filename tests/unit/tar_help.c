@@ -109,6 +109,8 @@ void tar_put_header(char type, const char *name, const char *link, size_t size,
 		.magic = { 'u', 's', 't', 'a', 'r', 0, '0', '0' },
 	};
 
+	if (type == TAR_DIR)
+		memcpy(header.mode, "0000750", 8);
 	memcpy(header.name, name, strlen(name));
 	memcpy(header.link, link, strlen(link));
 	snprintf(header.size, sizeof(header.size), "%011zo", size);

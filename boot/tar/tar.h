@@ -66,6 +66,7 @@ long tar_pack(int dir_fd, const char *path, const struct tar_options *options,
  * TAR_INCOMPLETE; or, told by warn, -EBADMSG for a stream that is no tar, is
  * damaged or ends too early; -errno of a file system that is full or broken; or
  * what `read` returned (not told). Then some of the stream may not be read yet.
+ * The process's umask is 0 meanwhile.
  */
 long tar_unpack(int dir_fd, const struct tar_options *options, tar_read *read,
 		void *arg);

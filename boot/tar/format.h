@@ -70,6 +70,23 @@ static inline size_t tar_padding(int64_t len)
 	return (size_t)(-(uint64_t)len % TAR_BLOCK);
 }
 
+/*
+ * A device's number as stat(2) and mknod(2) have it, 32 bits (Linux's
+ * new_encode_dev): a libc has functions for it.
+ */
+static inline uint64_t tar_device(uint32_t major, uint32_t minor)
+{
+	return (minor & 0xff) | (major & 0xfff) << 8 | (minor & 0xfff00) << 12;
+}
+static inline uint32_t tar_major(uint64_t device)
+{
+	return device >> 8 & 0xfff;
+}
+static inline uint32_t tar_minor(uint64_t device)
+{
+	return (device & 0xff) | (device >> 12 & 0xfff00);
+}
+
 /* Those of a mode that an owner may have who is root now or stays who it is. */
 uint32_t tar_mode(uint32_t mode, int64_t uid, int64_t gid, bool keep_owner);
 

@@ -8,7 +8,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
-#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include "boot/tar/sys.h"
@@ -223,10 +222,14 @@ static long make_node(struct unpacker *u, const struct tar_entry *entry,
 	const mode_t format = entry->type == TAR_FIFO	? S_IFIFO
 			      : entry->type == TAR_CHAR ? S_IFCHR
 							: S_IFBLK;
-	const long error =
-		SYS(mknodat, parent, base, format | make_mode(u, entry),
-		    makedev(entry->major, entry->minor));
+	const uint64_t device = tar_device(entry->major, entry->minor);
+	long error;
 
+	if (tar_major(device) != entry->major ||
+	    tar_minor(device) != entry->minor)
+		return -EINVAL; /* no such device in Linux */
+	error = SYS(mknodat, parent, base, format | make_mode(u, entry),
+		    device);
 	if (error)
 		return error;
 	make_time(parent, base, entry->mtime, entry->ns);

@@ -14,7 +14,6 @@
 #include <linux/magic.h>
 #include <string.h>
 #include <sys/statfs.h>
-#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include "boot/tar/pack.h"
@@ -125,8 +124,8 @@ static void pack_node(struct packer *p, struct subject *s)
 
 	if (!S_ISFIFO(mode)) {
 		entry.type = S_ISCHR(mode) ? TAR_CHAR : TAR_BLOCK_DEVICE;
-		entry.major = major(s->status.st_rdev);
-		entry.minor = minor(s->status.st_rdev);
+		entry.major = tar_major(s->status.st_rdev);
+		entry.minor = tar_minor(s->status.st_rdev);
 	}
 	head_write(p, &entry);
 }

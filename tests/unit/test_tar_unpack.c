@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <sys/fsuid.h>
+#include <sys/sysmacros.h>
 #include <sys/wait.h>
 
 #include "tar_help.h"
@@ -268,6 +269,32 @@ static void test_formats(void **state)
 	name[159] = '/';
 	memset(name + 160, 'n', 100);
 	assert_string_equal(tar_read_file(name), "p");
+}
+
+static void edit_device(struct tar_header *header)
+{
+	memcpy(header->major, "0007777", 8);
+	memcpy(header->minor, "3777777", 8);
+}
+
+static void edit_no_device(struct tar_header *header)
+{
+	memcpy(header->major, "0010000", 8);
+}
+
+static void test_devices(void **state)
+{
+	(void)state;
+	if (geteuid())
+		skip(); /* users make none */
+	tar_begin();
+	tar_put_header(TAR_CHAR, "a", "", 0, edit_device);
+	tar_put_header(TAR_CHAR, "b", "", 0, edit_no_device);
+	tar_put_end();
+	assert_int_equal(tar_run(), TAR_INCOMPLETE);
+	assert_int_equal(told.error, -EINVAL);
+	assert_string_equal(told.name, "b");
+	assert_int_equal(tar_look("out/a").st_rdev, makedev(4095, 0xfffff));
 }
 
 static void test_long_names(void **state)
@@ -646,6 +673,7 @@ int main(void)
 		CASE(test_numbers),
 		CASE(test_bad_sizes),
 		CASE(test_formats),
+		CASE(test_devices),
 		CASE(test_long_names),
 		CASE(test_pax_global),
 		CASE(test_pax_damaged),

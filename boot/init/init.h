@@ -161,6 +161,31 @@ const char *disk_type(const char *device);
  */
 const char *disk_resolve(const char *root);
 
+/* -- module.c: modules of the kernel, which the initrd brought ------------- */
+
+/*
+ * Instead of main, returns only in a process that the kernel did not start for
+ * a module's sake.
+ */
+void module_serve(char **argv);
+
+/* With what it needs; nothing where there is none of that name. */
+void module_load(const char *name);
+
+/* mount(2); loads the file system's module where the kernel lacks it. */
+long module_mount(const char *source, const char *target, const char *type,
+		  unsigned long flags, const char *data);
+
+/*
+ * Before `root`, a directory, becomes /: the initrd's modules are kept, if that
+ * has none for this kernel. Then: is it they that have this inode? After that:
+ * they are there for programs and for the kernel; `on_disk`: the root's own
+ * directories last.
+ */
+void module_keep(const char *root);
+bool module_keeps(uint64_t inode);
+void module_offer(bool on_disk);
+
 /* -- root.c: drivers, file systems, the root disk -------------------------- */
 
 void root_mount_kernel(void);

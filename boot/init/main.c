@@ -10,7 +10,8 @@
  *	2. orders_load		RUN_FILE: arguments, environment, terminal
  *	3. root_load_drivers	for kernels that have virtio as modules
  *	4. stream_dial		connects to mote; from now on failures go there
- *	5. root_enter		makes the root disk /, if there is one
+ *	5. root_enter		makes the root disk /, if there is one, and
+ *				keeps modules that it lacks
  *	6. net_start		lo, and the networks that it is told of
  *	7. clock_await		the time, which it has asked for meanwhile
  *	8. stream_ready		tells mote, which may take a snapshot of this
@@ -27,7 +28,8 @@
  * said before: that is what makes one snapshot good for any command.
  *
  * Calls go one way: main -> relay -> child -> user, orders, session -> net,
- * clock, root -> dhcp, disk -> lease, link, router, resolve -> stream -> text
+ * clock, root -> dhcp, disk, module -> lease, link, router, resolve -> stream
+ * -> text
  * (init.h declares all of it). So any stage may end the guest with stream_fail,
  * and none returns an error.
  *
@@ -46,13 +48,15 @@
  */
 #include "boot/init/init.h"
 
-void init_main(void) __attribute__((externally_visible));
+void init_main(long *stack) __attribute__((externally_visible));
 
-void init_main(void)
+/* `stack`: as the kernel has left it: argc, argv... */
+void init_main(long *stack)
 {
 	struct run run;
 	struct outcome outcome;
 
+	module_serve((char **)stack + 1);
 	/* Descriptors 0 to 2 are taken, whatever the kernel has opened. */
 	while (sys_open("/", O_PATH) < 3)
 		;
@@ -78,5 +82,6 @@ void init_main(void)
 __asm__(".globl _start\n"
 	"_start:\n"
 	"	xor %ebp, %ebp\n"
+	"	mov %rsp, %rdi\n"
 	"	and $-16, %rsp\n"
 	"	call init_main\n");

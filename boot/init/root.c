@@ -3,9 +3,6 @@
  * Drivers and file systems: the kernel's own, the root disk, and what is done
  * for the disks' sake before the power goes off.
  *
- * Modules are loaded as modprobe would: what a module needs first. There is no
- * search by aliases: the handful of names is known.
- *
  * A root that cannot be written to gets a tmpfs over it, so that programs find
  * the writable system that they expect; what they write is gone afterwards.
  */
@@ -14,7 +11,6 @@
 #include <sys/stat.h>
 #include <sys/statfs.h>
 #include <sys/statvfs.h>
-#include <sys/utsname.h>
 
 #include "boot/init/init.h"
 
@@ -25,8 +21,6 @@
 
 #define WAIT_MS 2000 /* for the disk's driver */
 #define STEP_MS 5
-
-#define COMPRESSED_FILE 4 /* finit_module(2): the kernel decompresses */
 
 static const struct kernel_fs {
 	const char *path, *type, *data;
@@ -72,86 +66,6 @@ void root_mount_kernel(void)
 
 /* -- drivers -------------------------------------------------------------- */
 
-static struct text modules_dir; /* "/lib/modules/RELEASE/" */
-
-/* Does the path up to `end` name that module? '-' and '_' are the same. */
-static bool module_is_named(const char *path, const char *end, const char *name)
-{
-	const char *base = path;
-
-	for (const char *at = path; at < end; at++)
-		if (*at == '/')
-			base = at + 1;
-	for (; *name && base < end; name++, base++)
-		if (*name != *base && !(*name == '_' && *base == '-'))
-			return false;
-	return !*name && end - base >= 3 && text_after(base, ".ko");
-}
-
-/* The module of a path under /lib/modules/RELEASE/. */
-static void module_insert(const char *path, size_t len)
-{
-	struct text file = modules_dir;
-	const bool plain = path[len - 1] == 'o' && path[len - 2] == 'k';
-	long result;
-	int fd;
-
-	if (file.len + len >= sizeof(file.bytes))
-		return;
-	memcpy(file.bytes + file.len, path, len);
-	file.bytes[file.len + len] = 0;
-	fd = sys_open(file.bytes, O_RDONLY);
-	if (fd < 0)
-		return; /* what needs it says so */
-	result = SYS(finit_module, fd, "", plain ? 0 : COMPRESSED_FILE);
-	if (result < 0 && result != -EEXIST)
-		stream_note("cannot load", file.bytes, result);
-	SYS(close, fd);
-}
-
-/* "PATH: PATH...\n": what it needs stands behind it, the first need last. */
-static void module_insert_line(const char *line)
-{
-	const char *end = line, *at;
-
-	while (*end && *end != '\n')
-		end++;
-	for (; end > line; end = at > line ? at - 1 : at) {
-		for (at = end; at > line && at[-1] != ' '; at--)
-			;
-		if (end > at)
-			module_insert(at, (size_t)(end - at) -
-						  (end[-1] == ':' ? 1 : 0));
-	}
-}
-
-static void module_load(const char *name)
-{
-	static const char *dep; /* modules.dep, whole */
-	struct utsname kernel;
-	struct text path;
-	const char *line, *end;
-	size_t len;
-
-	if (!dep) {
-		SYS(uname, &kernel);
-		text_add(text_add(&modules_dir, "/lib/modules/"),
-			 kernel.release);
-		path = *text_add(&modules_dir, "/");
-		dep = text_load(text_add(&path, "modules.dep")->bytes, &len);
-	}
-	for (line = dep; *line; line = end) {
-		for (end = line; *end && *end != ':' && *end != '\n'; end++)
-			;
-		if (module_is_named(line, end, name)) {
-			module_insert_line(line);
-			return;
-		}
-		while (*end && *end++ != '\n')
-			;
-	}
-}
-
 /* virtio 1.2, 5: device IDs */
 static const struct virtio_driver {
 	const char *id, *module;
@@ -185,20 +99,6 @@ void root_load_drivers(void)
 
 /* -- the root disk -------------------------------------------------------- */
 
-/* Loads the file system's module where the kernel does not know it. */
-static long root_mount_type(const char *source, const char *target,
-			    const char *type, unsigned long flags,
-			    const char *data)
-{
-	long result = SYS(mount, source, target, type, flags, data);
-
-	if (result == -ENODEV) {
-		module_load(type);
-		result = SYS(mount, source, target, type, flags, data);
-	}
-	return result;
-}
-
 static void root_mount_disk(const char *device)
 {
 	const bool rw = text_word("rw") && !text_word("ro");
@@ -222,9 +122,9 @@ static void root_mount_disk(const char *device)
 			    "disk",
 			    device, 0);
 	SYS(mkdir, DISK, 0755);
-	result = root_mount_type(device, DISK, type, flags, data);
+	result = module_mount(device, DISK, type, flags, data);
 	if (rw && (result == -EACCES || result == -EROFS))
-		result = root_mount_type(device, DISK, type, MS_RDONLY, data);
+		result = module_mount(device, DISK, type, MS_RDONLY, data);
 	if (result < 0)
 		stream_fail("cannot mount the root disk, as", type, result);
 }
@@ -243,9 +143,9 @@ static const char *root_make_writable(void)
 	SYS(mkdir, TMPFS "/upper", 0755);
 	SYS(mkdir, TMPFS "/work", 0755);
 	if (!result)
-		result = root_mount_type("overlay", OVER, "overlay", 0,
-					 "lowerdir=" DISK ",upperdir=" TMPFS
-					 "/upper,workdir=" TMPFS "/work");
+		result = module_mount("overlay", OVER, "overlay", 0,
+				      "lowerdir=" DISK ",upperdir=" TMPFS
+				      "/upper,workdir=" TMPFS "/work");
 	if (!result)
 		return OVER;
 	stream_note("the root disk stays read-only: no overlayfs", NULL,
@@ -254,8 +154,9 @@ static const char *root_make_writable(void)
 }
 
 /*
- * What the initrd brought is memory that nobody needs any more. Only what is
- * in its own file system; the directory is the current one.
+ * What the initrd brought is memory that nobody needs any more, but for modules
+ * that are kept. Only what is in its own file system; the directory is the
+ * current one.
  */
 static void root_empty(uint64_t device)
 {
@@ -266,7 +167,8 @@ static void root_empty(uint64_t device)
 	if (!names_open(&names, "."))
 		return;
 	while ((name = names_next(&names))) {
-		if (SYS(lstat, name, &status) || status.st_dev != device)
+		if (SYS(lstat, name, &status) || status.st_dev != device ||
+		    module_keeps(status.st_ino))
 			continue;
 		if (!S_ISDIR(status.st_mode)) {
 			SYS(unlink, name);
@@ -320,6 +222,7 @@ void root_enter(void)
 		root = root_make_writable();
 		if (text_same(root, DISK))
 			SYS(statfs, root, &status);
+		module_keep(root);
 		root_switch(root);
 	}
 	root_mount_fs(&kernel_fs[RUN]);
@@ -328,6 +231,7 @@ void root_enter(void)
 		root_mount_fs(&kernel_fs[TMP]);
 	else
 		root_make_public("/tmp");
+	module_offer(!(status.f_flags & ST_RDONLY));
 }
 
 /* What stays mounted is made read-only, so that its journal is clean. */

@@ -425,12 +425,15 @@ test:
 
 # Minutes each in the nested host, hours in all: disks, networks and streams as in
 # tests/linux, but with more; a thousand commands; all tests of guests once more,
-# as an ordinary user; a whole Debian from its own disk; and Debian's other kernels.
+# as an ordinary user; a whole Debian from its own disk; Debian's other kernels; and
+# what programs in images want of a kernel, with the one that is made for them.
 soak:
 	+@$(again) deps
 	+@$(again) test-bins
-	@tests/host/fetch generic && tests/host/debian-root && tests/host/kernels
-	@tests/deps/packages install kernel && tests/deps/build-kernel
+	@tests/host/fetch generic && tests/host/debian-root && \
+		tests/host/debian-root images && tests/host/kernels
+	@tests/deps/packages install kernel && tests/deps/build-kernel && \
+		FULL=1 tests/deps/build-kernel
 	@TEST_TIMEOUT=$${TEST_TIMEOUT:-3600} tests/run tests/soak/*.t
 test-bins: $B/mote $B/debug/mote $(DOCS) unit-bins guest-bins fuzz-bins \
 	race-bins tool-bins linux-bins bench-bins $B/tests/mote-rows
@@ -451,10 +454,11 @@ run:
 	+@$(again) $B/mote
 	@tests/demo
 # A guest kernel without what mote's machine does not have; see boot/guest.config.
+# FULL=1: one with what programs in images use; see boot/guest-full.config.
 kernel:
 	+@$(again) deps
 	@tests/deps/packages install kernel
-	@tests/deps/build-kernel
+	@FULL=$(FULL) tests/deps/build-kernel
 
 # -- the rest -----------------------------------------------------------------
 
@@ -479,7 +483,8 @@ make              build/mote, its manual page and shell completion
 make DEBUG=1      build/debug/mote: host libc, ASan and UBSan
 make run          boot Linux to a shell (all set-up included)
 make run CMD='uname -a'   the same, with one command
-make kernel       build/kernel/vmlinux, the minimal guest kernel (10 minutes)
+make kernel       build/kernel/vmlinux, the minimal guest kernel (10 minutes);
+                  FULL=1: build/kernel/full/vmlinux, for images (30 minutes)
 make deps         install what is missing (Debian 12)
 make test         build and run every test
 make check        style, layers, static analysis; make format mends style

@@ -86,8 +86,8 @@ try_erofs() {
 }
 try_squashfs() {
 	for z in gzip xz lz4 zstd; do
-		mksquashfs /etc etc.$z -comp $z -quiet -no-progress
-		holds squashfs etc.$z
+		mksquashfs /etc squashfs.$z -comp $z -quiet -no-progress
+		holds squashfs squashfs.$z
 	done
 }
 try_xfs() {
@@ -157,9 +157,11 @@ table inet one {
 		tcp dport 8081 redirect to :81
 	}
 }
-table bridge two { chain in { type filter hook input priority 0
-	ether type arp accept
-} }
+table bridge two {
+	chain in { type filter hook input priority 0
+		ether type arp accept
+	}
+}
 END
 	nft list ruleset | grep -q masquerade
 	nft flush ruleset
@@ -176,7 +178,7 @@ rules() {
 		--hashlimit-upto 9/sec -j LOG --log-prefix one
 	$1 -A INPUT -m string --algo bm --string one -j DROP
 	$1 -A INPUT -p tcp -m u32 --u32 "0 & 0xf=0" -j NFLOG
-	$1 -A OUTPUT -m owner --uid-owner 1000 -m cgroup --path one -j DROP
+	$1 -A OUTPUT -m owner --uid-owner 1000 -m cgroup --cgroup 1 -j DROP
 	$1 -t nat -A PREROUTING -m addrtype --dst-type LOCAL -j ACCEPT
 	$1 -t nat -A PREROUTING -p tcp --dport 1 -m statistic --mode random \
 		--probability 0.5 -j REDIRECT --to-ports 2
@@ -285,8 +287,10 @@ try_swap() {
 try_dm() {
 	loop 17M
 	dmsetup create one --table "0 32768 linear $loop 8"
+	dmsetup mknodes # there is no udev
 	dmsetup create two --table "0 32768 crypt aes-xts-plain64 \
 $(head -c 64 /dev/urandom | od -An -v -tx1 | tr -d ' \n') 0 /dev/mapper/one 0"
+	dmsetup mknodes
 	echo secret | dd of=/dev/mapper/two conv=fsync status=none
 	[ "$(head -n 1 /dev/mapper/two)" = secret ]
 	! grep -q secret disk.17M
@@ -335,8 +339,8 @@ all='unshare bwrap crun controllers fuse erofs squashfs xfs btrfs ext4 vfat
 
 # What a boot with all devices says, and what there is before the first of them.
 # A stall is the host's, which is busy.
-warnings='dmesg -r | sed "/rcu: INFO: .* stall/,/<\/TASK>/d; /Long readout/d" |
-	grep "^<[0-4]>"'
+warnings='dmesg -r | sed "/rcu: INFO: .* stall/,/<\/TASK>/d
+	/BUG: soft lockup/,/<\/TASK>/d; /Long readout/d" | grep "^<[0-4]>"'
 look=$(cat <<'TEXT'
 echo release=$(uname -r)
 eval "$warnings" | sed "s/^/boot=/"

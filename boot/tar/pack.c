@@ -361,6 +361,19 @@ static bool name_base(struct packer *p, const char *path)
 	return true;
 }
 
+/* All of the stream; closes what is open. */
+static long pack_subject(struct packer *p, struct subject *s)
+{
+	links_begin(p->work);
+	if (pack_one(p, s) && S_ISDIR(s->status.st_mode) && s->fd >= 0)
+		pack_tree(p, s);
+	else
+		pack_close(s->fd);
+	out_zeros(p, 2 * (int64_t)TAR_BLOCK);
+	out_flush(p);
+	return p->error ? p->error : p->report.incomplete ? TAR_INCOMPLETE : 0;
+}
+
 long tar_pack(int dir_fd, const char *path, const struct tar_options *options,
 	      tar_write *write, void *arg)
 {
@@ -384,12 +397,20 @@ long tar_pack(int dir_fd, const char *path, const struct tar_options *options,
 			return error;
 		}
 	}
-	links_begin(p.work);
-	if (pack_one(&p, &s) && dir && s.fd >= 0)
-		pack_tree(&p, &s);
-	else
-		pack_close(s.fd);
-	out_zeros(&p, 2 * (int64_t)TAR_BLOCK);
-	out_flush(&p);
-	return p.error ? p.error : p.report.incomplete ? TAR_INCOMPLETE : 0;
+	return pack_subject(&p, &s);
+}
+
+long tar_pack_file(int fd, const char *name, const struct tar_options *options,
+		   tar_write *write, void *arg)
+{
+	struct packer p = { .report = { .options = options },
+			    .work = options->work,
+			    .write = write,
+			    .arg = arg };
+	struct subject s = { .dir = -1, .name = name, .fd = fd };
+	const long error = SYS(fstat, fd, &s.status);
+
+	if (error)
+		return error;
+	return name_base(&p, name) ? pack_subject(&p, &s) : -ENAMETOOLONG;
 }

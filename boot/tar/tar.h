@@ -61,6 +61,13 @@ long tar_pack(int dir_fd, const char *path, const struct tar_options *options,
 	      tar_write *write, void *arg);
 
 /*
+ * The same of one file that is open for reading already, and is closed; `name`
+ * is what it is called in the stream.
+ */
+long tar_pack_file(int fd, const char *name, const struct tar_options *options,
+		   tar_write *write, void *arg);
+
+/*
  * Unpacks a stream into a directory, and reads it to its very end. Nothing
  * outside of that directory is ever changed, whatever the stream says. 0;
  * TAR_INCOMPLETE; or, told by warn, -EBADMSG for a stream that is no tar, is

@@ -104,64 +104,23 @@ static void drop_reader(struct command_output *output, int error)
 			  strerror(error));
 		c->lost_output = true;
 	}
-	stream_close(&output->stream);
-	output->len = 0;
+	output_drop(&output->output);
 }
 
 static void flush_output(struct command_output *output)
 {
-	struct stream *stream = &output->stream;
-	uint32_t len;
-	ssize_t n;
+	const int error = output_flush(&output->output);
 
-	while (output->len && stream->source.fd >= 0) {
-		len = PROTOCOL_CREDIT - output->start;
-		if (len > output->len)
-			len = output->len;
-		n = stream_write(stream, output->ring + output->start, len);
-		if (n == -EAGAIN) {
-			stream_watch(stream, EPOLLOUT);
-			/* What cannot be watched, and yet would wait. */
-			if (!stream->watched)
-				loop_timer_set(&output->command->retry,
-					       RETRY_NS);
-			return;
-		}
-		if (n < 0) {
-			drop_reader(output, (int)-n);
-			return;
-		}
-		output->start = (output->start + (uint32_t)n) % PROTOCOL_CREDIT;
-		output->len -= (uint32_t)n;
-		output->taken += (uint32_t)n;
-	}
-	/* With 0 it is still told of a reader that leaves: reader_changed. */
-	stream_watch(stream, 0);
-}
-
-/* 0, or -EPROTO where it is more than was allowed. */
-static int queue_output(struct command_output *output, const uint8_t *data,
-			size_t len)
-{
-	uint32_t at, first;
-
-	if (output->stream.source.fd < 0)
-		return 0; /* nobody reads it */
-	if (len > PROTOCOL_CREDIT - output->len - output->taken)
-		return -EPROTO;
-	at = (output->start + output->len) % PROTOCOL_CREDIT;
-	first = PROTOCOL_CREDIT - at;
-	if (first > len)
-		first = (uint32_t)len;
-	memcpy(output->ring + at, data, first);
-	memcpy(output->ring, data + first, len - first);
-	output->len += (uint32_t)len;
-	return 0;
+	/* What cannot be watched, and yet would wait. */
+	if (error == -EAGAIN && !output->output.stream.watched)
+		loop_timer_set(&output->command->retry, RETRY_NS);
+	else if (error && error != -EAGAIN)
+		drop_reader(output, -error);
 }
 
 static bool all_is_written(const struct command *c)
 {
-	return !c->out[0].len && !c->out[1].len;
+	return !c->out[0].output.len && !c->out[1].output.len;
 }
 
 /* -- to the guest --------------------------------------------------------- */
@@ -208,8 +167,16 @@ static bool queue_winch(struct command *c)
 
 static bool queue_credit(struct command *c)
 {
+	uint32_t word = 0;
+	const unsigned type =
+		c->transfers ? transfers_next_word(c->transfers, &word) : 0;
+
+	if (type) {
+		queue_words(c, type, PROTOCOL_GET, word);
+		return true;
+	}
 	for (unsigned i = 0; i < ARRAY_LEN(c->out); i++) {
-		struct command_output *output = &c->out[i];
+		struct output *output = &c->out[i].output;
 
 		if (output->stream.source.fd < 0 && !output->told_closed) {
 			output->told_closed = true;
@@ -311,19 +278,36 @@ static bool queue_run(struct command *c)
 	return true;
 }
 
+/* It may come before the command; for what fails mote ends. */
+static bool queue_put(struct command *c)
+{
+	const long n = c->transfers
+			       ? transfers_next_put(c->transfers,
+						    c->send + PROTOCOL_HEADER)
+			       : -EAGAIN;
+
+	if (n < 0 && n != -EAGAIN)
+		platform_end(c->platform, END_ERROR, STATUS_ERROR);
+	if (n >= 0)
+		queue_frame(c, PROTOCOL_PUT, (size_t)n);
+	return n >= 0;
+}
+
 /* What is due, the most urgent first; false where nothing is. */
 static bool queue_next(struct command *c)
 {
 	if (queue_magic(c) || queue_time(c) || queue_run(c))
 		return true;
 	if (!c->ready)
-		return false;
+		return queue_put(c);
 	return queue_signal(c) || queue_winch(c) || queue_credit(c) ||
 	       queue_stdin(c);
 }
 
-static void watch_stdin(struct command *c)
+static void watch_inputs(struct command *c)
 {
+	if (c->transfers)
+		transfers_watch_put(c->transfers, c->send_at == c->send_end);
 	if (c->in_tty)
 		c->in_background = !tty_is_ours(STDIN_FILENO);
 	if (may_read_stdin(c) && c->send_at == c->send_end && !c->deaf)
@@ -360,7 +344,7 @@ static void send_frames(struct command *c)
 				 c->send_end - c->send_at);
 		if (n == -EAGAIN) {
 			stream_watch(c->link, EPOLLIN | EPOLLOUT);
-			watch_stdin(c);
+			watch_inputs(c);
 			return;
 		}
 		if (n < 0 && c->session) {
@@ -375,7 +359,7 @@ static void send_frames(struct command *c)
 		c->send_at += (size_t)n;
 	}
 	stream_watch(c->link, EPOLLIN);
-	watch_stdin(c);
+	watch_inputs(c);
 }
 
 static struct ending ending_of_command(const struct command *c)
@@ -400,8 +384,17 @@ static void pass_all_on(void *arg)
 
 	flush_output(&c->out[0]);
 	flush_output(&c->out[1]);
+	if (c->transfers && transfers_flush(c->transfers))
+		loop_timer_set(&c->retry, RETRY_NS);
 	send_frames(c);
 	end_when_written(c);
+}
+
+/* A --put has something, or a file of a --get takes more. */
+static void transfer_changed(void *arg, uint32_t events)
+{
+	(void)events; /* an end or an error shows where it is used */
+	pass_all_on(arg);
 }
 
 static void stdin_came(void *arg, uint32_t events)
@@ -422,7 +415,7 @@ static void reader_changed(void *arg, uint32_t events)
 {
 	struct command_output *output = arg;
 
-	if (events & (EPOLLERR | EPOLLHUP) && !output->len)
+	if (events & (EPOLLERR | EPOLLHUP) && !output->output.len)
 		drop_reader(output, EPIPE);
 	pass_all_on(output->command);
 }
@@ -439,6 +432,12 @@ static const struct {
 	{ SIGQUIT, false }, /* as often as one likes: Java's stacks */
 };
 
+static bool command_runs(const struct command *c)
+{
+	return c->ready && !c->exited && !c->over &&
+	       !(c->transfers && c->transfers->getting);
+}
+
 bool command_signal(struct command *c, int number)
 {
 	if (!c->on)
@@ -452,7 +451,7 @@ bool command_signal(struct command *c, int number)
 		if (command_signals[i].number != number)
 			continue;
 		/* Nobody there yet, or not any more, or it does not obey. */
-		if (!c->ready || c->exited || c->over ||
+		if (!command_runs(c) ||
 		    (command_signals[i].stops && c->stops++)) {
 			platform_end(c->platform, END_SIGNAL,
 				     STATUS_SIGNAL + (unsigned)number);
@@ -507,15 +506,18 @@ static void log_note(struct command *c)
 	c->note[0] = 0;
 }
 
+/* 0 where nobody reads it: what was under way when that was said. */
 static int output_came(struct command *c, unsigned stream, const uint8_t *data,
 		       size_t len)
 {
-	if (!c->ready)
+	struct output *output = &c->out[stream - PROTOCOL_STDOUT].output;
+
+	if (!command_runs(c))
 		return -EPROTO;
 	if (c->report)
 		report_stage(c->report, "output", loop_now());
 	c->report = NULL;
-	return queue_output(&c->out[stream - PROTOCOL_STDOUT], data, len);
+	return output->stream.source.fd < 0 ? 0 : output_add(output, data, len);
 }
 
 /* One before READY is kept: EXIT may follow, and tell how grave it is. */
@@ -545,6 +547,8 @@ static void exit_came(struct command *c, unsigned status, uint32_t flags)
 
 static int credit_came(struct command *c, unsigned stream, uint32_t count)
 {
+	if (stream == PROTOCOL_PUT && c->transfers && !c->ready)
+		return transfers_credit_came(c->transfers, count);
 	if (stream != PROTOCOL_STDIN || count > PROTOCOL_CREDIT - c->in_credit)
 		return -EPROTO;
 	c->in_credit += count;
@@ -553,7 +557,8 @@ static int credit_came(struct command *c, unsigned stream, uint32_t count)
 
 static int ready_came(struct command *c)
 {
-	if (c->ready || c->asked)
+	if (c->ready || c->asked ||
+	    (c->transfers && !transfers_are_put(c->transfers)))
 		return -EPROTO;
 	log_note(c);
 	c->ready = true;
@@ -577,6 +582,14 @@ static int run_came(struct command *c)
 	return 0;
 }
 
+/* The command is heard of no more once there is some of it. */
+static int get_came(struct command *c, const uint8_t *data, size_t len)
+{
+	if (!c->ready || !c->transfers)
+		return -EPROTO;
+	return transfers_get_came(c->transfers, data, len);
+}
+
 static int frame_came(void *arg, unsigned type, const uint8_t *payload,
 		      size_t len)
 {
@@ -588,6 +601,8 @@ static int frame_came(void *arg, unsigned type, const uint8_t *payload,
 	case PROTOCOL_STDOUT:
 	case PROTOCOL_STDERR:
 		return output_came(c, type, payload, len);
+	case PROTOCOL_GET:
+		return get_came(c, payload, len);
 	case PROTOCOL_NOTE:
 		note_came(c, (const char *)payload);
 		return 0;
@@ -742,6 +757,14 @@ static int open_link(struct stream *stream, int *other)
 	return 0;
 }
 
+/* epoll takes a descriptor once. */
+static struct stream open_second_stderr(void)
+{
+	const int fd = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
+
+	return stream_open(fd, O_WRONLY, true);
+}
+
 static void open_standard(struct command *c,
 			  const struct command_options *options)
 {
@@ -754,8 +777,12 @@ static void open_standard(struct command *c,
 	c->in_credit = PROTOCOL_CREDIT;
 	c->in_tty = isatty(STDIN_FILENO);
 	c->in_background = c->in_tty && !tty_is_ours(STDIN_FILENO);
-	c->out[0].stream = stream_open(STDOUT_FILENO, O_WRONLY, false);
-	c->out[1].stream = stream_open(STDERR_FILENO, O_WRONLY, false);
+	c->transfers = options->transfers;
+	c->out[1].output.stream = stream_open(STDERR_FILENO, O_WRONLY, false);
+	c->out[0].output.stream =
+		c->transfers && transfers_use_stdout(c->transfers)
+			? open_second_stderr()
+			: stream_open(STDOUT_FILENO, O_WRONLY, false);
 	c->out[0].command = c->out[1].command = c;
 }
 
@@ -810,8 +837,13 @@ int command_start(struct command *c, struct loop *loop,
 	stream_attach(&c->serial, loop, serial_changed, c);
 	stream_attach(&c->in, loop, stdin_came, c);
 	for (size_t i = 0; i < ARRAY_LEN(c->out); i++)
-		stream_attach(&c->out[i].stream, loop, reader_changed,
+		stream_attach(&c->out[i].output.stream, loop, reader_changed,
 			      &c->out[i]);
+	if (c->transfers)
+		error = transfers_start(c->transfers, loop, transfer_changed,
+					c);
+	if (error)
+		return error;
 	stream_watch(&c->vsock, EPOLLIN);
 	stream_watch(&c->serial, EPOLLIN);
 	/* Can it be watched at all? /dev/null, for one, cannot. */
@@ -834,8 +866,9 @@ unsigned command_features(const struct command *c)
 	if (!c->on)
 		return 0;
 	return stream_features(&c->vsock) | stream_features(&c->in) |
-	       stream_features(&c->out[0].stream) |
-	       stream_features(&c->out[1].stream) | FEATURE_OUTPUT |
+	       stream_features(&c->out[0].output.stream) |
+	       stream_features(&c->out[1].output.stream) | FEATURE_OUTPUT |
+	       (c->transfers ? transfers_features(c->transfers) : 0) |
 	       (c->in_tty ? FEATURE_TTY : 0);
 }
 
@@ -844,8 +877,8 @@ static void for_each_stream(struct command *c, void (*act)(struct stream *))
 	act(&c->vsock);
 	act(&c->serial);
 	act(&c->in);
-	act(&c->out[0].stream);
-	act(&c->out[1].stream);
+	act(&c->out[0].output.stream);
+	act(&c->out[1].output.stream);
 }
 
 /* Leaves the loop. */
@@ -855,6 +888,8 @@ static void stop_command(struct command *c)
 	if (!c->loop)
 		return;
 	for_each_stream(c, stream_unwatch);
+	if (c->transfers)
+		transfers_stop(c->transfers);
 	loop_timer_destroy(c->loop, &c->lost);
 	loop_timer_destroy(c->loop, &c->retry);
 	c->loop = NULL;
@@ -896,6 +931,8 @@ static void check_saved(const struct command *c, struct state *s, bool runs,
 {
 	if (!runs)
 		return;
+	state_check(s, !c->transfers || !c->transfers->put_count,
+		    "its command runs already: --put comes too late");
 	state_check(s, !c->program,
 		    "its command has said already that it is ready");
 	state_check(s, !c->environment,
@@ -946,6 +983,8 @@ void command_restored(struct command *c, const char *hostname)
 		orders_add(&c->orders, RUN_EXEC, "");
 	if (c->tty)
 		orders_add(&c->orders, RUN_TTY, c->terminal);
+	if (c->transfers)
+		transfers_add_orders(c->transfers, &c->orders);
 }
 
 void command_tell_mac(struct command *c, const uint8_t was[6],
@@ -971,6 +1010,11 @@ void command_listen(struct command *c)
 		;
 }
 
+static int reader_to_wait_for(const struct output *output)
+{
+	return output->len ? output->stream.source.fd : -1;
+}
+
 bool command_drain(struct command *c, uint64_t timeout_ns, int stop_fd)
 {
 	uint64_t deadline;
@@ -984,9 +1028,9 @@ bool command_drain(struct command *c, uint64_t timeout_ns, int stop_fd)
 		flush_output(&c->out[0]);
 		flush_output(&c->out[1]);
 	} while (!all_is_written(c) &&
-		 stream_wait(c->out[0].len ? c->out[0].stream.source.fd : -1,
-			     c->out[1].len ? c->out[1].stream.source.fd : -1,
-			     deadline, stop_fd));
+		 stream_wait(reader_to_wait_for(&c->out[0].output),
+			     reader_to_wait_for(&c->out[1].output), deadline,
+			     stop_fd));
 	return all_is_written(c);
 }
 
@@ -1051,6 +1095,8 @@ void command_finish(struct command *c, struct ending *ending)
 	    ending->reason != END_TIMEOUT)
 		*ending = ending_of_command(c);
 	/* As of a program that notices: all is well only if it was written. */
+	if (c->transfers && c->ready && !transfers_finish(c->transfers))
+		c->lost_output = true;
 	if (ending->reason == END_EXITED && !ending->status && c->lost_output)
 		*ending = (struct ending){ END_ERROR, STATUS_ERROR };
 	stop_command(c);

@@ -12,6 +12,8 @@
 
 #include "cpu/command/frames.h"
 #include "cpu/command/orders.h"
+#include "cpu/command/output.h"
+#include "cpu/command/transfer.h"
 #include "cpu/console/stream.h"
 #include "cpu/console/tty.h"
 #include "cpu/loop/loop.h"
@@ -20,14 +22,10 @@
 
 #define COMMAND_TAIL 4096u
 
-/* stdout or stderr: what the guest has sent and nobody has read yet. */
+/* stdout or stderr. */
 struct command_output {
 	struct command *command;
-	struct stream stream;
-	uint32_t start, len; /* in the ring */
-	uint32_t taken;	     /* written, and the guest was not told yet */
-	bool told_closed;
-	uint8_t ring[PROTOCOL_CREDIT];
+	struct output output;
 };
 
 struct command {
@@ -60,6 +58,7 @@ struct command {
 	bool in_tty, in_readable, in_over, in_background;
 	uint32_t in_credit;
 	struct command_output out[2]; /* stdout, stderr */
+	struct transfers *transfers;  /* --put, --get; NULL: none */
 
 	/* Frames for the guest: one that is being sent, and what is to be. */
 	uint8_t send[PROTOCOL_HEADER + PROTOCOL_CHUNK];
@@ -95,6 +94,8 @@ struct command_options {
 	bool restored;
 	bool environment; /* --env, --env-file, --workdir or --as is given */
 	bool exec;	  /* the host's programs may reach it: --vsock */
+	/* Opened, the caller's, and then as long as the command; NULL: none. */
+	struct transfers *transfers;
 };
 
 /*

@@ -28,6 +28,8 @@ static const struct {
 	[PROTOCOL_EXIT] = { 8, 8 },
 	[PROTOCOL_TIME] = { 0, 0 },
 	[PROTOCOL_RUN] = { 0, 0 },
+	[PROTOCOL_PUT] = { 1, 0 },
+	[PROTOCOL_GET] = { 0, PROTOCOL_CHUNK },
 };
 
 static int begin_frame(struct frames *f)
@@ -41,15 +43,17 @@ static int begin_frame(struct frames *f)
 	return 0;
 }
 
-static bool carries_output(const struct frames *f)
+/* Bytes, which are handed on as they come. */
+static bool carries_bytes(const struct frames *f)
 {
-	return f->type == PROTOCOL_STDOUT || f->type == PROTOCOL_STDERR;
+	return f->type == PROTOCOL_STDOUT || f->type == PROTOCOL_STDERR ||
+	       f->type == PROTOCOL_GET;
 }
 
 static int end_frame(struct frames *f, frames_take *take, void *arg)
 {
 	f->header_len = 0;
-	if (carries_output(f))
+	if (carries_bytes(f) && get_le32(f->header + 4))
 		return 0;
 	f->payload[f->payload_len] = 0;
 	return take(arg, f->type, f->payload, f->payload_len);
@@ -73,7 +77,7 @@ static int parse_part(struct frames *f, const uint8_t *data, size_t len,
 		error = begin_frame(f);
 	} else {
 		f->left -= n;
-		if (carries_output(f)) {
+		if (carries_bytes(f)) {
 			error = take(arg, f->type, data, n);
 		} else {
 			memcpy(f->payload + f->payload_len, data, n);

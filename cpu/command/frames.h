@@ -20,9 +20,10 @@ struct frames {
 };
 
 /*
- * Called with what has come: of STDOUT and STDERR bytes in pieces of any size,
- * of the other types the whole payload, whose length is right, and a zero after
- * it. 0, or what frames_feed is to return at once.
+ * Called with what has come: of STDOUT, STDERR and GET bytes in pieces of any
+ * size, and of a GET without any that; of the other types the whole payload,
+ * whose length is right, and a zero after it. 0, or what frames_feed is to
+ * return at once.
  */
 typedef int frames_take(void *arg, unsigned type, const uint8_t *payload,
 			size_t len);

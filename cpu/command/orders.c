@@ -56,13 +56,25 @@ void orders_add(struct orders *o, char type, const char *text)
 	append_order(o, text, strlen(text) + 1);
 }
 
-void orders_add_pair(struct orders *o, char type, const char *text,
-		     const char *value)
+static void append_joined(struct orders *o, char type, const char *text,
+			  const char *between, const char *value)
 {
 	append_order(o, &type, 1);
 	append_order(o, text, strlen(text));
-	append_order(o, "=", 1);
+	append_order(o, between, 1);
 	append_order(o, value, strlen(value) + 1);
+}
+
+void orders_add_pair(struct orders *o, char type, const char *text,
+		     const char *value)
+{
+	append_joined(o, type, text, "=", value);
+}
+
+void orders_add_words(struct orders *o, char type, const char *first,
+		      const char *second)
+{
+	append_joined(o, type, first, " ", second);
 }
 
 void orders_read_tty(char text[ORDERS_TTY_BYTES])

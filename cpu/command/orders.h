@@ -23,10 +23,12 @@ struct orders {
 	bool failed; /* there was no memory: some are missing */
 };
 
-/* Start with all zero. TYPE TEXT, or TYPE TEXT=VALUE. */
+/* Start with all zero. TYPE TEXT, TYPE TEXT=VALUE, or TYPE FIRST SECOND. */
 void orders_add(struct orders *orders, char type, const char *text);
 void orders_add_pair(struct orders *orders, char type, const char *text,
 		     const char *value);
+void orders_add_words(struct orders *orders, char type, const char *first,
+		      const char *second);
 
 /* How large the terminal of mote's stdin is, for RUN_TTY; "": it is none. */
 #define ORDERS_TTY_BYTES 16

@@ -44,13 +44,31 @@ enum protocol_type {
 	PROTOCOL_RUN,	 /* from a guest that was restored: what am I to run?
 			  * no payload; to it: the strings of a RUN_FILE, in
 			  * pieces; no bytes at all: that was the last of them */
+	PROTOCOL_PUT,	 /* to the guest: */
+	PROTOCOL_GET,	 /* from the guest: see below */
 	PROTOCOL_TYPES
 };
 
 #define PROTOCOL_OOM 1u /* flag of EXIT: killed, as the guest had no memory */
 
-/* STDIN to STDERR carry bytes, NOTE text, all others 32-bit words or nothing */
+/*
+ * STDIN to STDERR, PUT and GET carry bytes, NOTE text, all others 32-bit words
+ * or nothing.
+ */
 #define PROTOCOL_STREAMS 3u
+
+/*
+ * Files. Each --put, and each --get, is a tar stream: its bytes, and at last a
+ * frame without any. They come in the order of their orders (RUN_PUT, RUN_GET).
+ *
+ * PUT begins without credit. Before the command starts, so before READY, the
+ * guest gives it: TAKEN with the whole of it first.
+ *
+ * GET begins with all credit, once the command has ended, and is the last
+ * before EXIT. Mote ends each: CLOSED with its number, from 0, once all is
+ * written, or earlier where that is not possible. Then the guest sends no more
+ * of that one but its last frame, and the next has all credit again.
+ */
 
 /*
  * Before its first frame on the serial port the guest says this, so that mote
@@ -64,19 +82,24 @@ enum protocol_type {
  * /.mote/run in the guest: strings that end in NUL, what each is told by its
  * first character.
  */
-#define RUN_DIR	      ".mote"
-#define RUN_INIT      ".mote/init"
-#define RUN_FILE      ".mote/run"
-#define RUN_ARGUMENT  'a' /* of the command, in order */
-#define RUN_ENV	      'e' /* NAME=VALUE */
-#define RUN_WORKDIR   'w'
-#define RUN_USER      'u' /* USER[:GROUP], whom it runs as; without: root */
-#define RUN_TTY	      't' /* ROWS COLUMNS: it gets a terminal */
-#define RUN_NO_SERIAL 's' /* the serial port is somebody else's */
-#define RUN_PROGRAM   'p' /* the command says by itself when it is ready */
-#define RUN_EXEC      'x' /* more commands may come: PROTOCOL_EXEC_PORT */
-#define RUN_MAX	      (2u << 20) /* bytes of them, of one such command */
-#define RUN_NET	      'n' /* an interface's network: boot/init/net.c */
+#define RUN_DIR		  ".mote"
+#define RUN_INIT	  ".mote/init"
+#define RUN_FILE	  ".mote/run"
+#define RUN_ARGUMENT	  'a' /* of the command, in order */
+#define RUN_ENV		  'e' /* NAME=VALUE */
+#define RUN_WORKDIR	  'w'
+#define RUN_USER	  'u' /* USER[:GROUP], whom it runs as; without: root */
+#define RUN_TTY		  't' /* ROWS COLUMNS: it gets a terminal */
+#define RUN_NO_SERIAL	  's' /* the serial port is somebody else's */
+#define RUN_PROGRAM	  'p' /* the command says by itself when it is ready */
+#define RUN_PUT		  'P' /* HOW DIRECTORY; none: that of the command */
+#define RUN_GET		  'G' /* HOW PATH */
+#define RUN_OWNER_ANY	  "0" /* HOW: owners and groups are of no interest; */
+#define RUN_OWNER_KEEP	  "k" /* they are kept */
+#define RUN_TRANSFERS_MAX 16u /* of each kind */
+#define RUN_EXEC	  'x' /* more commands may come: PROTOCOL_EXEC_PORT */
+#define RUN_MAX		  (2u << 20) /* bytes of them, of one such command */
+#define RUN_NET		  'n' /* an interface's network: boot/init/net.c */
 
 /*
  * How a command says so: it writes a byte to the first of these FIFOs, reads

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* uses: cpu/command/command.c cpu/command/frames.c */
+/* uses: cpu/command/output.c cpu/command/transfer.c cpu/loop/file.c */
 /* uses: cpu/command/orders.c mem/state.c */
 /* uses: cpu/console/stream.c cpu/console/tty.c cpu/loop/loop.c */
 /*
@@ -94,6 +95,12 @@ void log_guest(struct log_limit *limit, const char *format, ...)
 	va_start(args, format);
 	keep(format, args);
 	va_end(args);
+}
+
+const char *log_advice(int error)
+{
+	(void)error;
+	return "";
 }
 
 int log_errno(const char *call)

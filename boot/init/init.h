@@ -337,6 +337,9 @@ struct run {
 	bool no_serial;
 	bool program; /* it says by itself when it is ready */
 	bool exec;    /* more commands may come */
+	/* Of RUN_PUT and RUN_GET. */
+	unsigned put_count, get_count;
+	const char *put[RUN_TRANSFERS_MAX], *get[RUN_TRANSFERS_MAX];
 };
 
 void orders_load(struct run *run); /* from the initrd */
@@ -363,6 +366,12 @@ bool user_find(struct run *run, const char *etc);
  * -errno. NULL: as it is. */
 long user_become(const struct user *user);
 
+/* -- transfer.c: --put and --get ------------------------------------------- */
+
+/* Ends the guest where it fails. Needs whom the command runs as. */
+void transfer_put(struct run *run);
+void transfer_get(const struct run *run);
+
 /* -- child.c: the command's start ------------------------------------------ */
 
 /* Its descriptors' other ends, -1: closed. A terminal's is twice here: `in` and
@@ -381,6 +390,7 @@ unsigned child_start(struct child *child, struct run *run);
  * what reboot(2) is to do at its own wish, and then there is no status. */
 struct outcome {
 	unsigned status, flags, power;
+	bool started; /* it has run at all */
 };
 
 /*

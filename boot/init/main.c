@@ -17,19 +17,21 @@
  *	8. stream_ready		tells mote, which may take a snapshot of this
  *	   orders_ask		moment: a guest restored from it is told then
  *				what to run
- *	9. relay_run		starts the command, carries its bytes, reaps it
+ *	9. transfer_put		files come in
+ *	10. relay_run		starts the command, carries its bytes, reaps it
  *	   orders_hear		in a process of its own: one more command, which
- *				somebody wants by --exec, goes on from 9
- *	10. relay_leave		everything is on the disks
- *	11. stream_end		the status, last of all; mote ends the guest
+ *				somebody wants by --exec, goes on from 10
+ *	11. transfer_get	files go out
+ *	12. relay_leave		everything is on the disks
+ *	13. stream_end		the status, last of all; mote ends the guest
  *	    stream_power	no status: the command has asked for power-off
  *
  * Nothing before 8 depends on the command, and nothing after it on what was
  * said before: that is what makes one snapshot good for any command.
  *
- * Calls go one way: main -> relay -> child -> user, orders, session -> net,
- * clock, root -> dhcp, disk, module -> lease, link, router, resolve -> stream
- * -> text
+ * Calls go one way: main -> relay -> child, transfer -> user, orders, session
+ * -> net, clock, root -> dhcp, disk, module -> lease, link, router, resolve
+ * -> stream -> text
  * (init.h declares all of it). So any stage may end the guest with stream_fail,
  * and none returns an error.
  *
@@ -71,8 +73,11 @@ void init_main(long *stack)
 	/* In a guest that was restored what is to be run is something else. */
 	if (!run.program && stream_ready())
 		orders_ask(&run);
+	transfer_put(&run);
 	while (relay_run(&run, &outcome))
 		orders_hear(&run);
+	if (outcome.started)
+		transfer_get(&run);
 	relay_leave();
 	if (outcome.power)
 		stream_power(outcome.power);

@@ -35,6 +35,12 @@ static void random_stir(const char *digits)
 	SYS(close, fd);
 }
 
+static void read_transfer(const char **list, unsigned *count, const char *text)
+{
+	if (*count < RUN_TRANSFERS_MAX)
+		list[(*count)++] = text;
+}
+
 static void read_order(struct run *run, char *text)
 {
 	switch (*text++) {
@@ -61,6 +67,12 @@ static void read_order(struct run *run, char *text)
 		break;
 	case RUN_EXEC:
 		run->exec = true;
+		break;
+	case RUN_PUT:
+		read_transfer(run->put, &run->put_count, text);
+		break;
+	case RUN_GET:
+		read_transfer(run->get, &run->get_count, text);
 		break;
 	case RUN_RANDOM:
 		random_stir(text);

@@ -547,6 +547,7 @@ bool relay_run(struct run *run, struct outcome *outcome)
 	outcome->status = child_start(&relay.child, run);
 	if (outcome->status)
 		return false;
+	outcome->started = true;
 	stream_send_bytes(PROTOCOL_READY, "", 0);
 	while (!relay.exited && !relay.power && relay_step(run))
 		children_reap();

@@ -247,6 +247,48 @@ static int check_command(struct options *options)
 	return 0;
 }
 
+static int fail_transfer(const char *option, const char *why)
+{
+	return optparse_fail(&(struct option_where){ .option = option }, NULL,
+			     "%s", why);
+}
+
+static unsigned count_stdout(const struct options *options)
+{
+	unsigned count = 0;
+
+	for (unsigned i = 0; i < options->get_count; i++)
+		count += transfer_is_stdout(&options->gets[i]);
+	return count;
+}
+
+/* Where the guest is saved, and ends, what goes on is its clones. */
+static int check_transfers(struct options *options)
+{
+	const struct snapshot_options *s = &options->snapshot;
+	const bool saved = file_is_given(&s->file) && s->then == SNAPSHOT_EXITS;
+	const char *any = options->put_count   ? "put"
+			  : options->get_count ? "get"
+					       : NULL;
+
+	/* A snapshot that is restored may have a command. */
+	if (any && !options_have_command(options) &&
+	    (!file_is_given(&options->restore.file) || options->restore.known))
+		return fail_transfer(any, "it is for a command, and there is "
+					  "none: it stands last, after --");
+	if (saved && options->put_count && s->on == SNAPSHOT_ON_READY)
+		return fail_transfer("put", "the snapshot is taken before "
+					    "that: give it with --restore");
+	if (saved && options->get_count)
+		return fail_transfer("get", "the command goes on in clones of "
+					    "the snapshot: give it with "
+					    "--restore");
+	return count_stdout(options) < 2
+		       ? 0
+		       : fail_transfer("get", "only one can be - for standard "
+					      "output");
+}
+
 /* RFC 1123, 2.1: labels of letters, digits and inner hyphens. */
 static bool is_host_name(const char *name)
 {
@@ -473,6 +515,7 @@ int options_check(struct options *options)
 		check_name,
 		check_hostname,
 		check_as,
+		check_transfers,
 		options_check_addresses,
 		options_check_publish,
 	};

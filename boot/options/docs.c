@@ -141,6 +141,11 @@ static void put_statuses(void)
 
 /* -- completion ------------------------------------------------------------ */
 
+static bool names_file(const struct option_field *field)
+{
+	return field->kind == OPTION_FILE || field->kind == OPTION_PUT;
+}
+
 /* The words that a value can be, or begin with: "off thp", "file= fd=". */
 static void put_words(const char *prefix, const struct option_field *field)
 {
@@ -148,7 +153,7 @@ static void put_words(const char *prefix, const struct option_field *field)
 	     choice && choice->name; choice++)
 		printf("%s%s%s ", prefix, choice->name,
 		       choice->argument == OPTION_ARG_NONE ? "" : "=");
-	if (field->kind == OPTION_FILE)
+	if (names_file(field))
 		printf("%sfd= ", prefix);
 }
 
@@ -159,7 +164,7 @@ static void put_value(const struct option_entry *entry)
 {
 	const struct option_choice *choice = entry->own.choices;
 
-	printf("\"%s\" \"", entry->own.kind == OPTION_FILE ? "1" : "");
+	printf("\"%s\" \"", names_file(&entry->own) ? "1" : "");
 	put_words("", &entry->own);
 	printf("\" \"");
 	for (const struct option_field *key = entry->keys; key && key->name;

@@ -10,6 +10,7 @@
 #include <stdint.h>
 
 #include "boot/options/parse.h"
+#include "cpu/command/transfer.h"
 #include "cpu/console/open.h"
 #include "mem/log.h"
 #include "mem/ram.h"
@@ -88,6 +89,7 @@ struct options {
 	const char *as;	      /* USER[:GROUP]; NULL: root */
 	const char *hostname; /* NULL: not given */
 	bool tty;
+	unsigned put_count, get_count;
 	struct snapshot_options snapshot;
 	struct restore_options restore;
 	uint64_t timeout_ns; /* 0: none */
@@ -105,6 +107,8 @@ struct options {
 	/* From here on not cleared at start: large, and seldom used. */
 	struct option_parsed parsed;
 	const char *env[OPTIONS_ENVS_MAX];
+	struct transfer_options puts[RUN_TRANSFERS_MAX];
+	struct transfer_options gets[RUN_TRANSFERS_MAX];
 };
 
 extern const struct option_set options_set;

@@ -510,6 +510,8 @@ static void store_value(const struct option_field *field, void *target,
 		[OPTION_DURATION] = sizeof(uint64_t),
 		[OPTION_ENUM] = sizeof(unsigned),
 		[OPTION_VARIANT] = sizeof(unsigned),
+		[OPTION_PUT] = sizeof(const char *),
+		[OPTION_GET] = sizeof(const char *),
 		[OPTION_FILE] = 0,
 		[OPTION_ACTION] = 0,
 	};
@@ -519,16 +521,17 @@ static void store_value(const struct option_field *field, void *target,
 
 static bool stores_file(const struct option_field *field)
 {
-	return field->kind == OPTION_FILE || field->kind == OPTION_VARIANT;
+	return field->kind == OPTION_FILE || field->kind == OPTION_VARIANT ||
+	       field->kind == OPTION_PUT || field->kind == OPTION_GET;
 }
 
 /* Of a field that stores one. */
 static struct option_file *stored_file(const struct option_field *field,
 				       void *target)
 {
-	void *at = (char *)target + (field->kind == OPTION_VARIANT
-					     ? field->file_offset
-					     : field->offset);
+	void *at = (char *)target + (field->kind == OPTION_FILE
+					     ? field->offset
+					     : field->file_offset);
 
 	return at;
 }
@@ -546,6 +549,16 @@ static void store_default(const struct option_field *field, void *target)
 	if (stores_file(field))
 		*stored_file(field, target) =
 			(struct option_file){ .path = NULL, .fd = -1 };
+}
+
+/* It is told to the guest, in whose files it is. */
+static int check_guest_path(const struct option_where *where, const char *path)
+{
+	if (*path == '/' && strlen(path) < PATH_MAX)
+		return 0;
+	return optparse_fail(where, path,
+			     "is not a path of the guest, which begins with /, "
+			     "for example /src");
 }
 
 int optparse_value(const struct option_where *where,
@@ -577,7 +590,12 @@ int optparse_value(const struct option_where *where,
 		error = parse_choice(where, field, text, &value, file);
 		break;
 	case OPTION_FILE:
+	case OPTION_PUT:
 		error = parse_file(where, text, file);
+		break;
+	case OPTION_GET:
+		value = (uintptr_t)text;
+		error = check_guest_path(where, text);
 		break;
 	case OPTION_ACTION:
 		break;
@@ -588,6 +606,14 @@ int optparse_value(const struct option_where *where,
 }
 
 /* -- VALUE,key=value,flag -------------------------------------------------- */
+
+static int fail_pool(const struct option_where *where)
+{
+	return optparse_fail(where, NULL,
+			     "the values of all options take more than %d "
+			     "bytes",
+			     OPTION_POOL_BYTES);
+}
 
 /*
  * The part of *text up to a single comma into *part, with ",," made ","; *text
@@ -609,10 +635,7 @@ static int split_part(const struct option_where *where,
 	*part = parsed->pool + parsed->pool_used;
 	do {
 		if (parsed->pool_used == sizeof(parsed->pool))
-			return optparse_fail(where, NULL,
-					     "the values of all options take "
-					     "more than %zu bytes",
-					     sizeof(parsed->pool));
+			return fail_pool(where);
 		more = *from && (from[0] != ',' || from[1] == ',');
 		if (more && *from == ',')
 			from++;
@@ -621,6 +644,58 @@ static int split_part(const struct option_where *where,
 	if (*from)
 		*text = from + 1;
 	return 0;
+}
+
+/* Where the guest's part of FILE:/PATH begins, or ends in PATH:FILE; NULL. */
+static const char *find_parting(const struct option_field *field,
+				const char *part)
+{
+	const char *found = NULL;
+
+	if (field->kind == OPTION_GET)
+		return strchr(part, ':');
+	for (const char *at = part; (at = strstr(at, ":/")); at++)
+		found = at;
+	return found;
+}
+
+/* Of an OPTION_PUT or OPTION_GET. What stands first needs an end of its own. */
+static int set_both_paths(const struct option_where *where,
+			  const struct option_field *field,
+			  struct option_parsed *parsed, const char *part,
+			  const char *parting, void *element)
+{
+	const size_t len = (size_t)(parting - part);
+	char *first = parsed->pool + parsed->pool_used;
+	const char *paths[] = { first, parting + 1 };
+	const bool put = field->kind == OPTION_PUT;
+	int error;
+
+	if (len >= sizeof(parsed->pool) - parsed->pool_used)
+		return fail_pool(where);
+	memcpy(first, part, len);
+	first[len] = '\0';
+	parsed->pool_used += len + 1;
+	error = check_guest_path(where, paths[put]);
+	if (!error)
+		error = parse_file(where, paths[!put],
+				   stored_file(field, element));
+	store_value(field, element, (uintptr_t)paths[put]);
+	return error;
+}
+
+static int set_own_value(const struct option_where *where,
+			 const struct option_entry *entry,
+			 struct option_parsed *parsed, const char *part,
+			 void *element)
+{
+	const struct option_field *field = &entry->own;
+	const bool two = field->kind == OPTION_PUT || field->kind == OPTION_GET;
+	const char *parting = two ? find_parting(field, part) : NULL;
+
+	return parting ? set_both_paths(where, field, parsed, part, parting,
+					element)
+		       : optparse_value(where, field, part, element);
 }
 
 /* The key that `part` names, by `len` bytes; NULL, logged, where none is. */
@@ -708,7 +783,7 @@ static int set_parts(const struct option_where *where,
 	int error = split_part(where, parsed, &text, &part);
 
 	if (!error)
-		error = optparse_value(where, &entry->own, part, element);
+		error = set_own_value(where, entry, parsed, part, element);
 	while (!error && text) {
 		error = split_part(where, parsed, &text, &part);
 		if (!error)

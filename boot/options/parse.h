@@ -34,6 +34,10 @@ enum option_kind {
 	OPTION_ENUM,	 /* unsigned or an enum: the value of a choice */
 	OPTION_FILE,	 /* struct option_file: PATH or fd=N */
 	OPTION_VARIANT,	 /* an enum and, at file_offset, a struct option_file */
+	OPTION_PUT,	 /* const char *, the guest's path, which begins with /
+			  * (NULL: not given), and at file_offset as above:
+			  * FILE[:PATH], parted at the last ":/" */
+	OPTION_GET,	 /* the same: PATH[:FILE], parted at the first ":" */
 	OPTION_ACTION,	 /* nothing: `action` runs at once and ends parsing */
 };
 

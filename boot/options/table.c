@@ -88,6 +88,10 @@
 	      .file_offset = AT(file, struct option_file),                     \
 	      .choices = (choices_), .initial = (initial_),                    \
 	      .example = (example_))
+#define PATHS(kind_, name_, element, value_, example_)                         \
+	FIELD(kind_, const char *, name_, element.guest,                       \
+	      .file_offset = AT(element.file, struct option_file),             \
+	      .value = (value_), .example = (example_))
 #define ACTION(name_, action_)                                                 \
 	.kind = OPTION_ACTION, .name = (name_), .action = (action_)
 
@@ -227,6 +231,15 @@ static const struct option_choice core_scheduling[] = {
 	{ 0 },
 };
 
+static const struct option_choice owners[] = {
+	CHOICE("any", TRANSFER_OWNER_ANY,
+	       "whoever unpacks them: in the guest the command's user, who is "
+	       "root or whom --as names"),
+	CHOICE("keep", TRANSFER_OWNER_KEEP,
+	       "the numbers of user and group go with each file"),
+	{ 0 },
+};
+
 static const struct option_choice log_levels[] = {
 	CHOICE("error", LOG_ERROR, "what made mote fail"),
 	CHOICE("warn", LOG_WARN, "and what is not as it should be"),
@@ -338,6 +351,18 @@ static const struct option_field vsock_keys[] = {
 	KEY(NUMBER("cid", devices.vsock.cid, VSOCK_CID_MIN, VSOCK_CID_MAX,
 		   VSOCK_CID_DEFAULT, "N", "42"),
 	    "The guest's context identifier, its address."),
+	{ 0 },
+};
+
+static const struct option_field put_keys[] = {
+	KEY(ENUM("owner", puts[0].owner, owners, TRANSFER_OWNER_ANY, "keep"),
+	    "Whose the files are in the guest."),
+	{ 0 },
+};
+
+static const struct option_field get_keys[] = {
+	KEY(ENUM("owner", gets[0].owner, owners, TRANSFER_OWNER_ANY, "keep"),
+	    "Whose the files are in the archive."),
 	{ 0 },
 };
 
@@ -506,6 +531,35 @@ static const struct option_entry options_table[] = {
 	       "the command gets a terminal; for a shell",
 	       MORE("It is as large as the one that mote is run in, and "
 		    "follows it. Ctrl-A x ends the guest.")),
+	OPTION(0, COMMAND,
+	       PATHS(OPTION_PUT, "put", puts[0], "FILE|DIR|fd=N[:GUESTDIR]",
+		     ".:/src"),
+	       "bring files into the guest before the command; repeat for more",
+	       .keys = put_keys, REPEATS(puts, put_count),
+	       MORE("A file lands in GUESTDIR under its own name; of a "
+		    "directory all that is in it does, with modes, times, "
+		    "links, holes and extended attributes. Links in it are "
+		    "not followed; devices, FIFOs and sockets are made anew, "
+		    "never opened. fd=N is a tar stream: 3< <(tar -c DIR). "
+		    "Without GUESTDIR it is the directory of --workdir, or /. "
+		    "It begins with /, is what follows the last \":/\", and is "
+		    "made where it does not exist, with those above it. What "
+		    "has the same name there is replaced.")),
+	OPTION(0, COMMAND,
+	       PATHS(OPTION_GET, "get", gets[0], "GUESTPATH[:FILE.tar|fd=N|-]",
+		     "/src/out:out.tar"),
+	       "take files out as a tar archive after the command; repeat for "
+	       "more",
+	       .keys = get_keys, REPEATS(gets, get_count),
+	       MORE("Whatever the command's status is, which stays mote's. Of "
+		    "a directory the archive has what is in it, of a file "
+		    "itself. Without FILE.tar it is the last part of GUESTPATH "
+		    "and \".tar\", in mote's own directory. With - it is "
+		    "standard output, and what the command writes there goes "
+		    "to standard error. A path that is not there is a warning, "
+		    "and the archive is empty. The file is written in place: "
+		    "where it cannot be, or the guest dies, it is not whole, "
+		    "mote says so, and its status is not 0.")),
 	OPTION(0, COMMAND, PATH_OR_FD("exec", exec, "guest.sock"),
 	       "run the command in a guest that another mote runs",
 	       MORE("That mote has this PATH for --vsock, and a command of its "
@@ -603,8 +657,7 @@ static const struct option_entry options_table[] = {
 /* -- what is typed out of habit -------------------------------------------- */
 
 #define DIRECTORY                                                              \
-	"a directory comes in as a disk (mke2fs -d DIR), or by stdin (tar -c " \
-	"DIR | mote ... -- tar -x)"
+	"--put DIR:/PATH brings a directory in, and --get /PATH:FILE.tar out"
 
 /*
  * The words of docker, QEMU, Firecracker and others, and what to write here.

@@ -727,6 +727,51 @@ static void test_whom_and_where(void **state)
 }
 
 /* An answer to a word that is an option by now would never be given. */
+static void test_put(void **state)
+{
+	const struct transfer_options *put = options.puts;
+
+	(void)state;
+	accepts("-k k --put . --put a:b --put a:/b:/c/d,owner=keep "
+		"--put fd=7:/e --put a,,b -- c");
+	assert_int_equal(options.put_count, 5);
+	assert_string_equal(put[0].file.path, ".");
+	assert_null(put[0].guest);
+	assert_int_equal(put[0].owner, TRANSFER_OWNER_ANY);
+	assert_string_equal(put[1].file.path, "a:b");
+	assert_null(put[1].guest);
+	assert_string_equal(put[2].file.path, "a:/b");
+	assert_string_equal(put[2].guest, "/c/d");
+	assert_int_equal(put[2].owner, TRANSFER_OWNER_KEEP);
+	assert_null(put[3].file.path);
+	assert_int_equal(put[3].file.fd, 7);
+	assert_string_equal(put[3].guest, "/e");
+	assert_string_equal(put[4].file.path, "a,b");
+	assert_string_equal(optparse_fd_owner(&options.parsed, 7), "put");
+	accepts("-k k --put a --snapshot s,then=continue -- c");
+	accepts("-k k --put a --snapshot s,on=program -- c");
+	accepts("--restore s --put a");
+}
+
+static void test_get(void **state)
+{
+	const struct transfer_options *get = options.gets;
+
+	(void)state;
+	accepts("-k k --get /a/b --get /a:b:/c,owner=keep --get /a:fd=8 "
+		"--get /a:- -- c");
+	assert_int_equal(options.get_count, 4);
+	assert_string_equal(get[0].guest, "/a/b");
+	assert_false(file_is_given(&get[0].file));
+	assert_string_equal(get[1].guest, "/a");
+	assert_string_equal(get[1].file.path, "b:/c");
+	assert_int_equal(get[1].owner, TRANSFER_OWNER_KEEP);
+	assert_int_equal(get[2].file.fd, 8);
+	assert_string_equal(optparse_fd_owner(&options.parsed, 8), "get");
+	assert_true(transfer_is_stdout(&get[3]));
+	assert_false(transfer_is_stdout(&get[2]));
+}
+
 static void test_foreign_words(void **state)
 {
 	const struct option_foreign *at = options_set.foreign;
@@ -806,6 +851,8 @@ int main(void)
 		cmocka_unit_test(test_table),
 		cmocka_unit_test(test_command),
 		cmocka_unit_test(test_whom_and_where),
+		cmocka_unit_test(test_put),
+		cmocka_unit_test(test_get),
 		cmocka_unit_test(test_foreign_words),
 		cmocka_unit_test(test_explain_root),
 	};

@@ -71,6 +71,18 @@ static const struct mistake in_values[] = {
 	{ "-k k --serial unix=s,max=1M", "--serial max: is of a file" },
 	{ "-k k --serial fd=5,append", "--serial append: is of a file" },
 	{ "-k k --serial fd=x", "'fd=x' is not" },
+	{ "-k k --put . ", "--put: it is for a command" },
+	{ "-k k --get /a ", "--get: it is for a command" },
+	{ "-k k --put fd=x:/a -- c", "'fd=x' is not" },
+	{ "-k k --put .,owner=me -- c", "'me' is not one of any, keep" },
+	{ "-k k --put fd=0 -- c", "is stdin of the command" },
+	{ "-k k --get out -- c", "'out' is not a path of the guest" },
+	{ "-k k --get out:o.tar -- c", "'out' is not a path of the guest" },
+	{ "-k k --get /a: -- c", "the path is empty" },
+	{ "-k k --get /a:- --get /b:- -- c", "only one can be -" },
+	{ "-k k --put a --snapshot s -- c", "give it with --restore" },
+	{ "-k k --get /a --snapshot s -- c", "give it with --restore" },
+	{ "-k k --get /a --snapshot s,on=program -- c", "in clones" },
 };
 
 static const struct mistake in_nets[] = {
@@ -228,8 +240,8 @@ static const struct mistake in_as[] = {
 /* Words of other programs, and what does it here. */
 static const struct mistake in_habits[] = {
 	{ "-k k -v /a:/b", "'-v': -V prints the version" },
-	{ "-k k -v/a:/b", "mke2fs -d DIR" },
-	{ "-k k --volume=/a:/b", "'--volume=/a:/b': a directory comes in" },
+	{ "-k k -v/a:/b", "--put DIR:/PATH" },
+	{ "-k k --volume=/a:/b", "'--volume=/a:/b': --put DIR:/PATH" },
 	{ "-k k --expose 80", "--net user -p 8080:80" },
 	{ "-k k -u 1000 -- x", "'-u': --as USER[:GROUP] is" },
 	{ "-k k --user app", "the command's user in the guest is --as" },

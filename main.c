@@ -22,6 +22,7 @@
 #include "boot/options/files.h"
 #include "boot/options/options.h"
 #include "boot/snapshot/snapshot.h"
+#include "boot/walker.h"
 #include "cpu/command/exec.h"
 #include "cpu/console/tty.h"
 #include "cpu/guest.h"
@@ -52,7 +53,24 @@ static struct mote {
 	struct snapshot snapshot;
 	struct guest guest;
 	struct available available;
+	struct transfers transfers;
 } mote; /* too large for the stack; the fault handler needs it as well */
+
+/* --put or --get; without, what there is of them is not even touched. */
+static bool has_transfers(const struct mote *m)
+{
+	return m->options.put_count || m->options.get_count;
+}
+
+static int open_transfers(struct mote *m)
+{
+	const struct options *o = &m->options;
+
+	return has_transfers(m)
+		       ? transfers_open(&m->transfers, o->puts, o->put_count,
+					o->gets, o->get_count, o->check)
+		       : 0;
+}
 
 static int open_console(struct mote *m)
 {
@@ -84,8 +102,8 @@ static int give_orders(struct mote *m)
 {
 	const struct options *o = &m->options;
 	struct orders orders = { .len = 0 };
-	int error = 0, fd;
 	size_t kept;
+	int error = 0, fd;
 
 	if (!options_have_command(o))
 		return 0;
@@ -96,14 +114,16 @@ static int give_orders(struct mote *m)
 	kept = orders.len;
 	if (!error && !snapshot_restores(&m->snapshot)) {
 		add_networks(m, &orders);
+		if (has_transfers(m))
+			transfers_add_orders(&m->transfers, &orders);
 		fd = orders.failed ? log_errno("malloc")
 				   : archive_create(o, &orders);
 		if (fd < 0)
 			error = fd;
 		else
 			files_add_initrd(&m->files, fd, "of the command");
-		orders.len = kept;
 	}
+	orders.len = kept; /* a snapshot has none of the others */
 	if (!error && snapshot_keeps_orders(&m->snapshot))
 		error = command_take_orders(&m->guest.command, &orders);
 	orders_free(&orders);
@@ -122,12 +142,16 @@ static int open_command(struct mote *m)
 		.environment = o->env_count || o->env_file_count ||
 			       o->workdir || o->as,
 		.exec = file_is_given(&o->devices.vsock.file),
+		.transfers = has_transfers(m) ? &m->transfers : NULL,
 	};
 	struct vsock_options *vsock = &m->options.devices.vsock;
 	int error;
 
 	if (!options_have_command(o))
 		return 0;
+	error = open_transfers(m);
+	if (error)
+		return error;
 	error = command_open(&m->guest.command, &options);
 	if (error)
 		return error;
@@ -258,15 +282,21 @@ struct helper_setup {
 	unsigned files; /* its user for these */
 };
 
-/* Neither looks at what mote has of it any more. */
-static int enter_helper(const struct helper_setup *s, enum filter_thread kind)
+/* No helper looks at what mote has there any more. */
+static void forget_mote(void)
 {
-	const int error = jail_enter_broker(s->jail, s->files);
 	const uintptr_t from = ((uintptr_t)&mote | (RAM_PAGE - 1)) + 1;
 	const uintptr_t to = (uintptr_t)(&mote + 1) & ~(RAM_PAGE - 1);
 
 	/* Each page would be here twice as soon as mote writes to it. */
 	madvise((void *)from, to - from, MADV_DONTNEED);
+}
+
+static int enter_helper(const struct helper_setup *s, enum filter_thread kind)
+{
+	const int error = jail_enter_broker(s->jail, s->files);
+
+	forget_mote();
 	return error ? error : filter_load(kind, 0, &s->filter);
 }
 
@@ -323,6 +353,29 @@ static int start_committer(struct mote *m, const struct jail_options *jail)
 		return 0;
 	setup.files = jail_directory_user(jail, c->dir_fd);
 	return committer_start(c, sandbox == SANDBOX_LOG, &hook);
+}
+
+/* -- walkers --------------------------------------------------------------- */
+
+static int enter_walker(void *arg, unsigned number)
+{
+	const struct helper_setup *s = arg;
+	const int error = jail_enter_walker(s->jail, WALKER_TREE);
+
+	(void)number;
+	forget_mote();
+	return error ? error : filter_load(FILTER_WALKER, 0, &s->filter);
+}
+
+static int start_walkers(struct mote *m, const struct jail_options *jail)
+{
+	const enum sandbox_mode sandbox = m->options.sandbox;
+	struct helper_setup setup = { jail, filter_options_of(m), 0 };
+	const struct thread_hook hook = { sandbox == SANDBOX_OFF ? NULL
+								 : enter_walker,
+					  &setup };
+
+	return walker_start_all(&m->transfers, sandbox == SANDBOX_LOG, &hook);
 }
 
 /* -- stages --------------------------------------------------------------- */
@@ -393,6 +446,8 @@ static uint64_t largest_file(const struct mote *m)
 	uint64_t largest = m->options.ram.size; /* a kernel from a pipe */
 	const uint64_t snapshot = snapshot_largest(&m->snapshot);
 
+	if (has_transfers(m) && transfers_write_files(&m->transfers))
+		return RLIM_INFINITY;
 	if (snapshot > largest)
 		largest = snapshot;
 	for (unsigned i = 0; i < m->options.devices.disk_count; i++)
@@ -449,6 +504,8 @@ static int lock_in(struct mote *m)
 		error = start_broker(m, &jail);
 	if (!error)
 		error = start_committer(m, &jail);
+	if (!error && has_transfers(m) && !o->check)
+		error = start_walkers(m, &jail);
 	if (!error && o->sandbox != SANDBOX_OFF)
 		error = jail_enter(&jail);
 	if (has_network(m))
@@ -553,6 +610,8 @@ static void unwind(struct mote *m)
 	console_stop(&m->guest.console);
 	console_close(&m->guest.console);
 	command_close(&m->guest.command);
+	if (has_transfers(m))
+		transfers_close(&m->transfers);
 	vcpus_destroy(&m->guest.vcpus);
 	devices_destroy(&m->devices);
 	vm_destroy(&m->vm);

@@ -24,18 +24,38 @@ void caps_empty_bounding_set(void)
 		cap++;
 }
 
-int caps_drop_all(void)
+int caps_drop_all_but(int cap)
 {
 	struct __user_cap_header_struct header = {
 		.version = _LINUX_CAPABILITY_VERSION_3,
 	};
-	const struct __user_cap_data_struct none[_LINUX_CAPABILITY_U32S_3] = {
+	struct __user_cap_data_struct sets[_LINUX_CAPABILITY_U32S_3] = {
 		{ 0 },
 	};
 
+	if (cap >= 0)
+		sets[CAP_TO_INDEX(cap)].effective =
+			sets[CAP_TO_INDEX(cap)].permitted = CAP_TO_MASK(cap);
 	/* A kernel before 4.3 has no ambient set: then that is empty. */
 	if (prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0) &&
 	    errno != EINVAL)
 		return -errno;
-	return syscall(SYS_capset, &header, none) ? -errno : 0;
+	return syscall(SYS_capset, &header, sets) ? -errno : 0;
+}
+
+int caps_find(const int *caps)
+{
+	struct __user_cap_header_struct header = {
+		.version = _LINUX_CAPABILITY_VERSION_3,
+	};
+	struct __user_cap_data_struct sets[_LINUX_CAPABILITY_U32S_3] = {
+		{ 0 },
+	};
+
+	if (syscall(SYS_capget, &header, sets))
+		return -1;
+	while (*caps >= 0 &&
+	       !(sets[CAP_TO_INDEX(*caps)].effective & CAP_TO_MASK(*caps)))
+		caps++;
+	return *caps;
 }

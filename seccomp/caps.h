@@ -12,9 +12,13 @@
 void caps_empty_bounding_set(void);
 
 /*
- * The permitted, effective, inheritable and ambient sets become empty. 0 or
- * -errno, unlogged.
+ * The permitted, effective, inheritable and ambient sets become empty; but for
+ * one (-1: none) in the first two, which this thread has in them. 0 or -errno,
+ * unlogged.
  */
-int caps_drop_all(void);
+int caps_drop_all_but(int cap);
+
+/* The first of these, which end in -1, that is in its effective set; or -1. */
+int caps_find(const int *caps);
 
 #endif

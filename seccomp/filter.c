@@ -87,6 +87,7 @@ static const char *const thread_names[] = {
 	[FILTER_LOOP] = "main",	    [FILTER_VCPU] = "vCPU",
 	[FILTER_WORKER] = "disk",   [FILTER_LOAD] = "loading",
 	[FILTER_BROKER] = "broker", [FILTER_COMMITTER] = "committer",
+	[FILTER_WALKER] = "walker",
 };
 
 /* -- reports -------------------------------------------------------------- */

@@ -16,6 +16,7 @@ enum filter_thread {
 	FILTER_LOAD,	  /* the main thread's first, and under all of these */
 	FILTER_BROKER,	  /* a process: cpu/loop/broker.h */
 	FILTER_COMMITTER, /* another one: cpu/loop/committer.h */
+	FILTER_WALKER,	  /* one for each --put: boot/walker.h */
 	FILTER_THREADS
 };
 

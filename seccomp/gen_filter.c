@@ -39,6 +39,7 @@ static const char *const thread_words[FILTER_THREADS] = {
 	[FILTER_LOOP] = "loop",	    [FILTER_VCPU] = "vcpu",
 	[FILTER_WORKER] = "worker", [FILTER_LOAD] = "load",
 	[FILTER_BROKER] = "broker", [FILTER_COMMITTER] = "committer",
+	[FILTER_WALKER] = "walker",
 };
 
 static bool rows; /* every row has an action of its own */

@@ -480,18 +480,25 @@ static bool bounding_set_is_empty(void)
  * Of a user namespace all are held, unless the host takes some away from those;
  * root's bounding set is empty by now.
  */
+static int drop_all_but(int cap)
+{
+	const int error = caps_drop_all_but(cap);
+
+	if (error)
+		log_error("sandbox: the capabilities cannot be dropped: %s",
+			  strerror(-error));
+	return error;
+}
+
 static int drop_capabilities(bool user_namespace)
 {
 	int error;
 
 	if (user_namespace)
 		caps_empty_bounding_set();
-	error = caps_drop_all();
-	if (error) {
-		log_error("sandbox: the capabilities cannot be dropped: %s",
-			  strerror(-error));
+	error = drop_all_but(-1);
+	if (error)
 		return error;
-	}
 	log_info(
 		"sandbox: no capabilities%s",
 		bounding_set_is_empty() ? ", the bounding set is empty"
@@ -654,6 +661,15 @@ static const struct ruleset landlock_versions[] = {
 	{ 0xffff, 3, 3 }, /* 6.12: abstract unix sockets, signals */
 };
 
+/* Of `fs`: to read files, and directories. */
+#define LANDLOCK_READ	      (1ULL << 2 | 1ULL << 3)
+#define LANDLOCK_PATH_BENEATH 1
+
+struct path_beneath {
+	uint64_t rights;
+	int32_t fd;
+} __attribute__((packed));
+
 static long create_landlock_ruleset(const struct ruleset *rules, size_t size,
 				    unsigned flags)
 {
@@ -665,10 +681,12 @@ static long create_landlock_ruleset(const struct ruleset *rules, size_t size,
  * files, to TCP and to other processes from this process itself, which takes
  * no privilege. It holds where there are no namespaces, and where there are, it
  * holds once more. What is open stays open, with all its rights: they hang on
- * the descriptor. True where it holds.
+ * the descriptor. `tree_fd`: what is in that may be read (-1: nothing). True
+ * where it holds.
  */
-static bool restrict_by_landlock(void)
+static bool restrict_by_landlock(int tree_fd)
 {
+	const struct path_beneath tree = { LANDLOCK_READ, tree_fd };
 	const long newest = ARRAY_LEN(landlock_versions) - 1;
 	long version = create_landlock_ruleset(NULL, 0, CREATE_RULESET_VERSION);
 	int ruleset = -1;
@@ -681,6 +699,10 @@ static bool restrict_by_landlock(void)
 		ruleset =
 			(int)create_landlock_ruleset(rules, sizeof(*rules), 0);
 	}
+	/* A file that is open needs no rule, and gets none. */
+	if (ruleset >= 0 && tree_fd >= 0)
+		syscall(SYS_landlock_add_rule, ruleset, LANDLOCK_PATH_BENEATH,
+			&tree, 0);
 	if (ruleset >= 0)
 		restricted = !syscall(SYS_landlock_restrict_self, ruleset, 0);
 	if (restricted)
@@ -721,7 +743,7 @@ int jail_enter(const struct jail_options *o)
 	if (!error)
 		error = drop_capabilities(own == -EPERM);
 	if (!error)
-		landlock = restrict_by_landlock();
+		landlock = restrict_by_landlock(-1);
 	if (!error)
 		error = set_limits(o);
 	if (!error)
@@ -752,6 +774,82 @@ int jail_enter_broker(const struct jail_options *o, unsigned files)
 		syscall(SYS_setfsuid, files);
 	if (!error)
 		error = drop_capabilities(false);
+	if (!error)
+		error = lower_limit(RLIMIT_CORE, "RLIMIT_CORE", 0);
+	if (!error)
+		error = lower_limit(RLIMIT_FSIZE, "RLIMIT_FSIZE", 0);
+	if (!error)
+		error = set_prctl(PR_SET_DUMPABLE, "PR_SET_DUMPABLE", 0);
+	return error;
+}
+
+static void write_own_map(const char *path, const char *text)
+{
+	const int fd = open(path, O_WRONLY | O_CLOEXEC);
+
+	if (fd < 0 || write(fd, text, strlen(text)) != (ssize_t)strlen(text))
+		log_info("sandbox: %s: %s", path, strerror(errno));
+	if (fd >= 0)
+		close(fd);
+}
+
+/* So that of what it reads those that are its caller's are seen to be. */
+static void map_own_ids(unsigned uid, unsigned gid)
+{
+	char text[32];
+
+	write_own_map("/proc/self/setgroups", "deny");
+	snprintf(text, sizeof(text), "%u %u 1", uid, uid);
+	write_own_map("/proc/self/uid_map", text);
+	snprintf(text, sizeof(text), "%u %u 1", gid, gid);
+	write_own_map("/proc/self/gid_map", text);
+}
+
+/*
+ * Its root directory becomes the tree; or, where that is one file, which it has
+ * open, an empty one. No descriptor leads out of it.
+ */
+static bool enter_tree(int tree_fd)
+{
+	if (!fchdir(tree_fd))
+		return !chroot(".");
+	return errno == ENOTDIR && !unshare(CLONE_NEWNS) && enter_empty_root();
+}
+
+/*
+ * It reads all that its caller may read. A user stays who he is; root becomes
+ * another one (--user) and keeps the capability to read what is others', or the
+ * wider one, which is what containers have: no file can be opened for writing
+ * all the same, its filter says. Where root has neither, it reads by being
+ * root.
+ *
+ * Where Landlock holds, an ordinary user needs no namespace, in which owners
+ * could not be seen.
+ */
+int jail_enter_walker(const struct jail_options *o, int tree_fd)
+{
+	static const int readers[] = { CAP_DAC_READ_SEARCH, CAP_DAC_OVERRIDE,
+				       -1 };
+	const int cap = caps_find(readers);
+	const unsigned uid = geteuid(), gid = getegid();
+	bool confined;
+	int error;
+
+	wipe_environment();
+	error = set_prctl(PR_SET_NO_NEW_PRIVS, "PR_SET_NO_NEW_PRIVS", 1);
+	confined = enter_tree(tree_fd);
+	if (restrict_by_landlock(tree_fd))
+		confined = true;
+	if (!confined && !unshare(CLONE_NEWUSER)) {
+		map_own_ids(uid, gid);
+		confined = enter_tree(tree_fd);
+	}
+	if (!confined)
+		log_info("sandbox: the walker has its filter only");
+	if (!error && !uid && cap >= 0)
+		error = become_user(o);
+	if (!error)
+		error = drop_all_but(uid ? -1 : cap);
 	if (!error)
 		error = lower_limit(RLIMIT_CORE, "RLIMIT_CORE", 0);
 	if (!error)

@@ -54,6 +54,13 @@ int jail_enter(const struct jail_options *options);
 int jail_enter_broker(const struct jail_options *options, unsigned files);
 
 /*
+ * The same for a walker (boot/walker.h): it reads what its caller may read, in
+ * the directory `tree_fd`, or that file. Its filter comes next. 0 or -errno,
+ * logged.
+ */
+int jail_enter_walker(const struct jail_options *options, int tree_fd);
+
+/*
  * Whom root's broker is for files: who owns the directory of `file`, and can so
  * reach the listeners there and remove the socket. Whom --user names is that
  * user in all. In a directory like /tmp others could have put a link to any

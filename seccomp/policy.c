@@ -15,7 +15,8 @@
  * mprotect to judge.
  *
  * The broker is another process (cpu/loop/broker.c), with one filter. What it
- * does with names is judged by where these lie.
+ * does with names is judged by where these lie. The committer and the walkers
+ * are others.
  *
  * Names of calls are those that musl 1.2 makes: epoll_pwait for epoll_wait,
  * recvfrom for recv, exit and not munmap where a joinable thread ends.
@@ -48,6 +49,7 @@
 
 #include "cpu/loop/broker.h"
 #include "cpu/loop/committer.h"
+#include "cpu/loop/helper.h"
 #include "cpu/loop/thread.h"
 
 #ifndef MADV_POPULATE_WRITE /* Linux 5.14 */
@@ -63,6 +65,7 @@
 #define ALL	  (LOOP | VCPU | WORKER)
 #define BROKER	  (1u << FILTER_BROKER)
 #define COMMITTER (1u << FILTER_COMMITTER)
+#define WALKER	  (1u << FILTER_WALKER)
 
 #define OUTPUT	   FEATURE_OUTPUT
 #define TTY	   FEATURE_TTY
@@ -126,6 +129,11 @@
 			  ARG(2, 0) },                                         \
 			"removes it, and no directory"                         \
 	}
+
+/* All that it may ask of open(2): not to write, nor to make anything. */
+#define WALKER_OPENS                                                           \
+	(O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY |         \
+	 O_CLOEXEC)
 
 /* What musl's pthread_create asks for. */
 #define THREAD_FLAGS                                                           \
@@ -446,6 +454,29 @@ const struct policy_rule policy_rules[] = {
 	  "what has the name by now" },
 	{ COMMITTER, LEARN, SYS_pread64, ANY, "... and whether it is another" },
 	{ COMMITTER, 0, SYS_exit_group, ANY, "the end" },
+
+	/* The walkers, whose directory is all that they see. */
+	{ WALKER, 0, SYS_newfstatat, ANY, "what a name is" },
+	{ WALKER,
+	  0,
+	  SYS_openat,
+	  { MASKED(2, ~(uint32_t)WALKER_OPENS, 0) },
+	  "a directory, or a file, for reading" },
+	{ WALKER, 0, SYS_fstat, ANY, "whether it is still that" },
+	{ WALKER, 0, SYS_fstatfs, ANY, "no file system of the kernel's own" },
+	{ WALKER, 0, SYS_getdents64, ANY, "names in a directory" },
+	{ WALKER, 0, SYS_readlinkat, ANY, "where a link leads to" },
+	{ WALKER, 0, SYS_flistxattr, ANY, "extended attributes, " },
+	{ WALKER, 0, SYS_fgetxattr, ANY, "... and their values" },
+	{ WALKER, 0, SYS_lseek, ANY, "holes" },
+	{ WALKER, 0, SYS_read, ANY, "what is in a file" },
+	{ WALKER, 0, SYS_close, ANY, "one after the other" },
+	{ WALKER,
+	  0,
+	  SYS_writev,
+	  { ARG(0, HELPER_CHANNEL) },
+	  "the stream, to mote" },
+	{ WALKER, 0, SYS_exit_group, ANY, "the end" },
 };
 
 const size_t policy_count = sizeof(policy_rules) / sizeof(policy_rules[0]);

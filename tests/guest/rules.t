@@ -17,7 +17,8 @@ build/native/gen_filter list >"$tmp/rows"
 
 # README.md's table: distinct calls without and with all features.
 for row in 'loop main (event loop)' 'vcpu vCPU' 'worker disk' \
-	'load main, before that' 'broker broker' 'committer committer'; do
+	'load main, before that' 'broker broker' 'committer committer' \
+	'walker walker'; do
 	counts=$(for rows in '$1 == t && $2 ~ /:0$/' '$1 == t'; do
 		awk -v t="${row%% *}" "$rows"' { print $3 }' "$tmp/rows" |
 			sort -u | wc -l
@@ -86,9 +87,9 @@ cat "$tmp"/worker?/calls >"$tmp/calls"
 ok "all calls of all scenarios are known" [ "$(wc -l <"$tmp/calls")" -gt 100 ]
 # Always allowed there.
 echo "0 term vcpu $(number rt_sigreturn)" >>"$tmp/calls"
-# The broker and the committer are no threads of mote's: what fails without a row
-# of theirs does not end mote, but the scenario. (Where exit_group is not allowed,
-# they end all the same.)
+# The broker and others are no threads of mote's: what fails without a row of theirs
+# does not end mote, but the scenario. (Where exit_group is not allowed, they end all
+# the same.)
 needed_by() {
 	needed_time=0
 	needed_thread=$1
@@ -103,6 +104,7 @@ needed_by() {
 }
 needed_by broker vsock_guest vsock_client unix >>"$tmp/calls"
 needed_by committer snapshot_signal learn >>"$tmp/calls"
+needed_by walker put_get >>"$tmp/calls"
 # Of the filter that lies under all others nothing was taken out.
 needed_by load hello disk_uring tty memory pipe device_kernel \
 	stream tap >>"$tmp/calls"
@@ -137,8 +139,10 @@ try_rows() {
 			if [ "$status" = 159 ] || [ "$status" = 99 ] ||
 				[ $did$thread = 1broker ] ||
 				[ $did$thread = 1committer ] ||
+				[ $did$thread = 1walker ] ||
 				[ "$thread $call" = "broker exit_group" ] ||
-				[ "$thread $call" = "committer exit_group" ]; then
+				[ "$thread $call" = "committer exit_group" ] ||
+				[ "$thread $call" = "walker exit_group" ]; then
 				needs="$name, $(($(now) - started)) ms"
 				break
 			fi

@@ -731,12 +731,14 @@ do_vsock_refused() {
 
 # -- a command, whose stream mote ends itself --------------------------------------
 
-# command_guest ARG...: without --vsock
+# command_guest WORDS ARG...: without --vsock
 command_guest() {
 	rm -f "$events"
+	command_words=$1
+	shift
 	# shellcheck disable=SC2086 # words
 	run "$MOTE" -k "$GUESTS/virtio_vsock.elf" -m 64M --events "$events" \
-		-a "$1" $FLAGS -- a command </dev/null
+		-a "$command_words" "$@" $FLAGS -- a command </dev/null
 }
 
 do_command() {
@@ -747,6 +749,31 @@ do_command() {
 do_command_lost() {
 	command_guest 'command=42 lost=1'
 	well 123 'powered off before the command'
+}
+
+# Holes, links and attributes: all that a walker may do. What the guest sends back
+# is what it had; a directory that is the kernel's own is left out.
+do_put_get() {
+	mkdir -p "$tmp/tree/sub"
+	echo text >"$tmp/tree/sub/text"
+	ln -sf text "$tmp/tree/link"
+	truncate -s 1M "$tmp/tree/hole"
+	perl -e 'my ($file, $name, $value) = (@ARGV, "x");
+		syscall 188, $file, $name, $value, 1, 0' \
+		"$tmp/tree/sub/text" user.mote
+	[ "$(id -u)" != 0 ] || { mkdir -p "$tmp/tree/proc" &&
+		mount -t proc none "$tmp/tree/proc"; } 2>/dev/null
+	command_guest 'files=1 command=42' --put "$tmp/tree" \
+		--get "/:$tmp/put_get.tar"
+	umount -l "$tmp/tree/proc" 2>/dev/null
+	well 42 && [ "$(tar -xOf "$tmp/put_get.tar" ./sub/text)" = text ]
+}
+
+do_put_file() {
+	echo text >"$tmp/text"
+	command_guest 'files=1 command=42' --put "$tmp/text" \
+		--get "/:$tmp/put_get.tar"
+	well 42 && [ "$(tar -xOf "$tmp/put_get.tar" text)" = text ]
 }
 
 # More at once than the stream has room for, and none of it sense.

@@ -9,6 +9,8 @@
  *	command=STATUS	says what mote's init would of a command with that
  *			status, once mote has told it of the end of its input;
  *			with `lost=1` it closes the stream instead
+ *	files=1		takes what --put brings, a few KiB, and sends it back
+ *			for one --get, as mote's init would
  *	clone=1		says that it is ready as mote's init does, and goes on
  *			with `command=`; in a guest that was restored, writes
  *			out what it is told, and the first argument but one is
@@ -207,6 +209,63 @@ static void command(unsigned wanted)
 	go_on(wanted);
 }
 
+/* The next packet's bytes, behind `have` of them: how many there are then. */
+static uint32_t hear_more(uint8_t *to, uint32_t have)
+{
+	while (receive() != RW)
+		if (got.header.op == RST || got.header.op == SHUTDOWN)
+			fail("mote is gone");
+	memcpy(to + have, got.data, got.header.len);
+	return have + got.header.len;
+}
+
+/* A frame that is there as a whole: where it ends; 0: it is not. */
+static uint32_t frame_end(const uint8_t *from, uint32_t have)
+{
+	uint32_t head[2];
+
+	memcpy(head, from, sizeof(head));
+	return have >= sizeof(head) && have - sizeof(head) >= head[1]
+		       ? (uint32_t)sizeof(head) + head[1]
+		       : 0;
+}
+
+/* PUT frames up to the last one become GET frames. */
+static void files(unsigned wanted)
+{
+	const uint32_t ask[] = { PROTOCOL_TAKEN, 8, PROTOCOL_PUT,
+				 PROTOCOL_CREDIT };
+	static uint8_t stream[2 * PIECE];
+	uint32_t have = 0, at = 0, len = 8;
+	uint8_t type = 0;
+
+	call_mote();
+	memcpy(out.data, ask, sizeof(ask));
+	send(RW, sizeof(ask));
+	while (len > PROTOCOL_HEADER || !have) {
+		len = frame_end(stream + at, have - at);
+		if (!len) {
+			have = hear_more(stream, have);
+			len = PROTOCOL_HEADER + 1;
+			continue;
+		}
+		stream[at] = PROTOCOL_GET;
+		at += len;
+	}
+	send_frame(PROTOCOL_READY, NULL, 0);
+	memcpy(out.data, stream, at);
+	send(RW, at);
+	/* It says that all is written, or that nobody wants it. */
+	for (have = at = 0, len = 0; !len || type != PROTOCOL_CLOSED;
+	     at += len) {
+		while (!(len = frame_end(stream + at, have - at)))
+			have = hear_more(stream, have);
+		type = stream[at];
+	}
+	send_frame(PROTOCOL_EXIT, NULL, wanted);
+	halt_forever();
+}
+
 /* All pieces of its orders, one behind the other: how long they are. */
 static uint32_t hear_orders(uint8_t *to)
 {
@@ -302,6 +361,8 @@ void guest_main(const uint8_t *boot_params)
 	print("driving\n");
 	if (cmdline_number("clone", 0))
 		clone();
+	else if (cmdline_number("files", 0))
+		files(cmdline_number("command", 0));
 	else if (cmdline_number("command", 0))
 		command(cmdline_number("command", 0));
 	else if (peer)

@@ -31,6 +31,7 @@
 #include "cpu/console/tty.h"
 #include "cpu/loop/broker.h"
 #include "cpu/loop/committer.h"
+#include "cpu/loop/helper.h"
 #include "cpu/loop/thread.h"
 #include "mem/util.h"
 #include "seccomp/policy.h"
@@ -318,6 +319,34 @@ static void test_broker(void **state)
 	assert_true(may_at(SYS_unlinkat, BROKER_DIR + 1, BROKER_NAME(1), 0));
 }
 
+/* A walker opens for reading, and writes to mote only. */
+static void test_walker(void **state)
+{
+	const uint64_t flags = O_RDONLY | O_NOFOLLOW | O_CLOEXEC;
+	static const int others[] = { SYS_write,
+				      SYS_sendmsg,
+				      SYS_mkdirat,
+				      SYS_unlinkat,
+				      SYS_connect,
+				      SYS_socket,
+				      SYS_open_by_handle_at,
+				      SYS_chroot,
+				      SYS_ptrace,
+				      SYS_execve,
+				      SYS_open };
+
+	(void)state;
+	make(FILTER_WALKER, UINT32_MAX, false);
+	assert_true(may_at(SYS_openat, 7, 1, flags));
+	assert_false(may_at(SYS_openat, 7, 1, flags | O_WRONLY));
+	assert_false(may_at(SYS_openat, 7, 1, flags | O_RDWR));
+	assert_false(may_at(SYS_openat, 7, 1, flags | O_CREAT));
+	assert_false(may_at(SYS_openat, 7, 1, flags | O_TRUNC));
+	assert_false(may_at(SYS_openat, 7, 1, flags | O_TMPFILE));
+	for (size_t i = 0; i < ARRAY_LEN(others); i++)
+		assert_false(may_at(others[i], HELPER_CHANNEL, 0, 0));
+}
+
 /*
  * The committer knows two names, whatever else a run uses, and opens new files
  * only; who learns has it read the one that it replaces.
@@ -450,6 +479,7 @@ static void test_arguments(void **state)
 		{ FILTER_LOOP, SYS_ioctl, 2, { 0, (uint32_t)KVM_GET_MSRS } },
 		{ FILTER_COMMITTER, SYS_read, 1, { COMMITTER_CHANNEL } },
 		{ FILTER_COMMITTER, SYS_sendmsg, 1, { COMMITTER_CHANNEL } },
+		{ FILTER_WALKER, SYS_writev, 1, { HELPER_CHANNEL } },
 		{ FILTER_LOOP,
 		  SYS_setsockopt,
 		  6,
@@ -513,8 +543,8 @@ static void test_short(void **state)
 		all = count;
 		make((enum filter_thread)t, 0, false);
 		/* All that it does is always the same. */
-		if (t == FILTER_COMMITTER) {
-			/* And what is learned is little of it. */
+		if (t == FILTER_COMMITTER || t == FILTER_WALKER) {
+			/* Whatever is used, the latter does the same. */
 			assert_in_range(count, all, 60);
 			continue;
 		}
@@ -597,6 +627,7 @@ int main(void)
 		cmocka_unit_test(test_connections),
 		cmocka_unit_test(test_broker),
 		cmocka_unit_test(test_committer),
+		cmocka_unit_test(test_walker),
 		cmocka_unit_test(test_never),
 		cmocka_unit_test(test_arguments),
 		cmocka_unit_test(test_ring_flags),

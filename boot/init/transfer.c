@@ -18,7 +18,7 @@
 #include "boot/tar/tar.h"
 #include "cpu/command/protocol.h"
 
-#define STATUS_FAILED 125
+#define STATUS_FAILED 125u
 
 static struct {
 	/* --put: what is left of a frame */

@@ -84,11 +84,15 @@ static void begin_sent(void)
 
 static void judge_sent(const uint8_t *at, size_t len)
 {
+	size_t skip;
+
 	for (; len; at++, len--) {
-		if (sent.left) {
-			sent.left--;
-			continue;
-		}
+		skip = sent.left < len ? sent.left : len;
+		sent.left -= skip;
+		at += skip;
+		len -= skip;
+		if (!len)
+			return;
 		sent.header[sent.header_len++] = *at;
 		if (sent.header_len == PROTOCOL_HEADER)
 			begin_sent();

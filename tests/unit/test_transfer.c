@@ -416,6 +416,11 @@ static void test_get_credit(void **state)
 	expect_nothing();
 	say(PROTOCOL_GET, bytes, 10000);
 	expect_words(PROTOCOL_TAKEN, PROTOCOL_GET, 20000);
+	/* What mote has not told yet is no loss of the next one's. */
+	say(PROTOCOL_GET, bytes, 10000);
+	say(PROTOCOL_GET, "", 0);
+	expect_words(PROTOCOL_CLOSED, PROTOCOL_GET, 0);
+	assert_int_equal(transfers.out.taken, 0);
 }
 
 /* A reader that stalls holds up the guest, and what comes is bounded. */
@@ -433,6 +438,16 @@ static void test_get_stalls(void **state)
 	say(PROTOCOL_GET, bytes, PROTOCOL_CHUNK);
 	expect_nothing();
 	say(PROTOCOL_GET, bytes, 5000);
+	expect_refused();
+	teardown(NULL);
+	setup(NULL);
+	/* Nor is there more of one that is over. */
+	gets_given[0].file = (struct option_file){ NULL, pipes[1] };
+	start_get();
+	say(PROTOCOL_GET, bytes, PROTOCOL_CHUNK);
+	say(PROTOCOL_GET, "", 0);
+	expect_nothing();
+	say(PROTOCOL_GET, bytes, 1);
 	expect_refused();
 	close(pipes[0]);
 	close(pipes[1]);

@@ -13,6 +13,7 @@
 #include <fcntl.h>
 #include <linux/securebits.h>
 #include <sys/prctl.h>
+#include <sys/stat.h>
 
 #include "boot/init/init.h"
 #include "boot/tar/tar.h"
@@ -120,8 +121,8 @@ static void put_warn(void *arg, const char *why, const char *name, long error)
 	stream_note(text.bytes, name, error);
 }
 
-/* With all above it. */
-static void put_make_directory(const char *path)
+/* With all above it. False: it was there. */
+static bool put_make_directory(const char *path)
 {
 	struct text part = { .len = 0 };
 
@@ -130,7 +131,7 @@ static void put_make_directory(const char *path)
 			SYS(mkdir, part.bytes, 0755);
 		text_add(&part, (const char[]){ *path, 0 });
 	}
-	SYS(mkdir, part.bytes, 0755);
+	return !SYS(mkdir, part.bytes, 0755);
 }
 
 /*
@@ -151,19 +152,26 @@ static void put_tree(const char *order, const char *path)
 		.warn = put_warn,
 		.work = transfer_work(),
 	};
+	const bool made = put_make_directory(path);
+	struct stat status = { .st_mode = 0 };
 	long error;
 	int fd;
 
-	put_make_directory(path);
 	fd = sys_open(path, O_RDONLY | O_DIRECTORY);
 	if (fd < 0)
 		stream_fail("--put: there is no such directory, nor can it be "
 			    "made",
 			    path, fd);
+	SYS(fstat, fd, &status);
 	transfer.over = false;
 	error = tar_unpack(fd, &options, put_read, NULL);
 	if (error < 0)
 		stream_fail("--put: cannot unpack into", path, error);
+	/* The stream has those of the tree's own directory as well. */
+	if (!made) {
+		SYS(fchown, fd, status.st_uid, status.st_gid);
+		SYS(fchmod, fd, status.st_mode & 07777);
+	}
 	SYS(close, fd);
 }
 
@@ -175,13 +183,13 @@ void transfer_put(struct run *run)
 		stream_end(STATUS_FAILED, 0);
 	if (run->user)
 		put_own(run->user->uid, run->user->gid);
-	put_make_directory(run->workdir);
 	stream_send_words(PROTOCOL_TAKEN, PROTOCOL_PUT, PROTOCOL_CREDIT);
 	for (unsigned i = 0; i < run->put_count; i++) {
 		const char *path = transfer_path(run->put[i]);
 
 		put_tree(run->put[i], *path ? path : run->workdir);
 	}
+	put_make_directory(run->workdir);
 	if (run->user)
 		put_own(0, 0);
 }
@@ -267,6 +275,9 @@ static void get_tree(const char *order)
 
 void transfer_get(const struct run *run)
 {
+	/* Signals are not the command's any more. */
+	if (run->get_count)
+		stream_send_words(PROTOCOL_TAKEN, PROTOCOL_GET, 0);
 	for (unsigned i = 0; i < run->get_count; i++) {
 		transfer.number = i;
 		get_tree(run->get[i]);

@@ -549,6 +549,8 @@ static int credit_came(struct command *c, unsigned stream, uint32_t count)
 {
 	if (stream == PROTOCOL_PUT && c->transfers && !c->ready)
 		return transfers_credit_came(c->transfers, count);
+	if (stream == PROTOCOL_GET && c->transfers && c->ready)
+		return transfers_begin_get(c->transfers, count);
 	if (stream != PROTOCOL_STDIN || count > PROTOCOL_CREDIT - c->in_credit)
 		return -EPROTO;
 	c->in_credit += count;
@@ -585,7 +587,7 @@ static int run_came(struct command *c)
 /* The command is heard of no more once there is some of it. */
 static int get_came(struct command *c, const uint8_t *data, size_t len)
 {
-	if (!c->ready || !c->transfers)
+	if (!c->transfers)
 		return -EPROTO;
 	return transfers_get_came(c->transfers, data, len);
 }

@@ -64,8 +64,8 @@ enum protocol_type {
  * PUT begins without credit. Before the command starts, so before READY, the
  * guest gives it: TAKEN with the whole of it first.
  *
- * GET begins with all credit, once the command has ended, and is the last
- * before EXIT. Mote ends each: CLOSED with its number, from 0, once all is
+ * GET begins with all credit, once the command has ended, which the guest says
+ * by TAKEN of nothing; and is the last before EXIT. Mote ends each: CLOSED with its number, from 0, once all is
  * written, or earlier where that is not possible. Then the guest sends no more
  * of that one but its last frame, and the next has all credit again.
  */

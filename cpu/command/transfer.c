@@ -368,13 +368,19 @@ static const char *name_get(const struct transfers *t, unsigned i)
 	return t->get[i].options->guest;
 }
 
+int transfers_begin_get(struct transfers *t, uint32_t count)
+{
+	if (t->getting || !t->get_count || count)
+		return -EPROTO;
+	t->getting = true;
+	t->out.stream = t->get[0].stream;
+	return 0;
+}
+
 int transfers_get_came(struct transfers *t, const uint8_t *data, size_t len)
 {
-	if (t->get_at == t->get_count || t->get_ended)
+	if (!t->getting || t->get_at == t->get_count || t->get_ended)
 		return -EPROTO;
-	if (!t->getting)
-		t->out.stream = t->get[t->get_at].stream;
-	t->getting = true;
 	count_progress(t, len);
 	t->get_ended = !len;
 	return output_add(&t->out, data, len);

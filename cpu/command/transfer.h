@@ -41,7 +41,7 @@ struct transfers {
 	unsigned put_count, get_count;
 	unsigned put_at, get_at; /* the first that is not over */
 	uint32_t put_credit;
-	bool getting;	/* the first byte of a --get has come */
+	bool getting;	/* the command has ended, and they come */
 	bool get_ended; /* all of it has */
 	bool failed;	/* one could not be written, which was said */
 	struct loop *loop;
@@ -102,7 +102,8 @@ static inline bool transfers_are_put(const struct transfers *t)
 	return t->put_at == t->put_count;
 }
 
-/* TAKEN of PUT, and GET, have come: 0, or -EPROTO, not logged. */
+/* TAKEN of PUT or of GET, and GET, have come: 0, or -EPROTO, not logged. */
+int transfers_begin_get(struct transfers *transfers, uint32_t count);
 int transfers_credit_came(struct transfers *transfers, uint32_t count);
 int transfers_get_came(struct transfers *transfers, const uint8_t *data,
 		       size_t len);

@@ -235,6 +235,7 @@ static void files(unsigned wanted)
 {
 	const uint32_t ask[] = { PROTOCOL_TAKEN, 8, PROTOCOL_PUT,
 				 PROTOCOL_CREDIT };
+	const uint32_t begin[] = { PROTOCOL_TAKEN, 8, PROTOCOL_GET, 0 };
 	static uint8_t stream[2 * PIECE];
 	uint32_t have = 0, at = 0, len = 8;
 	uint8_t type = 0;
@@ -253,6 +254,8 @@ static void files(unsigned wanted)
 		at += len;
 	}
 	send_frame(PROTOCOL_READY, NULL, 0);
+	memcpy(out.data, begin, sizeof(begin));
+	send(RW, sizeof(begin));
 	memcpy(out.data, stream, at);
 	send(RW, at);
 	/* It says that all is written, or that nobody wants it. */

@@ -251,6 +251,13 @@ static void start_get(void)
 	say(PROTOCOL_READY, "", 0);
 }
 
+/* The command has ended, and they come. */
+static void begin_get(void)
+{
+	start_get();
+	say_words(PROTOCOL_TAKEN, PROTOCOL_GET, 0);
+}
+
 static void end_with(unsigned status, enum end_reason reason, unsigned is)
 {
 	say_words(PROTOCOL_EXIT, status, 0);
@@ -387,12 +394,7 @@ static void test_open_refused(void **state)
 static void test_get(void **state)
 {
 	(void)state;
-	start_get();
-	say(PROTOCOL_STDOUT, "", 0); /* refused? no: one byte at least */
-	expect_refused();
-	teardown(NULL);
-	setup(NULL);
-	start_get();
+	begin_get();
 	say(PROTOCOL_GET, "first", 5);
 	expect_nothing();
 	say(PROTOCOL_GET, "", 0);
@@ -411,7 +413,7 @@ static void test_get_credit(void **state)
 	static uint8_t bytes[PROTOCOL_CHUNK];
 
 	(void)state;
-	start_get();
+	begin_get();
 	say(PROTOCOL_GET, bytes, 10000);
 	expect_nothing();
 	say(PROTOCOL_GET, bytes, 10000);
@@ -433,7 +435,7 @@ static void test_get_stalls(void **state)
 	assert_int_equal(pipe2(pipes, O_CLOEXEC), 0);
 	fcntl(pipes[1], F_SETPIPE_SZ, 4096);
 	gets_given[0].file = (struct option_file){ NULL, pipes[1] };
-	start_get();
+	begin_get();
 	say(PROTOCOL_GET, bytes, PROTOCOL_CHUNK);
 	say(PROTOCOL_GET, bytes, PROTOCOL_CHUNK);
 	expect_nothing();
@@ -443,7 +445,7 @@ static void test_get_stalls(void **state)
 	setup(NULL);
 	/* Nor is there more of one that is over. */
 	gets_given[0].file = (struct option_file){ NULL, pipes[1] };
-	start_get();
+	begin_get();
 	say(PROTOCOL_GET, bytes, PROTOCOL_CHUNK);
 	say(PROTOCOL_GET, "", 0);
 	expect_nothing();
@@ -458,7 +460,7 @@ static void test_get_full(void **state)
 {
 	(void)state;
 	gets_given[0].file.path = "/dev/full";
-	start_get();
+	begin_get();
 	say(PROTOCOL_GET, "lost", 4);
 	expect_words(PROTOCOL_CLOSED, PROTOCOL_GET, 0);
 	say(PROTOCOL_GET, "under way", 9);
@@ -476,7 +478,7 @@ static void test_get_missing(void **state)
 {
 	(void)state;
 	for (unsigned status = 0; status < 2; status++) {
-		start_get();
+		begin_get();
 		say(PROTOCOL_GET, "part", 4);
 		end_with(status, status ? END_EXITED : END_ERROR,
 			 status ? status : 125);
@@ -494,8 +496,7 @@ static void test_get_refused(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_LEN(late); i++) {
-		start_get();
-		say(PROTOCOL_GET, "first", 5);
+		begin_get();
 		say(late[i], "late", 4);
 		expect_refused();
 		teardown(NULL);
@@ -509,6 +510,16 @@ static void test_get_refused(void **state)
 	teardown(NULL);
 	setup(NULL);
 	start_get();
+	say(PROTOCOL_GET, "before the end", 14);
+	expect_refused();
+	teardown(NULL);
+	setup(NULL);
+	start_get();
+	say_words(PROTOCOL_TAKEN, PROTOCOL_GET, 1);
+	expect_refused();
+	teardown(NULL);
+	setup(NULL);
+	begin_get();
 	for (int i = 0; i < 3; i++)
 		say(PROTOCOL_GET, "", 0);
 	expect_refused();
@@ -521,7 +532,7 @@ static void test_signal(void **state)
 	start_get();
 	assert_true(command_signal(&command, SIGINT));
 	expect_words(PROTOCOL_SIGNAL, SIGINT, 0);
-	say(PROTOCOL_GET, "part", 4);
+	say_words(PROTOCOL_TAKEN, PROTOCOL_GET, 0);
 	assert_true(command_signal(&command, SIGINT));
 	assert_int_equal(ended.reason, END_SIGNAL);
 	assert_int_equal(ended.status, 128 + SIGINT);

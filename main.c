@@ -13,6 +13,7 @@
 #include <stdint.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "boot/initrd.h"
@@ -360,11 +361,18 @@ static int start_committer(struct mote *m, const struct jail_options *jail)
 static int enter_walker(void *arg, unsigned number)
 {
 	const struct helper_setup *s = arg;
-	const int error = jail_enter_walker(s->jail, WALKER_TREE);
+	struct filter_options filter = s->filter;
+	struct stat status;
+	int error = jail_enter_walker(s->jail, WALKER_TREE);
 
 	(void)number;
 	forget_mote();
-	return error ? error : filter_load(FILTER_WALKER, 0, &s->filter);
+	/* One that has a file only may open no other. */
+	filter.features =
+		!fstat(WALKER_TREE, &status) && S_ISDIR(status.st_mode)
+			? FEATURE_TREE
+			: 0;
+	return error ? error : filter_load(FILTER_WALKER, 0, &filter);
 }
 
 static int start_walkers(struct mote *m, const struct jail_options *jail)

@@ -86,6 +86,7 @@
 #define MAX	   FEATURE_OUTPUT_MAX
 #define SNAPSHOT   FEATURE_SNAPSHOT
 #define LEARN	   FEATURE_LEARN
+#define TREE	   FEATURE_TREE
 
 #define MASKED(index, mask, value)                                             \
 	{                                                                      \
@@ -455,17 +456,18 @@ const struct policy_rule policy_rules[] = {
 	{ COMMITTER, LEARN, SYS_pread64, ANY, "... and whether it is another" },
 	{ COMMITTER, 0, SYS_exit_group, ANY, "the end" },
 
-	/* The walkers, whose directory is all that they see. */
-	{ WALKER, 0, SYS_newfstatat, ANY, "what a name is" },
+	/* The walkers, whose directory, or file, is all that they see. */
+	{ WALKER, TREE, SYS_newfstatat, ANY, "what a name is" },
 	{ WALKER,
-	  0,
+	  TREE,
 	  SYS_openat,
 	  { MASKED(2, ~(uint32_t)WALKER_OPENS, 0) },
 	  "a directory, or a file, for reading" },
 	{ WALKER, 0, SYS_fstat, ANY, "whether it is still that" },
-	{ WALKER, 0, SYS_fstatfs, ANY, "no file system of the kernel's own" },
-	{ WALKER, 0, SYS_getdents64, ANY, "names in a directory" },
-	{ WALKER, 0, SYS_readlinkat, ANY, "where a link leads to" },
+	{ WALKER, TREE, SYS_fstatfs, ANY,
+	  "no file system of the kernel's own" },
+	{ WALKER, TREE, SYS_getdents64, ANY, "names in a directory" },
+	{ WALKER, TREE, SYS_readlinkat, ANY, "where a link leads to" },
 	{ WALKER, 0, SYS_flistxattr, ANY, "extended attributes, " },
 	{ WALKER, 0, SYS_fgetxattr, ANY, "... and their values" },
 	{ WALKER, 0, SYS_lseek, ANY, "holes" },

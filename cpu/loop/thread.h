@@ -90,6 +90,7 @@ enum feature {
 	FEATURE_OUTPUT_MAX = 1 << 16,  /* a serial output file with max= */
 	FEATURE_SNAPSHOT = 1 << 17,    /* --snapshot */
 	FEATURE_LEARN = 1 << 18,       /* --restore PATH,learn */
+	FEATURE_TREE = 1 << 19,	       /* of a walker: it has a directory */
 };
 
 #endif

@@ -65,9 +65,10 @@ enum protocol_type {
  * guest gives it: TAKEN with the whole of it first.
  *
  * GET begins with all credit, once the command has ended, which the guest says
- * by TAKEN of nothing; and is the last before EXIT. Mote ends each: CLOSED with its number, from 0, once all is
- * written, or earlier where that is not possible. Then the guest sends no more
- * of that one but its last frame, and the next has all credit again.
+ * by TAKEN of nothing; and is the last before EXIT. Mote ends each: CLOSED with
+ * its number, from 0, once all is written, or earlier where that is not
+ * possible. Then the guest sends no more of that one but its last frame, and
+ * the next has all credit again.
  */
 
 /*

@@ -20,7 +20,7 @@ HOSTCC	?= gcc
 CLANG	?= clang-14
 MUSLCC	?= musl-gcc
 MUSL	?= /usr/lib/x86_64-linux-musl
-SIZE_LIMIT := 327680
+SIZE_LIMIT := 409600
 
 # `make V=1` shows the commands instead of one short line for each.
 Q	:= $(if $(V),,@)

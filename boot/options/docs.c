@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* uses: boot/options/table.c boot/options/check.c boot/options/parse.c */
-/* uses: boot/options/address.c */
+/* uses: boot/options/address.c boot/options/publish.c */
 /* uses: boot/options/help.c cpu/loop/file.c mem/log.c */
 /*
  * Fills in the manual page or a shell's completion from the table of options.

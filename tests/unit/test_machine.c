@@ -426,16 +426,12 @@ static int setup(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(test_default),  TEST(test_append), TEST(test_replaced),
-		TEST(test_refused),  TEST(test_root),	TEST(test_parts),
-		TEST(test_command),  TEST(test_slots),	TEST(test_slots_full),
-		TEST(test_hostname),
-		TEST(test_default),	   TEST(test_append),
-		TEST(test_replaced),	   TEST(test_refused),
-		TEST(test_root),	   TEST(test_parts),
-		TEST(test_command),	   TEST(test_networks),
-		TEST(test_network_orders), TEST(test_slots),
-		TEST(test_slots_full),
+		TEST(test_hostname), TEST(test_default),
+		TEST(test_append),   TEST(test_replaced),
+		TEST(test_refused),  TEST(test_root),
+		TEST(test_parts),    TEST(test_command),
+		TEST(test_networks), TEST(test_network_orders),
+		TEST(test_slots),    TEST(test_slots_full),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -160,7 +160,8 @@ static void test_is_given_little(void **state)
 			   "[ ! -e /proc/$$/fd/$i ] || echo $i $(readlink "
 			   "/proc/$$/fd/$i | sed 's/:.*//;s/.*told/-/'); done; "
 			   "echo $SECRET $PATH; ulimit -c; "
-			   "grep SigBlk /proc/$$/status",
+			   "while read line; do case $line in SigBlk*) "
+			   "echo \"$line\" ;; esac; done </proc/$$/status",
 			   &fd);
 	assert_int_equal(error, 0);
 	close(secret);

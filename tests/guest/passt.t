@@ -164,7 +164,7 @@ ok "two guests have networks at once" await says hanging
 served=$(passt_of "$r")
 ok "the first guest's network is still there" serves "$p"
 is "$(second_in Uid "$served")" \
-	"$([ "$root" = yes ] && id -u nobody || id -u)" \
+	"$(id -u $([ "$root" = no ] || echo nobody))" \
 	"passt is nobody where root starts it, and else the user"
 is "$(sed -n 's/^Max core file size *\([0-9]*\) .*/\1/p' \
 	"/proc/$served/limits")" 0 \

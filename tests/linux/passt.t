@@ -62,7 +62,7 @@ chmod 755 "$tmp/resolve"
 in_background socat UDP-RECVFROM:53,bind=127.0.0.53,fork EXEC:"$tmp/resolve"
 in_background socat TCP-LISTEN:7501,bind=127.0.0.1,fork,reuseaddr \
 	"SYSTEM:echo the host by 4"
-in_background socat TCP6-LISTEN:7501,bind=[::1],fork,reuseaddr \
+in_background socat "TCP6-LISTEN:7501,bind=[::1],fork,reuseaddr" \
 	"SYSTEM:echo the host by 6"
 in_background socat UDP-RECVFROM:7502,bind=127.0.0.1,fork PIPE
 
@@ -141,8 +141,10 @@ hears "[::1]:7511" "fe80:0000:0000:0000:0000:0000:0000:0002" \
 echoes 127.0.0.1:7511 "a server in a guest is reached by UDP"
 echoes "[::1]:7511" "a server in a guest is reached by UDP and IPv6"
 hears 127.0.0.1:7521 "$mapped:0a00:0202" "a server in a user's guest is reached"
-ok "a port of one address is not open on the others" \
-	sh -c '! "$0" /dev/null TCP:10.9.7.1:7521 2>/dev/null' "$socat"
+closed() {
+	! "$socat" /dev/null "TCP:$1" 2>/dev/null
+}
+ok "a port of one address is not open on the others" closed 10.9.7.1:7521
 
 for guest in first second; do
 	kill -INT "$(pid_of "$guest")"

@@ -466,7 +466,10 @@ static const struct option_entry options_table[] = {
 		    "alone; without one the port is open on all. Connections "
 		    "from the host's loopback addresses come from the guest's "
 		    "gateway. A port below 1024 takes root, or sysctl "
-		    "net.ipv4.ip_unprivileged_port_start. It is not saved in a "
+		    "net.ipv4.ip_unprivileged_port_start. With Debian 12's "
+		    "passt a "
+		    "server that speaks first (SMTP, FTP) is heard once the "
+		    "client has sent something. Ports are not saved in a "
 		    "snapshot: each clone has its own.")),
 	OPTION(0, DEVICES,
 	       PATH_OR_FD("vsock", devices.vsock.file, "guest.sock"),

@@ -105,6 +105,7 @@ set -- $(with_libraries "$socat")
 job first "$@" <"$tmp/script"
 job second "$@" <"$tmp/script"
 chmod -R a+rX "$tmp"
+chmod 777 "$tmp"
 printf '#!/bin/sh\nexec %s/tests/as-user %s/%s "$@"\n' "$PWD" "$PWD" "$MOTE" \
 	>"$tmp/his-mote"
 chmod 755 "$tmp/his-mote"

@@ -376,6 +376,7 @@ void lease_begin(struct lease_client *c, uint32_t random, uint64_t now_ms)
 	c->xid = c->random = random;
 	c->begun_ms = c->next_ms = now_ms;
 	c->state = LEASE_SELECTING;
+	c->asked = false;
 	c->tries = 0;
 }
 
@@ -384,6 +385,7 @@ static void start_again(struct lease_client *c, uint64_t now_ms)
 {
 	c->state = LEASE_SELECTING;
 	c->xid++;
+	c->asked = false;
 	c->tries++;
 	c->begun_ms = now_ms;
 	c->next_ms = now_ms + patience_ms(c);
@@ -428,7 +430,7 @@ enum lease_act lease_expire(struct lease_client *c, uint64_t now_ms)
 static bool is_answer(const struct lease_client *c, const uint8_t *message,
 		      size_t len)
 {
-	return len >= AT_OPTIONS && message[AT_OP] == BOOTP_REPLY &&
+	return c->asked && len >= AT_OPTIONS && message[AT_OP] == BOOTP_REPLY &&
 	       message[AT_HTYPE] == ETHERNET && message[AT_HLEN] == MAC_BYTES &&
 	       get32(message + AT_XID) == c->xid &&
 	       !memcmp(message + AT_CHADDR, c->mac, MAC_BYTES) &&
@@ -556,6 +558,7 @@ size_t lease_write(struct lease_client *c, uint8_t message[LEASE_MESSAGE],
 	put32(message + AT_MAGIC, MAGIC);
 	len = put_options(c, message);
 	c->sent_ms = now_ms;
+	c->asked = true;
 	return len < BOOTP_MIN ? BOOTP_MIN : len;
 }
 

@@ -64,6 +64,7 @@ enum lease_act {
 
 struct lease_client {
 	enum lease_state state;
+	bool asked; /* with this number: before that there is no answer */
 	uint8_t mac[6];
 	const char *host; /* this machine's name, for the server; or "" */
 	uint32_t xid, random;

@@ -518,6 +518,14 @@ static void test_nak_is_no_flood(void **state)
 		assert_int_equal(come(), LEASE_WAIT);
 		assert_int_equal(c.state, LEASE_SELECTING);
 		assert_int_not_equal(c.xid, xid);
+		/* nor is there an answer before it has asked */
+		memcpy(sent + 4,
+		       (uint8_t[]){ (uint8_t)(c.xid >> 24),
+				    (uint8_t)(c.xid >> 16),
+				    (uint8_t)(c.xid >> 8), (uint8_t)c.xid },
+		       4);
+		answers(OFFER, 1000);
+		assert_int_equal(come(), LEASE_WAIT);
 		assert_int_equal(next(), LEASE_SEND);
 		send();
 	}

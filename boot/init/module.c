@@ -309,10 +309,10 @@ static void module_show(bool on_disk)
 		SYS(mkdir, MODULES, 0755);
 		SYS(mkdir, at.bytes, 0755);
 	}
+	module.dir = from;
 	if (SYS(mount, from.bytes, at.bytes, NULL, MS_BIND, NULL))
 		module_mount("overlay", MODULES, "overlay", MS_RDONLY,
 			     "lowerdir=" KEPT ":" MODULES);
-	module.dir = from;
 }
 
 /*

@@ -25,7 +25,7 @@
 
 #define MODULES	 "/lib/modules"
 #define KEPT_FD	 99
-#define KEPT	 "/proc/self/fd/99" /* of process 1, as is: */
+#define KEPT	 "/proc/self/fd/99" /* for process 1; for others: */
 #define KEPT_BY	 "/proc/1/fd/99"
 #define SELF	 "/proc/1/exe"
 #define MODPROBE "/sbin/modprobe" /* what the kernel starts else */

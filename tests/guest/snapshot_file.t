@@ -504,11 +504,11 @@ fi
 
 # -- while a clone runs --------------------------------------------------------------
 
-# It needs the file's bytes, not the file: but for what was written to a disk.
-# kept_open ARG...: how many descriptors of it a clone has
+# It needs the file's bytes, not the file.
+# kept_open: how many descriptors of it a clone has
 kept_open() {
 	rm -f "$events"
-	"$MOTE" --restore "$x" --events "$events" "$@" >"$out" 2>"$err" &
+	"$MOTE" --restore "$x" --events "$events" >"$out" 2>"$err" &
 	pid=$!
 	await happened start
 	for fd in /proc/"$pid"/fd/*; do
@@ -527,21 +527,18 @@ else
 	pass "a clone has no descriptor of its snapshot # SKIP needs root to look"
 fi
 
-# cut SIZE ARG...: it becomes that short under a clone, which executes it
+# cut: it becomes short under a clone, which executes it
 cut() {
-	cut_size=$1
-	shift
 	cp --sparse=always "$x" "$y"
 	rm -f "$events"
-	"$MOTE" --restore "$y$cut_keys" --events "$events" "$@" >"$out" \
-		2>"$err" &
+	"$MOTE" --restore "$y$cut_keys" --events "$events" >"$out" 2>"$err" &
 	pid=$!
 	await happened start
-	truncate -s "$cut_size" "$y"
+	truncate -s 4096 "$y"
 }
 lost="a file behind guest memory cannot be read any more: did an image shrink while in use?"
 cut_keys=
-cut 4096
+cut
 guest_end
 is "$status $(reason) $(cat "$err")" "125 error mote: $lost" \
 	"a file that is cut short under a clone ends it, by one line"
@@ -551,7 +548,7 @@ run "$TOOLS/without" run:EFAULT "$MOTE" --restore "$x" --events "$events"
 is "$status $(reason) $(cat "$err")" "125 error mote: $lost" \
 	"... whoever finds that out"
 cut_keys=,copy
-cut 4096
+cut
 guest_heard
 kill -INT "$pid"
 guest_end

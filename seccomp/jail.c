@@ -849,7 +849,7 @@ int jail_enter_walker(const struct jail_options *o, int tree_fd)
 	if (!error && !uid && cap >= 0)
 		error = become_user(o);
 	if (!error)
-		error = drop_all_but(uid ? -1 : cap);
+		error = drop_all_but(cap);
 	if (!error)
 		error = lower_limit(RLIMIT_CORE, "RLIMIT_CORE", 0);
 	if (!error)

@@ -363,6 +363,7 @@ static void program_answer(char **argv)
  */
 static void program_ready(struct run *run)
 {
+	const struct run runs = *run;
 	static char *none[1];
 	bool restored;
 
@@ -370,6 +371,10 @@ static void program_ready(struct run *run)
 	restored = stream_ready();
 	if (restored) {
 		orders_ask(run);
+		/* It has them already; for a session, too. */
+		run->env = runs.env;
+		run->workdir = runs.workdir;
+		run->as = runs.as;
 		session_listen(run->exec);
 		for (unsigned i = PROTOCOL_STDOUT; i < PROTOCOL_STREAMS; i++)
 			relay.credit[i] = PROTOCOL_CREDIT;

@@ -116,9 +116,9 @@ void orders_add_mac(struct orders *o, const uint8_t was[6], const uint8_t is[6])
 /* Those that are one clone's own are in none. */
 static bool orders_are_good(const struct orders *o)
 {
-	static const char types[] = { RUN_ARGUMENT,  RUN_ENV,	  RUN_WORKDIR,
-				      RUN_NO_SERIAL, RUN_TTY,	  RUN_PROGRAM,
-				      RUN_USER,	     RUN_HOSTNAME };
+	static const char types[] = { RUN_ARGUMENT,  RUN_ENV,	   RUN_WORKDIR,
+				      RUN_NO_SERIAL, RUN_TTY,	   RUN_PROGRAM,
+				      RUN_USER,	     RUN_HOSTNAME, RUN_EXEC };
 	bool argument = false;
 	size_t at = 0;
 

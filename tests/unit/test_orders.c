@@ -110,6 +110,7 @@ static void test_orders_saved(void **state)
 	orders_add(&orders, RUN_TTY, "");
 	orders_add(&orders, RUN_NO_SERIAL, "");
 	orders_add(&orders, RUN_PROGRAM, "");
+	orders_add(&orders, RUN_EXEC, "");
 	len = orders.len;
 	orders_add_random(&orders);
 	assert_int_equal(save((uint32_t)len), 4 + len);
@@ -117,10 +118,10 @@ static void test_orders_saved(void **state)
 	s = state_load(bytes, 4 + len);
 	orders_state(&orders, 0, &s);
 	assert_true(state_is_whole(&s));
-	MUST_BE("als\0eA=\0w/\0u1:2\0Hit\0t\0s\0p\0");
+	MUST_BE("als\0eA=\0w/\0u1:2\0Hit\0t\0s\0p\0x\0");
 	/* and can be added to */
 	orders_add(&orders, RUN_HOSTNAME, "me");
-	MUST_BE("als\0eA=\0w/\0u1:2\0Hit\0t\0s\0p\0Hme\0");
+	MUST_BE("als\0eA=\0w/\0u1:2\0Hit\0t\0s\0p\0x\0Hme\0");
 }
 
 static const char *load(const void *strings, uint32_t said, size_t len)
@@ -145,7 +146,7 @@ static void test_orders_refused(void **state)
 		{ "als", 3 },	   /* no end */
 		{ "eA=1\0", 5 },   /* no argument */
 		{ "als\0\0", 5 },  /* no type */
-		{ "als\0x\0", 6 }, /* not this one */
+		{ "als\0z\0", 6 }, /* not this one */
 		{ "als\0R0\0", 7 }, { "als\0M\0", 6 }, { "als\0t\0w", 7 },
 	};
 	static const uint8_t zeros[64];

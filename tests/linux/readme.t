@@ -14,12 +14,17 @@ mkdir "$tmp/bin" "$tmp/here"
 ln -s "$top/$MOTE" "$tmp/bin/mote" 2>/dev/null || ln -s "$MOTE" "$tmp/bin/mote"
 ln -s "$top/$INITRD" "$tmp/here/initrd.cpio"
 ln -s "$top/$MODULES" "$tmp/here/modules.cpio"
+ln -s "$top/boot/image/mote-oci" "$tmp/bin/mote-oci"
+XDG_CACHE_HOME=$tmp/cache
+export XDG_CACHE_HOME
 # What skopeo would have fetched: an OCI image, made here from the initramfs.
 (
 	mkdir "$tmp/oci" && cd "$tmp/oci" && cpio -id <"$top/$INITRD" &&
 		cd "$tmp/here" && umoci init --layout busybox &&
 		umoci new --image busybox:latest &&
-		umoci insert --image busybox:latest "$tmp/oci/bin" /bin
+		umoci insert --image busybox:latest "$tmp/oci/bin" /bin &&
+		umoci config --image busybox:latest --config.cmd echo \
+			--config.cmd 'hello from busybox'
 ) >"$tmp/oci.log" 2>&1 || { cat "$tmp/oci.log"; exit 1; }
 PATH=$tmp/bin:/usr/sbin:/sbin:$PATH
 
@@ -59,8 +64,10 @@ matches() {
 	' "$1" "$2"
 }
 
-# Busybox's shell takes its own mke2fs, which knows less.
-prelude='mke2fs() { /sbin/mke2fs "$@"; }; . "$0"'
+# Busybox's shell takes its own mke2fs and xargs, which know less.
+real_xargs=$(which xargs)
+export real_xargs
+prelude='mke2fs() { /sbin/mke2fs "$@"; }; xargs() { "$real_xargs" "$@"; }; . "$0"'
 examples=0
 for run in "$tmp"/[0-9][0-9].run; do
 	base=${run%.run}

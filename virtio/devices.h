@@ -25,13 +25,10 @@
  * they were named.
  */
 struct device_options {
-	struct block_options disks[DEVICES_MAX];
-	unsigned disk_count;
-	struct net_options nets[NETS_MAX];
-	unsigned net_count;
-	struct passt_publish publish[PASST_PUBLISH_MAX];
-	unsigned publish_count;
+	unsigned disk_count, net_count;
 	struct vsock_options vsock;
+	struct block_options disks[DEVICES_MAX];
+	struct net_options nets[NETS_MAX];
 };
 
 struct device_type;

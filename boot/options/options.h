@@ -69,27 +69,22 @@ struct restore_options {
 struct options {
 	struct option_file kernel; /* given, or `restore` is */
 	bool kernel_copy;
-	struct option_file initrds[OPTIONS_INITRDS_MAX];
-	unsigned initrd_count;
-	const char *append[OPTIONS_APPENDS_MAX]; /* to join with blanks */
-	unsigned append_count;
+	unsigned initrd_count, append_count;
 	const char *cmdline; /* NULL: the default one, and `append` */
 	struct ram_options ram;
 	unsigned cpus;
 	bool nested;
 	struct option_file kvm; /* not given: /dev/kvm */
-	struct device_options devices;
 	struct console_options serial;
 	char **command; /* with its arguments, up to a NULL; NULL: none */
 	struct option_file exec; /* given: in that guest, another mote's */
 	unsigned env_count;
-	struct option_file env_files[OPTIONS_ENV_FILES_MAX];
 	unsigned env_file_count;
 	const char *workdir;  /* NULL: not given */
 	const char *as;	      /* USER[:GROUP]; NULL: root */
 	const char *hostname; /* NULL: not given */
 	bool tty;
-	unsigned put_count, get_count;
+	unsigned put_count, get_count, publish_count;
 	struct snapshot_options snapshot;
 	struct restore_options restore;
 	uint64_t timeout_ns; /* 0: none */
@@ -104,9 +99,15 @@ struct options {
 	bool timing;
 	enum log_level log;
 	bool check;
-	/* From here on not cleared at start: large, and seldom used. */
+	/* Behind its counts nothing is cleared at start: large, and each is
+	 * when it is named. */
+	struct device_options devices;
+	struct option_file initrds[OPTIONS_INITRDS_MAX];
+	const char *append[OPTIONS_APPENDS_MAX]; /* to join with blanks */
 	struct option_parsed parsed;
 	const char *env[OPTIONS_ENVS_MAX];
+	struct option_file env_files[OPTIONS_ENV_FILES_MAX];
+	struct passt_publish publish[PASST_PUBLISH_MAX];
 	struct transfer_options puts[RUN_TRANSFERS_MAX];
 	struct transfer_options gets[RUN_TRANSFERS_MAX];
 };

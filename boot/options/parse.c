@@ -860,6 +860,7 @@ static int set_option(struct parse *parse, const struct option_entry *entry,
 					     "is the most there can be",
 					     entry->max);
 		element += (*count)++ * entry->stride;
+		memset(element + entry->first, 0, entry->stride);
 	}
 	reset_element(entry, element);
 	if (entry->own.kind == OPTION_FLAG || entry->own.kind == OPTION_TEXT)

@@ -82,10 +82,10 @@ struct option_entry {
 	const struct option_field *keys; /* up to a NULL name; NULL: none */
 	/*
 	 * Where `max` is not 0 the option repeats: the offsets are those of the
-	 * first of `max` elements, which are `stride` bytes apart, and an
+	 * first of `max` elements, at `first`, `stride` bytes apart, and an
 	 * unsigned at `count` counts them.
 	 */
-	size_t stride, count;
+	size_t first, stride, count;
 	unsigned max;
 };
 

@@ -61,13 +61,13 @@ static bool read_publish(struct passt_publish *p)
 }
 
 /* passt tells ports apart by their numbers alone. */
-static int check_publish_once(const struct device_options *d, unsigned i)
+static int check_publish_once(const struct options *options, unsigned i)
 {
-	const struct passt_publish *p = &d->publish[i];
+	const struct passt_publish *p = &options->publish[i];
 
 	for (unsigned j = 0; j < i; j++)
-		if (d->publish[j].port == p->port &&
-		    d->publish[j].udp == p->udp)
+		if (options->publish[j].port == p->port &&
+		    options->publish[j].udp == p->udp)
 			return optparse_fail(
 				NULL, NULL,
 				"--publish: port %u/%s is given twice, and can "
@@ -84,22 +84,22 @@ int options_check_publish(struct options *options)
 	struct device_options *d = &options->devices;
 	unsigned net = 0;
 
-	for (unsigned i = 0; i < d->publish_count; i++) {
-		if (!read_publish(&d->publish[i]))
+	for (unsigned i = 0; i < options->publish_count; i++) {
+		if (!read_publish(&options->publish[i]))
 			return optparse_fail(
-				&where, d->publish[i].text,
+				&where, options->publish[i].text,
 				"is not [ADDR:]PORT[:GUESTPORT][/udp], with "
 				"ports from 1 to 65535, for example 8080:80, "
 				"127.0.0.1:8080:80, [::1]:5353:53/udp");
-		if (check_publish_once(d, i))
+		if (check_publish_once(options, i))
 			return -EINVAL;
 	}
 	while (net < d->net_count && d->nets[net].kind != NET_USER)
 		net++;
 	if (net < d->net_count) {
-		d->nets[net].publish = d->publish;
-		d->nets[net].publish_count = d->publish_count;
-	} else if (d->publish_count &&
+		d->nets[net].publish = options->publish;
+		d->nets[net].publish_count = options->publish_count;
+	} else if (options->publish_count &&
 		   (!file_is_given(&options->restore.file) ||
 		    options->restore.whole)) {
 		return optparse_fail(&where, NULL,

@@ -116,6 +116,7 @@
 #define MORE(text) .more = MANUAL(text)
 /* It repeats: `array` has the elements, `counter` says how many there are. */
 #define REPEATS(array, counter)                                                \
+	.first = offsetof(struct options, array),                              \
 	.stride = sizeof(MEMBER(array)[0]), .count = AT(counter, unsigned),    \
 	.max = ARRAY_LEN(MEMBER(array))
 
@@ -457,10 +458,10 @@ static const struct option_entry options_table[] = {
 	       "a network interface; repeat for more", .keys = net_keys,
 	       REPEATS(devices.nets, devices.net_count)),
 	OPTION('p', DEVICES,
-	       TEXT("publish", devices.publish[0].text,
+	       TEXT("publish", publish[0].text,
 		    "[ADDR:]PORT[:GUESTPORT][/udp]", "8080:80"),
 	       "lead a port of the host to the guest; repeat for more",
-	       REPEATS(devices.publish, devices.publish_count),
+	       REPEATS(publish, publish_count),
 	       MORE("It takes --net user, and the first of these gets it. ADDR "
 		    "is an address of the host, 127.0.0.1 or [::1] for itself "
 		    "alone; without one the port is open on all. Connections "
@@ -744,8 +745,8 @@ int options_parse(struct options *options, int argc, char **argv)
 {
 	int done;
 
-	/* But for the room for texts, which would be 16 KiB of memory. */
-	memset(options, 0, offsetof(struct options, parsed));
+	/* But for the arrays and the room for texts: 24 KiB of memory. */
+	memset(options, 0, offsetof(struct options, devices.disks));
 	done = optparse_run(&options_set, options, &options->parsed, argc,
 			    argv);
 	return done ? done : options_check(options);

@@ -106,7 +106,7 @@ int snapshot_open_restore(struct snapshot *s)
 		error = take_words(s);
 	/* Only now all networks are known, one of which it may need. */
 	s->on.options->restore.whole = true;
-	if (!error && s->on.options->devices.publish_count)
+	if (!error && s->on.options->publish_count)
 		error = options_check(s->on.options);
 	s->on.options->devices.vsock.memory = s->header.mem_len;
 	for (unsigned i = 0; i < s->on.options->devices.disk_count; i++)

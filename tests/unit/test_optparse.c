@@ -79,6 +79,7 @@ static const struct option_entry machine_table[] = {
 			 .value = "PATH|fd=N",
 			 .example = "disk.img" },
 		.keys = disk_keys,
+		.first = offsetof(struct machine, disks),
 		.stride = sizeof(struct disk),
 		.count = offsetof(struct machine, count),
 		.max = 2,

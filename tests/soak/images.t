@@ -129,6 +129,10 @@ try_overlay() {
 				-o workdir=work,userxattr none merged
 			echo new >merged/new'
 }
+try_config() {
+	zcat /proc/config.gz >config
+	grep -q CONFIG_9P_FS=y config
+}
 try_9p() {
 	mkdir 9p
 	calls 9p 9p
@@ -386,13 +390,13 @@ $tries" <build/tests/calls >"$tmp/$name.out" 2>"$tmp/$name.err" &
 try_full() {
 	# shellcheck disable=SC2086 # words
 	images "FULL kernel" "$full/vmlinux" "$full/modules.cpio" \
-		${TEST_TRIES:-$all 9p}
+		${TEST_TRIES:-$all 9p config}
 	is "$(got release)" "$(cat "$full/release")" \
 		"FULL kernel: it is the one that was built"
 	is "$(got boot)" "" "FULL kernel: it boots without a warning"
 }
 
-# It has no 9p; it says that there is no PCI, and of its virtio_mmio what
+# It has no 9p, and its configuration is in a file; it says that there is no PCI, and of its virtio_mmio what
 # tests/linux/boot.sh says.
 try_debian() {
 	# shellcheck disable=SC2086 # words

@@ -396,8 +396,8 @@ try_full() {
 	is "$(got boot)" "" "FULL kernel: it boots without a warning"
 }
 
-# It has no 9p, and its configuration is in a file; it says that there is no PCI, and of its virtio_mmio what
-# tests/linux/boot.sh says.
+# It has no 9p, and its configuration is in a file. It says that there is no PCI,
+# and of its virtio_mmio what tests/linux/boot.sh says.
 try_debian() {
 	# shellcheck disable=SC2086 # words
 	images "Debian's kernel" build/guest/vmlinux \

@@ -117,7 +117,8 @@ try_overlay() {
 	echo new >merged/hostname
 	umount merged
 	grep -q new upper/hostname
-	# Not /etc, in which a file is mounted: what is under it stays hidden.
+	# Not a directory in which init has mounted something, such as /etc:
+	# what is under that stays hidden.
 	setpriv --reuid 1000 --regid 1000 --clear-groups --inh-caps=-all \
 		unshare --user --map-root-user --mount sh -ec '
 			cd /tmp
@@ -125,7 +126,7 @@ try_overlay() {
 			mount -t tmpfs none mine
 			mkdir mine/upper mine/work mine/merged
 			cd mine
-			mount -t overlay -o lowerdir=/usr,upperdir=upper \
+			mount -t overlay -o lowerdir=/usr/share,upperdir=upper \
 				-o workdir=work,userxattr none merged
 			echo new >merged/new'
 }

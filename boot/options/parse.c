@@ -902,8 +902,8 @@ static const struct option_entry *find_long(const struct parse *parse,
 	for (size_t i = 0; i < parse->set->entry_count; i++) {
 		const struct option_entry *entry = &parse->set->entries[i];
 
-		if (strlen(entry->own.name) == len &&
-		    !memcmp(entry->own.name, name, len))
+		if (!strncmp(entry->own.name, name, len) &&
+		    !entry->own.name[len])
 			return entry;
 	}
 	return NULL;

@@ -52,22 +52,27 @@ enum option_argument {
 /* One word of an OPTION_ENUM, or one form of an OPTION_VARIANT. */
 struct option_choice {
 	const char *name;
+	const char *help; /* for the man page */
 	unsigned value;
-	const char *help;	       /* for the man page */
 	enum option_argument argument; /* after `=`; variants only */
 };
 
 struct option_set;
 
-/* What an option or one of its keys is called, takes and stores. */
+/*
+ * What an option or one of its keys is called, takes and stores. Small, as are
+ * entries: each start relocates all of them, and touches their pages for it.
+ */
 struct option_field {
 	const char *name, *help; /* a key's help is for the man page only */
-	enum option_kind kind;
-	size_t offset, file_offset; /* in the struct that is filled */
-	uint64_t min, max, unit;
-	uint64_t initial; /* the default */
-	unsigned times; /* a key's, of OPTION_STRING, which is stored in so many
-			 * places, up to a NULL; 0: it is given once */
+	enum option_kind kind : 16;
+	/* A key's, of OPTION_STRING, which is stored in so many places, up to a
+	 * NULL; 0: it is given once. */
+	unsigned times : 16;
+	uint32_t unit;
+	uint32_t offset, file_offset; /* in the struct that is filled */
+	uint64_t min, max;
+	uint64_t initial;			     /* the default */
 	const char *value;			     /* placeholder: "SIZE" */
 	const char *example;			     /* a good value */
 	const struct option_choice *choices;	     /* up to a NULL name */
@@ -75,7 +80,6 @@ struct option_field {
 };
 
 struct option_entry {
-	char letter;	   /* 0: none */
 	const char *group; /* headline of this and the next ones in --help */
 	struct option_field own; /* its help: a line or two for --help */
 	const char *more;	 /* what else the man page says, or NULL */
@@ -85,8 +89,9 @@ struct option_entry {
 	 * first of `max` elements, at `first`, `stride` bytes apart, and an
 	 * unsigned at `count` counts them.
 	 */
-	size_t first, stride, count;
-	unsigned max;
+	uint32_t first, stride, count;
+	uint16_t max;
+	char letter; /* 0: none */
 };
 
 /* What those type who know another program, and what does it here. */

@@ -98,11 +98,11 @@
 /* `text` is for the manual. */
 #define CHOICE(name, value, text)                                              \
 	{                                                                      \
-		name, value, MANUAL(text), OPTION_ARG_NONE                     \
+		name, MANUAL(text), value, OPTION_ARG_NONE                     \
 	}
 #define FORM(name, argument, value, text)                                      \
 	{                                                                      \
-		name, value, MANUAL(text), OPTION_ARG_##argument               \
+		name, MANUAL(text), value, OPTION_ARG_##argument               \
 	}
 #define KEY(field, text)                                                       \
 	{                                                                      \

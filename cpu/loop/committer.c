@@ -52,7 +52,7 @@ enum order { ORDER_COMMIT, ORDER_LAST, ORDER_FILE };
 static int check_mark(void)
 {
 	const struct committer_mark *mark = (void *)COMMITTER_MARK;
-	uint8_t there[sizeof(mark->bytes)];
+	uint8_t there[sizeof(mark->bytes)] = { 0 };
 	ssize_t n = -1;
 	int fd;
 

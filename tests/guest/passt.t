@@ -163,8 +163,9 @@ guest_start hang -n user -p "$r" -n user
 ok "two guests have networks at once" await says hanging
 served=$(passt_of "$r")
 ok "the first guest's network is still there" serves "$p"
-is "$(second_in Uid "$served")" \
-	"$(id -u $([ "$root" = no ] || echo nobody))" \
+user=$(id -un)
+[ "$root" = no ] || user=nobody
+is "$(second_in Uid "$served")" "$(id -u "$user")" \
 	"passt is nobody where root starts it, and else the user"
 is "$(sed -n 's/^Max core file size *\([0-9]*\) .*/\1/p' \
 	"/proc/$served/limits")" 0 \

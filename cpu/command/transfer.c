@@ -111,14 +111,13 @@ static int name_of_get(const char *guest, char path[NAME_MAX + 1])
 	return 0;
 }
 
-/* As a shell's > would; with `check` it is only tried. */
+/* Not emptied yet; with `check` it is only tried. */
 static int open_get_file(struct transfer *t, bool check)
 {
 	struct option_file file = t->options->file;
 	char path[NAME_MAX + 1];
 	struct stat status;
-	bool missing;
-	int error = 0, create, fd;
+	int error = 0, create = O_CREAT, fd;
 
 	if (!file_is_given(&file)) {
 		error = name_of_get(t->options->guest, path);
@@ -126,16 +125,16 @@ static int open_get_file(struct transfer *t, bool check)
 	}
 	if (error)
 		return error;
-	missing = check && file.path && stat(file.path, &status) < 0 &&
+	t->made = check && file.path && stat(file.path, &status) < 0 &&
 		  errno == ENOENT;
-	create = missing ? O_CREAT | O_EXCL : check ? 0 : O_CREAT | O_TRUNC;
+	if (check)
+		create = t->made ? O_CREAT | O_EXCL : 0;
 	/* O_NONBLOCK: a FIFO that nobody reads must not hold mote up. */
 	fd = file_open(&file, "--get ", O_WRONLY | O_NONBLOCK | create, 0666,
 		       NULL);
+	t->made = t->made && fd >= 0;
 	if (fd < 0)
 		return fd;
-	if (missing)
-		unlink(file.path);
 	t->stream = stream_open(fd, O_WRONLY, file.path != NULL);
 	return 0;
 }
@@ -148,6 +147,83 @@ static int open_get(struct transfer *t, bool check)
 		return open_get_file(t, check);
 	t->stream = stream_open(STDOUT_FILENO, O_WRONLY, false);
 	return 0;
+}
+
+static bool is_file_of(int fd, const struct stat *other)
+{
+	struct stat status;
+
+	return !fstat(fd, &status) && status.st_dev == other->st_dev &&
+	       status.st_ino == other->st_ino;
+}
+
+/* What goes in must be there still, and what came out before. */
+static int judge_get(const struct transfers *t, unsigned get,
+		     const struct stat *status)
+{
+	const char *wrong = NULL;
+
+	for (unsigned i = 0; i < t->put_count; i++)
+		if (is_file_of(t->put[i].tree_fd, status) ||
+		    is_file_of(t->put[i].stream.source.fd, status))
+			wrong = "its file is that of a --put as well";
+	for (unsigned i = 0; i < get; i++)
+		if (is_file_of(t->get[i].stream.source.fd, status))
+			wrong = "its file is that of another --get as well: "
+				"name two, PATH:FILE.tar";
+	if (!wrong)
+		return 0;
+	log_error("--get %s: %s", t->get[get].options->guest, wrong);
+	return -EINVAL;
+}
+
+static bool get_file_status(const struct transfer *get, struct stat *status)
+{
+	return !transfer_is_stdout(get->options) &&
+	       get->stream.mode == STREAM_DIRECT &&
+	       !fstat(get->stream.source.fd, status) &&
+	       S_ISREG(status->st_mode);
+}
+
+static int judge_gets(const struct transfers *t)
+{
+	struct stat status;
+	int error = 0;
+
+	for (unsigned i = 0; i < t->get_count && !error; i++)
+		if (get_file_status(&t->get[i], &status))
+			error = judge_get(t, i, &status);
+	return error;
+}
+
+/* As a shell's > does, but once nothing can be lost by it. */
+static int empty_gets(const struct transfers *t)
+{
+	struct stat status;
+
+	for (unsigned i = 0; i < t->get_count; i++)
+		if (get_file_status(&t->get[i], &status) &&
+		    t->get[i].stream.owned && status.st_size &&
+		    ftruncate(t->get[i].stream.source.fd, 0))
+			return log_errno("--get: ftruncate");
+	return 0;
+}
+
+/* What was made to see whether it can be. */
+static void remove_made(struct transfers *t)
+{
+	char path[NAME_MAX + 1];
+
+	for (unsigned i = 0; i < t->get_count; i++) {
+		const struct transfer_options *o = t->get[i].options;
+
+		if (!t->get[i].made)
+			continue;
+		if (o->file.path)
+			unlink(o->file.path);
+		else if (!name_of_get(o->guest, path))
+			unlink(path);
+	}
 }
 
 int transfers_open(struct transfers *t, const struct transfer_options *puts,
@@ -167,7 +243,11 @@ int transfers_open(struct transfers *t, const struct transfer_options *puts,
 		t->get[t->get_count].options = &gets[i];
 		error = open_get(&t->get[t->get_count++], check);
 	}
-	return error;
+	if (!error)
+		error = judge_gets(t);
+	if (check)
+		remove_made(t);
+	return error || check ? error : empty_gets(t);
 }
 
 int transfers_set_walker(struct transfers *t, unsigned put, int fd)

@@ -34,6 +34,7 @@ struct transfer {
 	const struct transfer_options *options;
 	struct stream stream; /* with a walker: what it sends; else the file */
 	int tree_fd;	      /* --put: a directory, or one file; -1: fd=N */
+	bool made;	      /* --get: by who only checks, and removes it */
 };
 
 /* All zero: there are none. */

@@ -389,6 +389,39 @@ static void test_open_refused(void **state)
 	expect_said("name the file");
 }
 
+/* Two that share a file, or one that would empty what goes in: all stays. */
+static void test_same_file(void **state)
+{
+	int fd;
+
+	(void)state;
+	for (int check = 0; check < 2; check++) {
+		gets_given[0].file.path = path[1];
+		get_count = 2;
+		assert_int_equal(transfers_open(&transfers, NULL, 0, gets_given,
+						2, check),
+				 -EINVAL);
+		expect_said("another --get");
+		transfers_close(&transfers);
+		assert_int_equal(access(path[1], F_OK), check ? -1 : 0);
+		unlink(path[1]);
+	}
+	fd = open(path[1], O_WRONLY | O_CREAT, 0600);
+	assert_int_equal(write(fd, "mine", 4), 4);
+	close(fd);
+	puts_given[0].file.path = path[1];
+	put_count = 1;
+	assert_int_equal(open_all(), -EINVAL);
+	expect_said("of a --put as well");
+	expect_file(path[1], "mine");
+	transfers_close(&transfers);
+	/* Without that it is emptied. */
+	get_count = 1;
+	put_count = 0;
+	assert_int_equal(open_all(), 0);
+	expect_file(path[1], "");
+}
+
 /* -- --get ----------------------------------------------------------------- */
 
 static void test_get(void **state)
@@ -595,6 +628,7 @@ int main(void)
 		test(test_get_full),	 test(test_get_missing),
 		test(test_get_refused),	 test(test_signal),
 		test(test_progress),	 test(test_orders),
+		test(test_same_file),
 	};
 	const int real = dup(STDERR_FILENO);
 	char why[4096];

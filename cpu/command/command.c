@@ -492,7 +492,10 @@ void command_resume(struct command *c)
 		return;
 	/* A guest that counts ticks has missed some, if it was stopped. */
 	c->time = !c->session;
-	take_command_terminal(c);
+	if (c->transfers && c->transfers->getting)
+		send_frames(c);
+	else
+		take_command_terminal(c);
 }
 
 /* -- frames from the guest ------------------------------------------------ */
@@ -545,12 +548,28 @@ static void exit_came(struct command *c, unsigned status, uint32_t flags)
 			  "the command; give --memory more");
 }
 
+/*
+ * Nobody reads mote's input any more, nor is there a command for its terminal:
+ * there a Ctrl-C is mote's own again, and what is typed the next program's.
+ */
+static int get_begins(struct command *c, uint32_t count)
+{
+	const int error = transfers_begin_get(c->transfers, count);
+
+	if (error)
+		return error;
+	c->in_over = true;
+	stream_close(&c->in);
+	tty_restore();
+	return 0;
+}
+
 static int credit_came(struct command *c, unsigned stream, uint32_t count)
 {
 	if (stream == PROTOCOL_PUT && c->transfers && !c->ready)
 		return transfers_credit_came(c->transfers, count);
 	if (stream == PROTOCOL_GET && c->transfers && c->ready)
-		return transfers_begin_get(c->transfers, count);
+		return get_begins(c, count);
 	if (stream != PROTOCOL_STDIN || count > PROTOCOL_CREDIT - c->in_credit)
 		return -EPROTO;
 	c->in_credit += count;

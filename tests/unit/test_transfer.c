@@ -22,6 +22,7 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <termios.h>
 #include <unistd.h>
 
 #include "cpu/command/command.h"
@@ -38,6 +39,7 @@ static struct transfer_options puts_given[2], gets_given[2];
 static unsigned put_count, get_count;
 static char dir[] = "/tmp/mote-transfer-XXXXXX", path[2][64];
 static int link_fd, put_fd[2], said; /* stderr is a pipe's end */
+static bool tty;
 
 /* -- in place of the rest of mote ------------------------------------------ */
 
@@ -213,7 +215,8 @@ static int open_all(void)
 
 static void start(void)
 {
-	const struct command_options options = { .transfers = &transfers };
+	const struct command_options options = { .tty = tty,
+						 .transfers = &transfers };
 
 	assert_int_equal(command_open(&command, &options), 0);
 	assert_int_equal(command_start(&command, &loop, &platform, NULL), 0);
@@ -571,6 +574,51 @@ static void test_signal(void **state)
 	assert_int_equal(ended.status, 128 + SIGINT);
 }
 
+static bool is_raw(int fd)
+{
+	struct termios settings;
+
+	assert_int_equal(tcgetattr(fd, &settings), 0);
+	return !(settings.c_lflag & ISIG);
+}
+
+/* Nor one that would read what is typed: the terminal is mote's caller's. */
+static void test_terminal(void **state)
+{
+	const int standard = dup(STDIN_FILENO);
+	const int keys = posix_openpt(O_RDWR | O_NOCTTY);
+	uint8_t payload[PROTOCOL_CHUNK];
+	uint32_t len;
+	int screen;
+
+	(void)state;
+	assert_int_equal(unlockpt(keys), 0);
+	screen = open(ptsname(keys), O_RDWR | O_NOCTTY);
+	dup2(screen, STDIN_FILENO);
+	get_count = 1;
+	assert_int_equal(open_all(), 0);
+	tty = true;
+	start();
+	say(PROTOCOL_READY, "", 0);
+	assert_true(is_raw(screen));
+	assert_int_equal(hear(payload, &len), PROTOCOL_WINCH);
+	say_words(PROTOCOL_TAKEN, PROTOCOL_GET, 0);
+	assert_false(is_raw(screen));
+	assert_int_equal(write(keys, "next\n", 5), 5);
+	expect_nothing();
+	command_resume(&command);
+	assert_false(is_raw(screen));
+	assert_int_equal(hear(payload, &len), PROTOCOL_TIME);
+	expect_nothing();
+	tty = false;
+	teardown(NULL);
+	setup(NULL);
+	dup2(standard, STDIN_FILENO);
+	close(standard);
+	close(screen);
+	close(keys);
+}
+
 /* A line on a terminal, once it takes long, which is gone afterwards. */
 static void test_progress(void **state)
 {
@@ -628,7 +676,7 @@ int main(void)
 		test(test_get_full),	 test(test_get_missing),
 		test(test_get_refused),	 test(test_signal),
 		test(test_progress),	 test(test_orders),
-		test(test_same_file),
+		test(test_same_file),	 test(test_terminal),
 	};
 	const int real = dup(STDERR_FILENO);
 	char why[4096];

@@ -840,7 +840,8 @@ int jail_enter_walker(const struct jail_options *o, int tree_fd)
 	confined = enter_tree(tree_fd);
 	if (restrict_by_landlock(tree_fd))
 		confined = true;
-	if (!confined && !unshare(CLONE_NEWUSER)) {
+	/* In which no capability would be good for what others own. */
+	if (!confined && cap < 0 && !unshare(CLONE_NEWUSER)) {
 		map_own_ids(uid, gid);
 		confined = enter_tree(tree_fd);
 	}

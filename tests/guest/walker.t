@@ -79,6 +79,38 @@ else
 	end_guest user
 fi
 
+# A container's root that may read all, and has neither namespaces nor Landlock
+# to be locked up by: his right is not given away for a namespace of users.
+if [ "$(id -u)" -eq 0 ]; then
+	mkdir -m 700 "$tmp/others"
+	cp "$tmp/tree/file" "$tmp/others"
+	chown -R 54321 "$tmp/others"
+	for lack in chroot:EPERM,landlock_create_ruleset \
+		chroot:EPERM,unshare:EPERM,landlock_create_ruleset; do
+		"$TOOLS/without" $lack "$MOTE" -k "$GUESTS/hang.elf" -m 64M \
+			--put "$tmp/others" -- command >"$out" 2>"$err" &
+		pid=$!
+		walker_is "without $lack" 65534 0000000000000004 "$tmp/others
+$tmp/others/file
+socket"
+		end_guest "without $lack"
+	done
+fi
+
+# One that fits into its socket is read at once.
+mkdir "$tmp/small"
+echo text >"$tmp/small/file"
+# has_ended: no child is left, not even a zombie
+has_ended() {
+	grep -q '^Seccomp:.2' "/proc/$pid/status" &&
+		! grep -q . "/proc/$pid/task/$pid/children"
+}
+guest_start hang --put "$tmp/small" -- command
+ok "a walker that has read all of its tree is gone, and no zombie" \
+	await has_ended
+kill -9 "$pid"
+guest_end
+
 # -- calls that are none of its own ------------------------------------------------
 
 # Who is not root cannot look into it.

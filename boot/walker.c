@@ -16,6 +16,7 @@
 #include "boot/walker.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -137,6 +138,8 @@ int walker_start_all(struct transfers *t, bool keeps_stderr,
 {
 	int error = 0;
 
+	/* Who has sent all of it ends, and the guest may run for days. */
+	signal(SIGCHLD, SIG_IGN);
 	for (unsigned i = 0; i < t->put_count && !error; i++)
 		if (t->put[i].tree_fd >= 0)
 			error = start_walker(t, i, keeps_stderr, hook);

@@ -2,9 +2,8 @@
 /*
  * The checks of the command line that look at more than one value, and the
  * values that have a form of their own: mac=, --user, --as, --hostname (those
- * of
- * --net and --publish: address.c, publish.c). Whether a file is there, and fit,
- * is for those who open it.
+ * of --net and --publish: address.c, publish.c). Whether a file is there, and
+ * fit, is for those who open it.
  *
  * Trusts that each value is what the table says. Owns nothing and keeps nothing
  * between calls; the main thread runs it, before anything else.
@@ -16,6 +15,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "boot/options/address.h"
 #include "mem/util.h"
@@ -262,6 +262,16 @@ static unsigned count_stdout(const struct options *options)
 	return count;
 }
 
+/* An archive has nothing else in it. */
+static bool takes_stderr(const struct transfer_options *transfers,
+			 unsigned count)
+{
+	for (unsigned i = 0; i < count; i++)
+		if (transfers[i].file.fd == STDERR_FILENO)
+			return true;
+	return false;
+}
+
 /* Where the guest is saved, and ends, what goes on is its clones. */
 static int check_transfers(struct options *options)
 {
@@ -283,6 +293,10 @@ static int check_transfers(struct options *options)
 		return fail_transfer("get", "the command goes on in clones of "
 					    "the snapshot: give it with "
 					    "--restore");
+	if (takes_stderr(options->puts, options->put_count) ||
+	    takes_stderr(options->gets, options->get_count))
+		return fail_transfer(any, "fd=2 is mote's and the command's "
+					  "stderr: have it opened as another");
 	return count_stdout(options) < 2
 		       ? 0
 		       : fail_transfer("get", "only one can be - for standard "

@@ -80,6 +80,7 @@ static const struct mistake in_values[] = {
 	{ "-k k --get out:o.tar -- c", "'out' is not a path of the guest" },
 	{ "-k k --get /a: -- c", "the path is empty" },
 	{ "-k k --get /a:- --get /b:- -- c", "only one can be -" },
+	{ "-k k --get /a:fd=2 -- c", "fd=2 is mote's" },
 	{ "-k k --put a --snapshot s -- c", "give it with --restore" },
 	{ "-k k --get /a --snapshot s -- c", "give it with --restore" },
 	{ "-k k --get /a --snapshot s,on=program -- c", "in clones" },

@@ -11,11 +11,10 @@
 #include <errno.h>
 #include <signal.h>
 #include <stdint.h>
-#include <sys/mman.h>
 #include <sys/resource.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
+#include "boot/helpers.h"
 #include "boot/initrd.h"
 #include "boot/layout.h"
 #include "boot/machine.h"
@@ -23,7 +22,6 @@
 #include "boot/options/files.h"
 #include "boot/options/options.h"
 #include "boot/snapshot/snapshot.h"
-#include "boot/walker.h"
 #include "cpu/command/exec.h"
 #include "cpu/console/tty.h"
 #include "cpu/guest.h"
@@ -275,115 +273,27 @@ static int filter_worker(void *arg, unsigned number)
 	return filter_thread(arg, FILTER_WORKER, number);
 }
 
-/* -- the broker, and what it shares with the committer -------------------- */
+/* -- processes beside mote's ----------------------------------------------- */
 
-struct helper_setup {
-	const struct jail_options *jail;
-	struct filter_options filter;
-	unsigned files; /* its user for these */
-};
-
-/* No helper looks at what mote has there any more. */
-static void forget_mote(void)
+static int start_helpers(struct mote *m, const struct jail_options *jail)
 {
-	const uintptr_t from = ((uintptr_t)&mote | (RAM_PAGE - 1)) + 1;
-	const uintptr_t to = (uintptr_t)(&mote + 1) & ~(RAM_PAGE - 1);
-
-	/* Each page would be here twice as soon as mote writes to it. */
-	madvise((void *)from, to - from, MADV_DONTNEED);
-}
-
-static int enter_helper(const struct helper_setup *s, enum filter_thread kind)
-{
-	const int error = jail_enter_broker(s->jail, s->files);
-
-	forget_mote();
-	return error ? error : filter_load(kind, 0, &s->filter);
-}
-
-static int enter_broker(void *arg, unsigned number)
-{
-	(void)number;
-	return enter_helper(arg, FILTER_BROKER);
-}
-
-/* It gets the sockets' directories; without these there is none. */
-static int start_broker(struct mote *m, const struct jail_options *jail)
-{
-	const enum sandbox_mode sandbox = m->options.sandbox;
-	struct vsock *vsock = m->devices.vsock;
-	struct unixsock *serial = &m->guest.console.host.socket;
-	struct helper_setup setup = { jail, filter_options_of(m), 0 };
-	const struct broker_options options = {
-		.file = { vsock ? vsock_file(vsock) : NULL, serial },
-		.dials = vsock && vsock_dials(vsock),
-		.keeps_stderr = sandbox == SANDBOX_LOG,
-		.hook = { sandbox == SANDBOX_OFF ? NULL : enter_broker,
-			  &setup },
+	const struct helpers helpers = {
+		.sandbox = m->options.sandbox,
+		.jail = jail,
+		.filter = filter_options_of(m),
+		.memory = m,
+		.memory_len = sizeof(*m),
 	};
-	int error;
+	int error = helpers_start_broker(&helpers, m->devices.vsock,
+					 &m->guest.console.host.socket,
+					 &m->broker_fd);
 
-	if (sandbox != SANDBOX_OFF)
-		setup.files = jail_socket_user(
-			jail, options.dials ? options.file[0] : serial,
-			options.dials);
-	error = broker_start(&options, &m->broker_fd);
-	if (!error && vsock)
-		vsock_set_broker(vsock, m->broker_fd);
+	if (!error)
+		error = helpers_start_committer(&helpers,
+						&m->snapshot.committer);
+	if (!error && has_transfers(m) && !m->options.check)
+		error = helpers_start_walkers(&helpers, &m->transfers);
 	return error;
-}
-
-/* -- the committer --------------------------------------------------------- */
-
-static int enter_committer(void *arg, unsigned number)
-{
-	(void)number;
-	return enter_helper(arg, FILTER_COMMITTER);
-}
-
-static int start_committer(struct mote *m, const struct jail_options *jail)
-{
-	struct committer *c = &m->snapshot.committer;
-	const enum sandbox_mode sandbox = m->options.sandbox;
-	struct helper_setup setup = { jail, filter_options_of(m), 0 };
-	const struct thread_hook hook = {
-		sandbox == SANDBOX_OFF ? NULL : enter_committer, &setup
-	};
-
-	if (c->dir_fd < 0)
-		return 0;
-	setup.files = jail_directory_user(jail, c->dir_fd);
-	return committer_start(c, sandbox == SANDBOX_LOG, &hook);
-}
-
-/* -- walkers --------------------------------------------------------------- */
-
-static int enter_walker(void *arg, unsigned number)
-{
-	const struct helper_setup *s = arg;
-	struct filter_options filter = s->filter;
-	struct stat status;
-	int error = jail_enter_walker(s->jail, WALKER_TREE);
-
-	(void)number;
-	forget_mote();
-	/* One that has a file only may open no other. */
-	filter.features =
-		!fstat(WALKER_TREE, &status) && S_ISDIR(status.st_mode)
-			? FEATURE_TREE
-			: 0;
-	return error ? error : filter_load(FILTER_WALKER, 0, &filter);
-}
-
-static int start_walkers(struct mote *m, const struct jail_options *jail)
-{
-	const enum sandbox_mode sandbox = m->options.sandbox;
-	struct helper_setup setup = { jail, filter_options_of(m), 0 };
-	const struct thread_hook hook = { sandbox == SANDBOX_OFF ? NULL
-								 : enter_walker,
-					  &setup };
-
-	return walker_start_all(&m->transfers, sandbox == SANDBOX_LOG, &hook);
 }
 
 /* -- stages --------------------------------------------------------------- */
@@ -509,11 +419,7 @@ static int lock_in(struct mote *m)
 		error = filter_prepare(o->sandbox == SANDBOX_LOG, on_filtered);
 	}
 	if (!error)
-		error = start_broker(m, &jail);
-	if (!error)
-		error = start_committer(m, &jail);
-	if (!error && has_transfers(m) && !o->check)
-		error = start_walkers(m, &jail);
+		error = start_helpers(m, &jail);
 	if (!error && o->sandbox != SANDBOX_OFF)
 		error = jail_enter(&jail);
 	if (has_network(m))

@@ -458,8 +458,8 @@ static const struct option_entry options_table[] = {
 	       "a network interface; repeat for more", .keys = net_keys,
 	       REPEATS(devices.nets, devices.net_count)),
 	OPTION('p', DEVICES,
-	       TEXT("publish", publish[0].text,
-		    "[ADDR:]PORT[:GUESTPORT][/udp]", "8080:80"),
+	       TEXT("publish", publish[0].text, "[ADDR:]PORT[:GUESTPORT][/udp]",
+		    "8080:80"),
 	       "lead a port of the host to the guest; repeat for more",
 	       REPEATS(publish, publish_count),
 	       MORE("It takes --net user, and the first of these gets it. ADDR "

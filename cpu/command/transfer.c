@@ -234,7 +234,7 @@ int transfers_open(struct transfers *t, const struct transfer_options *puts,
 
 	t->timer.source.fd = -1;
 	t->out.stream = STREAM_NONE;
-	t->progress = isatty(STDERR_FILENO);
+	t->progress = log_get_level() >= LOG_WARN && isatty(STDERR_FILENO);
 	for (unsigned i = 0; i < put_count && !error; i++) {
 		t->put[t->put_count].options = &puts[i];
 		error = open_put(&t->put[t->put_count++]);
@@ -466,6 +466,16 @@ int transfers_get_came(struct transfers *t, const uint8_t *data, size_t len)
 	return output_add(&t->out, data, len);
 }
 
+static void fail_get(struct transfers *t, int error)
+{
+	end_progress(t);
+	log_error("--get %s: cannot write its file: %s%s",
+		  name_get(t, t->get_at), strerror(error),
+		  error == ENOSPC ? "; it is not whole" : "");
+	t->failed = true;
+	output_drop(&t->out);
+}
+
 int transfers_flush(struct transfers *t)
 {
 	int error;
@@ -475,22 +485,31 @@ int transfers_flush(struct transfers *t)
 	error = output_flush(&t->out);
 	if (error == -EAGAIN)
 		return t->out.stream.watched ? 0 : -EAGAIN;
-	if (!error)
-		return 0;
-	end_progress(t);
-	log_error("--get %s: cannot write its file: %s%s",
-		  name_get(t, t->get_at), strerror(-error),
-		  error == -ENOSPC ? "; it is not whole" : "");
-	t->failed = true;
-	output_drop(&t->out);
+	if (error)
+		fail_get(t, -error);
 	return 0;
+}
+
+/* Some file systems, as NFS, say only now that there was no room. */
+static void close_get(struct transfers *t)
+{
+	struct stream *stream = &t->out.stream;
+	const int fd = stream->source.fd;
+
+	if (stream->mode != STREAM_DIRECT || !stream->owned || fd < 0) {
+		stream_close(stream);
+		return;
+	}
+	stream->source.fd = -1;
+	if (close(fd) && errno != EINTR)
+		fail_get(t, errno);
 }
 
 /* The next one has a ring that is empty, and all of its credit. */
 static void end_get(struct transfers *t)
 {
 	end_progress(t);
-	stream_close(&t->out.stream);
+	close_get(t);
 	t->get[t->get_at++].stream.source.fd = -1;
 	t->out.taken = t->out.len = 0;
 	t->out.told_closed = t->get_ended = false;

@@ -509,6 +509,24 @@ static void test_get_full(void **state)
 	end_with(0, END_ERROR, 125);
 }
 
+/* Nor is one whose file system says at its close that there was no room. */
+static void test_get_close(void **state)
+{
+	(void)state;
+	begin_get();
+	say(PROTOCOL_GET, "lost", 4);
+	expect_nothing();
+	close(transfers.out.stream.source.fd); /* so that it fails */
+	say(PROTOCOL_GET, "", 0);
+	expect_words(PROTOCOL_CLOSED, PROTOCOL_GET, 0);
+	say(PROTOCOL_GET, "second", 6);
+	say(PROTOCOL_GET, "", 0);
+	expect_words(PROTOCOL_CLOSED, PROTOCOL_GET, 1);
+	expect_file(path[1], "second");
+	expect_said("cannot write its file");
+	end_with(0, END_ERROR, 125);
+}
+
 /* What is missing is said, and is not success; another status is kept. */
 static void test_get_missing(void **state)
 {
@@ -677,6 +695,7 @@ int main(void)
 		test(test_get_refused),	 test(test_signal),
 		test(test_progress),	 test(test_orders),
 		test(test_same_file),	 test(test_terminal),
+		test(test_get_close),
 	};
 	const int real = dup(STDERR_FILENO);
 	char why[4096];

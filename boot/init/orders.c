@@ -107,6 +107,29 @@ static bool has_variable(char *const *env, const char *variable)
 	return false;
 }
 
+static bool is_of_user(const char *variable)
+{
+	static const char *const names[RUN_ENV_ROOM] = { "HOME=", "USER=",
+							 "LOGNAME=", "SHELL=" };
+
+	for (unsigned i = 0; i < RUN_ENV_ROOM; i++)
+		if (text_after(variable, names[i]))
+			return true;
+	return false;
+}
+
+/* Another user than the first command's has another home, name and shell. */
+static void inherit_env(struct run *run, char *const *env,
+			const struct run *first)
+{
+	const bool same_user = run->as == first->as ||
+			       (first->as && text_same(run->as, first->as));
+
+	for (char **at = first->env; *at; at++)
+		if (!has_variable(env, *at) && (same_user || !is_of_user(*at)))
+			*run->env++ = *at;
+}
+
 /*
  * Each string may be in either list, and both end in a NULL: that is enough.
  * What is not said is the first command's, where there was one.
@@ -131,12 +154,8 @@ static void read_orders(struct run *run, char *text, size_t size,
 	for (char *at = text; at < text + size; at += text_len(at) + 1)
 		if (!first || is_of_command(*at))
 			read_order(run, at);
-	/* Another user has another home. */
-	for (size_t i = 0; i < inherited; i++)
-		if (!has_variable(env, first->env[i]) &&
-		    (run->as == first->as ||
-		     !text_after(first->env[i], "HOME=")))
-			*run->env++ = first->env[i];
+	if (first)
+		inherit_env(run, env, first);
 	run->argv = argv;
 	run->env = env;
 }

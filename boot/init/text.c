@@ -140,7 +140,8 @@ bool text_grow(char *text, size_t size)
 
 long text_read(const char *path, char *to, size_t room)
 {
-	int fd = sys_open(path, O_RDONLY);
+	/* A FIFO in a file's place must not keep init waiting. */
+	int fd = sys_open(path, O_RDONLY | O_NONBLOCK);
 	size_t len = 0;
 	long n = fd;
 
@@ -163,13 +164,14 @@ char *text_load(const char *path, size_t *len)
 	static char none[1];
 	struct stat status = { .st_size = 0 };
 	char *to;
+	long n;
 
 	*len = 0;
 	if (SYS(stat, path, &status) ||
 	    !(to = text_alloc((size_t)status.st_size + 1)))
 		return none;
-	text_read(path, to, (size_t)status.st_size + 1);
-	*len = (size_t)status.st_size;
+	n = text_read(path, to, (size_t)status.st_size + 1);
+	*len = n > 0 ? (size_t)n : 0;
 	return to;
 }
 

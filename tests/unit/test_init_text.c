@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* uses: boot/init/text.c */
+/* The guest's init: whole files, and what stands in the place of one. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "boot/init/init.h"
+#include "tests/unit/unit.h"
+
+static char path[] = "/tmp/mote-text-XXXXXX";
+
+static int make_name(void **state)
+{
+	const int fd = mkstemp(path);
+
+	(void)state;
+	close(fd);
+	return fd < 0;
+}
+
+static int remove_name(void **state)
+{
+	(void)state;
+	return remove(path);
+}
+
+static void test_a_file_is_loaded(void **state)
+{
+	FILE *file = fopen(path, "w");
+	size_t len;
+
+	(void)state;
+	assert_non_null(file);
+	fputs("two\nlines\n", file);
+	fclose(file);
+	assert_string_equal(text_load(path, &len), "two\nlines\n");
+	assert_int_equal(len, 10);
+}
+
+/* Whoever made the image may have put that there. */
+static void test_a_fifo_is_not_waited_for(void **state)
+{
+	size_t len;
+
+	(void)state;
+	unlink(path);
+	assert_int_equal(mkfifo(path, 0600), 0);
+	assert_string_equal(text_load(path, &len), "");
+	assert_int_equal(len, 0);
+}
+
+static void test_a_directory_has_no_bytes(void **state)
+{
+	size_t len;
+
+	(void)state;
+	unlink(path);
+	assert_int_equal(mkdir(path, 0700), 0);
+	assert_string_equal(text_load(path, &len), "");
+	assert_int_equal(len, 0);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_a_file_is_loaded),
+		cmocka_unit_test(test_a_fifo_is_not_waited_for),
+		cmocka_unit_test(test_a_directory_has_no_bytes),
+	};
+
+	return cmocka_run_group_tests(tests, make_name, remove_name);
+}

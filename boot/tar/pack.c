@@ -213,7 +213,9 @@ static bool pack_one(struct packer *p, struct subject *s)
 
 /* -- the walk ------------------------------------------------------------- */
 
-/* The kernel's own, which have no end, or do something when they are read. */
+#define KERNELS_OWN "the kernel's own: what is in it is left out"
+
+/* These have no end (/proc/kcore), or do something when they are read. */
 static bool is_kernel_fs(int fd)
 {
 	static const long magics[] = {
@@ -312,7 +314,7 @@ static bool pack_child(struct packer *p, unsigned depth, struct subject *s)
 		p->report.incomplete = true;
 		why = "too deep: what is in it is left out";
 	} else if (s->status.st_dev != level->dev && is_kernel_fs(s->fd)) {
-		why = "the kernel's own: what is in it is left out";
+		why = KERNELS_OWN;
 	}
 	if (why)
 		tar_warn(&p->report, why, p->work->name, 0);
@@ -364,8 +366,15 @@ static bool name_base(struct packer *p, const char *path)
 /* All of the stream; closes what is open. */
 static long pack_subject(struct packer *p, struct subject *s)
 {
+	bool enters;
+
 	links_begin(p->work);
-	if (pack_one(p, s) && S_ISDIR(s->status.st_mode) && s->fd >= 0)
+	enters = pack_one(p, s) && S_ISDIR(s->status.st_mode) && s->fd >= 0;
+	if (enters && is_kernel_fs(s->fd)) {
+		tar_warn(&p->report, KERNELS_OWN, p->work->name, 0);
+		enters = false;
+	}
+	if (enters)
 		pack_tree(p, s);
 	else
 		pack_close(s->fd);

@@ -268,6 +268,18 @@ static void test_cannot_be_read(void **state)
 	assert_int_equal(tar_look("out/sub").st_mode, S_IFDIR);
 }
 
+/* Its files have no sizes, or too large ones. */
+static void test_kernels_own(void **state)
+{
+	(void)state;
+	tar_begin();
+	assert_int_equal(pack("/proc/sys/kernel/random"), 0);
+	assert_int_equal(told.count, 1);
+	assert_string_equal(told.why,
+			    "the kernel's own: what is in it is left out");
+	assert_true(tar_stream.len <= 5 * TAR_BLOCK);
+}
+
 static void test_no_path(void **state)
 {
 	(void)state;
@@ -448,10 +460,10 @@ int main(void)
 		CASE(test_names),	   CASE(test_links),
 		CASE(test_characters),	   CASE(test_changed_meanwhile),
 		CASE(test_cannot_be_read), CASE(test_no_path),
-		CASE(test_write_fails),	   CASE(test_large_pieces),
-		CASE(test_a_file),	   CASE(test_work_again),
-		CASE(test_many_links),	   CASE(test_one_link_more),
-		CASE(test_long_path),
+		CASE(test_kernels_own),	   CASE(test_write_fails),
+		CASE(test_large_pieces),   CASE(test_a_file),
+		CASE(test_work_again),	   CASE(test_many_links),
+		CASE(test_one_link_more),  CASE(test_long_path),
 	};
 
 	return cmocka_run_group_tests(tests, tar_setup, tar_teardown);

@@ -23,12 +23,13 @@ unsigned sparse_find(struct tar_work *work, int fd, int64_t size)
 	unsigned count = 0;
 	int64_t at = 0, data, hole;
 
+	/* A FUSE server may say anything. */
 	while (at < size && count < TAR_SEGMENTS_MAX - 1) {
 		data = SYS(lseek, fd, at, SEEK_DATA);
 		if (data == -ENXIO || data >= size)
 			break;
 		hole = data < 0 ? data : SYS(lseek, fd, data, SEEK_HOLE);
-		if (hole < 0)
+		if (data < at || hole <= data)
 			return 0; /* it is read as a whole, then */
 		if (hole > size || count == TAR_SEGMENTS_MAX - 2)
 			hole = size;

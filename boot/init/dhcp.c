@@ -256,6 +256,8 @@ static long dhcp_use(struct dhcp *d)
 	result = link_add_address(&d->options->link, &a);
 	dhcp_change_routes(d, dhcp_add_route);
 	dhcp_tell_servers(d);
+	if (result)
+		dhcp_drop(d);
 	return result;
 }
 
@@ -281,6 +283,11 @@ static void dhcp_say(const struct dhcp *d, const char *what)
 	SYS(close, fd);
 }
 
+/*
+ * What fails while init waits will not do better later: it is the kernel that
+ * lacks something. After that it may be memory, of which there is more when the
+ * next message is due.
+ */
 static void dhcp_obey(struct dhcp *d, enum lease_act act)
 {
 	long result = 0;
@@ -291,7 +298,8 @@ static void dhcp_obey(struct dhcp *d, enum lease_act act)
 		break;
 	case LEASE_GOT:
 		result = dhcp_use(d);
-		dhcp_report(d, result);
+		if (!result)
+			dhcp_report(d, 0);
 		break;
 	case LEASE_LOST:
 		dhcp_say(d, "the lease of its address is over");
@@ -300,10 +308,14 @@ static void dhcp_obey(struct dhcp *d, enum lease_act act)
 	case LEASE_WAIT:
 		break;
 	}
-	if (result) {
-		dhcp_report(d, result);
-		sys_exit();
+	if (!result)
+		return;
+	if (d->report < 0) {
+		dhcp_say(d, "DHCP fails, and is tried again");
+		return;
 	}
+	dhcp_report(d, result);
+	sys_exit();
 }
 
 static void dhcp_step(struct dhcp *d)

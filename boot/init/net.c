@@ -204,12 +204,13 @@ static void net_tell_servers(struct net *net)
 	}
 }
 
+/* Its number is another process's by now where the command has killed it. */
 static void net_stop_client(struct net *net)
 {
-	if (!net->client)
-		return;
-	SYS(kill, net->client, SIGKILL);
-	SYS(wait4, net->client, NULL, 0, NULL);
+	if (net->client && !SYS(wait4, net->client, NULL, WNOHANG, NULL)) {
+		SYS(kill, net->client, SIGKILL);
+		SYS(wait4, net->client, NULL, 0, NULL);
+	}
 	net->client = 0;
 }
 
@@ -296,12 +297,14 @@ static void net_hear(struct net *net)
 
 	SYS(read, net->report, &result, sizeof(result));
 	net_end_wait(net);
-	if (result)
-		stream_note(result == -EAFNOSUPPORT
-				    ? "there is no DHCP without packet sockets "
-				      "(CONFIG_PACKET) in the guest's kernel"
-				    : "cannot set up the network by DHCP",
-			    net->dhcp.link.name, result);
+	if (!result)
+		return;
+	net_stop_client(net);
+	stream_note(result == -EAFNOSUPPORT
+			    ? "there is no DHCP without packet sockets "
+			      "(CONFIG_PACKET) in the guest's kernel"
+			    : "cannot set up the network by DHCP",
+		    net->dhcp.link.name, result);
 }
 
 /* False where nothing more is to be waited for. */

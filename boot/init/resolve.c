@@ -118,7 +118,10 @@ static int resolve_create(const char *name, struct text *path)
 	return -EROFS;
 }
 
-/* Binds what was just written over /etc/NAME, if it is not there yet. */
+/*
+ * Binds what was just written over /etc/NAME, if it is not there yet. That may
+ * be a link to anything; over /dev/null it is not for all others to see.
+ */
 static bool resolve_cover(const char *name, const char *from)
 {
 	struct text target = { .len = 0 };
@@ -131,7 +134,7 @@ static bool resolve_cover(const char *name, const char *from)
 	SYS(stat, to, &b);
 	if (a.st_dev == b.st_dev && a.st_ino == b.st_ino)
 		return true;
-	return !SYS(mount, from, to, NULL, MS_BIND, NULL);
+	return S_ISREG(b.st_mode) && !SYS(mount, from, to, NULL, MS_BIND, NULL);
 }
 
 /* -- the machine's own name ------------------------------------------------ */

@@ -251,7 +251,7 @@ static void root_unmount(const char *path, bool apart)
 
 void root_leave(bool apart)
 {
-	static char mounts[8192];
+	static char mounts[65536]; /* a container is a line or two */
 	long len = text_read("/proc/self/mounts", mounts, sizeof(mounts));
 	char *at, *end;
 

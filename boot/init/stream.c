@@ -281,6 +281,14 @@ static const struct error_text {
 	{ -ENOMEM, "out of memory; give --memory more" },
 	{ -E2BIG, "arguments and environment are too long" },
 	{ -EISDIR, "is a directory" },
+	{ -ENOTDIR, "not a directory" },
+	{ -ELOOP, "too many symbolic links" },
+	{ -EPERM, "not permitted" },
+	{ -EBUSY, "in use, or something is mounted there" },
+	{ -EIO, "the disk fails" },
+	{ -EFBIG, "too large" },
+	{ -ENAMETOOLONG, "its name is too long" },
+	{ -EOPNOTSUPP, "not supported by this kernel or file system" },
 	{ 0, NULL },
 };
 

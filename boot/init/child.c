@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <signal.h>
 #include <sys/ioctl.h>
+#include <sys/resource.h>
 
 #include "boot/init/init.h"
 #include "cpu/command/protocol.h"
@@ -51,6 +52,17 @@ static long child_execute(const struct run *run)
 	return error;
 }
 
+/*
+ * As systemd and containers have it: the kernel's own bound of 4096 is too low
+ * for databases, and who is not root could not go beyond it.
+ */
+static void child_allow_files(void)
+{
+	static const struct rlimit files = { 1024, 524288 };
+
+	SYS(prlimit64, 0, RLIMIT_NOFILE, &files, NULL);
+}
+
 /* Does not return where all is well; else its status, and the user knows. */
 static uint8_t child_become(const struct run *run, const int fd[3])
 {
@@ -63,6 +75,7 @@ static uint8_t child_become(const struct run *run, const int fd[3])
 	if (run->tty)
 		SYS(ioctl, 0, TIOCSCTTY, 0);
 	SYS(rt_sigprocmask, SIG_SETMASK, &none, NULL, sizeof(none));
+	child_allow_files();
 	error = user_become(run->user);
 	if (error) {
 		stream_note("cannot become the user that --as names", run->as,

@@ -112,7 +112,8 @@ guest mine --as app -- mine
 ended secret
 refused "cannot change to --workdir: /secret: permission denied" \
 	"a directory that the user may not enter: status 125, and why"
-boot initrd $modules --as 5:6 -- sh -c 'echo id=$(busybox id -u):$(busybox id -G)'
+boot initrd $modules --as 5:6 -- sh -c 'echo id=$(busybox id -u):$(busybox id -G)
+	echo files=$(ulimit -Sn):$(ulimit -Hn)'
 ended mine
 is "$status $(cat "$err")" "126 mote: cannot be run: mine: permission denied" \
 	"a program that the user may not run: status 126, and why"
@@ -125,6 +126,7 @@ guest named --hostname web-1 --as app --env-file "$tmp/env" -e A=1 \
 	sh -c 'echo name=$(hostname) $(hostname -i); echo vars=$A,$B,$C,$HOME'
 ended initrd
 is "$status $(got id)" "0 5:6" "numbers do without any file of the root's"
+is "$(got files)" 1024:524288 "a user may have as many files open as in a container"
 boot kernel $modules --hostname web-2.example -a "rdinit=/bin/busybox -- hostname"
 ended named
 is "$(got name)" "web-1 192.0.2.9" \

@@ -79,7 +79,7 @@ static const char *hear(const char *as, const char *strings, size_t len)
 {
 	static char text[1024];
 	static char *argv[] = { NULL };
-	static char home[] = "HOME=/home/bob", user[] = "USER=bob";
+	static char home[] = "HOME=/srv/bob", user[] = "USER=bob";
 	static char logname[] = "LOGNAME=bob", shell[] = "SHELL=/bin/bash";
 	static char path[] = "PATH=/bin", a[] = "A=1";
 	static char *env[] = { path, home, user, logname, shell, a, NULL };
@@ -104,7 +104,7 @@ static const char *hear(const char *as, const char *strings, size_t len)
 }
 #define HEAR(as, strings) hear(as, strings, sizeof(strings) - 1)
 
-#define OF_USER "HOME=/home/bob USER=bob LOGNAME=bob SHELL=/bin/bash"
+#define OF_USER "HOME=/srv/bob USER=bob LOGNAME=bob SHELL=/bin/bash"
 
 static void test_what_is_not_said_is_the_first_commands(void **state)
 {

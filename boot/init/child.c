@@ -41,9 +41,11 @@ static long child_execute(const struct run *run)
 		dir = text_after(*env, "PATH=");
 	for (; *name && dir && *dir; dir += *dir == ':') {
 		struct text path = { .len = 0 };
+		const char *from = dir;
 
-		for (; *dir && *dir != ':'; dir++)
-			text_add(&path, (const char[]){ *dir, 0 });
+		while (*dir && *dir != ':')
+			dir++;
+		text_add_part(&path, from, (size_t)(dir - from));
 		text_add(text_add(&path, path.len ? "/" : ""), name);
 		result = child_execute_file(run, path.bytes);
 		if (result != -ENOENT && result != -ENOTDIR)

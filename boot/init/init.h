@@ -67,6 +67,7 @@ struct text {
 	size_t len;
 };
 struct text *text_add(struct text *text, const char *more);
+struct text *text_add_part(struct text *text, const char *from, size_t len);
 struct text *text_add_number(struct text *text, unsigned number);
 /* Of IPv4: "192.0.2.1". */
 struct text *text_add_address(struct text *text, const uint8_t bytes[4]);
@@ -98,6 +99,10 @@ struct names {
 };
 bool names_open(struct names *names, const char *path);
 const char *names_next(struct names *names); /* NULL: closed, too */
+
+/* The directories that a path goes through, where they are not there; not the
+ * last one, whether there is a slash behind it or not. */
+void names_make_parents(const char *path);
 
 /* -- stream.c: what mote is told, and what it says ------------------------- */
 

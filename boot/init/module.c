@@ -331,12 +331,8 @@ static void module_make_node(const char *line)
 		return;
 	memcpy(name, at + 1, (size_t)(end - at - 1));
 	any = text_same(name, "fuse") || text_same(name, "net/tun");
-	text_add(&path, "/dev/");
-	for (const char *part = name; *part; part++) {
-		if (*part == '/')
-			SYS(mkdir, path.bytes, 0755);
-		text_add(&path, (const char[2]){ *part, 0 });
-	}
+	text_add(text_add(&path, "/dev/"), name);
+	names_make_parents(path.bytes);
 	at = end + 2;
 	major = text_number(&at);
 	at += *at == ':';

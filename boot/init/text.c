@@ -84,12 +84,17 @@ uint8_t text_hex(const char digit[2])
 	return value;
 }
 
-struct text *text_add(struct text *text, const char *more)
+struct text *text_add_part(struct text *text, const char *from, size_t len)
 {
-	while (*more && text->len < sizeof(text->bytes) - 1)
-		text->bytes[text->len++] = *more++;
+	while (len-- && text->len < sizeof(text->bytes) - 1)
+		text->bytes[text->len++] = *from++;
 	text->bytes[text->len] = 0;
 	return text;
+}
+
+struct text *text_add(struct text *text, const char *more)
+{
+	return text_add_part(text, more, text_len(more));
 }
 
 struct text *text_add_number(struct text *text, unsigned number)
@@ -116,10 +121,9 @@ struct text *text_add_v6(struct text *text, const uint8_t bytes[16])
 
 	for (int i = 0; i < 32; i++) {
 		const uint8_t byte = bytes[i / 2];
-		const char digit[] = { digits[i % 2 ? byte & 15 : byte >> 4],
-				       0 };
 
-		text_add(text_add(text, i && i % 4 == 0 ? ":" : ""), digit);
+		text_add_part(text_add(text, i && i % 4 == 0 ? ":" : ""),
+			      &digits[i % 2 ? byte & 15 : byte >> 4], 1);
 	}
 	return text;
 }
@@ -206,6 +210,18 @@ bool names_open(struct names *names, const char *path)
 	names->fd = sys_open(path, O_RDONLY | O_DIRECTORY);
 	names->at = names->end = 0;
 	return names->fd >= 0;
+}
+
+void names_make_parents(const char *path)
+{
+	for (const char *at = path; *at; at++) {
+		struct text part = { .len = 0 };
+
+		if (*at != '/' || at == path || !at[1] || at[1] == '/')
+			continue;
+		text_add_part(&part, path, (size_t)(at - path));
+		SYS(mkdir, part.bytes, 0755);
+	}
 }
 
 /* struct linux_dirent64: d_reclen at 16, d_name at 19 */

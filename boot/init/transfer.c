@@ -124,14 +124,8 @@ static void put_warn(void *arg, const char *why, const char *name, long error)
 /* With all above it. False: it was there. */
 static bool put_make_directory(const char *path)
 {
-	struct text part = { .len = 0 };
-
-	for (; *path; path++) {
-		if (*path == '/' && part.len)
-			SYS(mkdir, part.bytes, 0755);
-		text_add(&part, (const char[]){ *path, 0 });
-	}
-	return !SYS(mkdir, part.bytes, 0755);
+	names_make_parents(path);
+	return !SYS(mkdir, path, 0755);
 }
 
 /*

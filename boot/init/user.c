@@ -248,8 +248,9 @@ bool user_find(struct run *run, const char *etc)
 
 	if (!at)
 		return true;
-	for (; *at && *at != ':'; at++)
-		text_add(&name, (const char[]){ *at, 0 });
+	while (*at && *at != ':')
+		at++;
+	text_add_part(&name, run->as, (size_t)(at - run->as));
 	user = (struct user){ user_number(name.bytes), 0, 1, user_groups };
 	if (user_find_entry(etc, name.bytes, user.uid, entry)) {
 		user.uid = user_number(entry[UID]);

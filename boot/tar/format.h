@@ -90,6 +90,8 @@ static inline uint32_t tar_minor(uint64_t device)
 /* Those of a mode that an owner may have who is root now or stays who it is. */
 uint32_t tar_mode(uint32_t mode, int64_t uid, int64_t gid, bool keep_owner);
 
+#define TAR_XATTR_PREFIX "SCHILY.xattr." /* of its pax record's key */
+
 /* Whether an extended attribute is packed and unpacked. */
 bool tar_keeps_xattr(const char *name);
 

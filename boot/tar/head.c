@@ -9,9 +9,8 @@
 #include "boot/tar/pack.h"
 #include "boot/tar/sys.h"
 
-#define PAX_NAME     "PaxHeaders/0"	 /* who knows no pax gets such a file */
-#define SPARSE_NAME  "GNUSparseFile.0/0" /* who knows no sparse files */
-#define XATTR_PREFIX "SCHILY.xattr."
+#define PAX_NAME    "PaxHeaders/0"	/* who knows no pax gets such a file */
+#define SPARSE_NAME "GNUSparseFile.0/0" /* who knows no sparse files */
 
 #define OCTAL_ID_MAX   07777777	    /* seven digits */
 #define OCTAL_SIZE_MAX 077777777777 /* eleven */
@@ -106,7 +105,7 @@ static void pax_add_time(struct packer *p, int64_t seconds, uint32_t ns)
 
 void head_add_xattr(struct packer *p, int fd, const char *name)
 {
-	static const char prefix[] = XATTR_PREFIX;
+	static const char prefix[] = TAR_XATTR_PREFIX;
 	const size_t name_len = tar_length(name);
 	char key[sizeof(prefix) + 255], *to;
 	long len = SYS(fgetxattr, fd, name, NULL, 0);

@@ -13,13 +13,11 @@
 #include "boot/tar/sys.h"
 #include "boot/tar/unpack.h"
 
-#define XATTR_PREFIX "SCHILY.xattr."
-
 /* -- owners, modes, times ------------------------------------------------- */
 
 static void make_xattrs(struct unpacker *u, int fd, const char *name)
 {
-	static const char prefix[] = XATTR_PREFIX;
+	static const char prefix[] = TAR_XATTR_PREFIX;
 	const size_t len = sizeof(prefix) - 1;
 	char *at = u->work->pax, *end = at + u->pax_len;
 	struct pax_record record;

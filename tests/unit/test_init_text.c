@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* uses: boot/init/text.c */
-/* The guest's init: whole files, and what stands in the place of one. */
+/* The guest's init: whole files, what stands in the place of one, directories.
+ */
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -62,12 +63,30 @@ static void test_a_directory_has_no_bytes(void **state)
 	assert_int_equal(len, 0);
 }
 
+/* "a/b/" means b, as "a/b" does: it is not there afterwards. */
+static void test_parents_are_made(void **state)
+{
+	static const char *const paths[] = { "/a/b", "/a//b", "/a/b/",
+					     "/a/b//" };
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(paths) / sizeof(*paths); i++) {
+		struct text text = { .len = 0 }, parent = { .len = 0 };
+
+		text_add(text_add(&text, path), paths[i]);
+		text_add(text_add(&parent, path), "/a");
+		names_make_parents(text.bytes);
+		assert_int_equal(rmdir(parent.bytes), 0);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_a_file_is_loaded),
 		cmocka_unit_test(test_a_fifo_is_not_waited_for),
 		cmocka_unit_test(test_a_directory_has_no_bytes),
+		cmocka_unit_test(test_parents_are_made),
 	};
 
 	return cmocka_run_group_tests(tests, make_name, remove_name);

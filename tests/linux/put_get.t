@@ -199,16 +199,16 @@ deep 1000 1001
 
 # More than a tty's buffers hold, of every byte there is, and slow where each
 # byte is an exit.
-mkdir "$tmp/bytes"
+mkdir -m 750 "$tmp/bytes"
 head -c 150000 /dev/urandom >"$tmp/bytes/random"
 debian
-boot serial --put "$tmp/bytes:/in" --get "/in:$tmp/serial.tar" \
+boot serial --put "$tmp/bytes:/in/" --get "/in:$tmp/serial.tar" \
 	--get "/in/random/x:$tmp/none.tar" -- \
-	sh -c 'busybox md5sum </in/random; exit 5'
+	sh -c 'busybox md5sum </in/random; busybox stat -c %a /in; exit 5'
 ended serial
 ends 5 exited "without a vsock driver files go in and out by the serial port"
-is "$(cat "$out")" "$(md5sum <"$tmp/bytes/random")" \
-	"by the serial port a file comes in as it was"
+is "$(cat "$out")" "$(md5sum <"$tmp/bytes/random")
+750" "by the serial port a file comes in as it was, and its directory"
 is "$(cat "$err")" "mote: --get: /in/random/x: not a directory" \
 	"a path that leads through a file is said to"
 is "$(/bin/tar -xOf "$tmp/serial.tar" ./random | md5sum)" \

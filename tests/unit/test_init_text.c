@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* uses: boot/init/text.c */
-/* The guest's init: whole files, what stands in the place of one, directories.
+/* The guest's init: files as a whole; what is in the way of a path. */
  */
 #include <stdio.h>
 #include <stdlib.h>

@@ -40,7 +40,7 @@ static void entries_open(struct entries *e, const char *dir, const char *name)
 	struct text path = { .len = 0 };
 
 	text_add(text_add(&path, dir), name);
-	e->at = e->end = 0;
+	*e = (struct entries){ .at = 0 };
 	/* O_NONBLOCK: a FIFO must not keep init waiting. */
 	e->fd = sys_open(path.bytes, O_RDONLY | O_NONBLOCK);
 	if (e->fd >= 0 && !SYS(fstat, e->fd, &status) &&

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* uses: boot/init/text.c */
 /* The guest's init: files as a whole; what is in the way of a path. */
- */
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>

@@ -210,6 +210,8 @@ static void resolve_add_servers(struct text *text, unsigned *count,
 
 bool resolve_write(void)
 {
+	/* A guest that was restored may have none, and not those of before. */
+	static bool written;
 	struct text text = { .len = 0 }, path;
 	unsigned servers = 0;
 	bool search = false;
@@ -227,7 +229,8 @@ bool resolve_write(void)
 	}
 	for (unsigned i = 0; resolve_parts && i < RESOLVE_PARTS; i++)
 		resolve_add_servers(&text, &servers, resolve_parts[i].router);
-	fd = text.len ? resolve_create(RESOLV, &path) : -1;
+	written |= text.len != 0;
+	fd = written ? resolve_create(RESOLV, &path) : -1;
 	if (fd < 0)
 		return !text.len;
 	SYS(write, fd, text.bytes, text.len);

@@ -206,5 +206,12 @@ for n in 1 2; do
 	is "$(got ping)" "yes yes" "clone $n reaches the host"
 	is "$(cat "$err")" "" "nothing is on its stderr"
 done
+status=0
+timeout "$LIMIT" "$MOTE" --restore "$tmp/saved.snap" \
+	-n tap=mote-g1,ip=10.9.1.7/24,mac=02:00:00:00:09:13 -- sh -c "$look" \
+	</dev/null >"$tmp/clone3.out" 2>"$tmp/clone3.err" || status=$?
+out=$tmp/clone3.out
+is "$status $(got v4) $(got resolv)" "0 10.9.1.7/24 " \
+	"a clone without a server has not that of the guest that was saved"
 
 done_testing

@@ -165,9 +165,9 @@ guest_start hang -n user -p "$r" -n user
 ok "two guests have networks at once" await says hanging
 served=$(passt_of "$r")
 ok "the first guest's network is still there" serves "$p"
-user=$(id -un)
-[ "$root" = no ] || user=nobody
-is "$(second_in Uid "$served")" "$(id -u "$user")" \
+serves_as=$(id -u)
+[ "$root" = no ] || serves_as=$(id -u nobody)
+is "$(second_in Uid "$served")" "$serves_as" \
 	"passt is nobody where root starts it, and else the user"
 is "$(sed -n 's/^Max core file size *\([0-9]*\) .*/\1/p' \
 	"/proc/$served/limits")" 0 \

@@ -92,7 +92,7 @@ echo name=$(nslookup -type=a host.test 10.0.2.2 | sed -n 's/^Address: //p')
 for at in 10.0.2.2 "[fe80::2%eth0]"; do
 	echo tcp=$(socat -u "TCP:$at:7501" -)
 done
-echo udp=$(echo there and back | socat -t 30 - UDP:10.0.2.2:7502,shut-none)
+echo udp=$(echo there and back | socat -t 60 - UDP:10.0.2.2:7502,shut-none,readbytes=15)
 mkdir /web
 echo a page of a guest >/web/index.html
 httpd -p 80 -h /web
@@ -129,9 +129,9 @@ serves() {
 		"a page of a guest" "$2"
 }
 
-# echoes ADDRESS NAME: what is sent there comes back
+# echoes ADDRESS NAME: what is sent there comes back, 11 bytes
 echoes() {
-	is "$(echo over there | "$socat" -t 60 - "UDP:$1,shut-none" 2>&1)" \
+	is "$(echo over there | "$socat" -t 60 - "UDP:$1,shut-none,readbytes=11" 2>&1)" \
 		"over there" "$2"
 }
 

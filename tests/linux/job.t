@@ -86,8 +86,8 @@ comes_out() {
 	is "$unpacked" "./net ./result ./who abc
 1000:0 1000:0 /src
 served" "$1: the archive has what the tests have made"
-	is "$(/bin/tar --numeric-owner -tvf "$tmp/$name/out.tar" | awk '{ print $1, $2 }' |
-		sort -u | tr '\n' ' ')" "-rw-r--r-- 0/0 drwxr-xr-x 0/0 " \
+	is "$(/bin/tar --numeric-owner -tvf "$tmp/$name/out.tar" |
+		awk '{ print $1, $2 }' | sort -u | tr '\n' ' ')" "-rw-r--r-- 0/0 drwxr-xr-x 0/0 " \
 		"$1: modes are as they were, and the owner is root"
 }
 

@@ -43,6 +43,17 @@ guest() {
 	boot "$guest_name" $modules -d "$tmp/ext4,root,ephemeral" "$@"
 }
 
+# clone NAME ARG...: of the guest that is saved first, with the same disk
+snap=ready
+clone() {
+	clone_name=$1
+	shift
+	"$MOTE" --restore "$tmp/$snap.snap" --events "$tmp/$clone_name.events" \
+		--timeout "${LIMIT}s" "$@" <"${input:-/dev/null}" \
+		>"$tmp/$clone_name.out" 2>"$tmp/$clone_name.err" &
+	echo $! >"$tmp/$clone_name.pid"
+}
+
 refused() {
 	is "$status $(cat "$out" "$err")" "125 mote: $1" "$2"
 }
@@ -58,8 +69,12 @@ touch /etc/mine 2>/dev/null || echo etc=kept
 touch /srv/app/mine 2>/dev/null && echo mine=own
 '
 echo typed >"$tmp/typed"
+guest ready --snapshot "$tmp/ready.snap" --as app --hostname source -- \
+	sh -c "$look"
 input=$tmp/typed
 guest name --as app -w /srv/app -- sh -c "$look"
+ended ready
+ends 0 snapshot "a guest whose command is to be a user's is saved"
 boot ro $modules -d "$tmp/erofs,root,ro" --as app:staff -e HOME=/h -- sh -c "$look"
 ended name
 ends 0 exited "a command as a user that the root knows by name"
@@ -72,13 +87,13 @@ is "$(cat "$err") $(got by)" "by name stdout" \
 	"it opens /dev/stderr and /dev/stdout by their names"
 is "$(got read)" typed "it opens /dev/stdin by its name"
 is "$(got etc) $(got mine)" "kept own" "it writes where the user may"
-guest number --as 77 -- sh -c "$look"
+clone number --as 77 -- sh -c "$look"
 ended ro
 ends 0 exited "a user of a root that is read-only"
 is "$(got id)" "1000:50 50" "a group that is given is the only one"
 is "$(got env)" "HOME=/h LOGNAME=app SHELL=/bin/ash USER=app" \
 	"what --env gives counts more than what the user has"
-guest pair --as 1000:88 -- sh -c "$look"
+clone pair --as 1000:88 -- sh -c "$look"
 ended number
 is "$(got id) $(got env) $(got caps)" "77:0 0 HOME=/ 4" \
 	"a number without an entry has group 0 and the home /"
@@ -90,25 +105,25 @@ ended pair
 is "$(got id) $(got env)" \
 	"1000:88 88 HOME=/srv/app LOGNAME=app SHELL=/bin/ash USER=app" \
 	"a number is looked up, and a group's number needs no entry"
-guest again --as root:wheel -- sh -c "$look"
+clone again --as root:wheel -- sh -c "$look"
 ended tty
 ends 7 exited "a user's command in a terminal"
 is "$(got tty) $(got by) $(got and)" "1000:5 name terminal" \
 	"the terminal is the user's own"
-guest nobody --as nobody -- id
+clone nobody --as nobody -- id
 ended again
 is "$(got id) $(got caps) $(got env)" \
 	"0:10 10 2 HOME=/root LOGNAME=root SHELL=/bin/sh USER=root" \
 	"root with another group is root"
-guest nogroup --as app:nogroup -- id
+clone nogroup --as app:nogroup -- id
 ended nobody
 refused "--as: the guest's /etc/passwd has no such user: nobody" \
 	"a user who is not there: status 125, and why"
-guest secret --as app -w /secret -- id
+clone secret --as app -w /secret -- id
 ended nogroup
 refused "--as: the guest's /etc/group has no such group: nogroup" \
 	"a group that is not there: status 125, and why"
-guest mine --as app -- mine
+clone mine --as app -- mine
 ended secret
 refused "cannot change to --workdir: /secret: permission denied" \
 	"a directory that the user may not enter: status 125, and why"
@@ -136,39 +151,24 @@ is "$(got vars)" '1,two words,"quoted",/f' \
 
 # -- clones -------------------------------------------------------------------
 
-guest ready --snapshot "$tmp/ready.snap" --as app --hostname source -- \
-	sh -c "$look"
-ended kernel
-like "$(tr -d '\r' <"$out")" "^web-2.example\$" \
-	"--hostname without a command: the kernel names the guest"
-
-# clone NAME ARG...
-clone() {
-	clone_name=$1
-	shift
-	rm -f "$tmp/$clone_name.events"
-	"$MOTE" --events "$tmp/$clone_name.events" --timeout "${LIMIT}s" \
-		"$@" </dev/null >"$tmp/$clone_name.out" \
-		2>"$tmp/$clone_name.err" &
-	echo $! >"$tmp/$clone_name.pid"
-}
-
 guest program --snapshot "$tmp/program.snap,on=program" --as app -- \
 	sh -c 'echo x >"$MOTE_READY"; cat "$MOTE_ARGS" >/dev/null
 	echo id=$(id -u):$(id -G); echo name=$(hostname)'
-ended ready
-ends 0 snapshot "a guest whose command is to be a user's is saved"
-clone same --restore "$tmp/ready.snap" --name other
-clone else --restore "$tmp/ready.snap" --name job --hostname web-3 --as 5:staff \
+ended kernel
+like "$(tr -d '\r' <"$out")" "^web-2.example\$" \
+	"--hostname without a command: the kernel names the guest"
+clone same --name other
+clone else --name job --hostname web-3 --as 5:staff \
 	-- sh -c 'echo id=$(id -u):$(id -G); echo name=$(hostname)'
 ended program
 ends 0 snapshot "a user's program says by the FIFO that it is ready"
-clone runs --restore "$tmp/program.snap" --hostname web-4
+snap=program
+clone runs --hostname web-4
 ended same
 is "$(got id) $(got env)" \
 	"1000:1001 1001 10 50 HOME=/srv/app LOGNAME=app SHELL=/bin/ash USER=app" \
 	"a clone's command has the user that it was saved with"
-clone late --restore "$tmp/program.snap" --as root -- x
+clone late --as root -- x
 ended else
 is "$(got id) $(got name)" "5:50 web-3" \
 	"a clone's command has a user, and the clone a name, of its own"

@@ -18,6 +18,15 @@ command() {
 	boot "$command_name" $modules "$@"
 }
 
+# clone NAME [OPTION...] -- WORD...: the same without a boot
+clone() {
+	clone_name=$1
+	shift
+	"$MOTE" --restore "$tmp/s.snap" --events "$tmp/$clone_name.events" "$@" \
+		</dev/null >"$tmp/$clone_name.out" 2>"$tmp/$clone_name.err" &
+	echo $! >"$tmp/$clone_name.pid"
+}
+
 # same ARCHIVE DIR: GNU tar finds no difference
 same() {
 	/bin/tar --warning=no-unknown-keyword --compare --file "$1" \
@@ -50,10 +59,14 @@ truncate -s 3M "$tree/hole"
 echo end >>"$tree/hole"
 touch -d 2001-02-03 "$tree/sub/text"
 
-# round NAME MOTE: the tree in and out; what was seen of it, by the command
-round() {
+# goes NAME: the tree in and out
+goes() {
 	command "$1" --put "$tree" -w /src/deep --get "/src/deep:$tmp/$1.tar" \
 		--get "/src/deep/out:$tmp/$1-out.tar" -- sh -c 'sh build; exit 7'
+}
+
+# came NAME WHO: what was seen of it, by the command and in the archives
+came() {
 	ended "$1"
 	ends 7 exited "$2: the status of a command with --put and --get is its own"
 	is "$(cat "$err")" "" "$2: nothing is said of it"
@@ -79,8 +92,8 @@ fifo 600 0 fifo" "$2: the guest has the tree as it is, and it is root's there"
 		"$2: a hole is a hole still"
 }
 
-round root "root"
-ours=$MOTE
+# The snapshot is for all that need no boot of their own.
+command saved --snapshot "$tmp/s.snap" -- sh -c :
 if [ "$(id -u)" -eq 0 ]; then
 	user=54321 # of tests/as-user
 	printf '#!/bin/sh\nexec %s/tests/as-user %s/%s "$@"\n' "$PWD" "$PWD" \
@@ -88,22 +101,33 @@ if [ "$(id -u)" -eq 0 ]; then
 	chmod 755 "$tmp/his-mote"
 	chown -R "$user" "$tree"
 	chmod 700 "$tree"
+fi
+goes root
+ended saved
+ends 0 snapshot "a guest is saved before anything is put into it"
+if [ "$(id -u)" -eq 0 ]; then
+	ours=$MOTE
 	MOTE=$tmp/his-mote
-	round user "an ordinary user"
+	goes user
 	MOTE=$ours
 fi
+came root "root"
 
 # -- one file, streams, and standard output -------------------------------------
 
 ln -s tree/sub/text "$tmp/link"
 printf 'a stream' >"$tmp/in"
 /bin/tar -cf "$tmp/in.tar" -C "$tmp" in
-command files --put "$tmp/link:/a/b" --put fd=7:/c --get /a/b/link:- \
+mkfifo "$tmp/fifo1" "$tmp/fifo2"
+clone files --put "$tmp/link:/a/b" --put fd=7:/c --get /a/b/link:- \
 	--get /c:fd=6 -- sh -c 'echo words; busybox cat /c/in >&2' \
 	7<"$tmp/in.tar" 6>"$tmp/fd6.tar"
-mkfifo "$tmp/fifo1" "$tmp/fifo2"
+[ ! -e "$tmp/user.pid" ] || came user "an ordinary user"
 cat "$tmp/in.tar" >"$tmp/fifo1" &
 cat "$tmp/fifo2" >"$tmp/fifo2.tar" &
+fifo2_cat=$!
+clone pipes --put fd=7:/c --get /c:fd=6 --get /none:"$tmp/none.tar" -- sh -c \
+	'exit 4' 7<"$tmp/fifo1" 6>"$tmp/fifo2"
 ended files
 ends 0 exited "a file, and tar streams by descriptors, go in and out"
 is "$(/bin/tar -xOf "$out")" text \
@@ -111,20 +135,18 @@ is "$(/bin/tar -xOf "$out")" text \
 is "$(cat "$err")" "words
 a stream" "with --get - what the command writes to stdout is on stderr"
 is "$(/bin/tar -xOf "$tmp/fd6.tar" ./in)" "a stream" "a stream comes out by fd=N"
-command pipes --put fd=7:/c --get /c:fd=6 --get /none:"$tmp/none.tar" -- sh -c \
-	'exit 4' 7<"$tmp/fifo1" 6>"$tmp/fifo2"
 
 # -- what goes wrong -------------------------------------------------------------
 
-truncate -s 40M "$tmp/tree/large"
-head -c 12000000 /dev/urandom >"$tmp/tree/large"
+head -c 7000000 /dev/urandom >"$tmp/tree/large"
 mkdir -p "$tmp/root/bin"
 cp build/guest/busybox "$tmp/root/bin"
 ln -s busybox "$tmp/root/bin/sh"
 /sbin/mke2fs -q -t ext4 -O ^has_journal -d "$tmp/root" "$tmp/ext4.img" 8M \
 	>"$tmp/mke2fs" 2>&1
+command full -d "$tmp/ext4.img,root" --put "$tree" -w /src -- sh -c :
 ended pipes
-wait
+wait "$fifo2_cat"
 ends 4 exited "a path that is not there leaves the status as it is"
 like "$(cat "$err")" "^mote: --get: /none: no such file" \
 	"a path that is not there is a warning"
@@ -132,12 +154,7 @@ is "$(wc -l <"$err") $(/bin/tar -tf "$tmp/none.tar" | wc -l)" "1 0" \
 	"its archive is empty"
 is "$(/bin/tar -xOf "$tmp/fifo2.tar" ./in)" "a stream" "FIFOs are as good as files"
 
-command full -d "$tmp/ext4.img,root" --put "$tree" -w /src -- sh -c :
-command lost --put "$tree:/src" --get /src:/dev/full -- sh -c 'exit 0'
-ended full
-ends 125 exited "a full disk in the guest is mote's own failure"
-is "$(wc -l <"$err")" 1 "a full disk is one line"
-like "$(cat "$err")" "no space left on the guest's disk" "and says what it is"
+clone lost --put "$tree:/src" --get /src:/dev/full -- sh -c 'exit 0'
 ended lost
 ends 125 error "a full disk on the host is a failure, where the command had none"
 like "$(cat "$err")" "cannot write its file: No space left on device" \
@@ -145,16 +162,22 @@ like "$(cat "$err")" "cannot write its file: No space left on device" \
 
 # Something else than a tar stream, and one that is cut off.
 head -c 700 "$tmp/in.tar" >"$tmp/cut.tar"
-command cut --put fd=7 -w /src -- sh -c : 7<"$tmp/cut.tar"
-# Its reader takes some, and no more: SIGTERM ends it all the same.
-# shellcheck disable=SC2016 # expanded there
-sh -c 'read -r some; : >"$0"; exec sleep 1000' "$tmp/some" <"$tmp/fifo1" &
-reader=$!
-command stop --put "$tree:/src" --get /src:fd=6 -- sh -c : 6>"$tmp/fifo1"
+clone cut --put fd=7 -w /src -- sh -c : 7<"$tmp/cut.tar"
+ended full
+ends 125 exited "a full disk in the guest is mote's own failure"
+is "$(wc -l <"$err")" 1 "a full disk is one line"
+like "$(cat "$err")" "no space left on the guest's disk" "and says what it is"
+command goes-on --snapshot "$tmp/c.snap,then=continue" \
+	--put "$tree/sub:/in" -- sh -c 'busybox cat /in/text; exit 6'
 ended cut
 ends 125 exited "a tar stream that is cut off is a failure"
 is "$(wc -l <"$err")" 1 "a tar stream that is cut off is one line"
 
+# Its reader takes some, and no more: SIGTERM ends it all the same.
+# shellcheck disable=SC2016 # expanded there
+sh -c 'read -r some; : >"$0"; exec sleep 1000' "$tmp/some" <"$tmp/fifo1" &
+reader=$!
+clone stop --put "$tree:/src" --get /src:fd=6 -- sh -c : 6>"$tmp/fifo1"
 until_is "$LIMIT" test -e "$tmp/some"
 kill -TERM "$(pid_of stop)"
 ended stop
@@ -165,28 +188,19 @@ like "$(cat "$err")" "ended before all of it was there" \
 
 # -- snapshots, and another user ---------------------------------------------------
 
-# shellcheck disable=SC2086 # words
-boot saved $modules --snapshot "$tmp/s.snap" -- sh -c :
-command goes-on --snapshot "$tmp/c.snap,then=continue" \
-	--put "$tree/sub:/in" -- sh -c 'busybox cat /in/text; exit 6'
-ended saved
-ends 0 snapshot "a guest is saved before anything is put into it"
-"$MOTE" --restore "$tmp/s.snap" --events "$tmp/clone.events" \
-	--put "$tree/sub:/in" --get "/in:$tmp/clone.tar" -- \
-	sh -c 'busybox cat /in/text; exit 5' </dev/null >"$tmp/clone.out" \
-	2>"$tmp/clone.err" &
-echo $! >"$tmp/clone.pid"
-ended goes-on
-ends 6 exited "a guest that is saved and goes on gets its files after that"
-is "$(cat "$out" "$err")" text "and the command has them"
+command other --as 1000:1001 --put "$tree/sub" -w /his/work \
+	--put "$tree/sub:/kept,owner=keep" -- sh -c \
+	'echo more >more && busybox stat -c "%n %u %g" . text deep /his /kept/text'
+clone clone --put "$tree/sub:/in" --get "/in:$tmp/clone.tar" -- \
+	sh -c 'busybox cat /in/text; exit 5'
 ended clone
 ends 5 exited "a clone gets files of its own, and gives some back"
 is "$(cat "$out" "$err")" text "the command of a clone has its files"
 is "$(/bin/tar -xOf "$tmp/clone.tar" ./text)" text "a clone's archive has them"
+ended goes-on
+ends 6 exited "a guest that is saved and goes on gets its files after that"
+is "$(cat "$out" "$err")" text "and the command has them"
 
-command other --as 1000:1001 --put "$tree/sub" -w /his/work \
-	--put "$tree/sub:/kept,owner=keep" -- sh -c \
-	'echo more >more && busybox stat -c "%n %u %g" . text deep /his /kept/text'
 ended other
 ends 0 exited "--as has files that it can write to"
 is "$(cat "$out" "$err")" ". 1000 1001

@@ -20,6 +20,7 @@ cat >"$root/etc/passwd" <<-'END'
 	root:x:0:0:root:/root:/bin/sh
 	app:x:1000:1001:An App,,,:/srv/app:/bin/ash
 END
+: >"$root/etc/hosts" # none is made on a disk that is written to
 printf 'root:x:0:\napps:x:1001:\nstaff:x:50:other,app\nwheel:x:10:app' \
 	>"$root/etc/group"
 printf '#!/bin/sh\necho mine\n' >"$root/bin/mine"

@@ -165,7 +165,10 @@ shake() {
 	for name; do driver $name bind; done
 	for name; do found $name; done
 	for name; do give_up $name; done
-	for name; do echo . >>/shaken/$name; rm /away/$name; done
+	for name; do
+		echo . >>/shaken/$name
+		[ $name = "$gone" ] || rm /away/$name
+	done
 	echo "given back: $*" >/dev/console
 }
 carrier() {
@@ -209,8 +212,8 @@ echo gone=$(carrier 0)
 ip link set eth1 down
 ip link set eth1 up
 echo still_gone=$(sleep 1; cat /sys/class/net/eth1/carrier)
+gone=net1
 shake net1
-touch /away/net1
 echo bound_gone=$(sleep 1; cat /sys/class/net/eth1/carrier)
 names='virtio0 virtio1 virtio3 ttyS0'
 for n in $names; do eval "had_$n=$(interrupts $n)"; done

@@ -46,9 +46,12 @@ static inline long sys_now_ms(void)
 
 /* -- text.c: strings, small files, words of the kernel's command line ------ */
 
+/* A libc has these, too, beside which tests compile some of init. */
+/* NOLINTBEGIN(readability-*) */
 void *memcpy(void *to, const void *from, size_t len);
 void *memset(void *to, int byte, size_t len);
 int memcmp(const void *a, const void *b, size_t len);
+/* NOLINTEND(readability-*) */
 
 size_t text_len(const char *text);
 bool text_same(const char *a, const char *b);

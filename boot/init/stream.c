@@ -251,13 +251,13 @@ bool stream_next(struct frame *frame)
 
 	if (left < PROTOCOL_HEADER)
 		return false;
+	*frame = (struct frame){ .len = 0 };
 	memcpy(frame, at, PROTOCOL_HEADER);
 	if (frame->len > PROTOCOL_CHUNK)
 		stream_fail("a frame of mote's makes no sense", NULL, 0);
 	if (left < PROTOCOL_HEADER + frame->len)
 		return false;
 	frame->payload = at + PROTOCOL_HEADER;
-	frame->word[0] = frame->word[1] = 0;
 	memcpy(frame->word, frame->payload,
 	       frame->len < sizeof(frame->word) ? frame->len
 						: sizeof(frame->word));

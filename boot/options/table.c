@@ -58,10 +58,10 @@
 #define STRING(name, member, min_, max_, value_, example_)                     \
 	FIELD(OPTION_STRING, const char *, name, member, .min = (min_),        \
 	      .max = (max_), .value = (value_), .example = (example_))
-/* A key that may be given as often as `member` has elements. */
-#define STRINGS(name_, member, min_, max_, value_, example_)                   \
-	.kind = OPTION_STRING, .offset = AT(member[0], const char *),          \
-	.times = ARRAY_LEN(MEMBER(member)), .name = (name_), .min = (min_),    \
+/* A key that may be given as often as `array` has elements. */
+#define STRINGS(name_, array, min_, max_, value_, example_)                    \
+	.kind = OPTION_STRING, .offset = offsetof(struct options, array),      \
+	.times = ARRAY_LEN(MEMBER(array)), .name = (name_), .min = (min_),     \
 	.max = (max_), .value = (value_), .example = (example_)
 #define NUMBER(name, member, min_, max_, initial_, value_, example_)           \
 	FIELD(OPTION_NUMBER, unsigned, name, member, .min = (min_),            \
@@ -88,10 +88,10 @@
 	      .file_offset = AT(file, struct option_file),                     \
 	      .choices = (choices_), .initial = (initial_),                    \
 	      .example = (example_))
-#define PATHS(kind_, name_, element, value_, example_)                         \
-	FIELD(kind_, const char *, name_, element.guest,                       \
-	      .file_offset = AT(element.file, struct option_file),             \
-	      .value = (value_), .example = (example_))
+#define PATHS(kind_, name_, guest, file, value_, example_)                     \
+	FIELD(kind_, const char *, name_, guest,                               \
+	      .file_offset = AT(file, struct option_file), .value = (value_),  \
+	      .example = (example_))
 #define ACTION(name_, action_)                                                 \
 	.kind = OPTION_ACTION, .name = (name_), .action = (action_)
 
@@ -536,8 +536,8 @@ static const struct option_entry options_table[] = {
 	       MORE("It is as large as the one that mote is run in, and "
 		    "follows it. Ctrl-A x ends the guest.")),
 	OPTION(0, COMMAND,
-	       PATHS(OPTION_PUT, "put", puts[0], "FILE|DIR|fd=N[:GUESTDIR]",
-		     ".:/src"),
+	       PATHS(OPTION_PUT, "put", puts[0].guest, puts[0].file,
+		     "FILE|DIR|fd=N[:GUESTDIR]", ".:/src"),
 	       "bring files into the guest before the command; repeat for more",
 	       .keys = put_keys, REPEATS(puts, put_count),
 	       MORE("A file lands in GUESTDIR under its own name; of a "
@@ -550,8 +550,8 @@ static const struct option_entry options_table[] = {
 		    "made where it does not exist, with those above it. What "
 		    "has the same name there is replaced.")),
 	OPTION(0, COMMAND,
-	       PATHS(OPTION_GET, "get", gets[0], "GUESTPATH[:FILE.tar|fd=N|-]",
-		     "/src/out:out.tar"),
+	       PATHS(OPTION_GET, "get", gets[0].guest, gets[0].file,
+		     "GUESTPATH[:FILE.tar|fd=N|-]", "/src/out:out.tar"),
 	       "take files out as a tar archive after the command; repeat for "
 	       "more",
 	       .keys = get_keys, REPEATS(gets, get_count),

@@ -31,11 +31,13 @@ static void __attribute__((noreturn)) sys_exit(void)
 	longjmp(ended, 1);
 }
 
+/* NOLINTBEGIN(bugprone-suspicious-include): with other system calls */
 #include "boot/init/orders.c"
 #undef STEP_MS
 #include "boot/init/relay.c"
 #include "boot/init/stream.c"
 #include "boot/init/text.c"
+/* NOLINTEND(bugprone-suspicious-include) */
 #undef memcpy
 #undef memset
 #undef memcmp

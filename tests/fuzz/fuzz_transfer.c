@@ -30,8 +30,10 @@
 	}
 static long fuzz_call(long number, const long args[5]);
 
+/* NOLINTBEGIN(bugprone-suspicious-include): with other system calls */
 #include "boot/init/stream.c"
 #include "boot/init/transfer.c"
+/* NOLINTEND(bugprone-suspicious-include) */
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -186,14 +188,14 @@ void clock_obey(const struct frame *frame)
 	(void)frame;
 }
 
-long tar_unpack(int dir_fd, const struct tar_options *options, tar_read *from,
+long tar_unpack(int dir_fd, const struct tar_options *options, tar_read *read,
 		void *arg)
 {
 	static uint8_t bytes[256 << 10];
 	long n;
 
 	require(dir_fd == 7);
-	while ((n = from(arg, bytes, piece * 7 % sizeof(bytes) + 1)) > 0)
+	while ((n = read(arg, bytes, piece * 7 % sizeof(bytes) + 1)) > 0)
 		if (bytes[n - 1] == 0xee)
 			options->warn(options->arg, "odd", "name", -ENOENT);
 		else if (bytes[n - 1] == 0xef)
@@ -202,7 +204,7 @@ long tar_unpack(int dir_fd, const struct tar_options *options, tar_read *from,
 }
 
 long tar_pack(int dir_fd, const char *path, const struct tar_options *options,
-	      tar_write *to, void *arg)
+	      tar_write *write, void *arg)
 {
 	static const uint8_t bytes[256 << 10];
 	long error = 0;
@@ -212,7 +214,7 @@ long tar_pack(int dir_fd, const char *path, const struct tar_options *options,
 		return -ENOENT;
 	options->warn(options->arg, "odd", NULL, 0);
 	for (int i = 0; i < 3 && !error; i++)
-		error = to(arg, bytes, piece * 999 % sizeof(bytes));
+		error = write(arg, bytes, piece * 999 % sizeof(bytes));
 	return error;
 }
 

@@ -186,7 +186,7 @@ static int load_counter(int map)
 		{ .code = BPF_ALU64 | BPF_MOV | BPF_X,
 		  .dst_reg = 2,
 		  .src_reg = 10 },
-		{ .code = BPF_ALU64 | BPF_ADD | BPF_K,
+		{ .code = BPF_ALU64 | BPF_ADD,
 		  .dst_reg = 2,
 		  .imm = -4 },
 		{ .code = BPF_LD | BPF_IMM | BPF_DW,

@@ -50,7 +50,7 @@ static void listen_there(void)
 {
 	struct sockaddr_un address = { .sun_family = AF_UNIX };
 
-	strcpy(address.sun_path, path);
+	snprintf(address.sun_path, sizeof(address.sun_path), "%s", path);
 	listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	assert_int_equal(bind(listener, (void *)&address, sizeof(address)), 0);
 	assert_int_equal(listen(listener, 8), 0);

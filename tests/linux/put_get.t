@@ -123,11 +123,15 @@ clone files --put "$tmp/link:/a/b" --put fd=7:/c --get /a/b/link:- \
 	--get /c:fd=6 -- sh -c 'echo words; busybox cat /c/in >&2' \
 	7<"$tmp/in.tar" 6>"$tmp/fd6.tar"
 [ ! -e "$tmp/user.pid" ] || came user "an ordinary user"
-cat "$tmp/in.tar" >"$tmp/fifo1" &
-cat "$tmp/fifo2" >"$tmp/fifo2.tar" &
+# Opened so that the shell waits for nobody, whose open a child's end would
+# interrupt: one FIFO has a writer already, the other is open both ways.
+exec 9<>"$tmp/fifo1"
+cat "$tmp/in.tar" >"$tmp/fifo1" 9>&- &
+cat "$tmp/fifo2" >"$tmp/fifo2.tar" 9>&- &
 fifo2_cat=$!
 clone pipes --put fd=7:/c --get /c:fd=6 --get /none:"$tmp/none.tar" -- sh -c \
-	'exit 4' 7<"$tmp/fifo1" 6>"$tmp/fifo2"
+	'exit 4' 7<"$tmp/fifo1" 6<>"$tmp/fifo2" 9>&-
+exec 9>&-
 ended files
 ends 0 exited "a file, and tar streams by descriptors, go in and out"
 is "$(/bin/tar -xOf "$out")" text \

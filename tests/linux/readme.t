@@ -26,8 +26,8 @@ export XDG_CACHE_HOME
 		cd "$tmp/here" && umoci init --layout busybox &&
 		umoci new --image busybox:latest &&
 		umoci insert --image busybox:latest "$tmp/oci/bin" /bin &&
-		umoci config --image busybox:latest --config.cmd echo \
-			--config.cmd 'hello from busybox'
+		umoci config --image busybox:latest --config.cmd sh \
+			--config.cmd -c --config.cmd 'echo hello from busybox'
 ) >"$tmp/oci.log" 2>&1 || { cat "$tmp/oci.log"; exit 1; }
 PATH=$tmp/bin:/usr/sbin:/sbin:$PATH
 [ -z "${README_NETWORK-}" ] || {

@@ -117,7 +117,7 @@ void stream_dial(bool no_serial);
  * of its own, which is not the guest's: see session.c.
  */
 void stream_adopt(int fd);
-/* Tells whoever is at the other end of `fd` why nothing runs there. */
+/* Tells the mote at the other end of `fd` why its command is not run. */
 void stream_refuse(int fd, const char *why);
 int stream_fd(void); /* 0: not open */
 

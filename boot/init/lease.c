@@ -341,8 +341,9 @@ static bool read_lease(struct lease *lease, const uint8_t *message, size_t len)
 /* -- states ---------------------------------------------------------------- */
 
 /*
- * When an answer has not come by then it is asked once more: a little sooner or
- * later than by others who have started at the same time.
+ * How long to wait for an answer before the question is sent again: up to an
+ * eighth more or less, so that guests that start together do not ask together
+ * (RFC 2131, 4.1).
  */
 static uint64_t patience_ms(struct lease_client *c)
 {
@@ -380,7 +381,7 @@ void lease_begin(struct lease_client *c, uint32_t random, uint64_t now_ms)
 	c->tries = 0;
 }
 
-/* It looks for a server anew; not at once: one may always say no. */
+/* Back to DISCOVER, after a pause: a server may refuse each request. */
 static void start_again(struct lease_client *c, uint64_t now_ms)
 {
 	c->state = LEASE_SELECTING;

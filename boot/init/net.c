@@ -432,8 +432,8 @@ void net_start(const char *hostname)
 /*
  * There is none without its driver, and nothing to be done. It is down
  * meanwhile, where it was up: so what the kernel makes of the address (IPv6) is
- * made again. Routes through a gateway are gone then. Where it had its address
- * by DHCP, an order that follows has it ask anew.
+ * made again. Routes through a gateway are gone then. Where its address came by
+ * DHCP, a RUN_NET follows, and that starts DHCP again.
  */
 void net_set_mac(const char *order)
 {

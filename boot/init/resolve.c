@@ -8,11 +8,11 @@
  * What a file is to be bound over has to be there. Where it is not, it is made
  * if that is in memory, too: in the initrd, in the tmpfs over a root that is
  * read-only, in /run, where links like Debian's lead (../run/systemd/resolve/
- * stub-resolv.conf). On a disk that is written to it is not made.
+ * stub-resolv.conf). On a disk that is written to, no file is made.
  *
  * Several processes know of servers, one for each interface with DHCP (dhcp.c):
- * each has a part of memory that they share, and who has changed its part
- * writes the file anew, all of it.
+ * each has a part of memory that they share, and the process that has changed
+ * its part writes the whole file again.
  */
 #include <errno.h>
 #include <sys/mman.h>

@@ -226,7 +226,7 @@ void names_make_parents(const char *path)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct run run = {
-		.workdir = "/work/here",
+		.workdir = "/src/here",
 		.put_count = 2,
 		.get_count = 2,
 		.put = { "0 /src", "k " },

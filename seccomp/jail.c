@@ -476,10 +476,7 @@ static bool bounding_set_is_empty(void)
 	return held < 0; /* past the last one that there is */
 }
 
-/*
- * Of a user namespace all are held, unless the host takes some away from those;
- * root's bounding set is empty by now.
- */
+/* `cap`: -1, or the one that stays. */
 static int drop_all_but(int cap)
 {
 	const int error = caps_drop_all_but(cap);
@@ -490,6 +487,10 @@ static int drop_all_but(int cap)
 	return error;
 }
 
+/*
+ * Of a user namespace all are held, unless the host takes some away from those;
+ * root's bounding set is empty by now.
+ */
 static int drop_capabilities(bool user_namespace)
 {
 	int error;
@@ -757,6 +758,16 @@ int jail_enter(const struct jail_options *o)
 	return error;
 }
 
+/* A process beside mote leaves no core, and writes to no file. */
+static int limit_helper(void)
+{
+	int error = lower_limit(RLIMIT_CORE, "RLIMIT_CORE", 0);
+
+	if (!error)
+		error = lower_limit(RLIMIT_FSIZE, "RLIMIT_FSIZE", 0);
+	return error ? error : set_prctl(PR_SET_DUMPABLE, "PR_SET_DUMPABLE", 0);
+}
+
 /*
  * It stays where it is: which names it may look up, and what for, its filter
  * says, which holds where there are no namespaces, too.
@@ -774,13 +785,7 @@ int jail_enter_broker(const struct jail_options *o, unsigned files)
 		syscall(SYS_setfsuid, files);
 	if (!error)
 		error = drop_capabilities(false);
-	if (!error)
-		error = lower_limit(RLIMIT_CORE, "RLIMIT_CORE", 0);
-	if (!error)
-		error = lower_limit(RLIMIT_FSIZE, "RLIMIT_FSIZE", 0);
-	if (!error)
-		error = set_prctl(PR_SET_DUMPABLE, "PR_SET_DUMPABLE", 0);
-	return error;
+	return error ? error : limit_helper();
 }
 
 static void write_own_map(const char *path, const char *text)
@@ -851,11 +856,5 @@ int jail_enter_walker(const struct jail_options *o, int tree_fd)
 		error = become_user(o);
 	if (!error)
 		error = drop_all_but(cap);
-	if (!error)
-		error = lower_limit(RLIMIT_CORE, "RLIMIT_CORE", 0);
-	if (!error)
-		error = lower_limit(RLIMIT_FSIZE, "RLIMIT_FSIZE", 0);
-	if (!error)
-		error = set_prctl(PR_SET_DUMPABLE, "PR_SET_DUMPABLE", 0);
-	return error;
+	return error ? error : limit_helper();
 }

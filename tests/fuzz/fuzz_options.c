@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* uses: boot/options/table.c boot/options/check.c boot/options/parse.c */
+/* uses: boot/options/values.c */
 /* uses: boot/options/address.c boot/options/publish.c */
 /* uses: boot/options/help.c cpu/loop/file.c mem/log.c */
 /* ldflags: -Wl,--wrap=write */

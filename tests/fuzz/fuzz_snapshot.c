@@ -4,6 +4,7 @@
 /* uses: boot/snapshot/file.c */
 /* uses: boot/snapshot/memory.c */
 /* uses: boot/options/table.c boot/options/check.c boot/options/parse.c */
+/* uses: boot/options/values.c */
 /* uses: boot/options/address.c boot/options/publish.c */
 /* uses: boot/networds.c boot/cmdline.c */
 /* uses: boot/options/help.c boot/options/words.c */

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* uses: boot/options/files.c boot/options/parse.c cpu/loop/file.c */
+/* uses: boot/options/values.c */
 /* uses: tests/unit/kept_log.c */
 /* What the command line names: paths, descriptors, and what is neither. */
 #include <fcntl.h>

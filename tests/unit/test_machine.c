@@ -3,6 +3,7 @@
 /* uses: boot/kernel.c boot/source.c boot/initrd.c cpu/loop/format.c */
 /* uses: boot/cmdline.c cpu/entry.c mem/ram.c mem/pool.c */
 /* uses: boot/networds.c boot/options/address.c boot/options/parse.c */
+/* uses: boot/options/values.c */
 /* uses: cpu/loop/file.c */
 /* A guest put together: its command line above all, and what it is told of. */
 #include <asm/bootparam.h>

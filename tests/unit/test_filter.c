@@ -351,10 +351,8 @@ static void test_walker(void **state)
 	assert_false(may_at(SYS_openat, 7, 1, flags));
 }
 
-/*
- * The committer knows two names, whatever else a run uses, and opens new files
- * only; who learns has it read the one that it replaces.
- */
+/* The committer knows two names, whatever else a run uses, and opens new files
+ * only. */
 static void test_committer(void **state)
 {
 	struct seccomp_data rename = {
@@ -411,6 +409,13 @@ static void test_committer(void **state)
 				 1u << bit == COMMITTER_LARGEFILE);
 	assert_false(may_at(SYS_read, COMMITTER_FILE, 0, 0));
 	assert_false(may_at(SYS_sendmsg, COMMITTER_FILE, 0, 0));
+	assert_false(may_at(SYS_write, COMMITTER_FILE, 0, 0));
+}
+
+/* Who learns has it read the file that it replaces; others have not. */
+static void test_committer_looks(void **state)
+{
+	(void)state;
 	for (unsigned f = 0; f < FEATURES; f++) {
 		const bool learns = 1u << f == FEATURE_LEARN;
 
@@ -426,7 +431,6 @@ static void test_committer(void **state)
 		assert_false(may_at(SYS_openat, COMMITTER_DIR, COMMITTER_NAME,
 				    COMMITTER_FLAGS));
 	}
-	assert_false(may_at(SYS_write, COMMITTER_FILE, 0, 0));
 }
 
 /* What would undo it all is not there from the first filter on. */
@@ -631,6 +635,7 @@ int main(void)
 		cmocka_unit_test(test_connections),
 		cmocka_unit_test(test_broker),
 		cmocka_unit_test(test_committer),
+		cmocka_unit_test(test_committer_looks),
 		cmocka_unit_test(test_walker),
 		cmocka_unit_test(test_never),
 		cmocka_unit_test(test_arguments),

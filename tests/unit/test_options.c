@@ -688,6 +688,9 @@ static void test_command(void **state)
 	assert_string_equal(options.workdir, "/a");
 }
 
+#define LABEL_OF_63                                                            \
+	"123456789012345678901234567890123456789012345678901234567890123"
+
 static void test_whom_and_where(void **state)
 {
 	static const char *const good[] = {
@@ -696,12 +699,7 @@ static void test_whom_and_where(void **state)
 		"a.b-c_d",   "007",	  "4294967296x",
 	};
 	static const char *const names[] = {
-		"a",
-		"web-1",
-		"1",
-		"A.b-c.9",
-		"12345678901234567890123456789012345678901234567890123456789012"
-		"3",
+		"a", "web-1", "1", "A.b-c.9", LABEL_OF_63,
 	};
 	char line[400];
 

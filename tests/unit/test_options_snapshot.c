@@ -53,6 +53,26 @@ static void test_of_a_guest_that_is_restored(void **state)
 		{ "--restore r --snapshot s,then=exit", false,
 		  SNAPSHOT_ON_SIGNAL, SNAPSHOT_EXITS },
 	};
+
+	(void)state;
+	for (unsigned i = 0; i < ARRAY_LEN(cases); i++) {
+		is(cases[i].line,
+		   strchr(cases[i].line, '=') && !strstr(cases[i].line, "then")
+			   ? cases[i].on
+			   : SNAPSHOT_ON_ANY,
+		   strstr(cases[i].line, "exit") ? SNAPSHOT_EXITS
+						 : SNAPSHOT_THEN_ANY);
+		options.restore.known = true;
+		options.restore.has_command = cases[i].has_command;
+		assert_int_equal(options_check(&options), 0);
+		assert_int_equal(options.snapshot.on, cases[i].on);
+		assert_int_equal(options.snapshot.then, cases[i].then);
+	}
+}
+
+/* A command that the snapshot brings, or does not. */
+static void test_of_a_command_that_is_restored(void **state)
+{
 	static const struct {
 		const char *line;
 		bool has_command;
@@ -76,20 +96,6 @@ static void test_of_a_guest_that_is_restored(void **state)
 	struct capture capture;
 
 	(void)state;
-	for (unsigned i = 0; i < ARRAY_LEN(cases); i++) {
-		is(cases[i].line,
-		   strchr(cases[i].line, '=') && !strstr(cases[i].line, "then")
-			   ? cases[i].on
-			   : SNAPSHOT_ON_ANY,
-		   strstr(cases[i].line, "exit") ? SNAPSHOT_EXITS
-						 : SNAPSHOT_THEN_ANY);
-		options.restore.known = true;
-		options.restore.has_command = cases[i].has_command;
-		assert_int_equal(options_check(&options), 0);
-		assert_int_equal(options.snapshot.on, cases[i].on);
-		assert_int_equal(options.snapshot.then, cases[i].then);
-	}
-	/* A command that the snapshot brings, or does not. */
 	for (unsigned i = 0; i < ARRAY_LEN(refused); i++) {
 		accepts(refused[i].line);
 		options.restore.known = true;
@@ -173,6 +179,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_when_and_then),
 		cmocka_unit_test(test_of_a_guest_that_is_restored),
+		cmocka_unit_test(test_of_a_command_that_is_restored),
 		cmocka_unit_test(test_what_is_refused),
 		cmocka_unit_test(test_keys_of_restore),
 	};

@@ -306,7 +306,7 @@ static void test_port_in_use(void **state)
 		p.guest_port = p.port;
 		assert_int_equal(start_with(p), -EADDRINUSE);
 		expect_log("--publish text: ");
-		strcpy(p.address, loopback[v6]);
+		snprintf(p.address, sizeof(p.address), "%s", loopback[v6]);
 		assert_int_equal(start_with(p), -EADDRINUSE);
 		expect_log("has that port of the host");
 		p.udp = !udp;

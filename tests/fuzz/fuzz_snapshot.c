@@ -11,6 +11,7 @@
 /* uses: cpu/vcpu_state.c cpu/vm_state.c cpu/cpuid.c cpu/platform.c cpu/rtc.c */
 /* uses: cpu/bus.c cpu/console/uart.c cpu/console/stream.c cpu/console/tty.c */
 /* uses: cpu/command/command.c cpu/command/frames.c cpu/command/orders.c */
+/* uses: cpu/command/saved.c */
 /* uses: cpu/command/output.c cpu/command/transfer.c */
 /* uses: cpu/loop/file.c cpu/loop/format.c cpu/loop/unixsock.c */
 /* uses: cpu/loop/committer.c cpu/loop/helper.c virtio/net/passt.c */

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* uses: cpu/guest.c cpu/command/command.c cpu/command/frames.c */
+/* uses: cpu/command/saved.c */
 /* uses: cpu/command/output.c cpu/command/transfer.c */
 /* uses: cpu/command/orders.c mem/state.c */
 /* uses: cpu/console/console.c cpu/console/open.c cpu/console/stream.c */

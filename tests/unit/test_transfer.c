@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* uses: cpu/command/command.c cpu/command/frames.c */
+/* uses: cpu/command/saved.c */
 /* uses: cpu/command/output.c cpu/command/transfer.c cpu/loop/file.c */
 /* uses: cpu/command/orders.c mem/state.c mem/log.c */
 /* uses: cpu/console/stream.c cpu/console/tty.c cpu/loop/loop.c */

@@ -233,6 +233,62 @@ run skopeo --insecure-policy copy --dest-compress-format zstd \
 rm -rf "$tmp/cache"
 make_other "oci:$tmp/zstd:app" zstd 5 "layers of zstd are unpacked"
 
+# -- from a registry ----------------------------------------------------------
+
+# Only who has the password may read, and it speaks HTTP, as one on a host of
+# one's own does.
+# shellcheck disable=SC2016 # perl's
+registry() {
+	mkdir "$tmp/registry" && echo "user:$(perl -e 'print crypt("secret",
+		"\$2b\$05\$mote.mote.mote.mote.mo")')" >"$tmp/htpasswd" &&
+		cat >"$tmp/registry.yml" <<-END
+			version: 0.1
+			storage: { filesystem: { rootdirectory: $tmp/registry } }
+			http: { addr: 127.0.0.1:0 }
+			auth: { htpasswd: { realm: mote, path: $tmp/htpasswd } }
+		END
+	# Its settings come from such variables, too.
+	env -u REGISTRY_AUTH_FILE docker-registry serve "$tmp/registry.yml" \
+		>"$tmp/registry.log" 2>&1 &
+	registry=$!
+	until port=$(sed -n 's/.*listening on 127.0.0.1:\([0-9]*\).*/\1/p' \
+		"$tmp/registry.log") && [ "$port" ]; do
+		kill -0 "$registry" 2>/dev/null || return
+		sleep 0.1
+	done
+	mkdir -p "$tmp/home/.config/containers" &&
+		printf '[[registry]]\nlocation = "%s"\ninsecure = true\n' \
+			"127.0.0.1:$port" \
+			>"$tmp/home/.config/containers/registries.conf"
+}
+
+rm -rf "$tmp/cache"
+real_home=${HOME-}
+export HOME="$tmp/home" REGISTRY_AUTH_FILE="$tmp/auth.json"
+registry || {
+	cat "$tmp/registry.log"
+	exit 1
+}
+make "127.0.0.1:$port/team/app"
+refused "skopeo cannot fetch docker://127.0.0.1:$port/team/app" \
+	"a registry that wants a password is not read without one"
+like "$(cat "$err")" "unauthorized" "and skopeo's reason is shown"
+run skopeo login --tls-verify=false -u user -p secret "127.0.0.1:$port"
+is "$status" 0 "skopeo logs in"
+ok "skopeo puts an image into a registry" skopeo --insecure-policy copy --quiet \
+	--digestfile "$tmp/digest" "oci:$tmp/img:app" \
+	"docker://127.0.0.1:$port/team/app:latest"
+make_other "127.0.0.1:$port/team/app" app 5 "an image of a registry is the same"
+make_other "127.0.0.1:$port/team/app@$(cat "$tmp/digest")" app 0 \
+	"an image of a registry is found by its digest, and not unpacked again"
+make "127.0.0.1:$port/team/app:none"
+refused "skopeo cannot fetch docker://127.0.0.1:$port/team/app:none" \
+	"a tag that a registry does not have is refused"
+kill "$registry"
+wait "$registry" 2>/dev/null
+export HOME="$real_home"
+unset REGISTRY_AUTH_FILE
+
 # -- several at once, and one that is stopped ---------------------------------
 
 rm -rf "$tmp/cache"

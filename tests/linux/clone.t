@@ -3,11 +3,12 @@
 # Clones of one snapshot of a Linux guest: each has its own command, environment,
 # directory, name, address and random numbers, from the first moment on; and a
 # program that was warmed goes on in each with arguments and streams of its own.
+# TEST_CLONES: how many.
 # needs: the minimal kernel
 # shellcheck source=tests/linux/boot.sh
 . "${0%/*}/boot.sh"
 
-clones=${TEST_CLONES:-20}
+clones=${TEST_CLONES:-8}
 at_once=4
 [ -c /dev/net/tun ] || modprobe tun
 # busybox's shell prefers its own ip, which knows less.

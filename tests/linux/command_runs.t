@@ -1,13 +1,13 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
-# Commands in guests, run after run, without one lost byte or wrong status: 30,
+# Commands in guests, run after run, without one lost byte or wrong status: 10,
 # or TEST_COMMAND_RUNS. With the minimal kernel, where that has been built.
 # needs: the minimal kernel
 # shellcheck source=tests/linux/boot.sh
 . "${0%/*}/../linux/boot.sh"
 
 minimal
-runs=${TEST_COMMAND_RUNS:-30}
+runs=${TEST_COMMAND_RUNS:-10}
 
 root=$tmp/root
 mkdir -p "$root/bin"

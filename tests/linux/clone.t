@@ -8,7 +8,7 @@
 # shellcheck source=tests/linux/boot.sh
 . "${0%/*}/boot.sh"
 
-clones=${TEST_CLONES:-8}
+clones=${TEST_CLONES:-20}
 at_once=4
 [ -c /dev/net/tun ] || modprobe tun
 # busybox's shell prefers its own ip, which knows less.

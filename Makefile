@@ -435,6 +435,14 @@ soak:
 	@tests/deps/packages install kernel && tests/deps/build-kernel && \
 		FULL=1 tests/deps/build-kernel
 	@TEST_TIMEOUT=$${TEST_TIMEOUT:-3600} tests/run tests/soak/*.t
+# Three machines on this one, with systemd and Slurm (tests/fleet/README.md): as
+# root, on Debian 12. It leaves nothing, whatever ends it.
+cluster:
+	+@$(again) deps
+	+@$(again) $B/mote $(DOCS) guest-bins tool-bins
+	@tests/deps/packages install fleet
+	@trap 'tests/fleet/cluster down' EXIT; trap 'exit 130' INT TERM HUP; \
+		tests/fleet/cluster up && tests/run tests/fleet/*.t
 test-bins: $B/mote $B/debug/mote $(DOCS) unit-bins guest-bins fuzz-bins \
 	race-bins tool-bins linux-bins bench-bins $B/tests/mote-rows
 
@@ -491,6 +499,7 @@ make check        style, layers, static analysis; make format mends style
 make fuzz         each fuzzer and the race harness for FUZZ_TIME=seconds
 make race         the race harness alone, as long
 make bench        all measurements, next to QEMU's and those of PEERS=DIR
+make cluster      three nodes with systemd and Slurm, and what runs guests there
 make soak         the long tests: commands, disks, network, vsock, users, kernels
 make install      to PREFIX=/usr/local, below DESTDIR=
 make clean        remove what was built; distclean: also libraries and kernels
@@ -503,4 +512,4 @@ help:
 -include $(shell find $(TREES) -type f -name '*.d' 2>/dev/null)
 
 .PHONY: all deps check format test test-bins unit-bins guest-bins fuzz-bins \
-	race-bins tool-bins linux-bins bench-bins fuzz race bench soak run kernel install clean distclean help
+	race-bins tool-bins linux-bins bench-bins fuzz race bench soak cluster run kernel install clean distclean help

@@ -11,6 +11,9 @@
 #	/* ldflags: -Wl,--wrap=read */		anything else that it needs
 
 VERSION	:= 0.1.0
+# What -V says behind it, where the tree is a checkout or a release. The header
+# that has it changes only when it does, and one object with it.
+COMMIT	:= $(firstword $(shell boot/fleet/package/commit))
 B	:= build
 PREFIX	?= /usr/local
 DESTDIR	?=
@@ -129,6 +132,11 @@ MADE_OF	:= $B/made-of
 made_of	:= $(SRC) $(INIT) $(HOT) $(subst ',,$(MUSLFLAGS) $(HOSTCC) $(HOSTFLAGS) $(LDFLAGS))
 $(shell mkdir -p $B; echo '$(made_of)' | cmp -s - $(MADE_OF) || \
 	echo '$(made_of)' >$(MADE_OF))
+
+COMMIT_H := $B/gen/boot/options/commit.h
+$(shell mkdir -p $(dir $(COMMIT_H)); \
+	echo '#define MOTE_COMMIT "$(COMMIT:%= (%))"' | cmp -s - $(COMMIT_H) || \
+	echo '#define MOTE_COMMIT "$(COMMIT:%= (%))"' >$(COMMIT_H))
 
 $B/mote: $(OBJ) Makefile $(MADE_OF)
 	$(call say,LD,$@)

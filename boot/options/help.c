@@ -147,8 +147,11 @@ int options_print_help(const struct option_set *set)
 	return flush_stdout();
 }
 
+/* What is no mote, a test or docs.c, is not linked with commit.c. */
+__attribute__((weak)) const char options_commit[] = "";
+
 int options_print_version(const struct option_set *set)
 {
-	printf("%s %s\n", set->program, MOTE_VERSION);
+	printf("%s %s%s\n", set->program, MOTE_VERSION, options_commit);
 	return flush_stdout();
 }

@@ -150,6 +150,8 @@ extern const struct option_status options_statuses[]; /* to a NULL status */
 /* Onto stdout; 0, or -errno and a logged line where stdout does not take it. */
 int options_print_help(const struct option_set *set);
 int options_print_version(const struct option_set *set);
+/* " (HASH)", or nothing: see commit.c. */
+extern const char options_commit[];
 
 /* "PATH|fd=N[,copy]"; each "[,...]" stays whole. Empty for a flag. */
 void options_add_syntax(struct option_text *to,

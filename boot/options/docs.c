@@ -56,7 +56,9 @@ static void man_syntax(const char *text)
 		while (isupper((unsigned char)text[upper]))
 			upper++;
 		if (!len) {
-			printf("\\fR%c", *text++);
+			/* a long one goes on in a second line */
+			printf("%s\\fR%c", *text == '[' ? "\\:" : "", *text);
+			text++;
 			continue;
 		}
 		if (upper && !isalnum((unsigned char)text[upper])) {

@@ -449,6 +449,7 @@ cluster:
 	+@$(again) deps
 	+@$(again) $B/mote $(DOCS) guest-bins tool-bins
 	@tests/deps/packages install fleet
+	@tests/deps/packages install package
 	@trap 'tests/fleet/cluster down' EXIT; trap 'exit 130' INT TERM HUP; \
 		tests/fleet/cluster up && tests/run tests/fleet/*.t
 test-bins: $B/mote $B/debug/mote $(DOCS) unit-bins guest-bins fuzz-bins \
@@ -479,18 +480,36 @@ kernel:
 # -- the rest -----------------------------------------------------------------
 
 SHARE	:= $(DESTDIR)$(PREFIX)/share
+ZSH_DIR	?= $(PREFIX)/share/zsh/site-functions
 install: all
 	install -D -m 755 $B/mote $(DESTDIR)$(PREFIX)/bin/mote
 	install -D -m 755 boot/image/mote-oci $(DESTDIR)$(PREFIX)/bin/mote-oci
 	install -D -m 644 $B/mote.1 $(SHARE)/man/man1/mote.1
+	install -D -m 644 boot/image/mote-oci.1 $(SHARE)/man/man1/mote-oci.1
 	install -D -m 644 $B/mote.bash \
 		$(SHARE)/bash-completion/completions/mote
-	install -D -m 644 $B/_mote $(SHARE)/zsh/site-functions/_mote
+	install -D -m 644 $B/_mote $(DESTDIR)$(ZSH_DIR)/_mote
+
+# What starts guests on many machines, but for units, which systemd wants
+# elsewhere, and what packages are made of.
+FLEET	:= $(shell find boot/fleet -type f ! -path 'boot/fleet/package/*' \
+	   ! -path 'boot/fleet/systemd/*.service' \
+	   ! -path 'boot/fleet/systemd/*.socket' | sort)
+install: install-fleet
+install-fleet:
+	$Qfor file in $(FLEET); do mode=644; [ ! -x $$file ] || mode=755; \
+	install -D -m $$mode $$file $(SHARE)/mote/$${file#boot/} || exit; done
+
+# A package for Debian 12, and all that is given away; boot/fleet/package/README.md.
+deb dist:
+	@for group in build deps package; do \
+	tests/deps/packages install $$group || exit; done
+	@boot/fleet/package/dist $@
 
 TREES	:= $(addprefix $B/,obj init-obj debug native gen unit fuzz tsan guest-obj guest-tests bench tools)
 clean:
 	rm -rf $(TREES) $B/mote $B/init $B/mote.1 $B/mote.bash $B/_mote $(MADE_OF) \
-		$B/cppcheck $B/summary $B/tap $B/tests
+		$B/cppcheck $B/summary $B/tap $B/tests $B/dist $B/fleet/package
 distclean:
 	rm -rf $B
 
@@ -510,6 +529,8 @@ make bench        all measurements, next to QEMU's and those of PEERS=DIR
 make cluster      three nodes with systemd and Slurm, and what runs guests there
 make soak         the long tests: commands, disks, network, vsock, users, kernels
 make install      to PREFIX=/usr/local, below DESTDIR=
+make deb          a Debian package of the commit, in build/dist
+make dist         it, the source, the program, checksums and an SBOM
 make clean        remove what was built; distclean: also libraries and kernels
 V=1 shows the commands.
 endef
@@ -520,4 +541,4 @@ help:
 -include $(shell find $(TREES) -type f -name '*.d' 2>/dev/null)
 
 .PHONY: all deps check format test test-bins unit-bins guest-bins fuzz-bins \
-	race-bins tool-bins linux-bins bench-bins fuzz race bench soak cluster run kernel install clean distclean help
+	race-bins tool-bins linux-bins bench-bins fuzz race bench soak cluster run kernel install install-fleet deb dist clean distclean help

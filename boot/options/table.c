@@ -655,7 +655,7 @@ static const struct option_entry options_table[] = {
 	       "validate options and files, and run nothing"),
 	OPTION('h', REPORT, ACTION("help", options_print_help), "print this"),
 	OPTION('V', REPORT, ACTION("version", options_print_version),
-	       "print the version"),
+	       "print the version, and the commit that mote is made of"),
 };
 
 /* -- what is typed out of habit -------------------------------------------- */

@@ -94,24 +94,103 @@ names_missing() {
 		grep -q 'make deps' "$tmp/said"
 }
 
+# Units, which systemd wants in a place of its own, are its test's.
 installs() {
 	make --no-print-directory install DESTDIR="$tmp/root" PREFIX=/opt/m &&
-		(cd "$tmp/root" && find . -type f | sort) >"$tmp/files" &&
-		diff - "$tmp/files" <<-'END'
-		./opt/m/bin/mote
-		./opt/m/bin/mote-oci
-		./opt/m/share/bash-completion/completions/mote
-		./opt/m/share/man/man1/mote.1
-		./opt/m/share/zsh/site-functions/_mote
-		END
+		(cd "$tmp/root" && find . -type f -o -type l | sort |
+			grep -v ./opt/m/lib/systemd/) >"$tmp/files" &&
+		{
+			cat <<-'END'
+			./opt/m/bin/mote
+			./opt/m/bin/mote-oci
+			./opt/m/share/bash-completion/completions/mote
+			./opt/m/share/man/man1/mote-oci.1
+			./opt/m/share/man/man1/mote.1
+			./opt/m/share/zsh/site-functions/_mote
+			END
+			find boot/fleet -type f ! -path 'boot/fleet/package/*' \
+				! -name '*.service' ! -name '*.socket' |
+				sed 's|^boot|./opt/m/share/mote|'
+		} | sort | diff - "$tmp/files"
+}
+
+# Scripts stay what they are, and texts too.
+fleet_modes() {
+	(cd boot && find fleet -type f -perm -100 ! -path 'fleet/package/*' | sort) \
+		>"$tmp/scripts" &&
+		(cd "$tmp/root/opt/m/share/mote" && find fleet -type f -perm -100 |
+			sort) | diff "$tmp/scripts" -
 }
 
 runs_installed() {
 	"$tmp/root/opt/m/bin/mote" --version
 }
 
+# A tree that is no checkout and no release has no commit.
+names_commit() {
+	commit=$(boot/fleet/package/commit)
+	version=$(sed -n 's/^VERSION[[:space:]]*:= *//p' Makefile)
+	"$mote" --version | tee "$tmp/version" |
+		grep -qxF "mote $version${commit:+ (${commit% *})}" ||
+		{ cat "$tmp/version"; return 1; }
+}
+
+# commit_of COMMAND: what is said of a tree that the command has been run in
+commit_of() {
+	rm -rf "$tmp/tree"
+	mkdir -p "$tmp/tree/cpu" "$tmp/tree/boot/fleet" &&
+		cp -a boot/fleet/package "$tmp/tree/boot/fleet" &&
+		touch "$tmp/tree/Makefile" "$tmp/tree/cpu/a.c" "$tmp/tree/README" &&
+		(cd "$tmp/tree" && git init -q && git add -A &&
+			GIT_COMMITTER_DATE='1700000000 +0000' git -c user.name=a \
+			-c user.email=a@packages.invalid commit -qm a &&
+			git rev-parse HEAD | cut -c 1-12 >"$tmp/hash" &&
+			sh -c "$1") || return 1
+	"$tmp/tree/boot/fleet/package/commit" |
+		sed "s/^$(cat "$tmp/hash")/HASH/"
+}
+
+commit_states() {
+	{
+		commit_of true
+		commit_of 'echo >README'
+		commit_of 'echo >cpu/a.c'
+		commit_of 'echo >cpu/new.c'
+		commit_of 'git mv cpu/a.c cpu/b.c'
+		commit_of 'git tag v1 && git config log.showSignature true'
+		commit_of 'git archive --prefix=x/ HEAD | tar -x &&
+			cp x/boot/fleet/package/archived boot/fleet/package && rm -rf .git x;
+			git init -q; git add -A'
+		commit_of 'rm -rf .git'
+		commit_of 'rm -rf .git; mkdir ../outer; git -C .. init -q'
+	} 2>&1 | diff - "$tmp/expected"
+}
+
+knows_states() {
+	cat >"$tmp/expected" <<-'END'
+	HASH 1700000000
+	HASH 1700000000
+	HASH-dirty 1700000000
+	HASH-dirty 1700000000
+	HASH-dirty 1700000000
+	HASH 1700000000
+	HASH 1700000000
+	END
+	commit_states
+}
+
+# So that none of what only tests are linked from is made anew by a commit.
+one_line() {
+	readelf -sW build/obj/boot/options/commit.o | tee "$tmp/symbols" |
+		grep -q ' options_commit$' &&
+		grep -rlF commit.h build/obj build/debug build/native \
+			--include='*.d' | grep -v /commit.d && return 1
+	grep -qF commit.h build/obj/boot/options/commit.d
+}
+
 manual() {
-	mandoc -T lint -W warning "$tmp/root/opt/m/share/man/man1/mote.1"
+	mandoc -T lint -W warning "$tmp/root/opt/m/share/man/man1/mote.1" \
+		"$tmp/root/opt/m/share/man/man1/mote-oci.1"
 }
 
 bash_completion() {
@@ -154,7 +233,7 @@ kernels_offline() {
 		grep -E 'missing|status 0'
 }
 
-echo 1..15
+echo 1..19
 check 'build/mote needs no interpreter' no_interpreter
 check 'build/mote needs no shared library' no_library
 check 'build/mote is position independent' relocatable
@@ -164,9 +243,13 @@ check 'build/mote has at most 400 KiB' small
 check 'nothing is left to make' current
 check 'make deps does nothing the second time' deps_idle
 check 'a missing tool is named with its cure' names_missing
-check 'make install installs five files' installs
+check 'make install installs programs, documents and boot/fleet' installs
+check 'make install leaves scripts of boot/fleet executable, and no more' fleet_modes
 check 'the installed mote runs' runs_installed
-check 'mandoc finds nothing in the manual page' manual
+check 'build/mote names the commit that it is made of' names_commit
+check 'a commit is named as it is, changed, released and not at all' knows_states
+check 'only one file is compiled anew for a commit' one_line
+check 'mandoc finds nothing in the manual pages' manual
 check 'bash accepts its completion' bash_completion
 check 'the library for musl is proven' test -e build/deps/libseccomp.done
 check 'no kernel is taken for missing where there is no network' kernels_offline

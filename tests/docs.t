@@ -40,6 +40,27 @@ done
 like "$(cat "$tmp/text")" '^ +-m, --memory SIZE\[,hugepages=off\|thp' \
 	"the syntax of an option reads as in --help"
 
+# Groff has to break what a terminal is too narrow for, as man(1) has it do.
+run env LC_ALL=C.UTF-8 MANROFFSEQ= MANWIDTH=80 man --warnings -E UTF-8 -l -Tutf8 \
+	-Z "$man"
+is "$status $(cat "$err")" "0 " "groff finds no fault in the manual"
+
+run boot/image/mote-oci --help
+is "$(grep -Eo -e '(^|[ ])--?[a-z-]+' "$out" | tr -d ' ' | sort -u | while read -r option; do
+	sed 's/\\-/-/g' boot/image/mote-oci.1 | grep -q -e "$option\\>" ||
+		echo "$option"
+done)" "" "the manual page of mote-oci has every option of its --help"
+
+# -- what has changed -----------------------------------------------------------
+
+changes=boot/options/CHANGELOG.md
+is "$(sed -n 's/^## \([^ ]*\).*/\1/p' $changes | head -n 1)" \
+	"$(sed -n 's/^VERSION[[:space:]]*:= *//p' Makefile)" \
+	"the list of changes begins with the Makefile's version"
+is "$(sed -n '/^## /,$p' $changes |
+	grep -vE '^$|^## [0-9.]+( \([0-9]{4}-[0-9]{2}-[0-9]{2}\))?$|^### [A-Z]|^- |^  [^ ]')" \
+	"" "the list of changes has the form that packages take it in"
+
 # The manual's examples as they are written, with empty files.
 mkdir "$tmp/files"
 (cd "$tmp/files" && touch vmlinux bzImage initrd.cpio base.cpio job.cpio &&

@@ -199,7 +199,7 @@ static void on_crash(int number)
 		log_error("mote itself crashed, by signal %d; please report "
 			  "it",
 			  number);
-	report_exit(&mote.guest.report, &ending);
+	report_crash(&mote.guest.report, &ending);
 }
 
 /* The kernel ends the process after this. */
@@ -207,14 +207,15 @@ static void on_filtered(void)
 {
 	const struct ending ending = { END_ERROR, STATUS_SIGNAL + SIGSYS };
 
-	report_exit(&mote.guest.report, &ending);
+	report_crash(&mote.guest.report, &ending);
 }
 
 /* -- system call filters -------------------------------------------------- */
 
 static unsigned features_in_use(const struct mote *m)
 {
-	return console_features(&m->guest.console) |
+	return report_features(&m->guest.report) |
+	       console_features(&m->guest.console) |
 	       command_features(&m->guest.command) |
 	       snapshot_features(&m->snapshot) | devices_features(&m->devices);
 }
@@ -298,6 +299,14 @@ static int start_helpers(struct mote *m, const struct jail_options *jail)
 
 /* -- stages --------------------------------------------------------------- */
 
+static void count_all(void *arg, struct report_line *line)
+{
+	const struct mote *m = arg;
+
+	devices_counters(&m->devices, line);
+	guest_counters(&m->guest, line);
+}
+
 /* What the caller has opened; and --events, so that a failure is one. */
 static int open_descriptors_first(struct mote *m)
 {
@@ -307,6 +316,7 @@ static int open_descriptors_first(struct mote *m)
 	if (!error || o->events.path)
 		late = files_open_events(&m->files, o);
 	report_open(&m->guest.report, m->files.events_fd, o->name);
+	report_count_by(&m->guest.report, count_all, m);
 	return error ? error : late;
 }
 
@@ -332,6 +342,7 @@ static int open_everything(struct mote *m)
 	m->options.devices.vsock.memory = o->ram.size;
 	if (!error)
 		error = jail_join_cgroup(&o->cgroup, o->check);
+	report_open_peaks(&m->guest.report);
 	if (!error)
 		look_at_memory(m);
 	if (!error)
@@ -536,6 +547,7 @@ static void unwind(struct mote *m)
 	loop_timer_destroy(&m->guest.loop, &m->guest.timeout);
 	loop_timer_destroy(&m->guest.loop, &m->guest.grace);
 	loop_timer_destroy(&m->guest.loop, &m->guest.press);
+	loop_timer_destroy(&m->guest.loop, &m->guest.every);
 	loop_destroy(&m->guest.loop);
 	signals_destroy(&m->guest.signals);
 	/*
@@ -606,6 +618,7 @@ static struct ending run_exec(struct mote *m)
 	struct ending ending = { END_ERROR, STATUS_ERROR };
 	int error = open_descriptors_first(m);
 
+	report_open_peaks(&m->guest.report);
 	if (!error)
 		error = open_exec(m);
 	guest_stage(&m->guest, "open");
@@ -644,10 +657,12 @@ int main(int argc, char **argv)
 	log_set_level(m->options.log);
 	m->guest.timeout_ns = m->options.timeout_ns;
 	m->guest.grace_ns = m->options.grace_ns;
+	m->guest.every_ns = m->options.events_every_ns;
 	if (m->options.timeout_ns)
 		signals_alarm(guest_time_left(&m->guest));
 	guest_stage(&m->guest, "options");
 	ending = file_is_given(&m->options.exec) ? run_exec(m) : run_stages(m);
+	report_keep_counters(&m->guest.report);
 	unwind(m);
 	signals_alarm(0);
 	if (ending.reason != END_NONE)

@@ -31,24 +31,22 @@ void guest_init(struct guest *g)
 	report_init(&g->report);
 	g->signals.source.fd = g->serial_irq_fd = g->loop.epoll_fd = -1;
 	g->timeout.source.fd = g->grace.source.fd = g->press.source.fd = -1;
+	g->every.source.fd = -1;
 	g->serial.event_fd = -1;
 	g->platform.wake_fd = g->platform.button_fd = -1;
 }
 
-static void report_counter_values(struct guest *g)
+void guest_counters(const struct guest *g, struct report_line *line)
 {
-	struct uart_counters serial = uart_counters(&g->serial);
-	const struct report_counter counters[] = {
-		{ "exits", vcpus_counter(&g->vcpus, VCPU_EXITS) },
-		{ "pio", vcpus_counter(&g->vcpus, VCPU_PIO) },
-		{ "mmio", vcpus_counter(&g->vcpus, VCPU_MMIO) },
-		{ "signals", vcpus_counter(&g->vcpus, VCPU_SIGNALS) },
-		{ "serial_in", serial.in },
-		{ "serial_out", serial.out },
-		{ "serial_dropped", serial.dropped },
-	};
+	uint64_t value[COUNTERS_MAX];
 
-	report_counters(&g->report, counters, ARRAY_LEN(counters));
+	if (!g->vcpus.count)
+		return;
+	for (unsigned i = 0; i < SERIAL_COUNTERS; i++)
+		value[i] = uart_counter(&g->serial, (enum serial_counter)i);
+	report_add(line, COUNTED_SERIAL, 0, value);
+	vcpus_counters(&g->vcpus, value);
+	report_add(line, COUNTED_EXITS, 0, value);
 }
 
 static void stop_by_signal(struct guest *g, int number)
@@ -110,7 +108,15 @@ static void take_a_snapshot(struct guest *g, int number)
 static void write_counters(struct guest *g, int number)
 {
 	(void)number;
-	report_counter_values(g);
+	report_counters(&g->report);
+}
+
+static void counters_due(void *arg)
+{
+	struct guest *g = arg;
+
+	report_counters(&g->report);
+	loop_timer_set(&g->every, g->every_ns);
 }
 
 static void suspend_by_terminal(struct guest *g, int number)
@@ -254,6 +260,11 @@ static int start_limits(struct guest *g)
 	if (g->grace_ns)
 		error = loop_timer_create(&g->loop, &g->grace, grace_expired,
 					  g);
+	if (!error && g->every_ns) {
+		error = loop_timer_create(&g->loop, &g->every, counters_due, g);
+		if (!error)
+			loop_timer_set(&g->every, g->every_ns);
+	}
 	if (error || !g->timeout_ns)
 		return error;
 	error = loop_timer_create(&g->loop, &g->timeout, timeout_expired, g);

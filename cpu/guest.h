@@ -37,6 +37,8 @@ struct guest {
 	struct loop loop;
 	struct loop_timer timeout, grace;
 	struct loop_timer press;	   /* of the power button, once more */
+	struct loop_timer every;	   /* counters, as often as that: */
+	uint64_t every_ns;		   /* 0: only when asked */
 	struct loop_source platform_event; /* its wake_fd */
 	struct platform platform;
 	struct rtc rtc;
@@ -81,6 +83,9 @@ uint64_t guest_time_left(const struct guest *guest);
  * whether that is to be at once.
  */
 bool guest_answer(struct guest *guest);
+
+/* What the machine itself has counted, for report_count_by; if there is one. */
+void guest_counters(const struct guest *guest, struct report_line *line);
 
 /* The stage `name` ends now. */
 void guest_stage(struct guest *guest, const char *name);

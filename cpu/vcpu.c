@@ -40,14 +40,9 @@
  */
 #define REFUSALS_MAX 1000
 
-static void count_exit(struct vcpu *cpu, enum vcpu_counter counter)
+static void count_exit(struct vcpu *cpu, enum exits_counter counter)
 {
-	uint64_t n = atomic_load_explicit(&cpu->counter[counter],
-					  memory_order_relaxed);
-
-	/* one writer, so no locked instruction is needed */
-	atomic_store_explicit(&cpu->counter[counter], n + 1,
-			      memory_order_relaxed);
+	count_up(&cpu->counter[counter], 1);
 }
 
 static void exit_io(struct vcpu *cpu)
@@ -55,7 +50,7 @@ static void exit_io(struct vcpu *cpu)
 	struct kvm_run *run = cpu->run;
 	uint8_t *data = (uint8_t *)run + run->io.data_offset;
 
-	count_exit(cpu, VCPU_PIO);
+	count_exit(cpu, EXITS_PIO);
 	for (uint32_t i = 0; i < run->io.count; i++, data += run->io.size) {
 		if (run->io.direction == KVM_EXIT_IO_IN)
 			bus_read(&cpu->all->vm->pio, run->io.port, data,
@@ -70,7 +65,7 @@ static void exit_mmio(struct vcpu *cpu)
 {
 	struct kvm_run *run = cpu->run;
 
-	count_exit(cpu, VCPU_MMIO);
+	count_exit(cpu, EXITS_MMIO);
 	if (run->mmio.is_write)
 		bus_write(&cpu->all->vm->mmio, run->mmio.phys_addr,
 			  run->mmio.data, run->mmio.len);
@@ -166,7 +161,7 @@ static void handle_exit(struct vcpu *cpu)
 {
 	uint32_t reason = cpu->run->exit_reason;
 
-	count_exit(cpu, VCPU_EXITS);
+	count_exit(cpu, EXITS_TOTAL);
 	cpu->refusals = 0;
 	if (reason < ARRAY_LEN(exit_handlers) && exit_handlers[reason])
 		exit_handlers[reason](cpu);
@@ -226,7 +221,7 @@ static bool handle_error(struct vcpu *cpu, int error)
 		 * A kick, or SIGSTOP and SIGCONT: the guest's watchdogs are
 		 * told that time has passed. EINVAL: it has no kvmclock.
 		 */
-		count_exit(cpu, VCPU_SIGNALS);
+		count_exit(cpu, EXITS_SIGNAL);
 		park_vcpu(cpu->all);
 		ioctl(cpu->fd, KVM_KVMCLOCK_CTRL, 0);
 		return true;
@@ -430,12 +425,11 @@ void vcpus_destroy(struct vcpus *vcpus)
 	vcpus->count = 0;
 }
 
-uint64_t vcpus_counter(const struct vcpus *vcpus, enum vcpu_counter counter)
+void vcpus_counters(const struct vcpus *vcpus, uint64_t value[EXITS_COUNTERS])
 {
-	uint64_t sum = 0;
-
+	for (unsigned i = 0; i < EXITS_COUNTERS; i++)
+		value[i] = 0;
 	for (unsigned i = 0; i < vcpus->count; i++)
-		sum += atomic_load_explicit(&vcpus->cpu[i].counter[counter],
-					    memory_order_relaxed);
-	return sum;
+		for (unsigned j = 0; j < EXITS_COUNTERS; j++)
+			value[j] += counted_up(&vcpus->cpu[i].counter[j]);
 }

@@ -12,6 +12,7 @@
 #include <stdint.h>
 
 #include "cpu/entry.h"
+#include "cpu/loop/counters.h"
 #include "cpu/loop/thread.h"
 #include "cpu/platform.h"
 #include "cpu/vm.h"
@@ -20,23 +21,14 @@
 struct kvm_run;
 struct vcpus;
 
-/* Exits of a vCPU by kind; written by its thread, read by any. */
-enum vcpu_counter {
-	VCPU_EXITS,
-	VCPU_PIO,
-	VCPU_MMIO,
-	VCPU_SIGNALS,
-	VCPU_COUNTERS
-};
-
 struct vcpu {
 	struct vcpus *all;
 	unsigned id;
 	int fd;
 	struct thread thread;
 	struct kvm_run *run;
-	unsigned refusals; /* EAGAIN of KVM_RUN */
-	_Atomic uint64_t counter[VCPU_COUNTERS];
+	unsigned refusals;			  /* EAGAIN of KVM_RUN */
+	_Atomic uint64_t counter[EXITS_COUNTERS]; /* its thread's; see util.h */
 };
 
 /* What their threads are to do. */
@@ -101,7 +93,7 @@ void vcpus_resume(struct vcpus *vcpus);
 void vcpus_stop(struct vcpus *vcpus);
 void vcpus_destroy(struct vcpus *vcpus);
 
-/* The sum over all vCPUs. */
-uint64_t vcpus_counter(const struct vcpus *vcpus, enum vcpu_counter counter);
+/* Exits by kind, of all vCPUs: from any thread, or a handler of signals. */
+void vcpus_counters(const struct vcpus *vcpus, uint64_t value[EXITS_COUNTERS]);
 
 #endif

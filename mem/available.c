@@ -34,7 +34,7 @@
 struct cgroup_version {
 	const char *root, *line; /* of the mount; of /proc/self/cgroup */
 	const char *mark;	 /* what all of its cgroups have */
-	const char *most, *usage, *swap;
+	const char *most, *usage, *peak, *swap;
 	bool swap_with_memory; /* `swap` is the limit of both together */
 	const char *cache[4];  /* lines of memory.stat */
 };
@@ -45,6 +45,7 @@ static const struct cgroup_version cgroup_versions[] = {
 	  "cgroup.controllers",
 	  "memory.max",
 	  "memory.current",
+	  "memory.peak",
 	  "memory.swap.max",
 	  false,
 	  { "\nactive_file ", "\ninactive_file ", "\nslab_reclaimable ",
@@ -54,6 +55,7 @@ static const struct cgroup_version cgroup_versions[] = {
 	  "memory.usage_in_bytes",
 	  "memory.limit_in_bytes",
 	  "memory.usage_in_bytes",
+	  "memory.max_usage_in_bytes",
 	  "memory.memsw.limit_in_bytes",
 	  true,
 	  { "\ntotal_active_file ", "\ntotal_inactive_file ", NULL } },
@@ -152,20 +154,33 @@ static void add_cgroups(struct available *a, const struct cgroup_version *v,
 	} while (slash && *path);
 }
 
-/* That of the process, in its /proc/self/cgroup, or else `cgroup`. */
+/*
+ * That of the process, in `list`, its /proc/self/cgroup: false where it is the
+ * root of all, or there is none, and the path is empty then.
+ */
+static bool own_cgroup(const struct cgroup_version *v, const char *list,
+		       char path[PATH_BYTES])
+{
+	const char *at = strstr(list, v->line);
+
+	*path = '\0';
+	if (!at)
+		return false;
+	at += strlen(v->line);
+	snprintf(path, PATH_BYTES, "%s%.*s", v->root, (int)strcspn(at, "\n"),
+		 at);
+	return at[0] == '/' && at[1] != '\n' && at[1];
+}
+
+/* That of the process, or else `cgroup`. */
 static void find_cgroups(struct available *a, const char *cgroup,
 			 const char *list, uint64_t free_swap)
 {
 	for (size_t i = 0; i < ARRAY_LEN(cgroup_versions); i++) {
 		const struct cgroup_version *v = &cgroup_versions[i];
-		const char *at = strstr(list, v->line);
-		char path[PATH_BYTES] = "";
+		char path[PATH_BYTES];
 
-		if (at) {
-			at += strlen(v->line);
-			snprintf(path, sizeof(path), "%s%.*s", v->root,
-				 (int)strcspn(at, "\n"), at);
-		}
+		own_cgroup(v, list, path);
 		/* It may be one of another controller than the memory's. */
 		if (cgroup && has_file(cgroup, v->mark))
 			snprintf(path, sizeof(path), "%s", cgroup);
@@ -207,11 +222,19 @@ static uint64_t read_pool(unsigned shift)
 
 /* -- all ------------------------------------------------------------------- */
 
+static void read_own_cgroups(char text[TEXT_BYTES])
+{
+	const int fd = open_in("/proc/self", "cgroup");
+
+	read_lines(fd, text);
+	if (fd >= 0)
+		close(fd);
+}
+
 void available_open(struct available *a, unsigned shift, const char *cgroup)
 {
 	char text[TEXT_BYTES];
 	uint64_t free_swap;
-	int fd;
 
 	*a = (struct available){ .meminfo_fd = -1, .pool = UINT64_MAX };
 	if (shift > 12) {
@@ -221,10 +244,7 @@ void available_open(struct available *a, unsigned shift, const char *cgroup)
 	a->meminfo_fd = open_in("/proc", "meminfo");
 	read_lines(a->meminfo_fd, text);
 	free_swap = number_after(text, "\nSwapFree:", 0) << 10;
-	fd = open_in("/proc/self", "cgroup");
-	read_lines(fd, text);
-	if (fd >= 0)
-		close(fd);
+	read_own_cgroups(text);
 	find_cgroups(a, cgroup, text, free_swap);
 }
 
@@ -266,4 +286,59 @@ uint64_t available_bytes(const struct available *a, const char **whose)
 		*whose = a->cgroup[i].name;
 	}
 	return least;
+}
+
+/* -- what this process has had --------------------------------------------- */
+
+/*
+ * A cgroup in which nobody has turned the controller on is counted in the one
+ * above it. Of the root of version 1, which counts the whole machine, the way
+ * up stops short where the process is said to be in it; in a container that
+ * sees its own part only, the top of that part is its cgroup.
+ */
+static int open_cgroup_peak(const struct cgroup_version *v, const char *list)
+{
+	char path[PATH_BYTES];
+	int fd = -1;
+
+	if (!own_cgroup(v, list, path) && v->swap_with_memory)
+		return -1;
+	while (strlen(path) >= strlen(v->root) &&
+	       (fd = open_in(path, v->peak)) < 0)
+		*strrchr(path, '/') = '\0';
+	return fd;
+}
+
+void available_open_peaks(struct available_peaks *peaks)
+{
+	char text[TEXT_BYTES];
+
+	*peaks = AVAILABLE_PEAKS_NONE;
+	peaks->status_fd = open_in("/proc/self", "status");
+	read_own_cgroups(text);
+	for (size_t i = 0;
+	     i < ARRAY_LEN(cgroup_versions) && peaks->cgroup_fd < 0; i++)
+		peaks->cgroup_fd = open_cgroup_peak(&cgroup_versions[i], text);
+}
+
+static uint64_t read_peak(int fd, const char *key, unsigned shift)
+{
+	char text[TEXT_BYTES];
+	uint64_t value;
+
+	if (fd < 0)
+		return UINT64_MAX;
+	read_lines(fd, text);
+	value = number_after(text, key, UINT64_MAX);
+	return value == UINT64_MAX ? value : value << shift;
+}
+
+uint64_t available_peak_rss(const struct available_peaks *peaks)
+{
+	return read_peak(peaks->status_fd, "\nVmHWM:", 10);
+}
+
+uint64_t available_peak_cgroup(const struct available_peaks *peaks)
+{
+	return read_peak(peaks->cgroup_fd, "\n", 0);
 }

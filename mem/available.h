@@ -42,4 +42,24 @@ void available_close(struct available *available);
  */
 uint64_t available_bytes(const struct available *available, const char **whose);
 
+/* -- what this process has had --------------------------------------------- */
+
+/* Descriptors; -1: the host does not tell. */
+struct available_peaks {
+	int status_fd, cgroup_fd;
+};
+#define AVAILABLE_PEAKS_NONE                                                   \
+	((struct available_peaks){ .status_fd = -1, .cgroup_fd = -1 })
+
+/*
+ * Opens what tells how much memory this process, and the cgroup that it is in
+ * now, has had at most; before the sandbox closes in. They stay open until the
+ * process ends.
+ */
+void available_open_peaks(struct available_peaks *peaks);
+
+/* Bytes; UINT64_MAX: nobody knows. Safe in a handler of signals. */
+uint64_t available_peak_rss(const struct available_peaks *peaks);
+uint64_t available_peak_cgroup(const struct available_peaks *peaks);
+
 #endif

@@ -9,6 +9,7 @@
 #define MEM_UTIL_H
 
 #include <errno.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -47,6 +48,21 @@ static inline bool add_wraps(uint64_t a, uint64_t b, uint64_t *sum)
 static inline uint64_t round_up(uint64_t value, uint64_t unit)
 {
 	return (value + unit - 1) & ~(unit - 1);
+}
+
+/*
+ * A counter that one thread at a time writes, and any may read at any moment:
+ * so no locked instruction is needed.
+ */
+static inline uint64_t counted_up(const _Atomic uint64_t *counter)
+{
+	return atomic_load_explicit(counter, memory_order_relaxed);
+}
+
+static inline void count_up(_Atomic uint64_t *counter, uint64_t more)
+{
+	atomic_store_explicit(counter, counted_up(counter) + more,
+			      memory_order_relaxed);
 }
 
 #define ARRAY_LEN(array) (sizeof(array) / sizeof((array)[0]))

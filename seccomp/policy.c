@@ -87,6 +87,7 @@
 #define SNAPSHOT   FEATURE_SNAPSHOT
 #define LEARN	   FEATURE_LEARN
 #define TREE	   FEATURE_TREE
+#define EVENTS	   FEATURE_EVENTS
 
 #define MASKED(index, mask, value)                                             \
 	{                                                                      \
@@ -170,6 +171,13 @@ const struct policy_rule policy_rules[] = {
 	  "alarm" },
 	{ BESIDE, 0, SYS_exit, ANY, "the end of a thread" },
 
+	/* Of the main thread. pread64 not LOAD, which has it for images. */
+	{ LOOP, EVENTS, SYS_getrusage, ANY,
+	  "--events tells how much processor time mote has taken" },
+	{ ONLY_LOOP, EVENTS | EPHEMERAL | SNAPSHOT | LEARN, SYS_pread64, ANY,
+	  "... and how much memory; a cluster that is copied; which memory the "
+	  "guest has" },
+
 	/* The event loop. */
 	{ LOOP, 0, SYS_epoll_pwait, ANY, "waits for events" },
 	{ LOOP, 0, SYS_read, ANY, "eventfds, timers, signals, input" },
@@ -231,7 +239,6 @@ const struct policy_rule policy_rules[] = {
 	  SYS_flock,
 	  { ARG(1, LOCK_UN) },
 	  "the next mote need not wait until a ring is gone" },
-	{ LOOP, EPHEMERAL, SYS_pread64, ANY, "a cluster that is copied" },
 	{ LOOP, EPHEMERAL, SYS_pwrite64, ANY, "to the overlay" },
 	{ LOOP,
 	  URING,
@@ -319,8 +326,6 @@ const struct policy_rule policy_rules[] = {
 	  "saves the machine" },
 	{ ONLY_LOOP, SNAPSHOT, SYS_ioctl, IOCTL(KVM_GET_DEVICE_ATTR),
 	  "saves the machine" },
-	{ ONLY_LOOP, SNAPSHOT | LEARN, SYS_pread64, ANY,
-	  "which memory the guest has" },
 	{ LOOP, SNAPSHOT | LEARN, SYS_pwrite64, ANY,
 	  "memory and all else, to the file" },
 	{ LOOP, SNAPSHOT, SYS_fdatasync, ANY,

@@ -29,6 +29,8 @@ struct device_type {
 	int (*create)(struct devices *devices, struct device_slot *slot,
 		      struct loop *loop);
 	void (*destroy)(void *self);
+	void (*counters)(const struct device_slot *slot,
+			 struct report_line *line);
 };
 
 static unsigned count_disks(const struct device_options *options)
@@ -77,6 +79,15 @@ static void destroy_disk_device(void *self)
 	block_destroy(self);
 }
 
+static void add_disk_counters(const struct device_slot *slot,
+			      struct report_line *line)
+{
+	uint64_t value[DISK_COUNTERS];
+
+	block_counters(slot->self, value);
+	report_add(line, COUNTED_DISK, slot->number, value);
+}
+
 static unsigned count_nets(const struct device_options *options)
 {
 	return options->net_count;
@@ -107,6 +118,15 @@ static int create_net_device(struct devices *d, struct device_slot *slot,
 static void destroy_net_device(void *self)
 {
 	net_destroy(self);
+}
+
+static void add_net_counters(const struct device_slot *slot,
+			     struct report_line *line)
+{
+	uint64_t value[NET_COUNTERS];
+
+	net_counters(slot->self, value);
+	report_add(line, COUNTED_NET, slot->number, value);
 }
 
 static unsigned count_vsocks(const struct device_options *options)
@@ -148,13 +168,22 @@ static void destroy_vsock_device(void *self)
 	vsock_destroy(self);
 }
 
+static void add_vsock_counters(const struct device_slot *slot,
+			       struct report_line *line)
+{
+	uint64_t value[VSOCK_COUNTERS];
+
+	vsock_counters(slot->self, value);
+	report_add(line, COUNTED_VSOCK, slot->number, value);
+}
+
 static const struct device_type device_types[] = {
 	{ count_disks, disk_device_features, open_disk_device,
-	  create_disk_device, destroy_disk_device },
+	  create_disk_device, destroy_disk_device, add_disk_counters },
 	{ count_nets, net_device_features, open_net_device, create_net_device,
-	  destroy_net_device },
+	  destroy_net_device, add_net_counters },
 	{ count_vsocks, vsock_device_features, open_vsock_device,
-	  create_vsock_device, destroy_vsock_device },
+	  create_vsock_device, destroy_vsock_device, add_vsock_counters },
 };
 
 static int open_devices_of_type(struct devices *d,
@@ -289,6 +318,13 @@ void devices_restored(struct devices *d)
 {
 	for (unsigned i = 0; i < d->count; i++)
 		mmio_restored(d->slot[i].device);
+}
+
+void devices_counters(const struct devices *d, struct report_line *line)
+{
+	for (unsigned i = 0; i < d->count; i++)
+		if (d->slot[i].self)
+			d->slot[i].type->counters(&d->slot[i], line);
 }
 
 void devices_destroy(struct devices *d)

@@ -10,6 +10,7 @@
 #include <stdbool.h>
 
 #include "cpu/loop/loop.h"
+#include "cpu/loop/report.h"
 #include "cpu/vm.h"
 #include "mem/ram.h"
 #include "virtio/block/file.h"
@@ -93,6 +94,9 @@ bool devices_pause(struct devices *devices, void (*quiet)(void *arg),
 const char *devices_awaited(const struct devices *devices);
 void devices_resume(struct devices *devices);
 void devices_restored(struct devices *devices);
+
+/* For report_count_by: what each has done for the guest. */
+void devices_counters(const struct devices *devices, struct report_line *line);
 
 /* After the vCPUs have stopped, before the loop is destroyed. */
 void devices_destroy(struct devices *devices);

@@ -18,6 +18,7 @@
 #include <string.h>
 
 #include "boot/options/options.h"
+#include "cpu/loop/counters.h"
 #include "mem/util.h"
 
 static void put_version(void)
@@ -131,6 +132,34 @@ static void man_option(const struct option_entry *entry)
 	printf("%s", entry->more ? " " : "");
 	man_text(entry->more ? entry->more : "");
 	man_details(entry);
+}
+
+/* What --events counts: each object and its members. */
+static void put_counters(void)
+{
+#define COUNTER_ITEM(index, name, meaning) { name, meaning },
+#define COUNTED_ITEM(index, name, numbered, of, meaning)                       \
+	{ NULL, meaning }, of(COUNTER_ITEM)
+	static const struct {
+		const char *name; /* NULL: an object begins */
+		const char *meaning;
+	} items[] = { COUNTED_ALL(COUNTED_ITEM) };
+
+	for (size_t i = 0; i < ARRAY_LEN(items); i++) {
+		const char *meaning = items[i].meaning;
+		const size_t names = strcspn(meaning, ":");
+
+		if (items[i].name) {
+			printf(".TP\n\\fB%s\\fR\n", items[i].name);
+			man_text(meaning);
+			continue;
+		}
+		printf("%s.TP\n\\fB%.*s\\fR\n", i ? ".RE\n" : "", (int)names,
+		       meaning);
+		man_text(meaning + names + 2);
+		printf(".RS\n");
+	}
+	printf(".RE\n");
 }
 
 static void put_statuses(void)
@@ -266,6 +295,7 @@ static const struct part {
 	{ "@VERSION@", put_version, NULL },   /* as --version says it */
 	{ "@OPTIONS@", NULL, man_option },    /* the manual's section */
 	{ "@STATUSES@", put_statuses, NULL }, /* and that on exit statuses */
+	{ "@COUNTERS@", put_counters, NULL }, /* that on counters */
 	{ "@CASES@", NULL, bash_case },	      /* what the value can be */
 	{ "@NAMES@", NULL, bash_name },	      /* letters and long names */
 	{ "@SPECS@", NULL, zsh_spec },	      /* as _arguments takes them */

@@ -96,6 +96,7 @@ struct options {
 	struct option_file netns, cgroup;
 	const char *name; /* NULL: none; else a word */
 	struct option_file events;
+	uint64_t events_every_ns; /* 0: no counters unasked */
 	bool timing;
 	enum log_level log;
 	bool check;

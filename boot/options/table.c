@@ -31,6 +31,9 @@
 #define SECOND 1000000000ULL
 #define YEAR   (8760 * 3600 * SECOND)
 
+/* More often they would be a load on who reads them, and on the guest. */
+#define EVENTS_EVERY_MIN (SECOND / 10)
+
 /* -- the words of the table ------------------------------------------------ */
 
 /* What only the manual says is not in the program itself (see Makefile). */
@@ -74,9 +77,10 @@
 #define RATE(name, member, value_, example_)                                   \
 	FIELD(OPTION_RATE, uint64_t, name, member, .max = TIB, .unit = 1,      \
 	      .value = (value_), .example = (example_))
-#define DURATION(name, member, max_, example_)                                 \
-	FIELD(OPTION_DURATION, uint64_t, name, member, .max = (max_),          \
-	      .unit = SECOND, .value = "DURATION", .example = (example_))
+#define DURATION(name, member, min_, max_, example_)                           \
+	FIELD(OPTION_DURATION, uint64_t, name, member, .min = (min_),          \
+	      .max = (max_), .unit = SECOND, .value = "DURATION",              \
+	      .example = (example_))
 #define ENUM(name, member, choices_, initial_, example_)                       \
 	FIELD(OPTION_ENUM, unsigned, name, member, .choices = (choices_),      \
 	      .initial = (initial_), .example = (example_))
@@ -383,6 +387,14 @@ static const struct option_field snapshot_keys[] = {
 	{ 0 },
 };
 
+static const struct option_field events_keys[] = {
+	KEY(DURATION("every", events_every_ns, EVENTS_EVERY_MIN, YEAR, "10s"),
+	    "Write the counters each time that so much time has passed, 100 ms "
+	    "at least. Without it they are in the last event, and written at "
+	    "each SIGUSR2."),
+	{ 0 },
+};
+
 static const struct option_field restore_keys[] = {
 	KEY(FLAG("copy", restore.copy),
 	    "Read the guest's memory instead of mapping the file: clones then "
@@ -577,10 +589,10 @@ static const struct option_entry options_table[] = {
 		    "stopped, the command in the guest has a SIGHUP; what it "
 		    "leaves running when it ends runs on. At most 256 at a "
 		    "time. It takes no /dev/kvm.")),
-	OPTION(0, COMMAND, DURATION("timeout", timeout_ns, YEAR, "90s"),
+	OPTION(0, COMMAND, DURATION("timeout", timeout_ns, 0, YEAR, "90s"),
 	       "stop the guest after that long, with status 124",
 	       MORE("0 is no limit, as without this option.")),
-	OPTION(0, COMMAND, DURATION("grace", grace_ns, YEAR, "10s"),
+	OPTION(0, COMMAND, DURATION("grace", grace_ns, 0, YEAR, "10s"),
 	       "after a SIGTERM, stop the guest after that long, with 143",
 	       MORE("The first SIGTERM presses the guest's power button, or is "
 		    "the command's; a guest that does not end by it is stopped "
@@ -636,13 +648,15 @@ static const struct option_entry options_table[] = {
 	       "what --events calls the guest",
 	       MORE("Letters, digits, \".\", \"_\" and \"-\".")),
 	OPTION(0, REPORT, PATH_OR_FD("events", events, "events.json"),
-	       "write one line of JSON for each event",
+	       "write one line of JSON for each event", .keys = events_keys,
 	       MORE("A line is an object with the members event (start, ready, "
 		    "counters or exit), t_us (microseconds since mote was "
 		    "started), time (RFC 3339, UTC), pid, name (where --name "
 		    "was given) and, in the event exit, status and reason "
 		    "(poweroff, reboot, panic, crash, exited, oom, signal, "
-		    "timeout or error). Lines go to the end of the file, which "
+		    "timeout or error). In counters and exit there is more, "
+		    "see "
+		    "COUNTERS. Lines go to the end of the file, which "
 		    "is not emptied; several guests may share it, or a pipe. "
 		    "The guest is ready when it writes to port 0x507, or reads "
 		    "it. A reader "

@@ -536,7 +536,7 @@ int console_start(struct console *c, struct loop *loop, struct uart *serial,
 /* Whoever reads a gap in the output should know that it is one. */
 static void log_dropped(const struct console *c)
 {
-	const uint64_t dropped = uart_counters(c->serial).dropped;
+	const uint64_t dropped = uart_counter(c->serial, SERIAL_DROPPED_BYTES);
 	const bool expected = has_clients(c) || c->host.out.source.fd < 0;
 
 	if (dropped && !expected)

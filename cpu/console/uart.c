@@ -165,7 +165,7 @@ static uint8_t read_rbr(struct uart *uart)
 	uart->input_head = (uart->input_head + 1) % ARRAY_LEN(uart->input);
 	uart->input_count--;
 	uart->fifo_count--;
-	uart->counters.in++;
+	count_up(&uart->counter[SERIAL_IN_BYTES], 1);
 	return byte;
 }
 
@@ -188,9 +188,9 @@ static void transmit_byte(struct uart *uart, uint8_t byte,
 {
 	const uint32_t used = output_used(uart);
 
-	uart->counters.out++;
+	count_up(&uart->counter[SERIAL_OUT_BYTES], 1);
 	if (uart->reader == UART_READER_GONE || used == UART_OUTPUT_RING) {
-		uart->counters.dropped++;
+		count_up(&uart->counter[SERIAL_DROPPED_BYTES], 1);
 		if (uart->reader != UART_READER_AWAITED)
 			return;
 		uart->output_head++;
@@ -520,7 +520,7 @@ void uart_set_reader(struct uart *uart, enum uart_reader reader)
 
 	uart->reader = reader;
 	if (reader == UART_READER_GONE) {
-		uart->counters.dropped += used;
+		count_up(&uart->counter[SERIAL_DROPPED_BYTES], used);
 		consume_output(uart, used);
 	}
 	/* He may take what was kept for him at less than the guest's pace. */
@@ -530,14 +530,9 @@ void uart_set_reader(struct uart *uart, enum uart_reader reader)
 	unlock_uart(uart, &wake);
 }
 
-struct uart_counters uart_counters(struct uart *uart)
+uint64_t uart_counter(const struct uart *uart, enum serial_counter counter)
 {
-	struct uart_counters counters;
-
-	pthread_mutex_lock(&uart->lock);
-	counters = uart->counters;
-	pthread_mutex_unlock(&uart->lock);
-	return counters;
+	return counted_up(&uart->counter[counter]);
 }
 
 /* -- snapshots ------------------------------------------------------------ */

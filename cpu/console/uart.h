@@ -16,6 +16,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "cpu/loop/counters.h"
 #include "mem/state.h"
 
 #define UART_PORT	 0x3f8
@@ -36,12 +37,6 @@ enum uart_reader {
 	UART_READER_THERE,
 	UART_READER_AWAITED, /* the ring keeps what the guest sent last */
 	UART_READER_GONE,    /* output goes nowhere */
-};
-
-struct uart_counters {
-	uint64_t out;	  /* bytes that the guest sent */
-	uint64_t dropped; /* of them, did not fit or had nobody to go to */
-	uint64_t in;	  /* bytes that the guest has read */
 };
 
 struct uart {
@@ -74,7 +69,7 @@ struct uart {
 
 	/* From the guest; the indexes run freely. */
 	uint32_t output_head, output_tail;
-	struct uart_counters counters;
+	_Atomic uint64_t counter[SERIAL_COUNTERS]; /* written with the lock */
 	uint8_t output[UART_OUTPUT_RING]; /* the last: not cleared at start */
 };
 
@@ -112,7 +107,11 @@ size_t uart_output_waiting(struct uart *uart);
  */
 void uart_set_reader(struct uart *uart, enum uart_reader reader);
 
-struct uart_counters uart_counters(struct uart *uart);
+/*
+ * Bytes that the guest has read, that it sent, and how many of those did not
+ * fit or had nobody to go to: from any thread, or a handler of signals.
+ */
+uint64_t uart_counter(const struct uart *uart, enum serial_counter counter);
 
 /*
  * The guest's side of it and the input that was taken, while no vCPU runs. The

@@ -91,6 +91,7 @@ enum feature {
 	FEATURE_SNAPSHOT = 1 << 17,    /* --snapshot */
 	FEATURE_LEARN = 1 << 18,       /* --restore PATH,learn */
 	FEATURE_TREE = 1 << 19,	       /* of a walker: it has a directory */
+	FEATURE_EVENTS = 1 << 20,      /* --events */
 };
 
 #endif

@@ -8,6 +8,7 @@
 /* uses: virtio/vsock/host.c tests/unit/vsock_check.c cpu/loop/unixsock.c */
 /* uses: cpu/loop/thread.c cpu/loop/file.c cpu/loop/format.c */
 /* uses: cpu/loop/helper.c virtio/net/passt.c */
+/* uses: cpu/loop/report.c mem/available.c */
 /* uses: cpu/loop/broker.c mem/pool.c virtio/lazy.c */
 /* ldflags: -Wl,--wrap=preadv,--wrap=pwritev,--wrap=syscall */
 /*

@@ -79,7 +79,7 @@ static void test_unix_client(void **state)
 	run_for(5, NULL);
 	fd = join();
 	expect_text_soon(fd, "and again");
-	assert_int_equal(uart_counters(&serial).dropped, 0);
+	assert_int_equal(uart_counter(&serial, SERIAL_DROPPED_BYTES), 0);
 	close(fd);
 	run_until(has_none);
 }

@@ -82,6 +82,11 @@ unsigned block_features(const struct block *block)
 	return FEATURE_URING;
 }
 
+void block_counters(const struct block *block, uint64_t value[DISK_COUNTERS])
+{
+	value[0] = 100 + block->backing.index;
+}
+
 void block_destroy(struct block *block)
 {
 	note(destroyed, "disk", block->backing.index);
@@ -110,6 +115,27 @@ int net_create(struct net *net, struct loop *loop)
 {
 	assert_ptr_equal(loop, &the_loop);
 	return note(created, "net", (unsigned)net->in.count);
+}
+
+void net_counters(const struct net *net, uint64_t value[NET_COUNTERS])
+{
+	value[0] = 200 + net->in.count;
+}
+
+static struct {
+	enum counted what;
+	unsigned number;
+	uint64_t first;
+} added[2 * DEVICES_MAX];
+static unsigned adds;
+
+void report_add(struct report_line *line, enum counted what, unsigned number,
+		const uint64_t value[])
+{
+	assert_null(line);
+	added[adds].what = what;
+	added[adds].number = number;
+	added[adds++].first = value[0];
 }
 
 void net_destroy(struct net *net)
@@ -239,6 +265,43 @@ static void ask_for_five(void)
 	the_options.disk_count = the_options.net_count = 2;
 	the_options.nets[0].kind = the_options.nets[1].kind = NET_TAP;
 	the_options.vsock.file.path = "v";
+}
+
+/* Each under its number among those of its type, where it is there. */
+static void test_devices_count(void **state)
+{
+	static const struct {
+		enum counted what;
+		unsigned number;
+		uint64_t first;
+	} wanted[] = {
+		{ COUNTED_DISK, 0, 100 },  { COUNTED_DISK, 1, 101 },
+		{ COUNTED_NET, 0, 200 },   { COUNTED_NET, 1, 201 },
+		{ COUNTED_VSOCK, 0, 300 },
+	};
+
+	(void)state;
+	ask_for_five();
+	the_vsock.conns.counter[0] = 300;
+	adds = 0;
+	devices_counters(&devices, NULL);
+	assert_int_equal(adds, 0);
+	assert_int_equal(devices_open(&devices, &the_options, 1), 0);
+	devices_counters(&devices, NULL);
+	assert_int_equal(adds, 1); /* the vsock, which is there by then */
+	adds = 0;
+	assert_int_equal(create(GPA(0)), 0);
+	devices_counters(&devices, NULL);
+	assert_int_equal(adds, ARRAY_LEN(wanted));
+	for (unsigned i = 0; i < adds; i++) {
+		assert_int_equal(added[i].what, wanted[i].what);
+		assert_int_equal(added[i].number, wanted[i].number);
+		assert_int_equal(added[i].first, wanted[i].first);
+	}
+	devices_destroy(&devices);
+	adds = 0;
+	devices_counters(&devices, NULL);
+	assert_int_equal(adds, 0);
 }
 
 static void test_devices_in_order(void **state)
@@ -517,6 +580,7 @@ int main(void)
 #define TEST(test) cmocka_unit_test_setup(test, setup)
 	const struct CMUnitTest tests[] = {
 		TEST(test_devices_in_order),
+		TEST(test_devices_count),
 		TEST(test_devices_without_alias),
 		TEST(test_devices_queues),
 		TEST(test_devices_too_many),

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* uses: cpu/platform.c cpu/loop/report.c cpu/loop/loop.c cpu/bus.c */
+/* uses: mem/available.c */
 /* uses: cpu/loop/thread.c mem/state.c */
 /* uses: tests/unit/guest_ram.c tests/unit/sample_file.c */
 /* Every way in which a guest says how it ends, and the power button. */

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* uses: cpu/loop/report.c cpu/loop/loop.c tests/unit/kept_log.c */
+/* uses: cpu/loop/report.c cpu/loop/loop.c mem/available.c */
+/* uses: tests/unit/kept_log.c */
 /* Events: each a line of JSON, read here by a parser that takes nothing else;
  * and never a wait, whoever reads them. */
 #include <ctype.h>
@@ -16,7 +17,8 @@
 
 #define LINE 8192
 
-/* -- a strict parser of one flat object ---------------------------------------
+/* -- a strict parser of one object, and of flat ones in it
+ * ---------------------
  */
 
 /* RFC 8259, section 7, without escapes: mote has no use for any. */
@@ -39,20 +41,30 @@ static const char *skip_number(const char *at)
 	return at;
 }
 
-static bool is_object(const char *at)
+/* `deep`: the members may be objects, too. */
+static const char *skip_object(const char *at, bool deep)
 {
 	if (*at++ != '{')
-		return false;
+		return NULL;
 	for (;;) {
 		at = skip_string(at);
 		if (!at || *at++ != ':')
-			return false;
-		at = *at == '"' ? skip_string(at) : skip_number(at);
+			return NULL;
+		if (deep && *at == '{')
+			at = skip_object(at, false);
+		else
+			at = *at == '"' ? skip_string(at) : skip_number(at);
 		if (!at || (*at != ',' && *at != '}'))
-			return false;
+			return NULL;
 		if (*at++ == '}')
-			return !strcmp(at, "\n");
+			return at;
 	}
+}
+
+static bool is_object(const char *at)
+{
+	at = skip_object(at, true);
+	return at && !strcmp(at, "\n");
 }
 
 static void test_report_is_judged_by_a_parser(void **state)
@@ -65,6 +77,10 @@ static void test_report_is_judged_by_a_parser(void **state)
 	assert_false(is_object("{\"a\":-1}\n"));
 	assert_false(is_object("{\"a\":\"x\ny\"}\n"));
 	assert_false(is_object("{a:1}\n"));
+	assert_true(is_object("{\"a\":{\"b\":1,\"c\":2},\"d\":3}\n"));
+	assert_false(is_object("{\"a\":{\"b\":{\"c\":2}}}\n"));
+	assert_false(is_object("{\"a\":{}}\n"));
+	assert_false(is_object("{\"a\":{\"b\":1}\n"));
 	assert_false(is_object("{\"a\":1}\n{\"a\":1}\n"));
 }
 
@@ -94,13 +110,16 @@ static void stop(struct report *report)
 	alarm(0);
 }
 
-/* The one line that was written since. */
+/* The next line that was written. */
 static const char *next(void)
 {
-	ssize_t n = read(read_end, line, sizeof(line) - 1);
+	size_t n = 0;
 
-	assert_true(n > 0);
+	do
+		assert_int_equal(read(read_end, line + n, 1), 1);
+	while (line[n++] != '\n' && n < sizeof(line) - 1);
 	line[n] = '\0';
+	assert_true(n <= PIPE_BUF);
 	if (!is_object(line))
 		fail_msg("not a line of JSON: %s", line);
 	assert_non_null(strstr(line, "\"event\":\""));
@@ -163,35 +182,164 @@ static void test_report_writes_events(void **state)
 	expect_no_log();
 }
 
+/* So many disks count, with numbers as long as can be. */
+static unsigned disks;
+
+static void count(void *arg, struct report_line *to)
+{
+	uint64_t value[COUNTERS_MAX];
+
+	assert_ptr_equal(arg, &disks);
+	for (unsigned i = 0; i < COUNTERS_MAX; i++)
+		value[i] = disks > 2 ? UINT64_MAX - 1 : i;
+	for (unsigned i = 0; i < disks; i++)
+		report_add(to, COUNTED_DISK, i, value);
+	value[VSOCK_COUNT_OPEN] = COUNTER_UNKNOWN;
+	report_add(to, COUNTED_VSOCK, 0, value);
+}
+
+static void expect_in_line(const char *text)
+{
+	if (!strstr(line, text))
+		fail_msg("there is no %s in %s", text, line);
+}
+
 static void test_report_writes_counters(void **state)
 {
-	const struct report_counter few[] = {
-		{ "exits", 0 },
-		{ "serial_out", UINT64_MAX },
-	};
-	static struct report_counter many[300];
+	const struct ending ending = { END_PANIC, 123 };
 	struct report report;
 
 	(void)state;
 	start(&report);
-	report_counters(&report, few, ARRAY_LEN(few));
-	assert_non_null(strstr(next(), "{\"event\":\"counters\",\"exits\":0,"
-				       "\"serial_out\":18446744073709551615,"
-				       "\"t_us\":"));
-	/* More than one write holds: no line, rather than half of one. */
-	for (size_t i = 0; i < ARRAY_LEN(many); i++)
-		many[i] = (struct report_counter){ "name", UINT64_MAX };
-	report_counters(&report, many, ARRAY_LEN(many));
-	assert_int_equal(read(read_end, line, sizeof(line)), -1);
-	for (unsigned n = 110; n < 150; n++) {
-		report_counters(&report, many, n);
-		if (read(read_end, line, 1) < 0)
-			break;
-		assert_int_equal(line[0], '{');
-		line[1 + read(read_end, line + 1, sizeof(line) - 2)] = '\0';
-		assert_true(is_object(line) && strlen(line) <= PIPE_BUF);
+	report_counters(&report);
+	assert_memory_equal(next(), "{\"event\":\"counters\",\"t_us\":", 27);
+	expect_in_line("\"name\":\"a-name\",\"process\":{\"user_us\":");
+	disks = 2;
+	report_count_by(&report, count, &disks);
+	report_counters(&report);
+	next();
+	expect_in_line("\"name\":\"a-name\",\"disk0\":{\"reads\":0,"
+		       "\"read_bytes\":1,\"writes\":2,\"written_bytes\":3,"
+		       "\"flushes\":4,\"discards\":5,\"discarded_bytes\":6,"
+		       "\"errors\":7,\"throttled\":8},\"disk1\":{\"reads\":0,");
+	expect_in_line(",\"vsock\":{\"streams\":1,\"refused\":2,\"rx_bytes\":3,"
+		       "\"tx_bytes\":4},\"process\":{");
+	report_exit(&report, &ending);
+	assert_memory_equal(next(),
+			    "{\"event\":\"exit\",\"reason\":\"panic\","
+			    "\"status\":123,\"t_us\":",
+			    50);
+	expect_in_line("\"errors\":7,\"throttled\":8},\"vsock\"");
+	expect_in_line("\"process\":{");
+	report_crash(&report, &ending);
+	next();
+	expect_in_line("\"disk1\":{");
+	assert_null(strstr(line, "process"));
+	stop(&report);
+	expect_no_log();
+}
+
+/* Each is in one line, in order, and the last line is the event's own. */
+static void test_report_splits_what_is_too_long(void **state)
+{
+	const struct ending ending = { END_POWEROFF, 0 };
+	char name[32], long_name[65] = "";
+	struct report report;
+	unsigned at, lines;
+
+	(void)state;
+	memset(long_name, 'n', sizeof(long_name) - 1);
+	start(&report);
+	report.name = long_name;
+	report_count_by(&report, count, &disks);
+	for (disks = 3; disks <= 40; disks++) {
+		report_exit(&report, &ending);
+		for (at = lines = 0; at < disks || !lines; lines++) {
+			next();
+			expect_in_line(long_name);
+			for (; at < disks; at++) {
+				snprintf(name, sizeof(name), "\"disk%u\":{",
+					 at);
+				if (!strstr(line, name))
+					break;
+			}
+			if (at < disks)
+				expect_in_line("{\"event\":\"counters\"");
+		}
+		if (!strstr(line, "\"event\":\"exit\""))
+			next(), lines++;
+		expect_in_line("{\"event\":\"exit\",\"reason\":\"poweroff\"");
+		expect_in_line("\"process\":{");
+		assert_int_equal(read(read_end, line, 1), -1);
+		assert_true(disks < 10 ? lines == 1 : lines <= 1 + disks / 9);
 	}
 	stop(&report);
+}
+
+/* What counted is gone, and is not asked again; the process is. */
+static void test_report_keeps_counters(void **state)
+{
+	const struct ending ending = { END_POWEROFF, 0 };
+	struct report report;
+
+	(void)state;
+	start(&report);
+	disks = 1;
+	report_count_by(&report, count, &disks);
+	report_keep_counters(&report);
+	disks = 0;
+	report_exit(&report, &ending);
+	next();
+	expect_in_line(",\"disk0\":{\"reads\":0,");
+	expect_in_line("\"process\":{");
+	/* Where it takes more than a line, the first of them go at once. */
+	disks = 20;
+	report_keep_counters(&report);
+	next();
+	expect_in_line("{\"event\":\"counters\"");
+	expect_in_line("\"disk0\":{");
+	assert_null(strstr(line, "\"disk19\":{"));
+	assert_int_equal(read(read_end, line, 1), -1);
+	report_exit(&report, &ending);
+	next();
+	expect_in_line("{\"event\":\"exit\"");
+	expect_in_line("\"disk19\":{");
+	expect_in_line("\"process\":{");
+	stop(&report);
+}
+
+static void test_report_tells_of_the_process(void **state)
+{
+	static char much[64 << 20];
+	unsigned long long peak, user;
+	struct report report;
+
+	(void)state;
+	start(&report);
+	report_open_peaks(&report);
+	report_counters(&report);
+	peak = number(next(), "peak_rss_bytes");
+	user = number(line, "user_us");
+	assert_true(peak > 100 << 10);
+	memset(much, 1, sizeof(much));
+	for (unsigned i = 0; number(line, "user_us") == user; i++) {
+		memset(much, (int)i, sizeof(much));
+		report_counters(&report);
+		next();
+	}
+	assert_true(number(line, "peak_rss_bytes") >= sizeof(much));
+	/* Without /proc it is what getrusage says. */
+	close(report.peaks.status_fd);
+	report.peaks.status_fd = -1;
+	report_counters(&report);
+	assert_true(number(next(), "peak_rss_bytes") >= sizeof(much));
+	stop(&report);
+
+	/* Nothing is opened where there are no events. */
+	report_init(&report);
+	report_open_peaks(&report);
+	assert_int_equal(report.peaks.status_fd, -1);
+	assert_int_equal(report_features(&report), 0);
 }
 
 static void test_report_that_nobody_reads(void **state)
@@ -229,7 +377,9 @@ static void test_report_that_nobody_reads(void **state)
 	report.events_fd = -1; /* no --events: nothing is written, or said */
 	report_exit(&report, &ending);
 	report_started(&report);
-	report_counters(&report, NULL, 0);
+	report_counters(&report);
+	report_keep_counters(&report);
+	assert_false(report.kept);
 	expect_no_log();
 }
 
@@ -279,6 +429,9 @@ int main(void)
 		cmocka_unit_test(test_report_is_judged_by_a_parser),
 		cmocka_unit_test(test_report_writes_events),
 		cmocka_unit_test(test_report_writes_counters),
+		cmocka_unit_test(test_report_splits_what_is_too_long),
+		cmocka_unit_test(test_report_keeps_counters),
+		cmocka_unit_test(test_report_tells_of_the_process),
 		cmocka_unit_test(test_report_that_nobody_reads),
 		cmocka_unit_test(test_report_writes_timing),
 	};

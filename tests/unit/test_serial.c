@@ -20,7 +20,7 @@ static void test_linux_probe(void **state)
 	linux_startup();
 	assert_int_equal(in(IIR), IIR_FIFO | IIR_NO_INT);
 	linux_shutdown();
-	assert_int_equal(uart_counters(&serial).out, 0);
+	assert_int_equal(uart_counter(&serial, SERIAL_OUT_BYTES), 0);
 }
 
 /* -- transmit ------------------------------------------------------------- */
@@ -98,8 +98,8 @@ static void test_output(void **state)
 	linux_printk("!");
 	assert_true(event());
 	assert_int_equal(drain_port("!"), 1);
-	assert_int_equal(uart_counters(&serial).out, 13);
-	assert_int_equal(uart_counters(&serial).dropped, 0);
+	assert_int_equal(uart_counter(&serial, SERIAL_OUT_BYTES), 13);
+	assert_int_equal(uart_counter(&serial, SERIAL_DROPPED_BYTES), 0);
 }
 
 static void test_user_output(void **state)
@@ -160,7 +160,7 @@ static void test_back_pressure(void **state)
 	assert_true(stalls > 10);
 	assert_int_equal(total, size);
 	assert_memory_equal(line, text, size);
-	assert_int_equal(uart_counters(&serial).dropped, 0);
+	assert_int_equal(uart_counter(&serial, SERIAL_DROPPED_BYTES), 0);
 	assert_int_equal(in(IER), IER_RLSI | IER_RDI);
 	free(text);
 	free(line);
@@ -186,13 +186,13 @@ static void test_printk_while_blocked(void **state)
 	assert_int_equal(in(LSR)&LSR_EMPTY, 0);
 	assert_int_equal(irqs(), 0);
 	assert_int_equal(in(IIR), IIR_FIFO | IIR_NO_INT);
-	assert_int_equal(uart_counters(&serial).dropped, 0);
+	assert_int_equal(uart_counter(&serial, SERIAL_DROPPED_BYTES), 0);
 	/* Drained: the program goes on by an interrupt. */
 	drain_port(NULL);
 	assert_int_equal(irqs(), 1);
 	assert_int_equal(in(LSR)&LSR_EMPTY, LSR_EMPTY);
 	linux_interrupt(&tty);
-	assert_int_equal(uart_counters(&serial).dropped, 0);
+	assert_int_equal(uart_counter(&serial, SERIAL_DROPPED_BYTES), 0);
 	free(text);
 }
 
@@ -235,8 +235,9 @@ static void test_polled_drop(void **state)
 		assert_int_equal(in(LSR)&LSR_EMPTY, LSR_EMPTY);
 		out(TX, i < UART_OUTPUT_RING ? 'a' : 'b');
 	}
-	assert_int_equal(uart_counters(&serial).out, UART_OUTPUT_RING + 1000);
-	assert_int_equal(uart_counters(&serial).dropped, 1000);
+	assert_int_equal(uart_counter(&serial, SERIAL_OUT_BYTES),
+			 UART_OUTPUT_RING + 1000);
+	assert_int_equal(uart_counter(&serial, SERIAL_DROPPED_BYTES), 1000);
 	assert_int_equal(uart_output_peek(&serial, &data), UART_OUTPUT_RING);
 	for (unsigned i = 0; i < UART_OUTPUT_RING; i++)
 		assert_int_equal(data[i], 'a');
@@ -269,7 +270,7 @@ static void test_ring_wrap(void **state)
 		}
 		assert_int_equal(uart_output_waiting(&serial), 1);
 	}
-	assert_int_equal(uart_counters(&serial).dropped, 0);
+	assert_int_equal(uart_counter(&serial, SERIAL_DROPPED_BYTES), 0);
 }
 
 static void test_discard(void **state)
@@ -291,7 +292,7 @@ static void test_discard(void **state)
 	linux_printk("to nobody");
 	assert_int_equal(uart_output_waiting(&serial), 0);
 	assert_false(event());
-	assert_int_equal(uart_counters(&serial).dropped,
+	assert_int_equal(uart_counter(&serial, SERIAL_DROPPED_BYTES),
 			 UART_OUTPUT_RING + 4 + 9);
 	uart_set_reader(&serial, UART_READER_THERE);
 	linux_printk("to somebody");
@@ -322,7 +323,7 @@ static void test_awaited(void **state)
 	assert_false(event());
 	assert_int_equal(uart_output_waiting(&serial), 0);
 	assert_int_equal(uart_output_peek(&serial, &data), 0);
-	assert_int_equal(uart_counters(&serial).dropped,
+	assert_int_equal(uart_counter(&serial, SERIAL_DROPPED_BYTES),
 			 3 * UART_OUTPUT_RING + 4 + 5 + 8);
 	uart_set_reader(&serial, UART_READER_THERE);
 	assert_int_equal(uart_output_waiting(&serial), UART_OUTPUT_RING);
@@ -396,7 +397,7 @@ static void test_threads(void **state)
 	pthread_join(program, NULL);
 	pthread_join(kernel, NULL);
 	assert_int_equal(tty.left, 0);
-	assert_int_equal(uart_counters(&serial).dropped, 0);
+	assert_int_equal(uart_counter(&serial, SERIAL_DROPPED_BYTES), 0);
 	free(text);
 }
 

@@ -92,11 +92,42 @@ static void wake_within(struct block *b, uint64_t ns)
 
 /* -- requests ------------------------------------------------------------- */
 
+static void count_request(struct block *b, const struct request *r, int status)
+{
+	const uint64_t bytes = (uint64_t)r->sectors * BLOCK_SECTOR;
+
+	if (status != BLOCK_OK) {
+		b->counter[DISK_ERRORS]++;
+		return;
+	}
+	switch (r->type) {
+	case BLOCK_IN:
+		b->counter[DISK_READS]++;
+		b->counter[DISK_READ_BYTES] += bytes;
+		break;
+	case BLOCK_OUT:
+		b->counter[DISK_WRITES]++;
+		b->counter[DISK_WRITTEN_BYTES] += bytes;
+		break;
+	case BLOCK_FLUSH:
+		b->counter[DISK_FLUSHES]++;
+		break;
+	case BLOCK_DISCARD:
+	case BLOCK_WRITE_ZEROES:
+		b->counter[DISK_DISCARDS]++;
+		b->counter[DISK_DISCARDED_BYTES] += bytes;
+		break;
+	case BLOCK_GET_ID:
+		break;
+	}
+}
+
 static void complete_request(struct block *b, struct request *r, int status)
 {
 	if (status == BLOCK_PENDING)
 		return;
 	if (!r->canceled) {
+		count_request(b, r, status);
 		request_put_status(r, (enum block_status)status);
 		queue_push(&b->device.queue[r->queue], r->head, r->written);
 		b->dirty |= 1u << r->queue;
@@ -129,8 +160,15 @@ static void resume_deferred(struct block *b)
  */
 static struct chain taken_chain;
 
-/* True where the request has to wait: the timer is set. */
-static bool is_rate_limited(struct block *b)
+/* Of the queue's next request, which may have to wait more than once. */
+static void count_throttled(struct block *b, uint32_t queue)
+{
+	b->counter[DISK_THROTTLED] += !(b->throttled & queue);
+	b->throttled |= queue;
+}
+
+/* True where the request of this queue has to wait: the timer is set. */
+static bool is_rate_limited(struct block *b, uint32_t queue)
 {
 	uint64_t now, wait, wait_ops;
 
@@ -144,8 +182,10 @@ static bool is_rate_limited(struct block *b)
 	if (wait) {
 		/* What comes together in the meantime goes in one turn. */
 		wake_within(b, wait > WAIT_MIN_NS ? wait : WAIT_MIN_NS);
+		count_throttled(b, queue);
 		return true;
 	}
+	b->throttled &= ~queue;
 	limiter_take(&b->bytes, request_bytes(&taken_chain), now);
 	limiter_take(&b->ops, 1, now);
 	return false;
@@ -163,7 +203,7 @@ static bool take_request(struct block *b, unsigned index)
 		return false;
 	}
 	status = queue_pop(queue, &taken_chain);
-	if (status > 0 && is_rate_limited(b)) {
+	if (status > 0 && is_rate_limited(b, 1u << index)) {
 		queue_unpop(queue);
 		b->limited |= 1u << index;
 		status = 0;
@@ -423,6 +463,7 @@ static void forget_requests(struct block *b, uint32_t queues)
 {
 	struct request *r;
 
+	b->throttled &= ~queues;
 	while ((r = request_drop_deferred(&b->disk, queues)))
 		request_free(&b->disk, r);
 	for (unsigned i = 0; i < b->disk.requests.used; i++) {
@@ -708,6 +749,11 @@ struct block *block_create(const struct block_backing *backing,
 struct device *block_device(struct block *b)
 {
 	return &b->device;
+}
+
+void block_counters(const struct block *b, uint64_t value[DISK_COUNTERS])
+{
+	memcpy(value, b->counter, sizeof(b->counter));
 }
 
 unsigned block_features(const struct block *b)

@@ -5,6 +5,7 @@
 #ifndef VIRTIO_BLOCK_BLOCK_H
 #define VIRTIO_BLOCK_BLOCK_H
 
+#include "cpu/loop/counters.h"
 #include "cpu/loop/loop.h"
 #include "mem/state.h"
 #include "virtio/block/request.h"
@@ -29,8 +30,10 @@ struct block {
 	struct limiter bytes, ops;
 	/* Bits of queues. They wait for the timer, a request, or `more`. */
 	uint32_t limited, starved, unfinished;
-	uint32_t dirty;	     /* these have used entries to publish */
-	uint32_t awaited;    /* what is in flight of these: block.c */
+	uint32_t dirty;	    /* these have used entries to publish */
+	uint32_t awaited;   /* what is in flight of these: block.c */
+	uint32_t throttled; /* the next of these was counted as throttled */
+	uint64_t counter[DISK_COUNTERS];
 	unsigned next_queue; /* is served first when several wait */
 };
 
@@ -42,6 +45,8 @@ struct block *block_create(const struct block_backing *backing,
 			   const struct block_options *options,
 			   struct loop *loop);
 struct device *block_device(struct block *block);
+/* What the driver was told of so far. */
+void block_counters(const struct block *block, uint64_t value[DISK_COUNTERS]);
 /* Bits of enum feature that its engine uses. */
 unsigned block_features(const struct block *block);
 /*

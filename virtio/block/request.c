@@ -589,6 +589,7 @@ static int start_data(struct disk *disk, struct request *r,
 	if (!is_in_disk(disk, sector, r->left) || (!in && disk->backing->ro))
 		return BLOCK_IOERR;
 	r->offset = sector * BLOCK_SECTOR;
+	r->sectors = (uint32_t)(r->left / BLOCK_SECTOR);
 	if (!r->left)
 		return BLOCK_OK;
 	keep_data(disk, r, data);
@@ -630,6 +631,7 @@ static int start_ranges(struct disk *disk, struct request *r,
 		if (len / BLOCK_SECTOR > BLOCK_RANGE_SECTORS ||
 		    !is_in_disk(disk, get_le64(bytes), len))
 			return BLOCK_IOERR;
+		r->sectors += (uint32_t)(len / BLOCK_SECTOR);
 		range[r->ranges++] = (struct block_range){
 			.offset = get_le64(bytes) * BLOCK_SECTOR,
 			.len = len,
@@ -651,6 +653,7 @@ static void init_request(struct request *r, const struct chain *chain,
 	r->status = (uint8_t *)last->iov_base + last->iov_len - 1;
 	r->writable = chain->write_len;
 	r->written = 0;
+	r->sectors = 0;
 	r->retries = 0;
 	r->cut = 0;
 	r->page = NULL;

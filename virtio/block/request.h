@@ -83,6 +83,7 @@ struct request {
 	struct iovec *iov;     /* IN, OUT: those bytes; in `own` or in a page */
 	unsigned iov_count;
 	unsigned ranges, range; /* DISCARD, WRITE_ZEROES */
+	uint32_t sectors;	/* of all that it asks for */
 	uint64_t cut;		/* bytes that the step leaves of a buffer */
 	void *page;		/* of disk.pages, or NULL */
 	struct iovec own[REQUEST_SEGMENTS];

@@ -114,12 +114,25 @@ static uint64_t direction_take(struct net_direction *direction,
 	return wait > wait_bytes ? wait : wait_bytes;
 }
 
+/* A packet came to its turn, whatever becomes of it. */
+static void count_throttled_packet(struct net_direction *direction)
+{
+	direction->throttles += direction->throttled;
+	direction->throttled = false;
+}
+
 /* A packet has gone this way. */
-static void direction_charge(struct net_direction *direction, size_t bytes)
+static void count_packet(struct net_direction *direction, size_t bytes)
 {
 	direction->count++;
 	direction->total += bytes;
-	direction_take(direction, 1, bytes);
+	count_throttled_packet(direction);
+}
+
+static void count_dropped(struct net_direction *direction)
+{
+	direction->dropped++;
+	count_throttled_packet(direction);
 }
 
 /* Packets that were lost are work, too. */
@@ -136,7 +149,7 @@ static bool direction_may_go_on(struct net *net,
 	uint64_t wait = direction_take(direction, 0, 0);
 
 	if (wait) {
-		direction->limited = true;
+		direction->limited = direction->throttled = true;
 		net_set_timer(net, wait);
 		return false;
 	}
@@ -207,10 +220,11 @@ static void receive_packets(struct net *net)
 		case NET_DONE:
 			rx_buffers_deliver(&net->rx, bytes,
 					   backend->clear_header);
-			direction_charge(&net->in, bytes - NET_HEADER);
+			count_packet(&net->in, bytes - NET_HEADER);
+			direction_take(&net->in, 1, bytes - NET_HEADER);
 			break;
 		case NET_DROPPED:
-			net->in.dropped++;
+			count_dropped(&net->in);
 			break;
 		case NET_STARVED:
 			if (net->rx.broken)
@@ -221,7 +235,7 @@ static void receive_packets(struct net *net)
 			net->readable = false;
 			break;
 		case NET_WAIT:
-			net->readable = false;
+			net->readable = net->in.throttled = false;
 			break;
 		case NET_GONE:
 			net_link_down(net);
@@ -257,7 +271,7 @@ static bool chain_is_packet(const struct chain *chain)
 /* It is at the queue's head, no chain before it is held. */
 static void drop_sent_packet(struct net *net)
 {
-	net->out.dropped++;
+	count_dropped(&net->out);
 	queue_push(&net->device.queue[NET_TX], net->tx.head, 0);
 }
 
@@ -311,11 +325,13 @@ static bool net_send_packet(struct net *net)
 		queue_unpop(queue);
 		return false;
 	}
-	if (outcome != NET_DONE)
+	if (outcome == NET_DONE)
+		count_packet(&net->out, bytes);
+	else
 		drop_sent_packet(net);
 	/* What the host has refused was its work, too. */
 	if (outcome != NET_GONE)
-		direction_charge(&net->out, bytes);
+		direction_take(&net->out, 1, bytes);
 	return true;
 }
 
@@ -328,8 +344,10 @@ static bool send_packets(struct net *net)
 		popped = queue_pop(&net->device.queue[NET_TX], &net->tx);
 		if (popped < 0)
 			net_break(net, "its transmit queue is malformed");
-		if (popped <= 0)
+		if (popped <= 0) {
+			net->out.throttled = false;
 			return !popped;
+		}
 		if (!(net->link_up && chain_is_packet(&net->tx)
 			      ? net_send_packet(net)
 			      : net_drop_packet(net)))
@@ -423,7 +441,7 @@ static void net_activate(struct device *device)
 			 device_has(device, NET_F_MRG_RXBUF));
 	lazy_start(&net->sent, &device->queue[NET_TX], PATIENCE_NS);
 	net->running = true;
-	net->blocked = false;
+	net->blocked = net->in.throttled = net->out.throttled = false;
 	/* An edge may have been seen while there was nobody to care. */
 	net->readable = net->link_up;
 	if (net->link_up && backend->ops->start)
@@ -466,6 +484,20 @@ static unsigned net_taken(struct device *device, unsigned queue)
 	if (queue == NET_RX)
 		return net->rx.chains;
 	return backend->ops->held ? backend->ops->held(backend) : 0;
+}
+
+void net_counters(const struct net *net, uint64_t value[NET_COUNTERS])
+{
+	const struct net_direction *in = &net->in, *out = &net->out;
+
+	value[NET_RX_PACKETS] = in->count;
+	value[NET_RX_BYTES] = in->total;
+	value[NET_RX_DROPPED] = in->dropped;
+	value[NET_RX_THROTTLED] = in->throttles;
+	value[NET_TX_PACKETS] = out->count;
+	value[NET_TX_BYTES] = out->total;
+	value[NET_TX_DROPPED] = out->dropped;
+	value[NET_TX_THROTTLED] = out->throttles;
 }
 
 /* A pause needs nothing more than that both services heed device.paused. */

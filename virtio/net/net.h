@@ -14,6 +14,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "cpu/loop/counters.h"
 #include "cpu/loop/file.h"
 #include "cpu/loop/loop.h"
 #include "virtio/lazy.h"
@@ -55,7 +56,9 @@ enum { NET_RX, NET_TX, NET_QUEUES };
 /* In or out, from the guest's point of view. */
 struct net_direction {
 	struct limiter bytes, packets;
-	bool limited;			/* waits for the timer */
+	bool limited;	    /* waits for the timer */
+	bool throttled;	    /* and so does the next packet, if any */
+	uint64_t throttles; /* packets that did */
 	uint64_t count, total, dropped; /* packets, their bytes, packets */
 	uint64_t budget, budget_bytes;	/* what the counts may come to now */
 	struct loop_work more;		/* deferred: the budget is spent */
@@ -97,6 +100,9 @@ int net_wait(struct net *net);
 
 /* 0 or -errno, logged; net_destroy is due either way. */
 int net_create(struct net *net, struct loop *loop);
+
+/* What went through, and what did not, so far. */
+void net_counters(const struct net *net, uint64_t value[NET_COUNTERS]);
 
 /* After net_open: whether its host's side is a stream, and not a tap. */
 bool net_is_stream(const struct net *net);

@@ -268,6 +268,26 @@ static void conns_count(struct conns *conns, int more)
 	conns->halvings = halvings;
 }
 
+/* What ends before it was a stream was refused, whoever it was that did. */
+static void conn_set_state(struct conn *conn, enum vsock_state state)
+{
+	static const bool begins[] = {
+		[VSOCK_COMMAND] = true,
+		[VSOCK_REQUESTED] = true,
+		[VSOCK_CONNECTING] = true,
+		[VSOCK_KILLED] = false,
+	};
+	uint64_t *counter = conn->conns->counter;
+
+	counter[VSOCK_COUNT_REFUSED] +=
+		begins[conn->state] &&
+		(state == VSOCK_FREE || state == VSOCK_KILLED);
+	counter[VSOCK_COUNT_OPEN] -= conn->state == VSOCK_OPEN;
+	counter[VSOCK_COUNT_OPEN] += state == VSOCK_OPEN;
+	counter[VSOCK_COUNT_STREAMS] += state == VSOCK_OPEN;
+	conn->state = (uint8_t)state;
+}
+
 /* It may be in any list. */
 static void conn_free(struct conn *conn)
 {
@@ -279,7 +299,7 @@ static void conn_free(struct conn *conn)
 	conn_leave_table(conn);
 	conn_list_remove(&conn->ready);
 	conn_list_remove(&conn->timed);
-	conn->state = VSOCK_FREE;
+	conn_set_state(conn, VSOCK_FREE);
 	conn->next = conns->free;
 	conns->free = conn;
 	conns->guests -= conn->from_guest;
@@ -327,6 +347,7 @@ static struct vsock_packet *conns_rst(struct conns *conns, unsigned i)
 
 void conns_reject(struct conns *conns, const struct vsock_packet *packet)
 {
+	conns->counter[VSOCK_COUNT_REFUSED] += packet->op == VSOCK_OP_REQUEST;
 	/* More than that, unread by the guest, and it has to do without. */
 	if (conns->rst_count >= VSOCK_RSTS_MAX)
 		return;
@@ -456,6 +477,7 @@ struct vsock_packet conn_send(struct conn *conn, enum vsock_op op, uint32_t len)
 		conn->told_shut |= (uint8_t)flags;
 	}
 	conn->tx_cnt += len;
+	conn->conns->counter[VSOCK_COUNT_RX_BYTES] += len;
 	conn->new_packets += op == VSOCK_OP_RW;
 	/* Whatever a packet says, it tells the guest how far it may send. */
 	conn->granted += conn_to_grant(conn, conn_window(conn));
@@ -501,13 +523,16 @@ static void conn_limit_unread(struct conn *conn, unsigned halvings)
 
 static size_t conn_write(struct conn *conn, struct iovec *iov, unsigned count)
 {
-	const struct conns *conns = conn->conns;
+	struct conns *conns = conn->conns;
 	const unsigned halvings =
 		conn->host_reads ? conns->halvings : VSOCK_HALVINGS;
+	size_t written;
 
 	if (conn->halvings != halvings && conns->unread)
 		conn_limit_unread(conn, halvings);
-	return vsock_host_write(&conn->socket, iov, count);
+	written = vsock_host_write(&conn->socket, iov, count);
+	conns->counter[VSOCK_COUNT_TX_BYTES] += written;
+	return written;
 }
 
 /* `len` bytes of the buffer from `start` on. */
@@ -572,7 +597,7 @@ static void conn_kill(struct conn *conn)
 	}
 	vsock_host_close(&conn->socket);
 	conn_wait(conn, VSOCK_WAIT_NONE);
-	conn->state = VSOCK_KILLED;
+	conn_set_state(conn, VSOCK_KILLED);
 	conn->pending = 0;
 	conn_set_pending(conn, VSOCK_OP_RST);
 }
@@ -705,7 +730,7 @@ static void conn_read_command(struct conn *conn)
 		*host_port = ((*host_port + 1) & 0x3fffffff) | 0x40000000;
 	while (conns_find(conn->conns, *host_port, port));
 	conn_enter_table(conn, *host_port, port);
-	conn->state = VSOCK_REQUESTED;
+	conn_set_state(conn, VSOCK_REQUESTED);
 	conn_wait(conn, VSOCK_WAIT_RESPONSE);
 	conn_set_pending(conn, VSOCK_OP_REQUEST);
 }
@@ -756,7 +781,7 @@ static void conn_dialled(struct conn *conn, int fd)
 		conn_kill(conn);
 	} else {
 		conn_wait(conn, VSOCK_WAIT_NONE);
-		conn->state = VSOCK_OPEN;
+		conn_set_state(conn, VSOCK_OPEN);
 		conn_set_pending(conn, VSOCK_OP_RESPONSE);
 	}
 }
@@ -865,7 +890,7 @@ static void conn_receive_rst(struct conn *conn)
 	conn_list_remove(&conn->ready);
 	conn_wait(conn, VSOCK_WAIT_ORPHANED);
 	conn->pending = 0;
-	conn->state = VSOCK_ORPHANED;
+	conn_set_state(conn, VSOCK_ORPHANED);
 }
 
 static void conn_receive(struct conn *conn, const struct vsock_packet *packet,
@@ -884,7 +909,7 @@ static void conn_receive(struct conn *conn, const struct vsock_packet *packet,
 	switch (packet->op) {
 	case VSOCK_OP_RESPONSE:
 		conn_wait(conn, VSOCK_WAIT_NONE);
-		conn->state = VSOCK_OPEN;
+		conn_set_state(conn, VSOCK_OPEN);
 		vsock_host_greet(&conn->socket, conn->host_port);
 		break;
 	case VSOCK_OP_SHUTDOWN:

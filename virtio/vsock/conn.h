@@ -15,6 +15,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "cpu/loop/counters.h"
 #include "cpu/loop/loop.h"
 #include "mem/state.h"
 #include "virtio/queue.h"
@@ -166,6 +167,7 @@ struct conns {
 	unsigned halvings;   /* and with `count` they are halved so often */
 	uint32_t unread;     /* what a new socket takes; 0: not limited */
 	uint32_t last_port;  /* given to a client */
+	uint64_t counter[VSOCK_COUNTERS];
 
 	struct conn_list ready;
 	struct conn_list timed[VSOCK_WAITS];

@@ -16,6 +16,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <string.h>
 
 #include "cpu/loop/file.h"
 #include "cpu/loop/loop.h"
@@ -108,6 +109,13 @@ static inline void vsock_set_broker(struct vsock *vsock, int fd)
  * event ends streams that are begun before it is seen, too.
  */
 void vsock_state(struct vsock *vsock, struct state *s);
+
+/* Streams and their bytes, so far. */
+static inline void vsock_counters(const struct vsock *vsock,
+				  uint64_t value[VSOCK_COUNTERS])
+{
+	memcpy(value, vsock->conns.counter, sizeof(vsock->conns.counter));
+}
 
 /* Closes everything and removes the socket's file. NULL is harmless. */
 void vsock_destroy(struct vsock *vsock);

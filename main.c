@@ -618,7 +618,6 @@ static struct ending run_exec(struct mote *m)
 	struct ending ending = { END_ERROR, STATUS_ERROR };
 	int error = open_descriptors_first(m);
 
-	report_open_peaks(&m->guest.report);
 	if (!error)
 		error = open_exec(m);
 	guest_stage(&m->guest, "open");

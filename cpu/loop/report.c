@@ -273,25 +273,35 @@ static uint64_t us_of(struct timeval time)
 }
 
 /*
- * The kernel's ru_maxrss is also that of whoever has started mote, a page that
- * it had before exec(2) counts: it is only for where /proc is not to be had.
+ * ru_maxrss is also that of whoever has started mote, as what a process had
+ * before exec(2) counts: it is only for where /proc is not to be had. What the
+ * kernel says of the peak is not exact, and may be less the next time.
  */
+static uint64_t peak_rss(const struct report *report,
+			 const struct rusage *usage)
+{
+	static uint64_t peak;
+	const uint64_t rss = available_peak_rss(&report->peaks);
+
+	if (rss == UINT64_MAX)
+		return (uint64_t)usage->ru_maxrss << 10;
+	if (peak < rss)
+		peak = rss;
+	return peak;
+}
+
 static void add_process(struct report_line *line)
 {
-	const struct available_peaks *peaks = &line->report->peaks;
-	uint64_t rss = available_peak_rss(peaks);
+	const struct report *report = line->report;
+	uint64_t value[PROCESS_COUNTERS];
 	struct rusage usage;
 
 	getrusage(RUSAGE_SELF, &usage);
-	if (rss == UINT64_MAX)
-		rss = (uint64_t)usage.ru_maxrss << 10;
-	report_add(line, COUNTED_PROCESS, 0,
-		   (const uint64_t[PROCESS_COUNTERS]){
-			   [PROCESS_USER_US] = us_of(usage.ru_utime),
-			   [PROCESS_SYSTEM_US] = us_of(usage.ru_stime),
-			   [PROCESS_PEAK_RSS] = rss,
-			   [PROCESS_CGROUP_PEAK] = available_peak_cgroup(peaks),
-		   });
+	value[PROCESS_USER_US] = us_of(usage.ru_utime);
+	value[PROCESS_SYSTEM_US] = us_of(usage.ru_stime);
+	value[PROCESS_PEAK_RSS] = peak_rss(report, &usage);
+	value[PROCESS_CGROUP_PEAK] = available_peak_cgroup(&report->peaks);
+	report_add(line, COUNTED_PROCESS, 0, value);
 }
 
 /* -- events ---------------------------------------------------------------- */

@@ -23,6 +23,14 @@ sguest() {
 	guest "$@" $FLAGS
 }
 
+# quiet NAME ARG...: without --events, which takes calls of its own
+quiet() {
+	quiet_name=$1
+	shift
+	# shellcheck disable=SC2086 # words
+	run "$MOTE" -k "$GUESTS/$quiet_name.elf" -m 64M "$@" $FLAGS
+}
+
 sguest_start() {
 	# shellcheck disable=SC2086 # words
 	guest_start "$@" $FLAGS
@@ -471,7 +479,7 @@ do_disk_snapshot() {
 do_learn() {
 	sguest learn --snapshot "$tmp/learn.snap,on=ready" && well 0 || return 1
 	# shellcheck disable=SC2086 # words
-	mote --restore "$tmp/learn.snap,learn" $FLAGS && well 0 written &&
+	run "$MOTE" --restore "$tmp/learn.snap,learn" $FLAGS && well 0 written &&
 		! grep -q 'nothing was learned' "$err"
 }
 
@@ -498,7 +506,7 @@ do_disk_ro_threads() {
 }
 
 disk_ephemeral() {
-	sguest virtio_write -a 'byte=7 sector=3 sectors=9' \
+	quiet virtio_write -a 'byte=7 sector=3 sectors=9' \
 		-d "$tmp/a.img,ephemeral,engine=$engine" &&
 		well 0 'same 4608 of' || return
 	sguest virtio_write -a 'byte=7 sector=3 sectors=9 askew=1' \

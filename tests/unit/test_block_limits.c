@@ -380,12 +380,70 @@ static void test_burst_is_given_back(void **state)
 	end();
 }
 
+static uint64_t counted(enum disk_counter counter)
+{
+	uint64_t value[DISK_COUNTERS];
+
+	block_counters(t.block, value);
+	return value[counter];
+}
+
+static void pass_time(uint64_t ns)
+{
+	now += ns;
+	t.block->timer.expired(t.block);
+	pump(0);
+	collect();
+}
+
+/* A request that waits counts once, however often it is looked at. */
+static void test_throttled(void **state)
+{
+	(void)state;
+	start((struct block_options){ .ops_per_s = 1, .queues = 2 });
+	for (unsigned i = 0; i < 4; i++)
+		put_request_on(i % 2, BLOCK_IN, 0, DATA_AT, 512);
+	kick_queue(0);
+	pump(0);
+	assert_int_equal(counted(DISK_READS), 1);
+	assert_int_equal(counted(DISK_THROTTLED), 1);
+	kick_queue(1);
+	assert_int_equal(counted(DISK_THROTTLED), 2);
+	/* Too early, and looked at because of a kick, or of a pause. */
+	pass_time(SECOND / 2);
+	kick_queue(0);
+	assert_true(disk_pause());
+	disk_resume();
+	assert_int_equal(counted(DISK_THROTTLED), 2);
+	assert_int_equal(counted(DISK_READS), 1);
+	/* One of them goes, and the one behind it has not been looked at. */
+	pass_time(SECOND / 2);
+	assert_int_equal(counted(DISK_READS), 2);
+	pass_time(SECOND);
+	assert_int_equal(counted(DISK_READS), 3);
+	/* The last in its queue waits for the first time, or goes. */
+	assert_in_range(counted(DISK_THROTTLED), 2, 3);
+	/* What a reset has taken back was nothing; the next one is another. */
+	put_request_on(0, BLOCK_IN, 0, DATA_AT, 512);
+	kick_queue(0);
+	disk_reset();
+	disk_activate(FEATURES);
+	assert_int_equal(counted(DISK_READS), 3);
+	const uint64_t before = counted(DISK_THROTTLED);
+	put_request_on(0, BLOCK_IN, 0, DATA_AT, 512);
+	kick_queue(0);
+	assert_int_equal(counted(DISK_THROTTLED), before + 1);
+	assert_int_equal(counted(DISK_READ_BYTES), 3 * 512);
+	end();
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_batch_has_a_bound),
 		cmocka_unit_test(test_burst_is_given_back),
 		cmocka_unit_test(test_iops),
+		cmocka_unit_test(test_throttled),
 		cmocka_unit_test(test_bw),
 		cmocka_unit_test(test_both),
 		cmocka_unit_test(test_zeros_count),

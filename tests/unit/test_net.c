@@ -479,7 +479,44 @@ static void test_net_limit_of_refused(void **state)
 		put_packet(100, i, 1);
 	driver_kick(NET_TX);
 	assert_int_equal(t.net.out.dropped, 10);
+	assert_int_equal(t.net.out.count + t.net.out.total, 0);
 	expect_sent(10);
+	end_host();
+}
+
+/* What finds the limit used up counts once; a limit that nobody meets, never.
+ */
+static void test_net_throttled(void **state)
+{
+	uint64_t value[NET_COUNTERS];
+
+	(void)state;
+	make_stream_with((struct net_options){ .packets_per_s = 100 });
+	driver_start(NET_F_MRG_RXBUF);
+	for (unsigned i = 0; i < 5; i++)
+		put_packet(100 + i, i, 1);
+	driver_kick(NET_TX);
+	/* The bucket is empty, and nobody waits for it. */
+	net_counters(&t.net, value);
+	assert_int_equal(value[NET_TX_PACKETS], 5);
+	assert_int_equal(value[NET_TX_BYTES], 510);
+	assert_int_equal(value[NET_TX_THROTTLED], 0);
+	run_loop_for(60000000);
+	assert_false(t.net.out.throttled);
+	for (unsigned i = 0; i < 8; i++)
+		put_packet(100, i, 1);
+	driver_kick(NET_TX);
+	while (t.net.out.count < 13)
+		run_loop();
+	net_counters(&t.net, value);
+	assert_in_range(value[NET_TX_THROTTLED], 1, 8);
+	assert_int_equal(value[NET_TX_DROPPED], 0);
+	assert_int_equal(value[NET_RX_PACKETS], 0);
+	/* A reset: the packet that waited is no more. */
+	t.net.out.throttled = true;
+	driver_reset();
+	driver_start(NET_F_MRG_RXBUF);
+	assert_false(t.net.out.throttled);
 	end_host();
 }
 
@@ -647,6 +684,7 @@ int main(void)
 		cmocka_unit_test(test_net_packet_limit),
 		cmocka_unit_test(test_net_byte_limit),
 		cmocka_unit_test(test_net_limit_of_refused),
+		cmocka_unit_test(test_net_throttled),
 		cmocka_unit_test(test_net_receive_budget),
 		cmocka_unit_test(test_net_budget_of_bytes),
 		cmocka_unit_test(test_net_destroyed_while_deferred),

@@ -302,10 +302,71 @@ static void test_internal_stream_alone(void **state)
 	}
 }
 
+static void expect_counters(uint64_t open, uint64_t streams, uint64_t refused)
+{
+	uint64_t value[VSOCK_COUNTERS];
+
+	vsock_counters(vsock, value);
+	assert_int_equal(value[VSOCK_COUNT_OPEN], open);
+	assert_int_equal(value[VSOCK_COUNT_STREAMS], streams);
+	assert_int_equal(value[VSOCK_COUNT_REFUSED], refused);
+}
+
+/* What is a stream, what was one, and what never was. */
+static void test_counters(void **state)
+{
+	int listener = host_listen_on(PORT, 4), fd, client;
+	uint64_t value[VSOCK_COUNTERS];
+
+	(void)state;
+	guest_start();
+	expect_counters(0, 0, 0);
+	fd = guest_connects(listener, GUEST);
+	expect_counters(1, 1, 0);
+	guest_data(PORT, GUEST, "to the host", 11);
+	host_gets_text(fd, "to the host");
+	host_say(fd, "guest");
+	expect_packet(VSOCK_OP_RW, PORT, GUEST);
+	vsock_counters(vsock, value);
+	assert_int_equal(value[VSOCK_COUNT_TX_BYTES], 11);
+	assert_int_equal(value[VSOCK_COUNT_RX_BYTES], 5);
+	/* Nobody listens there; and a request that is not for this host. */
+	guest_op(VSOCK_OP_REQUEST, PORT + 1, GUEST + 1, 0);
+	expect_rst(PORT + 1, GUEST + 1);
+	expect_counters(1, 1, 1);
+	/* A client whose port the guest does not have, and one that goes. */
+	client = host_dial();
+	host_say(client, "CONNECT 80\n");
+	expect_request(80);
+	expect_counters(1, 1, 1);
+	guest_op(VSOCK_OP_RST, got.src_port, 80, 0);
+	host_gets_eof(client);
+	expect_counters(1, 1, 2);
+	close(client);
+	client = host_dial();
+	run_a_while();
+	close(client);
+	run_a_while();
+	expect_counters(1, 1, 3);
+	/* The guest breaks the rules: that ends a stream, and is no refusal. */
+	guest_op(VSOCK_OP_REQUEST, PORT, GUEST, 0);
+	expect_rst(PORT, GUEST);
+	expect_counters(0, 1, 3);
+	close(fd);
+	/* A reset of the device ends all of them. */
+	fd = guest_connects(listener, GUEST + 2);
+	expect_counters(1, 2, 3);
+	vsock->device.ops->cancel(&vsock->device, DEVICE_ALL_QUEUES);
+	expect_counters(0, 2, 3);
+	close(fd);
+	close(listener);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		vsock_test(test_guest_half_closes),
+		vsock_test(test_counters),
 		vsock_test(test_host_half_closes),
 		vsock_test(test_guest_stops_reading),
 		vsock_test(test_host_stops_reading),

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # --cgroup with version 2 of it, which not every machine that builds mote has:
 # what the kernel refuses is said, by --check as well, and a limit of memory is
-# seen before it is the end of mote. Nothing boots here. (tests/guest/jail.t has
+# seen before it is the end of mote. Only one guest runs here. (tests/guest/jail.t has
 # what any cgroup shows.)
 # shellcheck source=tests/linux/boot.sh
 . "${0%/*}/boot.sh"
@@ -45,6 +45,19 @@ refused "more memory than the cgroup above has" \
 	"the cgroup ${group%/below} has 12[0-8] MiB left" -m 256M,prefault
 mote -k "$kernel" --cgroup "$group" -m 100M,prefault --check
 is "$status $(cat "$err")" "0 " "as much memory as a cgroup has: --check says nothing"
+
+# What the kernel has counted of it is told at the end.
+rm -f "$events"
+"$MOTE" -k "$kernel" --cgroup "$group" -m 100M,prefault --serial off \
+	--events "$events" >"$out" 2>"$err" &
+pid=$!
+await happened start
+kill -INT "$pid"
+guest_end
+ends 130 signal "a guest in a cgroup of version 2 is stopped"
+peak=$(sed -n 's/.*"exit".*"cgroup_peak_bytes":\([0-9]*\).*/\1/p' "$events")
+ok "the exit event has the peak of a cgroup of version 2 (${peak:-none})" \
+	[ "${peak:-0}" -ge 104857600 ]
 
 # The kernel takes no process beside cgroups that share memory out.
 group=${group%/below}

@@ -89,7 +89,8 @@
 		"microseconds of it that the host's kernel took for them")     \
 	COUNTER(PROCESS_PEAK_RSS, "peak_rss_bytes",                            \
 		"the most memory that was resident at a time, what is shared " \
-		"with other processes included")                               \
+		"with other processes included; the host's kernel does not "   \
+		"count each page at once, so some hundred KiB may be missing") \
 	COUNTER(PROCESS_CGROUP_PEAK, "cgroup_peak_bytes",                      \
 		"the most memory that mote's cgroup had at a time, all of "    \
 		"its processes together; only where there is a cgroup, and "   \

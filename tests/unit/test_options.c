@@ -41,6 +41,7 @@ static void test_defaults(void **state)
 	assert_int_equal(options.timeout_ns, 0);
 	assert_null(options.events.path);
 	assert_int_equal(options.events.fd, -1);
+	assert_int_equal(options.events_every_ns, 0);
 	assert_null(options.kvm.path);
 	assert_int_equal(options.kvm.fd, -1);
 	assert_int_equal(options.sandbox, SANDBOX_ON);
@@ -415,6 +416,12 @@ static void test_durations(void **state)
 		accepts(cases[i].line);
 		assert_int_equal(options.timeout_ns, cases[i].ns);
 	}
+	accepts("-k k --events e,every=100ms");
+	assert_int_equal(options.events_every_ns, 100000000);
+	accepts("-k k --events fd=5,every=1h");
+	assert_int_equal(options.events_every_ns, 3600000000000);
+	accepts("-k k --events e,every=1s --events e");
+	assert_int_equal(options.events_every_ns, 0);
 }
 
 static void test_serial(void **state)

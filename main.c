@@ -160,6 +160,19 @@ static int open_command(struct mote *m)
 	return 0;
 }
 
+static void tell_end(const struct ending *ending)
+{
+	report_exit(&mote.guest.report, ending);
+	notify_ended(&mote.guest.notify, ending);
+}
+
+/* In a handler of fatal signals, in any thread. */
+static void tell_crash(const struct ending *ending)
+{
+	report_crash(&mote.guest.report, ending);
+	notify_ended(&mote.guest.notify, ending);
+}
+
 /*
  * A handler: the guest does not run yet, so there is nothing to unwind; or it
  * does not any more, and the host's kernel has hung at that.
@@ -184,7 +197,7 @@ static int on_early_signal(int number)
 	}
 	/* What was begun has no process yet that would remove it. */
 	committer_close(&mote.snapshot.committer);
-	report_exit(&mote.guest.report, &ending);
+	tell_end(&ending);
 	return (int)ending.status;
 }
 
@@ -199,7 +212,7 @@ static void on_crash(int number)
 		log_error("mote itself crashed, by signal %d; please report "
 			  "it",
 			  number);
-	report_crash(&mote.guest.report, &ending);
+	tell_crash(&ending);
 }
 
 /* The kernel ends the process after this. */
@@ -207,7 +220,7 @@ static void on_filtered(void)
 {
 	const struct ending ending = { END_ERROR, STATUS_SIGNAL + SIGSYS };
 
-	report_crash(&mote.guest.report, &ending);
+	tell_crash(&ending);
 }
 
 /* -- system call filters -------------------------------------------------- */
@@ -317,6 +330,8 @@ static int open_descriptors_first(struct mote *m)
 		late = files_open_events(&m->files, o);
 	report_open(&m->guest.report, m->files.events_fd, o->name);
 	report_count_by(&m->guest.report, count_all, m);
+	if (!o->check)
+		notify_open(&m->guest.notify);
 	return error ? error : late;
 }
 
@@ -548,6 +563,7 @@ static void unwind(struct mote *m)
 	loop_timer_destroy(&m->guest.loop, &m->guest.grace);
 	loop_timer_destroy(&m->guest.loop, &m->guest.press);
 	loop_timer_destroy(&m->guest.loop, &m->guest.every);
+	notify_stop(&m->guest.notify, &m->guest.loop);
 	loop_destroy(&m->guest.loop);
 	signals_destroy(&m->guest.signals);
 	/*
@@ -665,7 +681,7 @@ int main(int argc, char **argv)
 	unwind(m);
 	signals_alarm(0);
 	if (ending.reason != END_NONE)
-		report_exit(&m->guest.report, &ending);
+		tell_end(&ending);
 	guest_stage(&m->guest, "exit");
 	if (m->options.timing)
 		report_timing(&m->guest.report);

@@ -29,6 +29,7 @@
 void guest_init(struct guest *g)
 {
 	report_init(&g->report);
+	notify_init(&g->notify);
 	g->signals.source.fd = g->serial_irq_fd = g->loop.epoll_fd = -1;
 	g->timeout.source.fd = g->grace.source.fd = g->press.source.fd = -1;
 	g->every.source.fd = -1;
@@ -155,8 +156,10 @@ void guest_signal(void *arg, int number)
 	struct guest *g = arg;
 	void (*act)(struct guest * g, int number) = stop_by_signal;
 
-	if (number == SIGTERM)
+	if (number == SIGTERM) {
+		notify_state(&g->notify, NOTIFY_STOPPING);
 		start_grace(g);
+	}
 	if (platform_ending(&g->platform).reason == END_NONE &&
 	    command_signal(&g->command, number))
 		return;
@@ -227,6 +230,7 @@ static void timeout_expired(void *arg)
 bool guest_answer(struct guest *g)
 {
 	signals_take(&g->signals);
+	notify_alive(&g->notify);
 	if (g->grace_end_ns && g->grace_end_ns <= loop_now())
 		grace_expired(g);
 	if (guest_time_left(g) == 1)
@@ -248,6 +252,7 @@ static void platform_changed(void *arg, uint32_t events)
 		g->ready_reported = true;
 		report_stage(&g->report, "ready", ready);
 		report_ready(&g->report, ready);
+		notify_state(&g->notify, NOTIFY_RUNNING);
 	}
 	if (platform_ending(&g->platform).reason != END_NONE)
 		loop_stop(&g->loop);
@@ -286,6 +291,8 @@ static int start_guest(struct guest *g)
 		error = loop_add(&g->loop, &g->platform_event, EPOLLIN);
 	if (!error)
 		error = start_limits(g);
+	if (!error)
+		error = notify_start(&g->notify, &g->loop);
 	if (!error)
 		error = console_start(
 			&g->console, &g->loop, &g->serial,
@@ -369,12 +376,15 @@ int guest_run(struct guest *g, struct ending *ending)
 	int error;
 
 	report_started(&g->report);
+	notify_state(&g->notify, NOTIFY_BOOTING);
+	platform_start(&g->platform);
 	error = start_guest(g);
 	if (!error)
 		error = loop_run(&g->loop);
 	g->ending = error ? (struct ending){ END_ERROR, STATUS_ERROR }
 			  : platform_ending(&g->platform);
 	signals_last_resort(LAST_RESORT_NS);
+	notify_state(&g->notify, NOTIFY_STOPPING);
 	loop_end_calls(&g->loop); /* where it did not run */
 	vcpus_stop(&g->vcpus);
 	guest_stage(g, "guest");

@@ -12,6 +12,7 @@
 #include "cpu/console/console.h"
 #include "cpu/console/uart.h"
 #include "cpu/loop/loop.h"
+#include "cpu/loop/notify.h"
 #include "cpu/loop/report.h"
 #include "cpu/loop/signals.h"
 #include "cpu/platform.h"
@@ -31,6 +32,7 @@ struct guest_snapshot {
 /* Its parts are made by main, in the order of the stages; not all may be. */
 struct guest {
 	struct report report;
+	struct notify notify;
 	uint64_t timeout_ns; /* from exec; 0: none */
 	uint64_t grace_ns;   /* from the first SIGTERM; 0: none */
 	struct signals signals;

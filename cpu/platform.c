@@ -145,6 +145,14 @@ void platform_ready(struct platform *p)
 	note_ready(p);
 }
 
+void platform_start(struct platform *p)
+{
+	if (!atomic_load(&p->ready_ns))
+		return;
+	atomic_store(&p->ready_ns, loop_now());
+	eventfd_raise(p->wake_fd);
+}
+
 struct ready_call {
 	const struct platform_ready *on_ready;
 	int vcpu;
@@ -317,9 +325,7 @@ void platform_destroy(struct platform *p)
 	p->wake_fd = p->button_fd = -1;
 }
 
-/*
- * A guest that was ready is so from now on, as its clock has it: it says so
- * once in its life, and whoever waits for it here has waited since here.
+/* A guest says once in its life that it is ready: platform_start says it here.
  */
 void platform_state(struct platform *p, struct state *s)
 {

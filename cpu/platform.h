@@ -106,6 +106,12 @@ struct ending platform_ending(const struct platform *platform);
 void platform_ready(struct platform *platform);
 
 /*
+ * The vCPUs are about to run. One that was saved when it was ready is so from
+ * now on: who waits for it here has waited since here.
+ */
+void platform_start(struct platform *platform);
+
+/*
  * In a guest that was restored, once its state is there: new bytes at
  * PLATFORM_GENERATION, and the event that has its kernel read them. Before the
  * vCPUs run. 0 or -errno, logged.

@@ -7,7 +7,7 @@
 # shellcheck source=tests/user.sh
 . tests/user.sh
 
-for name in features end tty passt; do
+for name in features end tty passt notify; do
 	user_suites "tests/guest/$name.t"
 done
 

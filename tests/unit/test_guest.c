@@ -5,7 +5,8 @@
 /* uses: cpu/command/orders.c mem/state.c */
 /* uses: cpu/console/console.c cpu/console/open.c cpu/console/stream.c */
 /* uses: cpu/console/tty.c cpu/console/uart.c mem/state.c */
-/* uses: cpu/loop/loop.c cpu/loop/report.c cpu/loop/unixsock.c */
+/* uses: cpu/loop/loop.c cpu/loop/notify.c cpu/loop/report.c */
+/* uses: cpu/loop/unixsock.c */
 /* uses: cpu/bus.c mem/log.c cpu/loop/file.c mem/available.c */
 /*
  * How a run with a command ends: real console, command and loop, and a vCPU
@@ -54,6 +55,11 @@ struct ending platform_ending(const struct platform *platform)
 }
 
 void platform_ready(struct platform *platform)
+{
+	(void)platform;
+}
+
+void platform_start(struct platform *platform)
 {
 	(void)platform;
 }
@@ -340,6 +346,28 @@ static void test_answers(void **state)
 	guest.command.on = true;
 }
 
+/* And the service manager hears meanwhile that mote does not hang. */
+static void test_answers_the_watchdog(void **state)
+{
+	char text[32];
+	int ends[2];
+
+	(void)state;
+	assert_int_equal(
+		socketpair(AF_UNIX, SOCK_DGRAM | SOCK_NONBLOCK, 0, ends), 0);
+	assert_false(guest_answer(&guest));
+	assert_int_equal(read(ends[0], text, sizeof(text)), -1);
+	guest.notify.fd = ends[1];
+	guest.notify.watchdog_ns = TIMEOUT_NS;
+	assert_false(guest_answer(&guest));
+	assert_int_equal(read(ends[0], text, sizeof(text)), 10);
+	assert_memory_equal(text, "WATCHDOG=1", 10);
+	assert_false(guest_answer(&guest));
+	assert_int_equal(read(ends[0], text, sizeof(text)), -1);
+	close(ends[0]);
+	close(ends[1]);
+}
+
 int main(void)
 {
 #define TEST(function)                                                         \
@@ -347,7 +375,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(test_last_words), TEST(test_status_on_its_way),
 		TEST(test_alarms),     TEST(test_stopped),
-		TEST(test_answers),
+		TEST(test_answers),    TEST(test_answers_the_watchdog),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

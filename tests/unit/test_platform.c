@@ -468,6 +468,11 @@ static void test_platform_state_goes_elsewhere(void **state)
 	assert_true(platform.tells_panic);
 	assert_true(platform.acpi);
 	assert_true(platform.ready_ns);
+	platform.ready_ns = 1;
+	assert_int_equal(count(platform.wake_fd), 0);
+	platform_start(&platform);
+	assert_int_equal(count(platform.wake_fd), 1);
+	assert_true(platform.ready_ns > 1);
 	assert_int_equal(count(platform.button_fd), 0);
 	platform_restored(&platform);
 	assert_int_equal(count(platform.button_fd), 1);
@@ -477,6 +482,9 @@ static void test_platform_state_goes_elsewhere(void **state)
 	/* one that was not */
 	memset(bytes, 0, sizeof(bytes));
 	assert_null(load_platform(bytes, sizeof(bytes)));
+	assert_int_equal(platform.ready_ns, 0);
+	platform_start(&platform);
+	assert_int_equal(count(platform.wake_fd), 0);
 	assert_int_equal(platform.ready_ns, 0);
 	assert_false(platform.acpi);
 	assert_false(platform.tells_panic);

@@ -481,7 +481,9 @@ kernel:
 
 SHARE	:= $(DESTDIR)$(PREFIX)/share
 ZSH_DIR	?= $(PREFIX)/share/zsh/site-functions
-install: all
+UNITDIR	?= $(PREFIX)/lib/systemd/system
+UNITS	:= $(notdir $(wildcard boot/fleet/systemd/*@.*))
+install: all install-units install-fleet
 	install -D -m 755 $B/mote $(DESTDIR)$(PREFIX)/bin/mote
 	install -D -m 755 boot/image/mote-oci $(DESTDIR)$(PREFIX)/bin/mote-oci
 	install -D -m 644 $B/mote.1 $(SHARE)/man/man1/mote.1
@@ -490,12 +492,17 @@ install: all
 		$(SHARE)/bash-completion/completions/mote
 	install -D -m 644 $B/_mote $(DESTDIR)$(ZSH_DIR)/_mote
 
+install-units:
+	$Qfor unit in $(UNITS); do \
+		sed 's|/usr/local/bin/|$(PREFIX)/bin/|' boot/fleet/systemd/$$unit | \
+		install -D -m 644 /dev/stdin $(DESTDIR)$(UNITDIR)/$$unit || exit; \
+	done
+
 # What starts guests on many machines, but for units, which systemd wants
 # elsewhere, and what packages are made of.
 FLEET	:= $(shell find boot/fleet -type f ! -path 'boot/fleet/package/*' \
 	   ! -path 'boot/fleet/systemd/*.service' \
 	   ! -path 'boot/fleet/systemd/*.socket' | sort)
-install: install-fleet
 install-fleet:
 	$Qfor file in $(FLEET); do mode=644; [ ! -x $$file ] || mode=755; \
 	install -D -m $$mode $$file $(SHARE)/mote/$${file#boot/} || exit; done
@@ -528,7 +535,7 @@ make race         the race harness alone, as long
 make bench        all measurements, next to QEMU's and those of PEERS=DIR
 make cluster      three nodes with systemd and Slurm, and what runs guests there
 make soak         the long tests: commands, disks, network, vsock, users, kernels
-make install      to PREFIX=/usr/local, below DESTDIR=
+make install      to PREFIX=/usr/local, below DESTDIR=; units to UNITDIR=
 make deb          a Debian package of the commit, in build/dist
 make dist         it, the source, the program, checksums and an SBOM
 make clean        remove what was built; distclean: also libraries and kernels
@@ -541,4 +548,4 @@ help:
 -include $(shell find $(TREES) -type f -name '*.d' 2>/dev/null)
 
 .PHONY: all deps check format test test-bins unit-bins guest-bins fuzz-bins \
-	race-bins tool-bins linux-bins bench-bins fuzz race bench soak cluster run kernel install install-fleet deb dist clean distclean help
+	race-bins tool-bins linux-bins bench-bins fuzz race bench soak cluster run kernel install install-units install-fleet deb dist clean distclean help

@@ -97,16 +97,16 @@ static uint64_t read_watchdog(void)
 	return 0;
 }
 
-/* The text is wiped: what was in the environment stays where the kernel, and
- * /proc/PID/environ, have it. */
-static void remove_variable(const char *name)
+/*
+ * Its value: /proc/PID/environ has none any more, nor does anything that mote
+ * starts. Names are wiped with the rest of the environment, by the jail.
+ */
+static void wipe_variable(const char *name)
 {
 	char *value = getenv(name);
 
-	if (!value)
-		return;
-	memset(value, 0, strlen(value));
-	unsetenv(name);
+	if (value)
+		memset(value, 0, strlen(value));
 }
 
 /* The address's length, or 0, logged. */
@@ -158,14 +158,14 @@ void notify_open(struct notify *n)
 {
 	const char *text = getenv("NOTIFY_SOCKET");
 
-	if (!text)
+	if (!text || !*text)
 		return;
 	n->fd = connect_to(text);
 	if (n->fd >= 0)
 		n->watchdog_ns = read_watchdog();
-	remove_variable("NOTIFY_SOCKET");
-	remove_variable("WATCHDOG_USEC");
-	remove_variable("WATCHDOG_PID");
+	wipe_variable("NOTIFY_SOCKET");
+	wipe_variable("WATCHDOG_USEC");
+	wipe_variable("WATCHDOG_PID");
 }
 
 /* -- messages -------------------------------------------------------------- */

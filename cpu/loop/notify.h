@@ -32,8 +32,8 @@ struct notify {
 void notify_init(struct notify *notify);
 
 /*
- * Takes NOTIFY_SOCKET, WATCHDOG_USEC and WATCHDOG_PID out of the environment,
- * so that no other process has them, and connects. Before mote is locked in,
+ * Connects; NOTIFY_SOCKET, WATCHDOG_USEC and WATCHDOG_PID are empty afterwards,
+ * so that no other process has them. Before mote is locked in,
  * and before it joins a network namespace, which abstract names belong to.
  * Where that fails a line says so, and the run goes on.
  */

@@ -282,6 +282,12 @@ chmod 755 "$tmp/bin/passt"
 WATCHDOG_USEC=1000000 PATH=$tmp/bin:$PATH guest hello -n user
 is "$(grep -c PATH= "$tmp/env") $(grep -c -e NOTIFY -e WATCHDOG "$tmp/env")" \
 	"1 0" "passt has neither the variable nor the watchdog's"
+guest_start hang --vsock "$tmp/v.sock"
+ok "a guest of a manager runs, and is locked in" await says hanging
+is "$(tr -d '\0' <"/proc/$pid/environ" 2>/dev/null | wc -c)" 0 \
+	"nothing of the environment is left"
+kill -INT "$pid"
+guest_end
 guest_start hang --vsock "$tmp/v.sock" --sandbox off
 ok "a guest with a broker runs" await says hanging
 is "$(tr '\0' '\n' <"/proc/$pid/environ" | grep -c '^NOTIFY_SOCKET=/')" 0 \

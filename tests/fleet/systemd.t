@@ -283,6 +283,13 @@ is "$(in_n stat -c %F /run/mote/socket/guest.sock)" socket \
 in_n systemctl stop mote@socket
 is "$(in_n ls -A /run/mote)" "" "... and gone with it"
 
+conf tap "-k $guests/button.elf -n tap=tap7"
+in_n ip tuntap add dev tap7 mode tap group kvm
+start tap
+ok "a guest has a tap of the group kvm" until_is running show mote@tap StatusText
+in_n systemctl stop mote@tap
+in_n ip link del tap7
+
 ok "memory has a limit" test "$(show mote@disk MemoryMax)" -gt 0
 if [ -e /sys/fs/cgroup/cgroup.controllers ]; then
 	conf big "-k $guests/button.elf -m 256M,prefault"
@@ -347,7 +354,7 @@ in_node $node perl /shared/clients/many $clients /run/guest/echo.sock \
 is "$status $(paste -sd , "$out")" \
 	"0 $((2 * clients)) at once,$((2 * clients)) answers" \
 	"$clients connections to a unix socket and $clients by TCP have a guest each, at once"
-as_guest $node socat - UNIX-CONNECT:/run/guest/echo.sock <<'END'
+as_guest $node socat -t 60 - UNIX-CONNECT:/run/guest/echo.sock <<'END'
 from a user q
 END
 is "$status $(tr -d '\r' <"$out" | paste -sd ,)" \

@@ -329,19 +329,19 @@ sub expect {
 	}
 }
 alarm 300;
-expect($_, qr/^echo\r?\n/) for @sockets;
+expect($_, qr/^echo by interrupts\r?\n/) for @sockets;
 open my $list, '-|', 'systemctl list-units --plain --no-legend "guest@*.service"';
 my $units = grep /active running/, <$list>;
 print "$units at once\n";
 syswrite $sockets[$_], "number $_ q" for 0 .. $#sockets;
 my $right = 0;
 for my $i (0 .. $#sockets) {
-	expect($sockets[$i], qr/number $i q\s+echo \d+/);
+	expect($sockets[$i], qr/number $i q\s+received \d+ /);
 	$right++;
 }
 print "$right answers\n";
 END
-echo "MOTE_ARGS='-m 32M -k $guests/echo.elf'" |
+echo "MOTE_ARGS='-m 32M -k $guests/echo_irq.elf --grace 1s'" |
 	in_n sh -c 'cat >/etc/mote/guest.conf'
 in_n sh -c "mkdir -p $drop_ins/guest@echo.socket.d
 	printf '[Socket]\nListenStream=127.0.0.1:7777\nNoDelay=yes\n' \
@@ -354,11 +354,10 @@ in_node $node perl /shared/clients/many $clients /run/guest/echo.sock \
 is "$status $(paste -sd , "$out")" \
 	"0 $((2 * clients)) at once,$((2 * clients)) answers" \
 	"$clients connections to a unix socket and $clients by TCP have a guest each, at once"
-as_guest $node socat -t 60 - UNIX-CONNECT:/run/guest/echo.sock <<'END'
-from a user q
-END
+printf 'from a user q' >"$tmp/words"
+as_guest $node socat -t 60 - UNIX-CONNECT:/run/guest/echo.sock <"$tmp/words"
 is "$status $(tr -d '\r' <"$out" | paste -sd ,)" \
-	"0 echo,from a user q,echo 13" "an ordinary user of the group has one"
+	"0 echo by interrupts,from a user q,received 13 sent 13 by interrupts" "an ordinary user of the group has one"
 connections() {
 	in_n systemctl list-units --all --plain --no-legend 'guest@*.service' |
 		wc -l

@@ -12,7 +12,8 @@ runner=$tmp/custom-executor1234
 code=$tmp/code
 chmod 755 "$tmp"
 mkdir -m 700 "$runner"
-mkdir "$tmp/images" "$tmp/jobs"
+jobs="$tmp/all jobs,here"
+mkdir "$tmp/images" "$jobs"
 truncate -s 1M "$tmp/root.img" "$tmp/images/group_app:1.img"
 : >"$tmp/empty"
 
@@ -20,7 +21,7 @@ truncate -s 1M "$tmp/root.img" "$tmp/images/group_app:1.img"
 export BUILD_FAILURE_EXIT_CODE=41 SYSTEM_FAILURE_EXIT_CODE=42
 export BUILD_EXIT_CODE_FILE="$code" JOB_RESPONSE_FILE="$runner/response.json"
 # What an administrator sets.
-export MOTE_CI_DIR="$tmp/jobs" MOTE_CI_ROOT="$tmp/root.img" MOTE_CI_SIZE=16M
+export MOTE_CI_DIR="$jobs" MOTE_CI_ROOT="$tmp/root.img" MOTE_CI_SIZE=16M
 export MOTE_CI_MEMORY=64M MOTE_CI_CPUS=1 MOTE_CI_NET='' MOTE_CI_GRACE=0
 MOTE=$(realpath "$MOTE")
 export MOTE
@@ -44,7 +45,7 @@ driver() {
 # The status, what is in the file for a script's own, and the number of jobs that
 # have a disk.
 says_runner() {
-	echo "$status ${1:-$(cat "$code" 2>/dev/null)} $(find "$tmp/jobs" -name disk |
+	echo "$status ${1:-$(cat "$code" 2>/dev/null)} $(find "$jobs" -name disk |
 		wc -l)"
 }
 
@@ -59,7 +60,7 @@ is "$status $(jq -r '[.builds_dir, .cache_dir, .builds_dir_is_shared, .driver.na
 	"config: directories on the job's disk, and which driver it is"
 kernel exit status=0
 driver prepare
-is "$(says_runner) $(blkid -o value -s TYPE "$tmp"/jobs/*/disk)" "0  1 ext4" \
+is "$(says_runner) $(blkid -o value -s TYPE "$jobs"/*/disk)" "0  1 ext4" \
 	"prepare: a disk for the job"
 driver run "$tmp/empty" build_script
 is "$(says_runner)" "0  1" "run: a script that succeeds"
@@ -86,7 +87,7 @@ is "$(says_runner)" "42  1" "run: a kernel that is not there is the system's fai
 like "$(cat "$err")" "^mote: cannot open --kernel .*/nothing.elf: No such file" \
 	"run: mote's line about it is in the job's log"
 driver cleanup
-is "$(says_runner) $(ls "$tmp/jobs")" "0  0 " "cleanup: nothing of the job is left"
+is "$(says_runner) $(ls "$jobs")" "0  0 " "cleanup: nothing of the job is left"
 driver cleanup
 is "$status" 0 "cleanup: there may be nothing to do"
 driver run "$tmp/empty" build_script
@@ -115,7 +116,7 @@ export CUSTOM_ENV_CI_JOB_IMAGE='a;b' CUSTOM_ENV_PATH=/nothing
 # shellcheck disable=SC2016 # hostile
 export CUSTOM_ENV_MOTE='$(reboot)' CUSTOM_ENV_MOTE_CI_KERNEL=/etc/passwd
 driver prepare
-is "$(says_runner) $(cd "$tmp/jobs" && ls)" "0  1 77.custom-executor1234" \
+is "$(says_runner) $(cd "$jobs" && ls)" "0  1 77.custom-executor1234" \
 	"the number that a job gives itself is not believed"
 driver run "$tmp/empty" 'a b;$(c)'
 is "$status" 0 "a stage may have any name"
@@ -135,7 +136,7 @@ is "$(ls "$tmp/bad" 2>/dev/null)" "" "nothing of a job's words was run"
 export MOTE_CI_IMAGES="$tmp/images"
 job_is '{"id": 78, "image": {"name": "group/app:1"}}'
 driver prepare
-is "$(says_runner) $(cat "$tmp"/jobs/78*/root)" "0  1 $tmp/images/group_app:1.img" \
+is "$(says_runner) $(cat "$jobs"/78*/root)" "0  1 $tmp/images/group_app:1.img" \
 	"a job's image is a file of the runner's images"
 driver run "$tmp/empty" build_script
 is "$status" 0 "later stages have the same image"
@@ -155,7 +156,7 @@ driver cleanup
 
 # start STAGE: as the runner does, in a process group of its own; $pid
 start() {
-	rm -f "$tmp"/jobs/80*/events
+	rm -f "$jobs"/80*/events
 	: >"$out"
 	env TMPDIR="$runner" setsid "$driver" run "$tmp/empty" "$1" \
 		>"$out" 2>"$err" &
@@ -163,11 +164,11 @@ start() {
 }
 
 started() {
-	grep -q '"event":"start"' "$tmp"/jobs/80*/events
+	grep -q '"event":"start"' "$jobs"/80*/events
 }
 
 guest_alive() {
-	[ -n "$(pgrep -f -- "--events $tmp/jobs/80")" ]
+	[ -n "$(pgrep -f -- "--name gitlab-80 --events $tmp/")" ]
 }
 
 job_is '{"id": 80}'
@@ -179,7 +180,7 @@ kill -TERM "-$pid"
 guest_end
 is "$(says_runner -)" "41 - 1" "SIGTERM to the process group ends the guest"
 like "$(cat "$err")" "build_script was cancelled" "that it was cancelled is said"
-like "$(cat "$tmp"/jobs/80*/events)" '"reason":"signal","status":143' \
+like "$(cat "$jobs"/80*/events)" '"reason":"signal","status":143' \
 	"and the guest has ended by that signal"
 start build_script
 await started
@@ -201,13 +202,13 @@ driver prepare
 kernel hang
 start build_script
 await started
-pkill -KILL -f -- "--events $tmp/jobs/80"
+pkill -KILL -f -- "--name gitlab-80 --events $tmp/"
 guest_end
 is "$(says_runner -)" "42 - 1" "a guest that was killed is the system's failure"
 like "$(cat "$err")" "mote was killed" "that it was killed is said"
 start build_script
 await started
-pkill -TERM -f -- "--events $tmp/jobs/80"
+pkill -TERM -f -- "--name gitlab-80 --events $tmp/"
 guest_end
 is "$(says_runner -)" "42 - 1" \
 	"a guest that somebody else has stopped is the system's failure"
@@ -238,7 +239,7 @@ for words in '' 'other' 'run' "run $tmp/nothing stage"; do
 		sed 's|/[^ ]*/||')' it fails as the system"
 done
 mkdir "$tmp/bin"
-for program in sh jq sed tr mke2fs; do
+for program in sh jq sed tr mkfs.ext4; do
 	ln -s "$(command -v $program)" "$tmp/bin"
 done
 run env PATH="$tmp/bin" sh -c "PATH=$tmp/bin; exec \"$driver\" config"
@@ -274,10 +275,10 @@ is "$(cat "$tmp"/custom-executor1[1-6]/says)" "41 11
 41 14
 41 15
 41 16" "jobs of one number, of several servers, do not meet"
-is "$(ls "$tmp/jobs")" "" "and nothing of them is left"
+is "$(ls "$jobs")" "" "and nothing of them is left"
 
 if [ "$(id -u)" -eq 0 ]; then
-	chown -R 54321:54321 "$runner" "$tmp/jobs" # of tests/as-user
+	chown -R 54321:54321 "$runner" "$jobs" # of tests/as-user
 	chmod 755 "$tmp"
 	job_is '{"id": 91}'
 	chmod 644 "$tmp"/*.img "$JOB_RESPONSE_FILE"
@@ -289,7 +290,7 @@ if [ "$(id -u)" -eq 0 ]; then
 	run env TMPDIR="$runner" tests/as-user "$driver" run "$tmp/empty" script
 	is "$status $(cat "$runner/code")" "41 9" "an ordinary user can run a job"
 	run env TMPDIR="$runner" tests/as-user "$driver" cleanup
-	is "$status $(ls "$tmp/jobs")" "0 " "an ordinary user can clean up"
+	is "$status $(ls "$jobs")" "0 " "an ordinary user can clean up"
 fi
 
 done_testing

@@ -262,8 +262,8 @@ see job-7 exit -a status=7
 kill -TERM "$pid"
 guest_end
 update
-is "$status $(cat "$err")
-$(rows mote_guests_ended_total)" '0 
+is "$status$(cat "$err")
+$(rows mote_guests_ended_total)" '0
 mote_guests_ended_total{name="job",reason="exited",status="7"} 1
 mote_guests_ended_total{name="service",reason="poweroff",status="0"} 1' \
 	"after a rotation both files are read, each to its end"

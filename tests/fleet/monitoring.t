@@ -133,10 +133,15 @@ guest_start button --name service --events "$all" --vsock "$tmp/sock"
 ready_service() {
 	grep -q '"event":"ready".*"name":"service"' "$all"
 }
+# All of its line: it does that when it is ready.
+has_printed() {
+	[ "$(wc -l <"$out")" -ge 1 ]
+}
 counted() {
 	[ "$(grep -c '"event":"counters".*"name":"service"' "$all")" -ge "$1" ]
 }
 await ready_service
+await has_printed
 kill -USR2 "$pid"
 await counted 1
 update

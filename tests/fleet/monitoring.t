@@ -97,12 +97,14 @@ done
 see job-4 panic
 see job-5 hang --timeout 1s
 see job-6 nothing
+see job-8 reset -a by=triple
 see disks virtio_block -d "$tmp/disk" -d "$tmp/second,ro" # it reads and writes
 update
 is "$status $(cat "$err")" "0 " "metrics are made of guests' events"
 is "$(promtool check metrics <"$prom" 2>&1)" "" "promtool accepts them"
 is "$(rows mote_guests_ended_total)" \
 	'mote_guests_ended_total{name="disks",reason="poweroff",status="0"} 1
+mote_guests_ended_total{name="job",reason="crash",status="123"} 1
 mote_guests_ended_total{name="job",reason="error",status="125"} 1
 mote_guests_ended_total{name="job",reason="exited",status="1"} 1
 mote_guests_ended_total{name="job",reason="exited",status="2"} 1
@@ -111,7 +113,7 @@ mote_guests_ended_total{name="job",reason="panic",status="123"} 1
 mote_guests_ended_total{name="job",reason="timeout",status="124"} 1' \
 	"how guests have ended is told by reason and status"
 is "$(rows mote_guests_started_total)" 'mote_guests_started_total{name="disks"} 1
-mote_guests_started_total{name="job"} 5' \
+mote_guests_started_total{name="job"} 6' \
 	"names that differ by a number are one label, and what could not start did not"
 is "$(value mote_serial_out_bytes_total)" \
 	"$(cat "$tmp"/job-*.out "$tmp/disks.out" | wc -c)" \
@@ -387,7 +389,7 @@ ok "snmpd answers" await answers
 is "$(asked mote-running) $(asked mote-started) $(asked mote-ended)" \
 	"$(value mote_guests_running) $(value mote_guests_started_total) $(value mote_guests_ended_total)" \
 	"it tells how many guests run, have started and have ended"
-is "$(asked mote-failed)" 2 "it tells how many failed by the machine or a kernel"
+is "$(asked mote-failed)" 3 "it tells how many failed by the machine or a kernel"
 is "$(asked mote-disk-errors)" "$(value mote_disk_errors_total)" \
 	"it tells the disks' errors"
 

@@ -282,12 +282,17 @@ static const char *missing;
  */
 static void find_missing(void)
 {
+	bool filtered = prctl(PR_GET_SECCOMP, 0, 0, 0, 0) == 2;
+
 	if (missing)
 		return;
 	if (!prctl(PR_CAPBSET_READ, CAP_SYS_ADMIN, 0, 0, 0))
-		missing = "this container lacks CAP_SYS_ADMIN (docker run "
-			  "--cap-add SYS_ADMIN)";
-	else if (prctl(PR_GET_SECCOMP, 0, 0, 0, 0) == 2)
+		missing = filtered ? "this container lacks CAP_SYS_ADMIN, or a "
+				     "seccomp profile that allows unshare, "
+				     "mount and pivot_root without it"
+				   : "this container lacks CAP_SYS_ADMIN "
+				     "(docker run --cap-add SYS_ADMIN)";
+	else if (filtered)
 		missing = "a seccomp profile is in the way: one that allows "
 			  "unshare, mount and pivot_root is missing";
 	else

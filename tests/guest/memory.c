@@ -1,14 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Reads e820 and uses RAM: each range is checked against its neighbours, and
- * the first page, the last page and a page every 16 MiB of every usable range
- * above 1 MiB is written with its own address and, when all are, read back, so
- * that two addresses for one page are found.
+ * the first page, the last page and a page every 16 MiB, or every step= bytes,
+ * of every usable range above 1 MiB is written with its own address and, when
+ * all are, read back, so that two addresses for one page are found.
  */
 #include "tests/guest/guest.h"
 
-#define STEP (16ULL << 20)
+#define STEP (16U << 20)
 #define PAGE 4096ULL
+
+static unsigned step;
 
 struct range {
 	uint64_t start, size;
@@ -36,7 +38,7 @@ static unsigned long each_page(const uint8_t *boot_params,
 			continue;
 		if (at < (uintptr_t)image_end) /* not over ourselves */
 			at = ((uintptr_t)image_end + PAGE - 1) & -PAGE;
-		for (; at < end; at += STEP, pages++)
+		for (; at < end; at += step, pages++)
 			visit(at);
 		visit(end - PAGE);
 	}
@@ -63,6 +65,7 @@ void guest_main(const uint8_t *boot_params)
 	unsigned count = boot_params[BP_E820_ENTRIES];
 	unsigned long pages;
 
+	step = cmdline_number("step", STEP);
 	if (!count || count > 128)
 		fail("%u entries in e820", count);
 	for (unsigned i = 0; i < count; i++) {

@@ -94,7 +94,10 @@ HOT	:= mem/relocate.c mem/ram.c seccomp/shorten.c \
 	   $(addprefix cpu/,bus.c vcpu.c loop/loop.c) \
 	   $(addprefix virtio/,lazy.c limiter.c queue.c net/rx_buffers.c)
 cold	= $(if $(filter $(HOT),$1),,-Os)
-MUSLFLAGS = $(LANG_C) $(WARN) $(HARDEN) $(TRIM) $(CFLAGS) $(MUSLINC)
+# What only the manual says of an option is not in the program, nor is the room
+# for it: each pointer of a table has to be relocated at each start.
+MUSLFLAGS = $(LANG_C) -DOPTIONS_WITHOUT_MANUAL $(WARN) $(HARDEN) $(TRIM) $(CFLAGS) \
+	   $(MUSLINC)
 
 # Debian's musl-gcc knows -static but not -static-pie, so the start files and
 # the linker's share of -static-pie are given here: rcrt1.o relocates itself,
@@ -148,9 +151,6 @@ $B/obj/%.o: %.c Makefile $(MADE_OF) | tools-build $(KERNEL_H)
 	@mkdir -p $(@D)
 	$(call say,CC,$<)
 	$Q$(MUSLCC) $(MUSLFLAGS) $(call cold,$<) $(DEP) -c -o $@ $<
-
-# What only the manual says of an option is not in the program.
-$B/obj/boot/options/table.o: MUSLFLAGS += -DOPTIONS_WITHOUT_MANUAL
 
 # The guest's init, a program without any library, which mote has within it.
 INITFLAGS := -std=c11 -D_GNU_SOURCE $(WARN) -Os -flto -m64 -ffreestanding \

@@ -82,7 +82,9 @@ struct option_field {
 struct option_entry {
 	const char *group; /* headline of this and the next ones in --help */
 	struct option_field own; /* its help: a line or two for --help */
-	const char *more;	 /* what else the man page says, or NULL */
+#ifndef OPTIONS_WITHOUT_MANUAL
+	const char *more; /* what else the man page says, or NULL */
+#endif
 	const struct option_field *keys; /* up to a NULL name; NULL: none */
 	/*
 	 * Where `max` is not 0 the option repeats: the offsets are those of the

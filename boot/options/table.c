@@ -39,8 +39,10 @@
 /* What only the manual says is not in the program itself (see Makefile). */
 #ifdef OPTIONS_WITHOUT_MANUAL
 #define MANUAL(text) ""
+#define MORE(text)
 #else
 #define MANUAL(text) text
+#define MORE(text) .more = text
 #endif
 
 #define MEMBER(member) (((struct options *)0)->member)
@@ -117,7 +119,6 @@
 		.letter = (letter_), .group = (group_),                        \
 		.own = { field, .help = (help_) }, __VA_ARGS__                 \
 	}
-#define MORE(text) .more = MANUAL(text)
 /* It repeats: `array` has the elements, `counter` says how many there are. */
 #define REPEATS(array, counter)                                                \
 	.first = offsetof(struct options, array),                              \

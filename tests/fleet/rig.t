@@ -37,4 +37,22 @@ is "$status" 0 "and the others go on"
 ok "it boots once more" "$CLUSTER" up
 is "$("$CLUSTER" status | paste -sd ' ')" 'n0 n1 n2' "and is there again"
 
+# -- the end of it ------------------------------------------------------------
+
+group() {
+	find /sys/fs/cgroup -maxdepth 2 -type d -name "$("$CLUSTER" name)"
+}
+
+nodes=$("$CLUSTER" in n1 pgrep -c .)
+ok "processes run in a node" [ "$nodes" -gt 5 ]
+keeper=$(group | sed 's|$|/keeper/cgroup.procs|' | xargs cat | sort -u)
+kill -KILL "$keeper"
+# shellcheck disable=SC2046 # names
+ok "whatever ends the rig, all of its nodes are gone with it" \
+	until_is '' sh -c 'find "$@" -name cgroup.procs -exec cat {} +' sh $(group)
+is "$("$CLUSTER" status)" '' "and it is not up any more"
+ok "down" "$CLUSTER" down
+is "$(group)$(find build/fleet -maxdepth 1 -name run)" '' \
+	"leaves neither cgroups nor files"
+ok "it can be had again" "$CLUSTER" up
 done_testing

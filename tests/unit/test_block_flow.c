@@ -418,6 +418,22 @@ static void test_errors(void **state)
 	}
 }
 
+/* A reservation conflict, which musl has no words for. */
+static void test_reserved(void **state)
+{
+	(void)state;
+	start((struct block_options){ 0 }, ALL);
+	put_and_kick(BLOCK_OUT, 0, 512);
+	complete(0, -EBADE);
+	expect_log(": another machine has reserved it; the guest gets an I/O "
+		   "error");
+	put_and_kick(BLOCK_FLUSH, 0, 0);
+	complete(0, -EBADE);
+	expect_log("another machine has reserved it: what was written may be "
+		   "lost");
+	end();
+}
+
 static void test_short(void **state)
 {
 	unsigned slot;
@@ -965,6 +981,7 @@ int main(void)
 		cmocka_unit_test(test_broken_in_flight),
 		cmocka_unit_test(test_order),
 		cmocka_unit_test(test_errors),
+		cmocka_unit_test(test_reserved),
 		cmocka_unit_test(test_short),
 		cmocka_unit_test(test_retries),
 		cmocka_unit_test(test_discard_refused),

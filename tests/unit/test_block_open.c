@@ -5,7 +5,7 @@
 /* uses: cpu/loop/format.c */
 /* ldflags: -Wl,--wrap=open,--wrap=ftruncate */
 /* ldflags: -Wl,--wrap=fstat,--wrap=ioctl,--wrap=memfd_create */
-/* ldflags: -Wl,--wrap=nanosleep,--wrap=fstatfs */
+/* ldflags: -Wl,--wrap=nanosleep,--wrap=fstatfs,--wrap=flock */
 /*
  * Opening a disk's file: what can be wrong with it, and what is said of that.
  */
@@ -48,6 +48,18 @@ static int let_go = -1;
 static off_t grows_to; /* what he does before that; 0: nothing */
 
 static long file_system = EXT4_SUPER_MAGIC;
+static int lock_error; /* its file system's; 0: it has locks */
+
+int __real_flock(int fd, int operation);
+int __wrap_flock(int fd, int operation);
+
+int __wrap_flock(int fd, int operation)
+{
+	if (!lock_error)
+		return __real_flock(fd, operation);
+	errno = lock_error;
+	return -1;
+}
 
 int __wrap_nanosleep(const struct timespec *time, struct timespec *left);
 
@@ -451,6 +463,25 @@ static void test_locks(void **state)
 	expect_no_log();
 }
 
+/* As NFS is without its lock daemon. Who only reads harms nobody. */
+static void test_no_locks(void **state)
+{
+	struct block_options ro = by_path();
+
+	(void)state;
+	make_disk_file("", 0, 4096);
+	ro.ro = true;
+	lock_error = ENOLCK;
+	opened(by_path());
+	expect_log("gives no lock (No locks available), so nothing keeps "
+		   "another mote");
+	block_close(&backing);
+	opened(ro);
+	block_close(&backing);
+	expect_no_log();
+	lock_error = 0;
+}
+
 /*
  * A copy of the descriptor, as io_uring keeps one: while anything of the old
  * one's may still write, nobody else may.
@@ -839,6 +870,7 @@ int main(void)
 		cmocka_unit_test(test_formats),
 		cmocka_unit_test(test_host_refuses),
 		cmocka_unit_test(test_locks),
+		cmocka_unit_test(test_no_locks),
 		cmocka_unit_test(test_lock_is_of_the_data),
 		cmocka_unit_test(test_measured_when_locked),
 		cmocka_unit_test(test_ring_keeps_the_lock),

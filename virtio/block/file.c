@@ -451,6 +451,15 @@ static int measure_disk_file(struct block_backing *b)
 	return -EINVAL;
 }
 
+/* NFS without its lock daemon, or a file system that has no locks. */
+static void warn_of_no_lock(const struct block_backing *b, bool writes)
+{
+	if (writes)
+		log_warn("%s: its file system gives no lock (%s), so nothing "
+			 "keeps another mote from writing to it, too",
+			 b->name, strerror(errno));
+}
+
 static int lock_disk(const struct block_backing *b,
 		     const struct block_options *o)
 {
@@ -458,12 +467,14 @@ static int lock_disk(const struct block_backing *b,
 	unsigned waited_ms = 0;
 
 	while (flock(b->fd, (writes ? LOCK_EX : LOCK_SH) | LOCK_NB)) {
-		if (errno != EWOULDBLOCK)
-			return 0; /* a file system without locks */
+		if (errno != EWOULDBLOCK) {
+			warn_of_no_lock(b, writes);
+			return 0;
+		}
 		if (wait_for_other_user(&waited_ms))
 			continue;
-		log_error("%s: another process, or another --disk, has it open "
-			  "%s",
+		log_error("%s: another process (on shared storage: of any "
+			  "machine), or another --disk, has it open %s",
 			  b->name,
 			  writes ? "as a disk; stop that one, or share the "
 				   "image with `ro` or `ephemeral`"

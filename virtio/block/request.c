@@ -483,6 +483,13 @@ static int advance_request(struct disk *disk, struct request *r, uint64_t moved)
 	return start_next_range(disk, r);
 }
 
+/* musl has no words for a SCSI disk's reservation conflict. */
+static const char *io_error_text(int error)
+{
+	return error == EBADE ? "another machine has reserved it"
+			      : strerror(error);
+}
+
 /*
  * The host's kernel says once that a write it had taken was lost, and forgets
  * it: from then on no FLUSH can vouch for what was written before.
@@ -493,14 +500,14 @@ static int end_sync(struct disk *disk, const struct request *r)
 
 	disk->syncing = false;
 	if (error && r->io.not_begun)
-		return fail_request(disk, r, strerror(error));
+		return fail_request(disk, r, io_error_text(error));
 	disk->synced = disk->syncs;
 	if (!error)
 		return BLOCK_OK;
 	disk->lost = true;
 	log_warn("%s: %s: what was written may be lost; the guest gets an I/O "
 		 "error for this FLUSH and all later ones",
-		 disk->backing->name, strerror(error));
+		 disk->backing->name, io_error_text(error));
 	return BLOCK_IOERR;
 }
 
@@ -542,7 +549,7 @@ int request_step_done(struct disk *disk, struct request *r)
 		return submit_step(disk, r);
 	}
 	if (result < 0)
-		return fail_request(disk, r, strerror((int)-result));
+		return fail_request(disk, r, io_error_text((int)-result));
 	moved = whole_clusters(disk, r, moves ? (uint64_t)result : r->io.len);
 	if (!moved)
 		return fail_request(disk, r,

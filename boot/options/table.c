@@ -42,7 +42,7 @@
 #define MORE(text)
 #else
 #define MANUAL(text) text
-#define MORE(text) .more = text
+#define MORE(text)   .more = text
 #endif
 
 #define MEMBER(member) (((struct options *)0)->member)

@@ -434,12 +434,14 @@ test:
 # Minutes each in the nested host, hours in all: disks, networks and streams as in
 # tests/linux, but with more; a thousand commands; all tests of guests once more,
 # as an ordinary user; a whole Debian from its own disk; Debian's other kernels; and
-# what programs in images want of a kernel, with the one that is made for them.
+# what programs in images want of a kernel, with the one that is made for them; disks
+# on NFS, NBD and iSCSI, and what a cluster has besides.
 soak:
 	+@$(again) deps
 	+@$(again) test-bins
 	@tests/host/fetch generic && tests/host/debian-root && \
-		tests/host/debian-root images && tests/host/kernels
+		tests/host/debian-root images && tests/host/debian-root storage && \
+		tests/host/kernels
 	@tests/deps/packages install kernel && tests/deps/build-kernel && \
 		FULL=1 tests/deps/build-kernel
 	@TEST_TIMEOUT=$${TEST_TIMEOUT:-3600} tests/run tests/soak/*.t

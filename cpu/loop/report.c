@@ -354,11 +354,12 @@ void report_keep_counters(struct report *report)
 static void send_exit(const struct report *report, const struct ending *ending,
 		      bool process)
 {
-	struct report_line own, *line = report->kept ? &kept_line : &own;
+	struct report_line own, *line = &kept_line;
 
 	if (report->events_fd < 0)
 		return;
 	if (!report->kept) {
+		line = &own;
 		start_line(line, report);
 		add_counted(line);
 	}

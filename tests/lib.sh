@@ -33,6 +33,10 @@ status=
 
 tap_end() {
 	[ -z "$pid" ] || kill -9 "$pid" 2>/dev/null
+	# What is mounted there is not the test's to remove.
+	for tap_mount in $(cut -d ' ' -f 2 /proc/mounts | grep "^$tmp/" | sort -r); do
+		umount -l "$tap_mount"
+	done
 	rm -rf "$tmp"
 }
 trap tap_end EXIT

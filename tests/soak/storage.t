@@ -28,15 +28,17 @@ fi
 # -- machines -----------------------------------------------------------------
 
 images=$(mktemp -d /var/tmp/mote-storage-XXXXXX) || exit 1
-root=$tmp/root
-mkdir "$tmp/lower" "$tmp/upper" "$root"
+# Not below $tmp, which is removed with all that is in it: /dev is in here.
+place=$(mktemp -d /var/tmp/mote-root-XXXXXX) || exit 1
+root=$place/root
+mkdir "$place/lower" "$place/upper" "$root"
 for m in loop overlay; do
 	grep -qw $m /proc/filesystems || modprobe $m 2>/dev/null || :
 done
-mount -o loop,ro $image "$tmp/lower" &&
-	mount -t tmpfs tmpfs "$tmp/upper" &&
-	mkdir "$tmp/upper/up" "$tmp/upper/work" &&
-	mount -t overlay -o "lowerdir=$tmp/lower,upperdir=$tmp/upper/up,workdir=$tmp/upper/work" \
+mount -o loop,ro $image "$place/lower" &&
+	mount -t tmpfs tmpfs "$place/upper" &&
+	mkdir "$place/upper/up" "$place/upper/work" &&
+	mount -t overlay -o "lowerdir=$place/lower,upperdir=$place/upper/up,workdir=$place/upper/work" \
 		overlay "$root" || exit 1
 mkdir -p "$root/srv" "$root/mnt/a" "$root/mnt/b"
 for d in dev proc sys; do
@@ -72,8 +74,10 @@ storage_end() {
 	for n in srv a b; do
 		ip netns delete mote-$n
 	done
-	umount -R "$root"
-	umount "$tmp/lower"
+	umount -l "$root"
+	umount -l "$place/upper"
+	umount -l "$place/lower"
+	rmdir "$root" "$place/upper" "$place/lower" "$place"
 	rm -rf "$images"
 } >/dev/null 2>&1
 for part in nfs nbd iscsi thin sparse bond vlan; do
@@ -639,7 +643,11 @@ ip addr add "$address/24" dev eth0
 ip link set eth0 up
 echo @up
 while read -r n to seconds; do
-	ping -c 1 -W $seconds "$to" >/dev/null && echo "$n=yes" || echo "$n=no"
+	# A switch begins to use a port when it has noticed that this is up.
+	while ! ping -c 1 -W 1 "$to" >/dev/null && [ $((seconds -= 1)) -gt 0 ]; do
+		sleep 1
+	done
+	[ $seconds -gt 0 ] && echo "$n=yes" || echo "$n=no"
 done
 END
 

@@ -43,6 +43,16 @@ is "$(told JobState ExitCode)" "0 FAILED 1:0" \
 # -- its statuses -------------------------------------------------------------
 
 seq 7 >"$work/list"
+# a name of its own for the job, and for the list, which nobody should have chosen
+cp "$work/list" "$work/it=7"
+submit -J "a='b,c=\$n" -N 2 -c 2 --mem=256M "$SCRIPTS/functions.sbatch" "it=7" \
+	-m 32M -k "$GUEST/exit.elf" -a 'status={}'
+ended
+is "$(told JobState ExitCode) $(xargs <"$work/a='b,c=\$n-$job/statuses")" \
+	"0 FAILED 1:0 1 1 2 2 3 3 4 4 5 5 6 6 7 7" \
+	"no character in the names of a job and its list has a meaning"
+is "$(cat "$work/a='b,c=\$n-$job"/*.events | grep -c '"reason":"exited"')" 7 \
+	"and the events are where they belong"
 functions list 2 -k "$GUEST/exit.elf" -a status=0 -a "it's {n} {} \$n \"{\""
 ended
 is "$(told JobState ExitCode) $(xargs <"$work/functions-$job/statuses")" \

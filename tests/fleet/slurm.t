@@ -105,6 +105,20 @@ is "$(told JobState ExitCode) $(see 0 | grep -c '"event":"exit"')" \
 ok "the epilog removes what a task that was killed has left" \
 	until_is '' "$CLUSTER" in "$node" find /tmp -maxdepth 1 -name "mote-$job"
 
+# The next job's, which anybody may know and make before it.
+squatted=/tmp/mote-$((job + 1))
+for node in n0 n1 n2; do
+	"$CLUSTER" in $node mkdir -m 777 "$squatted"
+done
+tasks -a 0 --export=ALL,MOTE_RETRIES=0 -- -k "$GUEST/hello.elf" --vsock '{dir}/vsock'
+ended
+is "/tmp/mote-$job $(told JobState ExitCode) $(say 0 | grep -c "$squatted.*File exists")" \
+	"$squatted 0 FAILED 125:0 1" \
+	"a task does not use a directory that somebody else has made for it"
+for node in n0 n1 n2; do
+	"$CLUSTER" in $node rm -rf "$squatted"
+done
+
 # -- memory -------------------------------------------------------------------
 
 tasks -a 0 -- -k "$GUEST/touch.elf" -m 256M -a mib=200

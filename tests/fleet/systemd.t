@@ -76,8 +76,15 @@ of() {
 	done | paste -sd ' '
 }
 
+# journal OPTION...: all of it; who ends before the journal has read what it said
+# is waited for
+journal() {
+	in_n journalctl --sync
+	in_n journalctl -q --no-pager -o cat "$@"
+}
+
 log_of() {
-	in_n journalctl -q --no-pager -o cat -u "$1"
+	journal -u "$1"
 }
 
 # ended_by NAME: the reasons and statuses in its exit events
@@ -365,7 +372,7 @@ connections() {
 		wc -l
 }
 ok "no unit of a connection is left" until_is 0 connections
-like "$(in_n journalctl -q --no-pager -o cat)" \
+like "$(journal)" \
 	'"event":"exit","reason":"poweroff".*"name":"guest"' \
 	"their ends are in the journal"
 
@@ -387,7 +394,7 @@ in_n sh -c "cd $units; cp guest@.socket web@.socket; cp guest@.service web@.serv
 echo "MOTE_ARGS='-k $guests/exit.elf -a status=0'" |
 	in_n sh -c 'cat >/etc/mote/web.conf'
 in_node $node socat -u UNIX-CONNECT:/run/web/echo.sock -
-is "$(tr -d '\r' <"$out"; cat "$err"; in_n journalctl -q --no-pager -o cat |
+is "$(tr -d '\r' <"$out"; cat "$err"; journal |
 	grep -c '"event":"exit","reason":"exited","status":0.*"name":"web"')" \
 	"status 0
 1" "a copy of both units is another kind of guest"

@@ -298,6 +298,8 @@ in_n systemctl stop mote@tap
 in_n ip link del tap7
 
 ok "memory has a limit" test "$(show mote@disk MemoryMax)" -gt 0
+is "$(show mote@disk Slice)" system-mote.slice \
+	"all guests are in one slice, which may have one, too"
 if [ -e /sys/fs/cgroup/cgroup.controllers ]; then
 	conf big "-k $guests/button.elf -m 256M,prefault"
 	drop_in mote@big.service MemoryMax=128M MemorySwapMax=0
@@ -378,8 +380,11 @@ like "$(journal)" \
 
 in_n socat -u - UNIX-CONNECT:/run/guest/echo.sock </dev/null
 ok "a guest whose client has left runs on" until_is 1 connections
-of_guest=$(exposure "$(in_n systemctl list-units --plain --no-legend \
-	'guest@*.service' | cut -d ' ' -f 1)")
+of_connection=$(in_n systemctl list-units --plain --no-legend \
+	'guest@*.service' | cut -d ' ' -f 1)
+is "$(show "$of_connection" Slice)" system-guest.slice \
+	"guests of connections are in one slice"
+of_guest=$(exposure "$of_connection")
 ok "systemd-analyze security: $of_guest of a connection's guest, at most 3.0" \
 	at_most "$of_guest" 3.0
 in_n systemctl stop 'guest@*.service'

@@ -135,7 +135,8 @@ names_commit() {
 		{ cat "$tmp/version"; return 1; }
 }
 
-# commit_of COMMAND: what is said of a tree that the command has been run in
+# commit_of COMMAND [VARIABLE=VALUE]: what is said of a tree that the command has
+# been run in
 commit_of() {
 	rm -rf "$tmp/tree"
 	mkdir -p "$tmp/tree/cpu" "$tmp/tree/boot/fleet" &&
@@ -146,7 +147,7 @@ commit_of() {
 			-c user.email=a@packages.invalid commit -qm a &&
 			git rev-parse HEAD | cut -c 1-12 >"$tmp/hash" &&
 			sh -c "$1") || return 1
-	"$tmp/tree/boot/fleet/package/commit" |
+	env ${2+"$2"} "$tmp/tree/boot/fleet/package/commit" |
 		sed "s/^$(cat "$tmp/hash")/HASH/"
 }
 
@@ -157,6 +158,9 @@ commit_states() {
 		commit_of 'echo >cpu/a.c'
 		commit_of 'echo >cpu/new.c'
 		commit_of 'git mv cpu/a.c cpu/b.c'
+		commit_of 'git config status.showUntrackedFiles no
+			echo >cpu/new.c'
+		commit_of true "GIT_DIR=$tmp/nothing"
 		commit_of 'git tag v1 && git config log.showSignature true'
 		commit_of 'git archive --prefix=x/ HEAD | tar -x &&
 			cp x/boot/fleet/package/archived boot/fleet/package && rm -rf .git x;
@@ -173,6 +177,8 @@ knows_states() {
 	HASH-dirty 1700000000
 	HASH-dirty 1700000000
 	HASH-dirty 1700000000
+	HASH-dirty 1700000000
+	HASH 1700000000
 	HASH 1700000000
 	HASH 1700000000
 	END

@@ -226,6 +226,34 @@ is "$(while read -r metric; do
 	rows "$metric" | grep -q 'name="' || echo "$metric"
 done <"$tmp/known")" "" "each counter has its metric"
 
+# -- guests that were killed --------------------------------------------------
+
+# made EVENT PID NAME [MEMBERS]: an event as mote writes it
+made() {
+	echo "{\"event\":\"$1\",${4-}\"t_us\":5,\"time\":\"$(date -u +%FT%T.%6NZ)\",\"pid\":$2,\"name\":\"$3\"}"
+}
+made start 5000001 killed-1 >>"$all"
+made start 1 box-1 >>"$all"
+made start 1 box-2 >>"$all"
+update
+made start 5000001 after-1 >>"$all"
+update
+is "$(rows mote_guests_running | grep -e killed -e after)" \
+	'mote_guests_running{name="after"} 1
+mote_guests_running{name="killed"} 0' \
+	"a guest that was killed runs until another one has its process number"
+is "$(rows mote_guests_running | grep box)" 'mote_guests_running{name="box"} 2' \
+	"guests that are the first processes of containers run side by side"
+is "$(grep -c killed-1 "$tmp/prom/mote.state")" 0 \
+	"and nothing is kept of one that was killed"
+made exit 1 box-2 '"reason":"exited","status":0,' |
+	sed 's/}$/,"guest":{"ready_peak_bytes":1,"x":1}}/' >>"$all"
+made exit 1 box-1 '"reason":"exited","status":0,' >>"$all"
+made exit 5000001 after-1 '"reason":"exited","status":0,' >>"$all"
+update
+is "$(promtool check metrics <"$prom" 2>&1; grep guest_x "$prom")" "" \
+	"objects that are none of mote's make no metrics"
+
 # -- mtail has the same -------------------------------------------------------
 
 # sums FILE: without how long things took, which have no end in decimals, labels
@@ -293,6 +321,7 @@ before=$(sums "$prom")
 printf '%s\n' 'not JSON' '{' '[1]' '7' '{"event":"exit"}' '{"event":7,"pid":"x"}' \
 	'{"event":"exit","pid":1,"t_us":"x"}' '{"event":"ready","pid":3}' \
 	'{"event":"counters","pid":1,"disk0":{"Reads\"} 7":1,"writes":"7"},"x y":{"a":1}}' \
+	'{"event":"exit","reason":"exited","status":1000,"t_us":1,"pid":1}' \
 	>>"$all"
 printf '{"event":"start","t_us":5,"pid":77,"na' >>"$all"
 update
@@ -311,13 +340,18 @@ done >>"$all"
 update
 is "$(rows mote_guests_running | wc -l) $(rows mote_guests_running |
 	grep -c '"other"')" "101 1" "there are no more than a hundred names"
+before=$(rows mote_guests_started_total | grep '"other"')
 : >"$all"
 echo '{"event":"start","t_us":1,"pid":5,"name":"anew"}' >>"$all"
 update
-is "$(rows mote_guests_started_total | grep -c '"other"} 5[0-9]')" 1 \
+is "$(rows mote_guests_started_total | grep '"other"')" \
+	"${before% *} $((${before##* } + 1))" \
 	"a file that was emptied is read from its beginning"
+before=$(cat "$prom")
+made start 5000002 second >>"$all"
 flock "$tmp/prom/mote.state.lock" "$metrics" "$all" "$prom"
-is $? 0 "a second one at the same time leaves it to the first"
+is "$? $(cat "$prom")" "0 $before" \
+	"a second one at the same time leaves it to the first"
 is "$(ls "$tmp/prom")" "mote.prom
 mote.state
 mote.state.lock" "nothing else is left beside the metrics"

@@ -25,17 +25,11 @@ for need in $NEEDS; do
 		exit 0
 	}
 done
-# The schemas of Kubernetes; within, there is no network to fetch them.
-VALIDATE=build/fleet/kubernetes-validate
-[ -x "$VALIDATE/bin/kubernetes-validate" ] || {
-	rm -rf "$VALIDATE"
-	/usr/bin/python3 -m venv "$VALIDATE" && "$VALIDATE/bin/pip" install \
-		-q kubernetes-validate==1.37.0
-} >"$out" 2>&1 </dev/null || {
-	sed 's/^/# /' "$out"
-	rm -rf "$VALIDATE"
-}
+VALIDATE=build/fleet/venv/bin/kubernetes-validate
 [ -n "${MOTE_PODS_VAR-}" ] || {
+	# The schemas of Kubernetes; within, there is no network to fetch them.
+	tests/fleet/python kubernetes-validate==1.37.0 >"$out" 2>&1 </dev/null ||
+		sed 's/^/# /' "$out"
 	tap_end
 	exec tests/fleet/pods/inside "$0"
 }
@@ -243,7 +237,8 @@ for guest in exit memory panic button hang hello virtio_write vsock_dial; do
 	cp "$GUESTS/$guest.elf" "$tmp/guest/"
 done
 cp "$GUESTS/exit.elf" "$tmp/guest/vmlinux"
-truncate -s 1M "$tmp/guest/root.img"
+truncate -s 1M "$tmp/root-1.img"
+ln -s ../root-1.img "$tmp/guest/root.img"
 image -b localhost/mote -t localhost/mote-guest "$tmp/guest"/*
 is "$status" 0 "a guest's files make an image on top of that of mote"
 
@@ -269,11 +264,11 @@ musl-gcc -static -o "$tmp/pause/pause" "$tmp/pause.c" &&
 validate() {
 	version=$1
 	shift
-	run "$VALIDATE/bin/kubernetes-validate" --strict --quiet \
+	run "$VALIDATE" --strict --quiet \
 		--kubernetes-version "$version" "$@"
 }
 
-if [ -x "$VALIDATE/bin/kubernetes-validate" ]; then
+if [ -x "$VALIDATE" ]; then
 	for version in $VERSIONS; do
 		validate "$version" "$POD" "$JOB"
 		is "$status" 0 "Kubernetes $version has all fields of the manifests"

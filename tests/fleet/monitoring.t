@@ -302,16 +302,24 @@ $(rows mote_guests_ended_total)" '0
 mote_guests_ended_total{name="job",reason="exited",status="7"} 1
 mote_guests_ended_total{name="service",reason="poweroff",status="0"} 1' \
 	"after a rotation both files are read, each to its end"
+mv "$all.1" "$tmp/renamed"
+update
+echo '{"event":"exit","reason":"exited","status":9,"t_us":1,"pid":9,"name":"job-9"}' \
+	>>"$tmp/renamed"
+mv "$tmp/renamed" "$all.1"
+update
+is "$(value mote_guests_ended_total)" 3 \
+	"a file that is not there for a moment is read where it was left"
 cp "$all.1" "$all.2"
 update
-is "$(value mote_guests_ended_total)" 2 "a copy is not read"
+is "$(value mote_guests_ended_total)" 3 "a copy is not read"
 mv "$all.1" "$all-20260101"
 update
-is "$(value mote_guests_ended_total)" 2 "nor is a file again by another name"
+is "$(value mote_guests_ended_total)" 3 "nor is a file again by another name"
 rm "$all"*
 see job-8 exit -a status=8
 update
-is "$(value mote_guests_ended_total)" 3 "files that have gone are not missed"
+is "$(value mote_guests_ended_total)" 4 "files that have gone are not missed"
 all=$tmp/log/events
 prom=$tmp/prom/mote.prom
 

@@ -587,8 +587,16 @@ iscsi() {
 	iscsi_there || return 0
 	reserve a take
 	is "$status $(cat "$err")" "0 " "a machine reserves an iSCSI disk"
+	like "$(cat "$(cat $target/dbroot)"/pr/aptpl_*)" 'PR_REG_START' \
+		"a disk keeps a reservation over a loss of power"
 	reserve a take
 	is "$status $(cat "$err")" "0 " "a machine reserves what it has once more"
+	mkdir "$root/run/silent"
+	printf '#!/bin/sh\nexit 2\n' >"$root/run/silent/sg_persist"
+	chmod 755 "$root/run/silent/sg_persist"
+	run chroot "$root" env PATH="/run/silent:$PATH" MOTE_RESERVE_KEY=a00 \
+		/run/mote-reserve release "$(iscsi_device a)"
+	is "$status" 1 "a disk that does not answer is not released"
 	writer one -d "$(iscsi_device a),direct"
 	ok "a guest writes to a reserved iSCSI disk" eight_more one
 	is "$(words "$images/iscsi.img")" one \
@@ -625,6 +633,9 @@ iscsi() {
 	reserve a release
 	reserve a take
 	is "$status" 1 "releasing what another machine has changes nothing"
+	reserve a release
+	like "$(cat "$(cat $target/dbroot)"/pr/aptpl_*)" 'PR_REG_START' \
+		"nor does it let the disk forget that at a loss of power"
 	reserve b release
 	is "$status $(cat "$err")" "0 " "a machine releases its disk"
 	reserve a take

@@ -14,9 +14,9 @@ tasks -w n0 -a 0 -t 1 --signal=B:URG@1 -- -k "$GUEST/button.elf"
 limited=$job
 tasks -w n0 -a 0 -t 1 --signal=B:USR1@30 -- -k "$GUEST/hang.elf"
 deaf=$job
-tasks -a 0 --export=ALL,MOTE_RETRIES=1000 -- -k /shared/late.elf
+tasks -a 0 --export=ALL,MOTE_RETRIES=1000 -- -k "$there/late.elf"
 late=$job
-tasks -a 0 --export=ALL,MOTE_RETRIES=1 -- -k /shared/never.elf
+tasks -a 0 --export=ALL,MOTE_RETRIES=1 -- -k "$there/never.elf"
 never=$job
 
 # -- statuses -----------------------------------------------------------------
@@ -189,7 +189,7 @@ ended
 job=$late
 ok "a task whose kernel is missing goes back to the queue" \
 	says_so 0 'goes back to the queue'
-slurm cp "$GUEST/hello.elf" /shared/late.elf
+slurm cp "$GUEST/hello.elf" "$there/late.elf"
 ended
 is "$(told JobState ExitCode) $(say 0 | grep -c hello)" \
 	"0 COMPLETED 0:0 1" "and runs when it is there"
@@ -201,12 +201,12 @@ is "$(told JobState ExitCode Restarts)" "0 FAILED 125:0 1" \
 
 "$CLUSTER" in n0 sh -c 'echo RequeueExit=125 >>/etc/slurm/slurm.conf
 	scontrol reconfigure'
-slurm rm -f /shared/late.elf
+slurm rm -f "$there/late.elf"
 submit --mem=64M -o own.log --open-mode=append \
-	--wrap "exec mote -k /shared/late.elf -m 32M"
+	--wrap "exec mote -k $there/late.elf -m 32M"
 ok "RequeueExit=125: so does a job that is mote and nothing else" \
 	until_is "0 1" told Restarts
-slurm cp "$GUEST/hello.elf" /shared/late.elf
+slurm cp "$GUEST/hello.elf" "$there/late.elf"
 ended
 is "$(told JobState ExitCode) $(grep -c hello "$work/own.log")" \
 	"0 COMPLETED 0:0 1" "and it runs when its kernel is there"

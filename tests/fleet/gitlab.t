@@ -202,6 +202,15 @@ driver prepare
 kernel hang
 start build_script
 await started
+kill -KILL "-$pid"
+guest_end
+kernel exit status=0
+driver prepare
+is "$(says_runner) $(guest_alive && echo alive)" "0  1 " \
+	"so does another attempt to prepare the job"
+kernel hang
+start build_script
+await started
 pkill -KILL -f -- "--name gitlab-80 --events $tmp/"
 guest_end
 is "$(says_runner -)" "42 - 1" "a guest that was killed is the system's failure"

@@ -35,6 +35,11 @@ is "$(say 5)" "status 5" "what a guest prints is in its task's log"
 is "$(see 5 | grep -c '"event":"start"\|"event":"exit","reason":"exited","status":5,')" \
 	2 "and how it ended is in the array's events"
 
+tasks -a 0 -J of,every=1s -- -k "$GUEST/exit.elf" -a status=3
+ended
+is "$(told JobState ExitCode) $(cat "$work/of,every=1s-$job".*.events | grep -c '"status":3,')" \
+	"0 FAILED 3:0 1" "a comma in a job's name is only that"
+
 tasks -a 0 -- -k "$GUEST/panic.elf"
 ended
 is "$(told JobState ExitCode) $(see 0 | grep -c '"reason":"panic"')" \

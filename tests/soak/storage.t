@@ -464,7 +464,9 @@ lvm() {
 		tap_note <"$tmp/lvm.log"
 }
 
+thin_loop=''
 thin_end() {
+	[ -n "$thin_loop" ] || return 0
 	lvm vgchange -an motevg
 	losetup -d "$thin_loop"
 }

@@ -288,24 +288,16 @@ static void end_frames(unsigned sent, unsigned echoed)
 
 /* -- a vsock --------------------------------------------------------------- */
 
-/* virtio 1.2, 5.10.6 */
-struct header {
-	uint64_t src_cid, dst_cid;
-	uint32_t src_port, dst_port, len;
-	uint16_t type, op;
-	uint32_t flags, buf_alloc, fwd_cnt;
-} __attribute__((packed));
-
 static struct {
 	unsigned slot;
 	bool there;
 	struct vring rx, tx;
 	uint8_t in[SIZE][BUFFER];
 	struct {
-		struct header header;
+		struct vsock_header header;
 		uint8_t data[BUFFER];
 	} out;
-	struct header got;
+	struct vsock_header got;
 	uint32_t forwarded; /* of the one that is talked over */
 	uint64_t open, streams, refused, rx_bytes, tx_bytes;
 } vsock;
@@ -324,7 +316,7 @@ static void start_vsock(unsigned slot)
 
 static void send(uint16_t op, uint32_t from, uint32_t to, uint32_t len)
 {
-	vsock.out.header = (struct header){
+	vsock.out.header = (struct vsock_header){
 		.src_cid = reg_read(vsock.slot, R_CONFIG),
 		.dst_cid = HOST,
 		.src_port = from,

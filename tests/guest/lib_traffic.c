@@ -352,14 +352,6 @@ enum { REQUEST = 1, RESPONSE, RST, SHUTDOWN, RW, CREDIT_UPDATE };
 #define CREDIT	     65536
 #define VSOCK_BUFFER 4096u
 
-/* virtio 1.2, 5.10.6 */
-struct vsock_header {
-	uint64_t src_cid, dst_cid;
-	uint32_t src_port, dst_port, len;
-	uint16_t type, op;
-	uint32_t flags, buf_alloc, fwd_cnt;
-} __attribute__((packed));
-
 static struct {
 	bool here, sending;
 	enum { VSOCK_NONE, VSOCK_ASKED, VSOCK_OPEN } stream;

@@ -134,4 +134,12 @@ void wait_a_while(void);
 int block_request(unsigned slot, struct vring *ring, uint32_t type,
 		  uint64_t sector, void *data, uint32_t len);
 
+/* virtio 1.2, 5.10.6 */
+struct vsock_header {
+	uint64_t src_cid, dst_cid;
+	uint32_t src_port, dst_port, len;
+	uint16_t type, op;
+	uint32_t flags, buf_alloc, fwd_cnt;
+} __attribute__((packed));
+
 #endif

@@ -37,18 +37,10 @@ enum { REQUEST = 1, RESPONSE, RST, SHUTDOWN, RW, CREDIT_UPDATE };
 #define EVENT_GENERATION 2
 #define GENERATION	 0xe0030 /* cpu/platform.h */
 
-/* virtio 1.2, 5.10.6 */
-struct header {
-	uint64_t src_cid, dst_cid;
-	uint32_t src_port, dst_port, len;
-	uint16_t type, op;
-	uint32_t flags, buf_alloc, fwd_cnt;
-} __attribute__((packed));
-
 static struct vring rx, tx;
 static uint8_t in[SIZE][BUFFER];
 static struct {
-	struct header header;
+	struct vsock_header header;
 	uint8_t data[PIECE];
 } out, got;
 static uint32_t forwarded, peer, our_port = OUR_PORT;
@@ -63,7 +55,7 @@ static bool is_sent(void *arg)
 /* The same packet `times`, all of them before the host is told. */
 static void send_times(uint16_t op, uint32_t len, unsigned times)
 {
-	out.header = (struct header){
+	out.header = (struct vsock_header){
 		.src_cid = reg_read(0, R_CONFIG),
 		.dst_cid = HOST,
 		.src_port = our_port,

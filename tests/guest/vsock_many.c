@@ -16,17 +16,9 @@ enum { REQUEST = 1, RESPONSE, RST, SHUTDOWN, RW, CREDIT_UPDATE };
 #define PORT	   1234
 #define FIRST_PORT 10000
 
-/* virtio 1.2, 5.10.6 */
-struct header {
-	uint64_t src_cid, dst_cid;
-	uint32_t src_port, dst_port, len;
-	uint16_t type, op;
-	uint32_t flags, buf_alloc, fwd_cnt;
-} __attribute__((packed));
-
 static struct vring rx, tx;
 static uint8_t in[SIZE][BUFFER], piece[PIECE];
-static struct header got, out;
+static struct vsock_header got, out;
 
 static bool is_sent(void *arg)
 {
@@ -37,7 +29,7 @@ static bool is_sent(void *arg)
 
 static void send(uint16_t op, uint32_t port, uint32_t len)
 {
-	out = (struct header){
+	out = (struct vsock_header){
 		.src_cid = reg_read(0, R_CONFIG),
 		.dst_cid = HOST,
 		.src_port = port,
